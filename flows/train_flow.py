@@ -1,0 +1,54 @@
+"""The main job: fetch -> normalize -> train -> render -> compare -> publish.
+
+    python flows/train_flow.py --help
+"""
+
+import flows  # isort: skip  # settings that Prefect reads when it is imported
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from prefect import flow
+
+from flows.console import print_summary, quiet_expected_errors
+from flows.settings import RunSettings
+from gan.command import run_command
+from tasks.compare import compare
+from tasks.fetch import fetch
+from tasks.normalize import normalize
+from tasks.publish import publish, show_in_ui
+from tasks.records import PublishedRun
+from tasks.render import render
+from tasks.stage import refreshing
+from tasks.train import train
+
+
+@flow(name="train-gan", flow_run_name="{settings.run_label}", description="Train a GAN, judge it, publish the result.")
+def train_flow(settings: RunSettings) -> PublishedRun:
+    """Train a GAN on Fashion-MNIST, judge its pictures against real ones, and publish the result."""
+    store, run = settings.open_store(), settings.run_config()
+    with refreshing(settings.refresh):
+        raw = fetch(store, settings.data_dir)
+        data = normalize(store, raw)
+        trained = train(store, data, run.train, settings.device)
+        pictures = render(store, data, trained, run.train)
+        comparison = compare(store, raw, data, trained, pictures, run.train, run.samples)
+        published = publish(store, run, raw, data, trained, pictures, comparison)
+    show_in_ui(store, published)
+    return published
+
+
+app = App(name="python flows/train_flow.py", help=train_flow.description, version_flags=())
+
+
+@app.default
+def main(*, settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings()) -> None:  # noqa: B008
+    """Check the settings, run the flow, and say where the result is."""
+    store = settings.open_store()
+    with quiet_expected_errors():
+        published = train_flow(settings)
+    print_summary(store, published)
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,0 +1,70 @@
+"""TensorFlow and Keras, imported without their start-up chatter, and the device they run on.
+
+TensorFlow's C++ side writes to the process's standard error before any log level is read. What it writes while it is
+imported is kept back, and shown only if the import fails.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from gan.errors import TrainingError
+
+Device = Literal["auto", "cpu", "gpu"]
+
+
+@contextmanager
+def _standard_error_kept_back() -> Iterator[None]:
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(original, 2)
+            kept.seek(0)
+            os.write(2, kept.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+
+
+with _standard_error_kept_back():
+    import keras
+    import tensorflow as tf
+
+__all__ = ["Device", "keras", "tf", "use_device"]
+
+
+def use_device(device: Device) -> str:
+    """Choose what this process computes on; call it before the first tensor is made.
+
+    Args:
+        device: "gpu" insists on one, "cpu" hides any, "auto" takes a GPU when there is one.
+
+    Returns:
+        What was chosen, for people: the GPU's name, or "CPU".
+
+    Raises:
+        TrainingError: If a GPU was asked for and TensorFlow sees none.
+    """
+    gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        why = "was built with CUDA but finds no usable GPU" if tf.test.is_built_with_cuda() else "was built without CUDA"
+        raise TrainingError(
+            f"--device gpu was asked for, but TensorFlow {tf.__version__} {why}.\n"
+            "Check that nvidia-smi lists one and that the CUDA build is installed (pip install 'tensorflow[and-cuda]'), "
+            "or train with --device auto."
+        )
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        return "CPU"
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))

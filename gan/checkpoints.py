@@ -1,0 +1,80 @@
+"""Checkpoints of an unfinished training: whole or not there, checked when read, the last ones kept.
+
+A checkpoint is a `.npz` file whose name holds the step and the SHA-256 of its bytes. A file that is torn or altered
+does not match its own name and is passed over for the one before it.
+"""
+
+import hashlib
+import io
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from gan.store import atomic_path, sha256_of
+
+KEPT = 2
+MIN_SECONDS_BETWEEN = 10.0
+MAX_SHARE_OF_TIME = 0.01
+
+Arrays = dict[str, np.ndarray]
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder that belongs to it alone."""
+
+    def __init__(self, folder: Path, *, min_seconds_between: float = MIN_SECONDS_BETWEEN) -> None:
+        """Take a folder; it is made at the first save.
+
+        Args:
+            folder: Where the files lie.
+            min_seconds_between: Time from one save to the next; longer if saving would take more than 1 % of it.
+        """
+        self.folder = folder
+        self._min_seconds_between = min_seconds_between
+        self._next_save = time.monotonic() + min_seconds_between
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() >= self._next_save
+
+    def save(self, step: int, arrays: Arrays) -> None:
+        """Write a checkpoint after `step` steps, then remove all but the last ones."""
+        started = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        with atomic_path(self.folder / f"{step:010}.{digest}.npz") as partial:
+            partial.write_bytes(buffer.getbuffer())
+        for old in self._newest_first()[KEPT:]:
+            old.unlink(missing_ok=True)
+        finished = time.monotonic()
+        self._next_save = finished + max(self._min_seconds_between, (finished - started) / MAX_SHARE_OF_TIME)
+
+    def load_latest(self) -> tuple[int, Arrays] | None:
+        """The step and the arrays of the newest checkpoint that is whole; None if there is none."""
+        for path in self._newest_first():
+            step, digest, _ = path.name.split(".")
+            if sha256_of(path) != digest:
+                log.warning("The checkpoint %s is torn or was altered; the one before it is used.", path)
+                continue
+            with np.load(path, allow_pickle=False) as arrays:
+                return int(step), dict(arrays)
+        return None
+
+    def latest_step(self) -> int | None:
+        """Steps done at the newest checkpoint, read from its name."""
+        newest = self._newest_first()
+        return int(newest[0].name.split(".")[0]) if newest else None
+
+    def clear(self) -> None:
+        """Remove all of them: the training is finished, and its result is stored."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("*.npz"), reverse=True)

@@ -1,0 +1,46 @@
+"""Command lines: whatever goes wrong for a reason that the user can mend is one clear message and an exit code."""
+
+import sys
+
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
+from rich.console import Console
+
+from gan.errors import FashionGanError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def run_command(app: App) -> None:
+    """Run a command line from `sys.argv` and leave the process; only unexpected errors show a traceback."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(f"{_explain(error)}\nSee --help for all options.", EXIT_USAGE)
+    except FashionGanError as error:
+        _fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        _fail("Interrupted. Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED)
+
+
+def describe_validation(error: ValidationError) -> str:
+    """What is wrong with which option, a line each."""
+    lines = []
+    for detail in error.errors(include_url=False):
+        option = "--" + "-".join(str(part) for part in detail["loc"]).replace("_", "-") if detail["loc"] else ""
+        message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        lines.append(f"{option} {message} (got {detail['input']!r})." if option else message)
+    return "\n".join(lines)
+
+
+def _explain(error: CycloptsError) -> str:
+    cause = error.__cause__ or error.__context__
+    return describe_validation(cause) if isinstance(cause, ValidationError) else str(error)
+
+
+def _fail(message: str, code: int) -> None:
+    first, _, rest = message.partition("\n")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("[bold red]Error:[/]", end=" ")
+    console.print(first + ("\n" + rest if rest else ""), markup=False)
+    sys.exit(code)

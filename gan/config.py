@@ -1,0 +1,64 @@
+"""Settings of each stage: frozen, checked when made, plain values only.
+
+Equal settings give equal cache keys, so nothing here may hold a path, a name of a run, or a time.
+"""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+
+from gan.recipes import ARTICLE, Recipe
+
+MAX_SNAPSHOTS = 250
+"""A grid is drawn for every snapshot; more than this many would be a film, not an overview."""
+
+
+class TrainConfig(BaseModel):
+    """One training run; everything that decides which weights come out of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Recipe = Field(ARTICLE, description="networks, loss and optimizer")
+    steps: PositiveInt = Field(ARTICLE.steps, le=2**28, description="iterations of the recipe's algorithm")
+    batch_size: PositiveInt = Field(ARTICLE.batch_size, le=8192, description="images a step")
+    seed: NonNegativeInt = Field(0, lt=2**31, description="seeds weights, batches and latents")
+    sample_every: PositiveInt = Field(1000, description="steps between two snapshots of the fixed latents")
+    num_snapshot_images: PositiveInt = Field(64, description="images a snapshot, of latents that never change")
+
+    @model_validator(mode="after")
+    def _bound_snapshots(self) -> Self:
+        if len(self.snapshot_steps) > MAX_SNAPSHOTS:
+            raise ValueError(
+                f"{self.steps} steps with a snapshot every {self.sample_every} make {len(self.snapshot_steps)} snapshots; "
+                f"at most {MAX_SNAPSHOTS} are kept. Give --sample-every {-(-self.steps // (MAX_SNAPSHOTS - 1))} or more."
+            )
+        return self
+
+    @property
+    def snapshot_steps(self) -> tuple[int, ...]:
+        """Steps after which a snapshot is taken, from 0; the first and the last are always among them."""
+        last = self.steps - 1
+        return tuple(sorted({*range(0, self.steps, self.sample_every), last}))
+
+
+class SampleConfig(BaseModel):
+    """The images that a trained generator is judged by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_images: PositiveInt = Field(10_000, ge=100, le=60_000, description="images drawn from the generator")
+    seed: NonNegativeInt = Field(0, lt=2**31, description="seeds the latents and the choice of real images")
+
+
+class RunConfig(BaseModel):
+    """One run of the pipeline: what is trained, how it is judged, and the name it is published under."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="folder below runs/")
+    train: TrainConfig
+    samples: SampleConfig
+
+    def content(self) -> dict[str, Any]:
+        """Everything but the name, as plain JSON values: two runs with the same content are the same run."""
+        return self.model_dump(mode="json", exclude={"name"})

@@ -1,0 +1,1 @@
+"""Fashion-MNIST: where it is had, how it is checked, decoded and normalized."""

@@ -1,0 +1,113 @@
+"""The IDX format of MNIST: a big-endian header of 32-bit words (magic, sizes of the dimensions), then unsigned bytes.
+
+The magic number is 0x0000 08 dd: 08 for unsigned bytes, dd the number of dimensions.
+"""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from gan.datasets.pixels import IMAGE_SIZE
+from gan.errors import DataError
+
+_MAGIC_UNSIGNED_BYTES = 0x0800
+
+
+def read_gzip(path: Path, max_bytes: int) -> bytes:
+    """Unpack a gz file of at most `max_bytes` content, whatever the file claims to hold.
+
+    Raises:
+        DataError: If it is no gz file, is cut short or damaged, or would unpack to more than `max_bytes`.
+    """
+    try:
+        with gzip.open(path, "rb") as file:
+            content = file.read(max_bytes + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} is not a whole gz file: {error}.\nIt was expected to be one of {max_bytes:,} unpacked bytes. "
+            "Download or copy it again."
+        ) from error
+    if len(content) > max_bytes:
+        raise DataError(
+            f"{path} unpacks to more than the expected {max_bytes:,} bytes; nothing of it was kept.\n"
+            "It is not a file of this data set. Download it again from a source that you trust."
+        )
+    return content
+
+
+def _decode(content: bytes, name: str, num_dimensions: int) -> np.ndarray:
+    header_size = 4 * (1 + num_dimensions)
+    if len(content) < header_size:
+        raise DataError(
+            f"{name} is cut short: {len(content)} bytes, but its header alone has {header_size}.\n"
+            "Download or copy the file again."
+        )
+    magic, *shape = (int(word) for word in np.frombuffer(content, dtype=">u4", count=1 + num_dimensions))
+    expected_magic = _MAGIC_UNSIGNED_BYTES | num_dimensions
+    if magic != expected_magic:
+        raise DataError(
+            f"{name} starts with magic number {magic:#010x}; expected {expected_magic:#010x} "
+            f"(unsigned bytes, {num_dimensions} dimension{'s' if num_dimensions > 1 else ''}).\n"
+            "Are images and labels exchanged, or is the file still packed?"
+        )
+    expected_size = header_size + int(np.prod(shape, dtype=np.uint64))
+    if len(content) != expected_size:
+        raise DataError(
+            f"{name} has {len(content):,} bytes; its header promises {expected_size:,} for shape {tuple(shape)}.\n"
+            "The file is cut short or was altered: download or copy it again."
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=header_size).reshape(shape)
+
+
+def decode_images(content: bytes, name: str, num_images: int) -> np.ndarray:
+    """Decode an IDX file of images.
+
+    Args:
+        content: The unpacked file.
+        name: What to call the file in errors.
+        num_images: How many images it must hold.
+
+    Returns:
+        uint8, shape (num_images, 28, 28), values 0..255; a view of `content`.
+
+    Raises:
+        DataError: If magic number, length, image size or count are not as expected.
+    """
+    pixels = _decode(content, name, num_dimensions=3)
+    if pixels.shape != (num_images, IMAGE_SIZE, IMAGE_SIZE):
+        raise DataError(
+            f"{name} holds images of shape {pixels.shape}; expected {(num_images, IMAGE_SIZE, IMAGE_SIZE)}.\n"
+            "It is the file of another split or of another data set."
+        )
+    return pixels
+
+
+def decode_labels(content: bytes, name: str, num_labels: int, num_classes: int) -> np.ndarray:
+    """Decode an IDX file of labels.
+
+    Args:
+        content: The unpacked file.
+        name: What to call the file in errors.
+        num_labels: How many labels it must hold.
+        num_classes: Labels must be below this.
+
+    Returns:
+        uint8, shape (num_labels,), values 0..num_classes - 1; a view of `content`.
+
+    Raises:
+        DataError: If magic number, length or count are not as expected, or a label is out of range.
+    """
+    labels = _decode(content, name, num_dimensions=1)
+    if labels.shape != (num_labels,):
+        raise DataError(
+            f"{name} holds {labels.size:,} labels; expected {num_labels:,}, one an image.\n"
+            "It is the file of another split or of another data set."
+        )
+    if labels.size and labels.max() >= num_classes:
+        raise DataError(
+            f"{name} holds label {labels.max()}; expected 0 to {num_classes - 1}.\n"
+            "The file was altered, or is of another data set."
+        )
+    return labels

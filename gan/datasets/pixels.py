@@ -1,0 +1,50 @@
+"""Between pixels (uint8, 0..255) and images (float32, [-1, 1]): one conversion and its exact inverse."""
+
+import numpy as np
+
+IMAGE_SIZE = 28
+"""Height and width of an image, in pixels."""
+
+
+def normalize_images(pixels: np.ndarray) -> np.ndarray:
+    """Scale pixels to the range of the generator's tanh output: x / 127.5 - 1.
+
+    Args:
+        pixels: uint8, shape (n, 28, 28), values 0..255.
+
+    Returns:
+        float32, shape (n, 28, 28, 1), values in [-1, 1]; 0 -> -1, 255 -> +1.
+
+    Raises:
+        ValueError: If the dtype or the shape is any other.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ValueError(
+            f"normalize_images got {pixels.dtype} of shape {pixels.shape}; it expects uint8 of shape (n, 28, 28). "
+            "Pass the array from decode_images() unchanged."
+        )
+    return (pixels.astype(np.float32) / np.float32(127.5) - np.float32(1))[..., np.newaxis]
+
+
+def denormalize_images(images: np.ndarray) -> np.ndarray:
+    """The inverse of `normalize_images`: 255 (x + 1) / 2, rounded to the nearest pixel value.
+
+    Args:
+        images: float, shape (n, 28, 28, 1), values in [-1, 1]; values outside are clipped.
+
+    Returns:
+        uint8, shape (n, 28, 28).
+
+    Raises:
+        ValueError: If the shape or the kind is any other, or a value is not finite.
+    """
+    if images.dtype.kind != "f" or images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 1):
+        raise ValueError(
+            f"denormalize_images got {images.dtype} of shape {images.shape}; it expects floats of shape (n, 28, 28, 1). "
+            "Pass images as the generator or normalize_images() gives them."
+        )
+    if not np.isfinite(images).all():
+        raise ValueError("denormalize_images got values that are not finite; a generator with such output is broken.")
+    scaled = (np.asarray(images[..., 0], dtype=np.float32) + 1) * np.float32(127.5)
+    pixels: np.ndarray = np.rint(scaled).clip(0, 255).astype(np.uint8)
+    return pixels

@@ -1,0 +1,263 @@
+"""Where the files of a data set are had, tried in order; whatever the source, every file is checked before it is used.
+
+    a folder that the user names     the only source then: what it lacks is an error, never silently had elsewhere
+    an earlier download              ours, the one that Keras keeps, or an installed Debian package
+    the public mirrors               over https
+    Debian's package                 through apt, without root, with package lists of its own
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pooch
+import requests
+from platformdirs import user_cache_path
+
+from gan.datasets.catalog import DataFile, Dataset
+from gan.datasets.idx import read_gzip
+from gan.errors import DataError, SourceError
+from gan.progress import Log, progress
+from gan.store import atomic_path, sha256_of
+
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 20
+FILE_TIMEOUT_SECONDS = 600
+APT_TIMEOUT_SECONDS = 300
+CHUNK_BYTES = 1 << 16
+
+
+def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None, log: Log) -> str:
+    """Bring the unpacked, verified files of a data set into a folder.
+
+    Args:
+        dataset: What to bring.
+        target: An existing folder; receives one file for each of `dataset.files`, under its name.
+        data_dir: A folder with the files, packed or unpacked; no other source is tried then.
+        log: Takes a line on what happens.
+
+    Returns:
+        Which source served them, for people.
+
+    Raises:
+        DataError: If `data_dir` lacks a file, or one is not the original.
+        SourceError: If every source fails; says why each did, and how to go on.
+    """
+    if data_dir is not None:
+        copy_verified(dataset, data_dir, target)
+        return f"the folder {data_dir}"
+    failures: list[tuple[str, Exception]] = []
+    for name, source in _sources(dataset, log):
+        try:
+            source(target)
+        except (DataError, SourceError) as error:
+            failures.append((name, error))
+        else:
+            return name
+    raise _no_source(dataset, failures)
+
+
+def copy_verified(dataset: Dataset, folder: Path, target: Path | None) -> None:
+    """Check the files in a folder, packed or unpacked, and copy them unpacked.
+
+    Args:
+        dataset: What the folder must hold.
+        folder: Where to look.
+        target: Folder for the unpacked files; None only checks.
+
+    Raises:
+        DataError: If the folder or a file is missing, or a file is not the original.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"There is no folder {folder}.\nGive one that holds the four files of {dataset.title} ({_names(dataset)})."
+        )
+    for file in dataset.files:
+        content = _read_verified(file, folder)
+        if target is not None:
+            with atomic_path(target / file.name) as partial:
+                partial.write_bytes(content)
+
+
+def cache_dir(dataset: Dataset) -> Path:
+    """Where our own downloads are kept, shared by all checkouts and output folders of a user."""
+    return Path(user_cache_path("fashion-gan")) / dataset.name
+
+
+def _names(dataset: Dataset) -> str:
+    return ", ".join(file.gz_name for file in dataset.files) + "; unpacked ones, without .gz, serve as well"
+
+
+def _read_verified(file: DataFile, folder: Path) -> bytes:
+    """The unpacked bytes of one original file."""
+    packed, unpacked = folder / file.gz_name, folder / file.name
+    try:
+        if packed.is_file():
+            _check(packed, file.gz_size, file.gz_sha256)
+            return read_gzip(packed, file.size)
+        if unpacked.is_file():
+            _check(unpacked, file.size, file.sha256)
+            return unpacked.read_bytes()
+    except OSError as error:
+        raise DataError(f"{folder / file.name} cannot be read: {error.strerror or error}.") from error
+    raise DataError(f"{folder} has neither {file.gz_name} nor {file.name}.\nPut the missing file there and run again.")
+
+
+def _check(path: Path, size: int, sha256: str) -> None:
+    found = path.stat().st_size
+    if found != size:
+        what = "is cut short" if found < size else "is too long"
+        raise DataError(f"{path} {what}: {found:,} bytes, expected {size:,}.\nDownload or copy it again.")
+    if (digest := sha256_of(path)) != sha256:
+        raise DataError(
+            f"{path} was altered or is of another data set: its SHA-256 is {digest}, expected {sha256}.\n"
+            "Download or copy it again."
+        )
+
+
+def _sources(dataset: Dataset, log: Log) -> list[tuple[str, Callable[[Path], None]]]:
+    """All sources by name, in the order in which they are tried."""
+    keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    folders = {
+        "an earlier download": cache_dir(dataset),
+        "the download that Keras keeps": keras_home / "datasets" / dataset.name,
+        "the installed Debian package": Path("/") / dataset.debian_folder,
+    }
+    return [
+        *((f"{name} ({folder})", _from_folder(dataset, folder)) for name, folder in folders.items()),
+        *((f"the mirror {mirror}", _from_mirror(dataset, mirror, log)) for mirror in dataset.mirrors),
+        (f"Debian's package {dataset.debian_package}", _from_debian(dataset, log)),
+    ]
+
+
+def _no_source(dataset: Dataset, failures: list[tuple[str, Exception]]) -> SourceError:
+    reasons = "\n".join(f"  - {name}: {str(error).splitlines()[0]}" for name, error in failures)
+    return SourceError(
+        f"{dataset.title} could not be had from any of {len(failures)} sources.\n{reasons}\n"
+        f"Connect to the network and run again, or give --data-dir a folder with {_names(dataset)}.",
+        transient=any(isinstance(error, SourceError) and error.transient for _, error in failures),
+    )
+
+
+def _from_folder(dataset: Dataset, folder: Path) -> Callable[[Path], None]:
+    return lambda target: copy_verified(dataset, folder, target)
+
+
+def _from_mirror(dataset: Dataset, mirror: str, log: Log) -> Callable[[Path], None]:
+    def fetch(target: Path) -> None:
+        for file in dataset.files:
+            _download(file, mirror + file.gz_name, cache_dir(dataset), log)
+        copy_verified(dataset, cache_dir(dataset), target)
+
+    return fetch
+
+
+def _download(file: DataFile, url: str, folder: Path, log: Log) -> None:
+    """Download one file; pooch writes it under another name and renames it when its SHA-256 is right."""
+
+    def stream(url: str, output_file: str, _pooch: object) -> None:
+        deadline = time.monotonic() + FILE_TIMEOUT_SECONDS
+        timeouts = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+        with (
+            progress(f"Downloading {file.gz_name}", file.gz_size, unit="bytes", log=log) as update,
+            requests.get(url, stream=True, timeout=timeouts, headers={"Accept-Encoding": "identity"}) as response,
+            Path(output_file).open("wb") as output,
+        ):
+            response.raise_for_status()
+            received = 0
+            for chunk in response.iter_content(CHUNK_BYTES):
+                received += len(chunk)
+                if received > file.gz_size:
+                    raise DataError(f"{url} sends more than the {file.gz_size:,} bytes of {file.gz_name}.")
+                if time.monotonic() > deadline:
+                    raise SourceError(f"{url} is too slow: {received:,} bytes in {FILE_TIMEOUT_SECONDS} s.", transient=True)
+                output.write(chunk)
+                update(received, "")
+
+    try:
+        pooch.retrieve(url, known_hash=f"sha256:{file.gz_sha256}", fname=file.gz_name, path=folder, downloader=stream)
+    except requests.RequestException as error:
+        raise _network_failure(url, error) from error
+    except ValueError as error:  # pooch, on a wrong hash; DataError passes as it is
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{url} served other bytes than the original {file.gz_name} (SHA-256 differs).") from error
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be written: {error.strerror or error}.", transient=False) from error
+
+
+def _network_failure(url: str, error: requests.RequestException) -> SourceError:
+    """One line for what requests says in many; only what may heal is transient."""
+    host = requests.utils.urlparse(url).hostname
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+        return SourceError(f"{url} answered {status} {error.response.reason}.", transient=status == 429 or status >= 500)
+    if isinstance(error, requests.Timeout):
+        return SourceError(f"{host} did not answer in time.", transient=True)
+    if "NameResolutionError" in str(error):
+        return SourceError(f"the name {host} cannot be resolved (no network?).", transient=True)
+    return SourceError(f"the connection to {host} failed ({type(error).__name__}).", transient=True)
+
+
+def _from_debian(dataset: Dataset, log: Log) -> Callable[[Path], None]:
+    """Debian's package, unpacked in a temporary folder; neither the system nor its package lists are touched."""
+
+    def fetch(target: Path) -> None:
+        for program in ("apt-get", "dpkg-deb"):
+            if shutil.which(program) is None:
+                raise SourceError(f"this system has no {program} (it is not a Debian).", transient=False)
+        log(f"Fetching Debian's package {dataset.debian_package} (31 MB) through apt, without installing it")
+        with tempfile.TemporaryDirectory(prefix="fashion-gan-apt-") as name:
+            folder = Path(name)
+            _apt_download(dataset.debian_package, folder)
+            packages = sorted(folder.glob("*.deb"))
+            if not packages:
+                raise SourceError(f"apt did not deliver {dataset.debian_package}.", transient=False)
+            _run(["dpkg-deb", "-x", str(packages[0]), str(folder / "unpacked")], folder)
+            originals = folder / "unpacked" / dataset.debian_folder
+            copy_verified(dataset, originals, target)
+            _keep(dataset, originals)
+
+    return fetch
+
+
+def _apt_download(package: str, folder: Path) -> None:
+    lists, cache = folder / "lists", folder / "cache"
+    (lists / "partial").mkdir(parents=True)
+    (cache / "archives" / "partial").mkdir(parents=True)
+    options = {
+        "Dir::State::Lists": lists,
+        "Dir::Cache": cache,
+        "APT::Sandbox::User": "",  # root would hand the download to a user who cannot enter this folder
+        "Acquire::http::Timeout": READ_TIMEOUT_SECONDS,
+        "Acquire::https::Timeout": READ_TIMEOUT_SECONDS,
+        "Acquire::Retries": 1,
+    }
+    apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
+    _run([*apt, "update"], folder)
+    _run([*apt, "download", package], folder)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    program = command[0]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=APT_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise SourceError(f"{program} did not finish in {APT_TIMEOUT_SECONDS} s.", transient=True) from error
+    except subprocess.CalledProcessError as error:
+        complaint = (error.stderr.strip() or f"exit code {error.returncode}").splitlines()[-1]
+        raise SourceError(f"{program} failed: {complaint}", transient=program == "apt-get") from error
+
+
+def _keep(dataset: Dataset, originals: Path) -> None:
+    """Keep the packed originals as our own download; only a convenience, so a full disk here is no failure."""
+    try:
+        for file in dataset.files:
+            with atomic_path(cache_dir(dataset) / file.gz_name) as partial:
+                shutil.copyfile(originals / file.gz_name, partial)
+    except OSError:
+        return

@@ -1,0 +1,101 @@
+"""Images from a trained generator: for the pipeline, and for anybody with a published run.
+
+    python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.png
+"""
+
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from gan.backend import keras
+from gan.command import run_command
+from gan.datasets.pixels import denormalize_images
+from gan.errors import SettingsError
+from gan.networks import load_generator
+from gan.rendering import draw_grid, save_png
+from gan.sampling import interpolate_latents, sample_latents
+from gan.store import atomic_path
+
+BATCH_SIZE = 500
+MAX_COLUMNS = 16
+
+
+def generate_pixels(generator: keras.Model, latents: np.ndarray) -> np.ndarray:
+    """Run the generator in inference mode, batch by batch.
+
+    Args:
+        generator: float32 (n, latent_dim) to float32 (n, 28, 28, 1) in [-1, 1].
+        latents: float32, shape (n, latent_dim).
+
+    Returns:
+        uint8, shape (n, 28, 28).
+    """
+    batches = [latents[start : start + BATCH_SIZE] for start in range(0, len(latents), BATCH_SIZE)]
+    return np.concatenate([denormalize_images(np.asarray(generator(batch, training=False))) for batch in batches])
+
+
+def generate_paths(generator: keras.Model, latents: np.ndarray, num_points: int) -> np.ndarray:
+    """Images on the paths from each latent to the next (spherical interpolation).
+
+    Args:
+        generator: As for `generate_pixels`.
+        latents: float32, shape (k, latent_dim).
+        num_points: Images a path, both ends included.
+
+    Returns:
+        uint8, shape ((k - 1) * num_points, 28, 28), path after path.
+    """
+    paths = [interpolate_latents(start, end, num_points) for start, end in itertools.pairwise(latents)]
+    return generate_pixels(generator, np.concatenate(paths))
+
+
+def save_samples(pixels: np.ndarray, path: Path) -> None:
+    """Write images as a compressed `.npz` with key `images` (uint8, (n, 28, 28)); equal images give equal bytes."""
+    with path.open("wb") as file:  # given a name, NumPy would add a suffix of its own
+        np.savez_compressed(file, allow_pickle=False, images=pixels)
+
+
+app = App(name="python -m gan.generate", help="Draw images from the generator of a published run.", version_flags=())
+
+
+@app.default
+def generate(
+    run: Path,
+    *,
+    num_images: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 64,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
+    out: Path,
+) -> None:
+    """Draw images from the generator of a published run.
+
+    Parameters
+    ----------
+    run
+        Folder of a published run, such as artifacts/latest.
+    num_images
+        Images to draw.
+    seed
+        Seeds the latents; equal seeds give equal images.
+    out
+        A .png (a grid) or .npz file (key "images", uint8, (n, 28, 28)).
+    """
+    if out.suffix not in (".png", ".npz"):
+        raise SettingsError(f"--out got {out}; it expects a name that ends in .png (a grid) or .npz (an array).")
+    if not (run / "generator.keras").is_file():
+        raise SettingsError(f"{run} holds no generator.keras.\nGive the folder of a published run, such as artifacts/latest.")
+    generator = load_generator(run / "generator.keras")
+    pixels = generate_pixels(generator, sample_latents(num_images, generator.input_shape[-1], seed=seed))
+    with atomic_path(out) as partial:
+        if out.suffix == ".npz":
+            save_samples(pixels, partial)
+        else:
+            columns = min(MAX_COLUMNS, round(num_images**0.5))
+            save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
+
+
+if __name__ == "__main__":
+    run_command(app)

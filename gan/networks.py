@@ -1,0 +1,103 @@
+"""The two networks of a recipe as Keras models, and files of them that depend on nothing but the weights."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from gan.backend import keras
+from gan.datasets.pixels import IMAGE_SIZE
+from gan.errors import StoreError
+from gan.recipes import Recipe
+
+IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
+
+
+def build_generator(recipe: Recipe, seed: int) -> keras.Model:
+    """The generator: latents to images.
+
+    Latents, float32 (n, latent_dim), through blocks of Dense, LeakyReLU and BatchNormalization, to images, float32
+    (n, 28, 28, 1) in [-1, 1] (tanh).
+
+    Args:
+        recipe: Widths, slope and momentum.
+        seed: Seeds the initial weights (Glorot uniform), layer by layer.
+    """
+    initializers = _initializers(seed, stream=0)
+    stack: list[keras.Layer] = [keras.Input((recipe.latent_dim,), name="latents")]
+    for index, units in enumerate(recipe.generator_units):
+        stack += [
+            keras.layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
+            keras.layers.LeakyReLU(recipe.leaky_relu_slope, name=f"leaky_relu_{index}"),
+            keras.layers.BatchNormalization(momentum=recipe.batch_norm_momentum, name=f"batch_norm_{index}"),
+        ]
+    stack += [
+        keras.layers.Dense(IMAGE_SIZE**2, activation="tanh", kernel_initializer=next(initializers), name="dense_pixels"),
+        keras.layers.Reshape(IMAGE_SHAPE, name="images"),
+    ]
+    return keras.Sequential(stack, name="generator")
+
+
+def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
+    """The discriminator: images to the logit of "this is real".
+
+    Images, float32 (n, 28, 28, 1), to logits, float32 (n, 1). The article's last sigmoid is not here but in the loss,
+    where it can be computed without overflow: probability = sigmoid(logit).
+
+    Args:
+        recipe: Widths and slope.
+        seed: Seeds the initial weights (Glorot uniform), layer by layer.
+    """
+    initializers = _initializers(seed, stream=1)
+    stack: list[keras.Layer] = [keras.Input(IMAGE_SHAPE, name="images"), keras.layers.Flatten(name="flatten")]
+    for index, units in enumerate(recipe.discriminator_units):
+        stack += [
+            keras.layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
+            keras.layers.LeakyReLU(recipe.leaky_relu_slope, name=f"leaky_relu_{index}"),
+        ]
+    stack.append(keras.layers.Dense(1, kernel_initializer=next(initializers), name="logits"))
+    return keras.Sequential(stack, name="discriminator")
+
+
+def _initializers(seed: int, stream: int) -> Iterator[keras.initializers.Initializer]:
+    """Glorot uniform (Keras's default for Dense), each with a seed of its own."""
+    for layer_seed in np.random.SeedSequence((seed, stream)).generate_state(64):
+        yield keras.initializers.GlorotUniform(seed=int(layer_seed >> 1))
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save a model so that equal weights give equal bytes.
+
+    A `.keras` file is a zip archive that holds the time of saving; here it is written again without one.
+
+    Args:
+        model: Its layers have names of their own, so that nothing depends on what else the process has built.
+        path: Ends in ".keras".
+    """
+    keras.saving.save_model(model, path)
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                metadata = json.loads(content)
+                metadata.pop("date_saved", None)
+                content = json.dumps(metadata, sort_keys=True).encode()
+            target.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+
+
+def load_generator(path: Path) -> keras.Model:
+    """Load a generator that `save_model` wrote; nothing in the file is executed.
+
+    Raises:
+        StoreError: If the file is no model that this version of Keras reads.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise StoreError(
+            f"{path} is no generator that Keras {keras.__version__} can load: {str(error).splitlines()[0]}\n"
+            "Give the generator.keras of a published run."
+        ) from error

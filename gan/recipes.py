@@ -1,0 +1,53 @@
+"""Training recipes: each a card that says where it is from, what it sets, what it costs and what it reaches.
+
+A recipe is a value, not code that runs: equal cards give equal trainings, and the whole card is part of what a cached
+training is known by.
+"""
+
+from types import MappingProxyType
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+RecipeName = Literal["article"]
+
+
+class Recipe(BaseModel):
+    """One way to train a generator; the settings are those of its paper."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: RecipeName = Field(description="what --recipe calls it")
+    paper: str = Field(description="where the method is from")
+    steps: PositiveInt = Field(description="iterations of the recipe's algorithm")
+    batch_size: PositiveInt = Field(description="images a step")
+    latent_dim: PositiveInt = Field(description="length of a latent vector z ~ N(0, I)")
+    generator_units: tuple[PositiveInt, ...] = Field(description="widths of the generator's hidden layers")
+    discriminator_units: tuple[PositiveInt, ...] = Field(description="widths of the discriminator's hidden layers")
+    leaky_relu_slope: NonNegativeFloat = Field(description="slope of LeakyReLU below zero")
+    batch_norm_momentum: NonNegativeFloat = Field(lt=1, description="weight of the old moving statistics in an update")
+    learning_rate: PositiveFloat = Field(description="Adam step size, both networks")
+    adam_beta_1: NonNegativeFloat = Field(lt=1, description="decay of Adam's first moment")
+    adam_beta_2: NonNegativeFloat = Field(lt=1, description="decay of Adam's second moment")
+    adam_epsilon: PositiveFloat = Field(description="added to the root of Adam's second moment")
+
+
+ARTICLE = Recipe(
+    name="article",
+    paper="Goodfellow et al. 2014, arXiv:1406.2661, as a 2024 tutorial teaches it",
+    steps=10_001,
+    batch_size=128,
+    latent_dim=100,
+    generator_units=(256, 512, 1024),
+    discriminator_units=(512, 256),
+    leaky_relu_slope=0.2,
+    batch_norm_momentum=0.8,
+    learning_rate=2e-4,
+    adam_beta_1=0.5,
+    adam_beta_2=0.999,
+    adam_epsilon=1e-7,
+)
+"""The baseline, reproduced exactly: dense networks, binary cross-entropy, two discriminator updates a step."""
+
+RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE,)})
+"""All recipes by name."""

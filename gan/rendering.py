@@ -1,0 +1,103 @@
+"""Pictures of images: grids, an animation, a strip. Crisp (nearest neighbour) and labelled; Pillow only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from gan.datasets.pixels import IMAGE_SIZE, denormalize_images
+
+GAP = 6
+MARGIN = 16
+PAPER, INK = 255, 40
+FRAME_MILLISECONDS = 700
+LAST_FRAME_MILLISECONDS = 2500
+
+
+def draw_grid(
+    pixels: np.ndarray, columns: int, *, scale: int, caption: str = "", titles: Sequence[str] | None = None
+) -> Image.Image:
+    """Lay images out in rows.
+
+    Args:
+        pixels: uint8, shape (n, 28, 28).
+        columns: Images in a row.
+        scale: Size of a pixel in the picture, in pixels.
+        caption: A line above the grid.
+        titles: A line above each image.
+
+    Returns:
+        A grey picture ("L").
+
+    Raises:
+        ValueError: If `pixels` has another dtype or shape, or the titles are not one an image.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or not len(pixels):
+        raise ValueError(f"draw_grid got {pixels.dtype} of shape {pixels.shape}; it expects uint8 of shape (n, 28, 28), n > 0.")
+    if titles is not None and len(titles) != len(pixels):
+        raise ValueError(f"draw_grid got {len(titles)} titles for {len(pixels)} images; it expects one an image.")
+    side = IMAGE_SIZE * scale
+    caption_font, title_font = ImageFont.load_default(20), ImageFont.load_default(max(12, side // 12))
+    caption_height = 34 if caption else 0
+    title_height = round(title_font.size * 1.7) if titles else 0
+    rows = -(-len(pixels) // columns)
+    width = 2 * MARGIN + columns * side + (columns - 1) * GAP
+    height = 2 * MARGIN + caption_height + rows * (side + title_height) + (rows - 1) * GAP
+    picture = Image.new("L", (width, height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    if caption:
+        draw.text((MARGIN, MARGIN), caption, fill=INK, font=caption_font)
+    for index, image in enumerate(pixels):
+        row, column = divmod(index, columns)
+        left = MARGIN + column * (side + GAP)
+        top = MARGIN + caption_height + row * (side + title_height + GAP)
+        if titles:
+            draw.text((left + side // 2, top + title_height // 2), titles[index], fill=INK, font=title_font, anchor="mm")
+        tile = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
+        picture.paste(tile, (left, top + title_height))
+    return picture
+
+
+def draw_real_examples(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, seed: int) -> Image.Image:
+    """A 3 x 3 picture of random real images, each titled with its class name (the article's step 1).
+
+    Args:
+        images: float32, shape (n, 28, 28, 1), values in [-1, 1], n >= 9.
+        labels: int, shape (n,), indices into `class_names`.
+        class_names: Names by label.
+        seed: Seeds the choice.
+    """
+    chosen = np.random.default_rng(seed).choice(len(images), size=9, replace=False)
+    titles = [class_names[label] for label in labels[chosen]]
+    return draw_grid(denormalize_images(images[chosen]), 3, scale=7, titles=titles)
+
+
+def draw_snapshots(
+    snapshots: np.ndarray, steps: Sequence[int], *, num: int, columns: int, scale: int
+) -> list[Image.Image]:
+    """A captioned grid of the first `num` images of every snapshot.
+
+    Args:
+        snapshots: uint8, shape (num_snapshots, num_images, 28, 28).
+        steps: The step after which each was taken.
+        num: Images in a grid.
+        columns: Images in a row.
+        scale: Size of a pixel in the picture, in pixels.
+    """
+    return [
+        draw_grid(pixels[:num], columns, scale=scale, caption=f"step {step:,}")
+        for pixels, step in zip(snapshots, steps, strict=True)
+    ]
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG; equal pictures give equal bytes."""
+    picture.save(path, format="PNG", optimize=True)
+
+
+def save_animation(frames: Sequence[Image.Image], path: Path) -> None:
+    """Write pictures of one size as an endless, lossless WebP animation; the last one stays longer."""
+    durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
+    first, *rest = (frame.convert("RGB") for frame in frames)
+    first.save(path, format="WEBP", save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=4)

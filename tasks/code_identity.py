@@ -1,0 +1,89 @@
+"""What code a stage reaches: part of the key that its result is cached under.
+
+The modules are found from the imports in the sources, wherever in a file they stand, so that nobody keeps a list by
+hand and a stage that imports TensorFlow only when it runs is still known by it. Nothing is imported for that.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+SUBJECT = "gan"
+
+COMPUTING_LIBRARIES = {
+    "PIL": "pillow",
+    "jinja2": "jinja2",
+    "keras": "keras",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "tensorflow": "tensorflow",
+}
+"""Libraries whose version can change a result, by import name, with the name they are installed under."""
+
+
+def reached_code(module: str) -> str:
+    """SHA-256 over the sources of a module and of all modules of `gan` that it imports, directly or not.
+
+    Files beside a module that bear its name (a template) count as its source.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for name in reached_modules(module) for path in _sources(name)):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(PROJECT_ROOT).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def reached_libraries(module: str) -> dict[str, str]:
+    """Versions of the computing libraries that a module reaches, by import name."""
+    imported = {name.partition(".")[0] for reached in reached_modules(module) for name in _imports(reached)}
+    return {library: version(COMPUTING_LIBRARIES[library]) for library in sorted(imported & COMPUTING_LIBRARIES.keys())}
+
+
+def reached_modules(module: str) -> frozenset[str]:
+    """A module and the modules of `gan` that it imports, directly or not, by dotted name."""
+    reached: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += [imported for imported in _imports(name) if imported.partition(".")[0] == SUBJECT]
+    return frozenset(reached)
+
+
+def _imports(module: str) -> Iterator[str]:
+    """Dotted names of what a module imports; for one of ours, with the packages around it."""
+    path = _path(module)
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name.partition(".")[0] != SUBJECT:
+                yield name
+                continue
+            parts = name.split(".")
+            for length in range(1, len(parts) + 1):
+                candidate = ".".join(parts[:length])
+                if _path(candidate).is_file():  # `from gan.store import Store` names a module and a class of it
+                    yield candidate
+
+
+def _path(module: str) -> Path:
+    path = PROJECT_ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _sources(module: str) -> Iterator[Path]:
+    path = _path(module)
+    if path.name == "__init__.py":
+        yield path
+    else:
+        yield from (sibling for sibling in path.parent.glob(f"{path.stem}.*") if sibling.is_file())

@@ -1,0 +1,164 @@
+"""Stage 6: the run's folder, and what a reviewer sees of it in the Prefect UI."""
+
+import json
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from gan.config import RunConfig
+from gan.publishing import CONFIG, METRICS, check_run_name, published_files, staged_run, write_json, write_manifest
+from gan.report import data_uri, describe_number
+from gan.store import FileRef, Store
+from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
+from tasks.records import Comparison, NormalizedData, Pictures, PublishedRun, RawData, TrainedGan
+from tasks.stage import stage
+
+
+@stage(run_name="publish {run.name}", timeout_seconds=1800)
+def publish(
+    store: Store,
+    run: RunConfig,
+    raw: RawData,
+    data: NormalizedData,
+    trained: TrainedGan,
+    pictures: Pictures,
+    comparison: Comparison,
+) -> PublishedRun:
+    """Publish everything in `runs/<name>`, whole or not at all."""
+    started = time.perf_counter()
+    check_run_name(store.root, run.name, run.content())
+    with staged_run(store.root, run.name) as folder:
+        for path, ref in _files(data, trained, pictures, comparison).items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            shutil.copyfile(store.path(ref), folder / path)
+        records = {"fetch": raw, "normalize": data, "train": trained, "render": pictures, "compare": comparison}
+        timings = {name: record.seconds for name, record in records.items()}
+        timings["publish"] = round(time.perf_counter() - started, 3)
+        write_json(folder / CONFIG, run.content())
+        write_json(folder / METRICS, _metrics(trained, comparison, timings))
+        write_manifest(folder, _manifest(run, raw, data, trained))
+    return PublishedRun(name=run.name, published=published_files(store.root, run.name))
+
+
+def show_in_ui(store: Store, run: PublishedRun) -> None:
+    """Make the flow run's artifacts: pictures, numbers and where the files are. Called within a flow run.
+
+    Pictures are data URIs in markdown: the UI shows no local files. One in a description becomes a thumbnail.
+    """
+    folder = store.root / "runs" / run.name
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))["metrics"]
+    final_grid, real, generated = (
+        data_uri(folder / name) for name in ("final_grid.png", "real_grid.png", "generated_grid.png")
+    )
+    create_markdown_artifact(
+        key="final-grid",
+        markdown=f"# {run.name}\n\nThe last snapshot of nine fixed latents.\n\n![final grid]({final_grid})",
+        description=f"![final grid]({final_grid})",
+    )
+    create_markdown_artifact(
+        key="real-beside-fake",
+        markdown=f"| Real (test split) | Generated (not chosen) |\n|---|---|\n| ![real]({real}) | ![generated]({generated}) |",
+        description="64 real test images beside the first 64 generated ones",
+    )
+    create_table_artifact(
+        key="metrics",
+        table=[
+            {
+                "metric": metric["title"],
+                "generated": describe_number(metric["value"]),
+                "floor (real)": describe_number(metric["floor"]),
+                "n": f"{metric['n']:,}",
+                "features": metric["extractor"],
+                "how to read it": metric["reading"],
+            }
+            for metric in metrics.values()
+        ],
+        description="Generated images against the test split; the floor is the same for real training images",
+    )
+    create_markdown_artifact(
+        key="report",
+        markdown=f"{(folder / 'report.md').read_text(encoding='utf-8')}\n\n## Files\n\n{_file_list(folder, run)}",
+        description=f"Digest, and where the files are: {folder}",
+    )
+
+
+def _files(
+    data: NormalizedData, trained: TrainedGan, pictures: Pictures, comparison: Comparison
+) -> dict[str, FileRef]:
+    """What is copied into a run's folder, by its path there."""
+    grids = zip(trained.snapshot_steps, pictures.grids, strict=True)
+    return {
+        "report.html": comparison.report_html,
+        "report.md": comparison.report_markdown,
+        "generator.keras": trained.generator,
+        "history.csv": trained.history,
+        "samples.npz": comparison.samples,
+        "data_summary.json": data.summary,
+        "real_examples.png": pictures.real_examples,
+        "final_grid.png": pictures.final_grid,
+        "samples_grid.png": pictures.samples_grid,
+        "training.webp": pictures.animation,
+        "interpolation.png": pictures.interpolation,
+        "real_grid.png": comparison.real_grid,
+        "generated_grid.png": comparison.generated_grid,
+        "curves.png": comparison.curves,
+        **{f"grids/step-{step:06}.png": grid for step, grid in grids},
+    }
+
+
+def _metrics(trained: TrainedGan, comparison: Comparison, timings: dict[str, float]) -> dict[str, Any]:
+    return {
+        "metrics": {metric.name: metric.model_dump(exclude={"name"}) for metric in comparison.metrics},
+        "timings_seconds": timings,
+        "training": trained.facts,
+    }
+
+
+def _manifest(run: RunConfig, raw: RawData, data: NormalizedData, trained: TrainedGan) -> dict[str, Any]:
+    splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
+    return {
+        "run": run.name,
+        "published": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": run.train.recipe.name,
+        "seed": run.train.seed,
+        "device": trained.facts.get("device"),
+        "data": {
+            "name": data.dataset,
+            "source": raw.facts.get("source"),
+            "sha256": {
+                split: {"images": images.sha256, "labels": labels.sha256} for split, (images, labels) in splits.items()
+            },
+        },
+        "code": _commit(),
+        "python": python_version(),
+        "libraries": {name: version(name) for name in sorted({*COMPUTING_LIBRARIES.values(), "prefect"})},
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the code, and whether files differ from it; nulls outside of git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(PROJECT_ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain")
+    return {"commit": commit, "modified": None if changes is None else bool(changes)}
+
+
+def _file_list(folder: Path, run: PublishedRun) -> str:
+    rows = [f"| `{Path(ref.key).relative_to(f'runs/{run.name}')}` | {ref.size:,} |" for ref in run.published]
+    return "\n".join([f"In `{folder}`:", "", "| file | bytes |", "|---|---:|", *rows])

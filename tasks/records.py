@@ -1,0 +1,101 @@
+"""What travels between stages: small frozen records of references to stored files."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gan.judging import Metric
+from gan.store import FileRef
+
+
+class StageRecord(BaseModel):
+    """The result of a stage.
+
+    `seconds` and `facts` say how it came about this time (how long, where from, on what device); they are for people,
+    and are no part of what the result is: two records that differ only in them are equal to every later stage.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"seconds", "facts"})
+
+    seconds: float = Field(0.0, description="wall time of the stage when it ran")
+    facts: dict[str, str | int | float] = Field(default_factory=dict, description="what was noted when it ran")
+
+    def identity(self) -> dict[str, Any]:
+        """What the result is, as plain JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.CIRCUMSTANCES))
+
+    def files(self) -> Iterator[FileRef]:
+        """Every file that the record refers to."""
+        for name in type(self).model_fields:
+            yield from _refs(getattr(self, name))
+
+
+def _refs(value: object) -> Iterator[FileRef]:
+    if isinstance(value, FileRef):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _refs(item)
+
+
+class RawData(StageRecord):
+    """The four files of a data set, unpacked (IDX)."""
+
+    dataset: str
+    train_images: FileRef
+    train_labels: FileRef
+    test_images: FileRef
+    test_labels: FileRef
+
+
+class NormalizedData(StageRecord):
+    """Images as float32 `.npy`, (n, 28, 28, 1), in [-1, 1]; labels as uint8 `.npy`, (n,)."""
+
+    dataset: str
+    train_images: FileRef
+    train_labels: FileRef
+    test_images: FileRef
+    test_labels: FileRef
+    summary: FileRef = Field(description="JSON: count, images a class, mean and deviation of each split")
+
+
+class TrainedGan(StageRecord):
+    """A trained generator and what was recorded on the way."""
+
+    generator: FileRef = Field(description=".keras")
+    history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss")
+    snapshot_steps: tuple[int, ...]
+    snapshots: FileRef = Field(description="uint8 .npy, (num_snapshots, num_images, 28, 28), of fixed latents")
+
+
+class Pictures(StageRecord):
+    """What is drawn of data, training and generator; PNG but for the animation (WebP)."""
+
+    real_examples: FileRef
+    grids: tuple[FileRef, ...] = Field(description="3 x 3, one for each snapshot")
+    final_grid: FileRef = Field(description="3 x 3, of the last snapshot")
+    samples_grid: FileRef = Field(description="8 x 8, of the last snapshot")
+    animation: FileRef
+    interpolation: FileRef
+
+
+class Comparison(StageRecord):
+    """Real against generated."""
+
+    metrics: tuple[Metric, ...]
+    samples: FileRef = Field(description=".npz, key images, uint8, (n, 28, 28)")
+    real_grid: FileRef = Field(description="8 x 8 test images")
+    generated_grid: FileRef = Field(description="8 x 8 samples, drawn at the same size")
+    curves: FileRef
+    report_html: FileRef
+    report_markdown: FileRef
+
+
+class PublishedRun(StageRecord):
+    """A run in `runs/<name>`; the keys of its files start with that folder."""
+
+    name: str
+    published: tuple[FileRef, ...]
