@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.table import Table
 
 from gan.errors import FashionGanError
 from gan.report import describe_number, describe_seconds
 from gan.store import Store
 from tasks.records import PublishedRun
+
+UI_COMMAND, UI_ADDRESS = "make server", "http://127.0.0.1:4200"
 
 
 @contextmanager
@@ -37,21 +38,16 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     """Where the result is, what it is worth, and how to look at it."""
     folder = store.root / "runs" / run.name
     content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    table.add_row("Run", str(folder))
-    table.add_row("Report", str(folder / "report.html"))
+    rows = {"Run": str(folder), "Report": str(folder / "report.html")}
     for metric in content["metrics"].values():
         value, floor = describe_number(metric["value"]), describe_number(metric["floor"])
-        table.add_row(metric["title"], f"{value} (real: {floor}; n = {metric['n']:,}, {metric['extractor']})")
+        rows[metric["title"]] = f"{value}; real images: {floor} ({metric['extractor']}, n = {metric['n']:,})"
     training = content["training"]
-    table.add_row(
-        "Training",
-        f"{describe_seconds(training['training_seconds'])} on {training['device']}, "
-        f"{training['milliseconds_per_step']} ms a step",
-    )
-    table.add_row("Prefect UI", "make server, then open http://127.0.0.1:4200")
-    console = Console(highlight=False)
+    seconds, device = describe_seconds(training["training_seconds"]), training["device"]
+    rows["Training"] = f"{seconds} on {device}, {training['milliseconds_per_step']} ms a step"
+    rows["Prefect UI"] = f"{UI_COMMAND}, then open {UI_ADDRESS}"
+    console = Console(highlight=False, soft_wrap=True)
     console.print()
-    console.print(table)
+    for name, value in rows.items():
+        console.print(f"[bold]{name:<18}[/]", end="")
+        console.print(value, markup=False)

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from gan.command import describe_validation
-from gan.config import RunConfig, SampleConfig, TrainConfig
+from gan.config import Device, RunConfig, SampleConfig, TrainConfig
 from gan.publishing import check_run_name
 from gan.recipes import RECIPES, RecipeName
 from gan.store import Store
@@ -36,12 +36,13 @@ class RunSettings(BaseModel):
         None, ge=100, le=60_000, description="images in samples.npz, which the run is judged by; empty: 10,000"
     )
     data_dir: Path | None = Field(
-        None, description="folder with the four files of Fashion-MNIST, .gz or unpacked; empty: an earlier download, "
-        "the public mirrors, Debian's package"
+        None,
+        description="folder with the four files of Fashion-MNIST, .gz or unpacked; empty: an earlier download, "
+        "the public mirrors, Debian's package",
     )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
     run_name: str | None = Field(None, description="name of the published run; empty: made from the settings")
-    device: str = Field("auto", pattern="^(auto|cpu|gpu)$", description="auto: a GPU if there is one; gpu: insist on one")
+    device: Device = Field("auto", description="auto: a GPU if there is one; gpu: insist on one")
     refresh: bool = Field(False, description="run every stage again, whatever is cached")
     smoke: bool = Field(
         False, description=f"a quick look at all stages: {SMOKE_STEPS} steps, {SMOKE_NUM_SAMPLES:,} samples, unless set"
@@ -68,7 +69,9 @@ class RunSettings(BaseModel):
 
     def sample_config(self) -> SampleConfig:
         """Settings of the samples that the run is judged by."""
-        return SampleConfig(num_images=self.num_samples or (SMOKE_NUM_SAMPLES if self.smoke else 10_000), seed=self.seed)
+        return SampleConfig(
+            num_images=self.num_samples or (SMOKE_NUM_SAMPLES if self.smoke else 10_000), seed=self.seed
+        )
 
     def run_config(self) -> RunConfig:
         """The run, under its given or its default name."""

@@ -1,9 +1,9 @@
 """The main job: fetch -> normalize -> train -> render -> compare -> publish.
 
-    python flows/train_flow.py --help
+python flows/train_flow.py --help
 """
 
-import flows  # isort: skip  # settings that Prefect reads when it is imported
+import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
 
 from typing import Annotated
 

@@ -9,11 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
+from gan.config import Device
 from gan.errors import TrainingError
-
-Device = Literal["auto", "cpu", "gpu"]
 
 
 @contextmanager
@@ -38,7 +36,7 @@ with _standard_error_kept_back():
     import keras
     import tensorflow as tf
 
-__all__ = ["Device", "keras", "tf", "use_device"]
+__all__ = ["keras", "tf", "use_device"]
 
 
 def use_device(device: Device) -> str:
@@ -55,11 +53,13 @@ def use_device(device: Device) -> str:
     """
     gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
-        why = "was built with CUDA but finds no usable GPU" if tf.test.is_built_with_cuda() else "was built without CUDA"
+        why = (
+            "was built with CUDA but finds no usable GPU" if tf.test.is_built_with_cuda() else "was built without CUDA"
+        )
         raise TrainingError(
             f"--device gpu was asked for, but TensorFlow {tf.__version__} {why}.\n"
-            "Check that nvidia-smi lists one and that the CUDA build is installed (pip install 'tensorflow[and-cuda]'), "
-            "or train with --device auto."
+            "Check that nvidia-smi lists one and that the CUDA build is installed "
+            "(pip install 'tensorflow[and-cuda]'), or train with --device auto."
         )
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")

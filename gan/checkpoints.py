@@ -47,7 +47,7 @@ class Checkpoints:
         started = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(buffer, allow_pickle=False, **arrays)
         digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
         with atomic_path(self.folder / f"{step:010}.{digest}.npz") as partial:
             partial.write_bytes(buffer.getbuffer())

@@ -3,11 +3,14 @@
 Equal settings give equal cache keys, so nothing here may hold a path, a name of a run, or a time.
 """
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from gan.recipes import ARTICLE, Recipe
+
+Device = Literal["auto", "cpu", "gpu"]
+"""What to train on; it decides how fast a training is, not what it is."""
 
 MAX_SNAPSHOTS = 250
 """A grid is drawn for every snapshot; more than this many would be a film, not an overview."""
@@ -29,8 +32,9 @@ class TrainConfig(BaseModel):
     def _bound_snapshots(self) -> Self:
         if len(self.snapshot_steps) > MAX_SNAPSHOTS:
             raise ValueError(
-                f"{self.steps} steps with a snapshot every {self.sample_every} make {len(self.snapshot_steps)} snapshots; "
-                f"at most {MAX_SNAPSHOTS} are kept. Give --sample-every {-(-self.steps // (MAX_SNAPSHOTS - 1))} or more."
+                f"{self.steps:,} steps with a snapshot every {self.sample_every:,} make "
+                f"{len(self.snapshot_steps):,} snapshots; at most {MAX_SNAPSHOTS} are kept. "
+                f"Give --sample-every {-(-self.steps // (MAX_SNAPSHOTS - 1)):,} or more."
             )
         return self
 

@@ -1,6 +1,6 @@
 """Images from a trained generator: for the pipeline, and for anybody with a published run.
 
-    python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.png
+python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.png
 """
 
 import itertools
@@ -86,7 +86,9 @@ def generate(
     if out.suffix not in (".png", ".npz"):
         raise SettingsError(f"--out got {out}; it expects a name that ends in .png (a grid) or .npz (an array).")
     if not (run / "generator.keras").is_file():
-        raise SettingsError(f"{run} holds no generator.keras.\nGive the folder of a published run, such as artifacts/latest.")
+        raise SettingsError(
+            f"{run} holds no generator.keras.\nGive the folder of a published run, such as artifacts/latest."
+        )
     generator = load_generator(run / "generator.keras")
     pixels = generate_pixels(generator, sample_latents(num_images, generator.input_shape[-1], seed=seed))
     with atomic_path(out) as partial:

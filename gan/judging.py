@@ -21,7 +21,9 @@ class Metric(BaseModel):
     reading: str = Field(description="how to read it, in a few words")
 
 
-def judge(train_pixels: np.ndarray, test_pixels: np.ndarray, fake_pixels: np.ndarray, *, seed: int) -> tuple[Metric, ...]:
+def judge(
+    train_pixels: np.ndarray, test_pixels: np.ndarray, fake_pixels: np.ndarray, *, seed: int
+) -> tuple[Metric, ...]:
     """Measure generated images against the test split, and as many training images in the same way (the floor).
 
     Args:

@@ -1,4 +1,4 @@
-"""Losses as pure functions of logits. A logit is the discriminator's belief that an image is real: D(x) = sigmoid(logit).
+"""Losses as pure functions of logits. A logit says how real an image looks to the discriminator: D(x) = sigmoid(logit).
 
 With labels y, binary cross-entropy is -E[y log D(x) + (1 - y) log(1 - D(x))]; with -log sigmoid(l) = softplus(-l) and
 -log(1 - sigmoid(l)) = softplus(l) it needs no logarithm of a number near zero.

@@ -35,7 +35,9 @@ def build_generator(recipe: Recipe, seed: int) -> keras.Model:
             keras.layers.BatchNormalization(momentum=recipe.batch_norm_momentum, name=f"batch_norm_{index}"),
         ]
     stack += [
-        keras.layers.Dense(IMAGE_SIZE**2, activation="tanh", kernel_initializer=next(initializers), name="dense_pixels"),
+        keras.layers.Dense(
+            IMAGE_SIZE**2, activation="tanh", kernel_initializer=next(initializers), name="dense_pixels"
+        ),
         keras.layers.Reshape(IMAGE_SHAPE, name="images"),
     ]
     return keras.Sequential(stack, name="generator")
@@ -78,7 +80,10 @@ def save_model(model: keras.Model, path: Path) -> None:
         path: Ends in ".keras".
     """
     keras.saving.save_model(model, path)
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
+    with (
+        zipfile.ZipFile(io.BytesIO(path.read_bytes())) as source,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target,
+    ):
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":

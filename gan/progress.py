@@ -50,7 +50,13 @@ def progress(description: str, total: int, *, unit: Unit, log: Log, initial: int
 @contextmanager
 def _bar(description: str, total: int, unit: Unit, initial: int) -> Iterator[Update]:
     counts: ProgressColumn = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        counts,
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bar:
         task = bar.add_task(description, total=total, completed=initial, note="")
         yield lambda done, note: bar.update(task, completed=done, note=note)

@@ -34,13 +34,16 @@ def draw_grid(
         ValueError: If `pixels` has another dtype or shape, or the titles are not one an image.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or not len(pixels):
-        raise ValueError(f"draw_grid got {pixels.dtype} of shape {pixels.shape}; it expects uint8 of shape (n, 28, 28), n > 0.")
+        raise ValueError(
+            f"draw_grid got {pixels.dtype} of shape {pixels.shape}; it expects uint8 of shape (n, 28, 28), n > 0."
+        )
     if titles is not None and len(titles) != len(pixels):
         raise ValueError(f"draw_grid got {len(titles)} titles for {len(pixels)} images; it expects one an image.")
     side = IMAGE_SIZE * scale
-    caption_font, title_font = ImageFont.load_default(20), ImageFont.load_default(max(12, side // 12))
+    title_size = max(12, side // 12)
+    caption_font, title_font = ImageFont.load_default(20), ImageFont.load_default(title_size)
     caption_height = 34 if caption else 0
-    title_height = round(title_font.size * 1.7) if titles else 0
+    title_height = round(title_size * 1.7) if titles else 0
     rows = -(-len(pixels) // columns)
     width = 2 * MARGIN + columns * side + (columns - 1) * GAP
     height = 2 * MARGIN + caption_height + rows * (side + title_height) + (rows - 1) * GAP
@@ -53,7 +56,9 @@ def draw_grid(
         left = MARGIN + column * (side + GAP)
         top = MARGIN + caption_height + row * (side + title_height + GAP)
         if titles:
-            draw.text((left + side // 2, top + title_height // 2), titles[index], fill=INK, font=title_font, anchor="mm")
+            draw.text(
+                (left + side // 2, top + title_height // 2), titles[index], fill=INK, font=title_font, anchor="mm"
+            )
         tile = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
         picture.paste(tile, (left, top + title_height))
     return picture
@@ -100,4 +105,6 @@ def save_animation(frames: Sequence[Image.Image], path: Path) -> None:
     """Write pictures of one size as an endless, lossless WebP animation; the last one stays longer."""
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
     first, *rest = (frame.convert("RGB") for frame in frames)
-    first.save(path, format="WEBP", save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=4)
+    first.save(
+        path, format="WEBP", save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=4
+    )

@@ -36,4 +36,5 @@ def interpolate_latents(start: np.ndarray, end: np.ndarray, num: int) -> np.ndar
     angle = np.arccos(np.clip(cosine, -1, 1))
     t = np.linspace(0, 1, num)[:, np.newaxis]
     path = (np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)
-    return path.astype(np.float32)
+    latents: np.ndarray = path.astype(np.float32)
+    return latents

@@ -12,9 +12,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from gan.backend import Device, keras, tf, use_device
+from gan.backend import keras, tf, use_device
 from gan.checkpoints import Checkpoints
-from gan.config import TrainConfig
+from gan.config import Device, TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.errors import TrainingError
 from gan.history import HISTORY_COLUMNS
@@ -22,6 +22,9 @@ from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, 
 from gan.networks import build_discriminator, build_generator
 from gan.recipes import Recipe
 from gan.sampling import sample_latents
+
+TrainStep = Callable[[tf.Tensor], tf.Tensor]
+"""One iteration of the algorithm: takes the step (int64 scalar), gives its row of the history (float32 (3,))."""
 
 OnStep = Callable[[int, np.ndarray], None]
 """Called after each step with the number of steps done and that step's row of the history."""
@@ -48,7 +51,10 @@ class Networks:
     def build(cls, recipe: Recipe, seed: int) -> "Networks":
         """Networks with initial weights and optimizers with empty slots."""
         networks = cls(
-            build_generator(recipe, seed), build_discriminator(recipe, seed), build_optimizer(recipe), build_optimizer(recipe)
+            build_generator(recipe, seed),
+            build_discriminator(recipe, seed),
+            build_optimizer(recipe),
+            build_optimizer(recipe),
         )
         networks.g_optimizer.build(networks.generator.trainable_variables)
         networks.d_optimizer.build(networks.discriminator.trainable_variables)
@@ -90,7 +96,9 @@ def _stream(seed: int, step: tf.Tensor, draw: Draw) -> tf.Tensor:
     return tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64) * len(Draw) + int(draw)])
 
 
-def update_discriminator(networks: Networks, real_images: tf.Tensor, fake_images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def update_discriminator(
+    networks: Networks, real_images: tf.Tensor, fake_images: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Two separate Adam updates of the discriminator: real images with label 1, then fake images with label 0.
 
     Returns:
@@ -98,7 +106,10 @@ def update_discriminator(networks: Networks, real_images: tf.Tensor, fake_images
     """
     discriminator, weights = networks.discriminator, networks.discriminator.trainable_variables
     losses, accuracies = [], []
-    for images, loss_of, accuracy_of in ((real_images, real_loss, real_accuracy), (fake_images, fake_loss, fake_accuracy)):
+    for images, loss_of, accuracy_of in (
+        (real_images, real_loss, real_accuracy),
+        (fake_images, fake_loss, fake_accuracy),
+    ):
         with tf.GradientTape() as tape:
             logits = discriminator(images, training=True)
             loss = loss_of(logits)
@@ -124,7 +135,7 @@ def update_generator(networks: Networks, latents: tf.Tensor) -> tf.Tensor:
     return loss
 
 
-def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) -> TrainStep:
     """Compile one iteration of the article (step 5, a to e).
 
     Args:
@@ -133,11 +144,10 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
         config: Batch size, seed and recipe.
 
     Returns:
-        A function of the step (int64 scalar) that gives that step's row of the history: float32 (3,), `HISTORY_COLUMNS`.
+        The compiled step, all of it one XLA program.
     """
     num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
 
-    @tf.function(jit_compile=True, autograph=False)
     def train_step(step: tf.Tensor) -> tf.Tensor:
         real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))  # (num, 28, 28, 1)
         latents = draw_latents(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape)
@@ -146,7 +156,8 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
         g_loss = update_generator(networks, draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, shape))
         return tf.stack([d_loss, d_accuracy, g_loss])
 
-    return train_step
+    compiled: TrainStep = tf.function(train_step, jit_compile=True, autograph=False)
+    return compiled
 
 
 @dataclass
@@ -180,7 +191,12 @@ class Training:
 
 
 def train(
-    images: np.ndarray, config: TrainConfig, checkpoints: Checkpoints, *, device: Device = "auto", on_step: OnStep | None = None
+    images: np.ndarray,
+    config: TrainConfig,
+    checkpoints: Checkpoints,
+    *,
+    device: Device = "auto",
+    on_step: OnStep | None = None,
 ) -> Training:
     """Train a generator; go on from the last checkpoint if there is one.
 

@@ -64,7 +64,8 @@ def show_in_ui(store: Store, run: PublishedRun) -> None:
     )
     create_markdown_artifact(
         key="real-beside-fake",
-        markdown=f"| Real (test split) | Generated (not chosen) |\n|---|---|\n| ![real]({real}) | ![generated]({generated}) |",
+        markdown="| Real (test split) | Generated (not chosen) |\n|---|---|\n"
+        f"| ![real]({real}) | ![generated]({generated}) |",
         description="64 real test images beside the first 64 generated ones",
     )
     create_table_artifact(
@@ -89,9 +90,7 @@ def show_in_ui(store: Store, run: PublishedRun) -> None:
     )
 
 
-def _files(
-    data: NormalizedData, trained: TrainedGan, pictures: Pictures, comparison: Comparison
-) -> dict[str, FileRef]:
+def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, comparison: Comparison) -> dict[str, FileRef]:
     """What is copied into a run's folder, by its path there."""
     grids = zip(trained.snapshot_steps, pictures.grids, strict=True)
     return {

@@ -37,7 +37,16 @@ FIRST_RETRY_SECONDS = 4
 RETRY_JITTER = 0.5
 
 _HEALING_ERRNOS = frozenset(
-    {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}
+    {
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EINTR,
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+    }
 )
 
 
@@ -86,7 +95,8 @@ class Stage(Generic[P, R]):
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the stage, or take its cached result; its scratch folder is removed once the result is safe."""
         store.results_dir.mkdir(parents=True, exist_ok=True)
-        result: R = self.task.with_options(result_storage=store.results_dir)(store, *args, **kwargs)
+        task = self.task.with_options(result_storage=store.results_dir)
+        result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
         shutil.rmtree(self.scratch_dir(store, *args, **kwargs), ignore_errors=True)
         return result
 

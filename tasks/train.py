@@ -4,7 +4,7 @@ import numpy as np
 from prefect.logging import get_run_logger
 
 from gan.checkpoints import Checkpoints
-from gan.config import TrainConfig
+from gan.config import Device, TrainConfig
 from gan.progress import progress
 from gan.store import Store
 from tasks.records import NormalizedData, TrainedGan
@@ -18,7 +18,7 @@ DAY_SECONDS = 24 * 60 * 60
     timeout_seconds=DAY_SECONDS,
     incidental=("device",),
 )
-def train(store: Store, data: NormalizedData, config: TrainConfig, device: str) -> TrainedGan:
+def train(store: Store, data: NormalizedData, config: TrainConfig, device: Device) -> TrainedGan:
     """Train on the normalized training split; the algorithm is in `gan.training`."""
     from gan.history import history_csv
     from gan.networks import save_model

@@ -4,6 +4,7 @@ The magic number is 0x0000 08 dd: 08 for unsigned bytes, dd the number of dimens
 """
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def _decode(content: bytes, name: str, num_dimensions: int) -> np.ndarray:
             f"(unsigned bytes, {num_dimensions} dimension{'s' if num_dimensions > 1 else ''}).\n"
             "Are images and labels exchanged, or is the file still packed?"
         )
-    expected_size = header_size + int(np.prod(shape, dtype=np.uint64))
+    expected_size = header_size + math.prod(shape)
     if len(content) != expected_size:
         raise DataError(
             f"{name} has {len(content):,} bytes; its header promises {expected_size:,} for shape {tuple(shape)}.\n"

@@ -40,8 +40,8 @@ def denormalize_images(images: np.ndarray) -> np.ndarray:
     """
     if images.dtype.kind != "f" or images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 1):
         raise ValueError(
-            f"denormalize_images got {images.dtype} of shape {images.shape}; it expects floats of shape (n, 28, 28, 1). "
-            "Pass images as the generator or normalize_images() gives them."
+            f"denormalize_images got {images.dtype} of shape {images.shape}; "
+            "it expects floats of shape (n, 28, 28, 1). Pass images as the generator or normalize_images() gives them."
         )
     if not np.isfinite(images).all():
         raise ValueError("denormalize_images got values that are not finite; a generator with such output is broken.")

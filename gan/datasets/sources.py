@@ -1,9 +1,9 @@
 """Where the files of a data set are had, tried in order; whatever the source, every file is checked before it is used.
 
-    a folder that the user names     the only source then: what it lacks is an error, never silently had elsewhere
-    an earlier download              ours, the one that Keras keeps, or an installed Debian package
-    the public mirrors               over https
-    Debian's package                 through apt, without root, with package lists of its own
+a folder that the user names     the only source then: what it lacks is an error, never silently had elsewhere
+an earlier download              ours, the one that Keras keeps, or an installed Debian package
+the public mirrors               over https
+Debian's package                 through apt, without root, with package lists of its own
 """
 
 import os
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
 import requests
@@ -174,7 +175,9 @@ def _download(file: DataFile, url: str, folder: Path, log: Log) -> None:
                 if received > file.gz_size:
                     raise DataError(f"{url} sends more than the {file.gz_size:,} bytes of {file.gz_name}.")
                 if time.monotonic() > deadline:
-                    raise SourceError(f"{url} is too slow: {received:,} bytes in {FILE_TIMEOUT_SECONDS} s.", transient=True)
+                    raise SourceError(
+                        f"{url} is too slow: {received:,} bytes in {FILE_TIMEOUT_SECONDS} s.", transient=True
+                    )
                 output.write(chunk)
                 update(received, "")
 
@@ -192,10 +195,12 @@ def _download(file: DataFile, url: str, folder: Path, log: Log) -> None:
 
 def _network_failure(url: str, error: requests.RequestException) -> SourceError:
     """One line for what requests says in many; only what may heal is transient."""
-    host = requests.utils.urlparse(url).hostname
+    host = urlsplit(url).hostname
     if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
-        return SourceError(f"{url} answered {status} {error.response.reason}.", transient=status == 429 or status >= 500)
+        return SourceError(
+            f"{url} answered {status} {error.response.reason}.", transient=status == 429 or status >= 500
+        )
     if isinstance(error, requests.Timeout):
         return SourceError(f"{host} did not answer in time.", transient=True)
     if "NameResolutionError" in str(error):

@@ -1,0 +1,96 @@
+"""What tests share: tiny data, a Prefect server of their own, and the real data set for those that need it."""
+
+import gzip
+import os
+
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import LABELS, PIXELS, idx_images, idx_labels
+
+from gan.config import TrainConfig
+from gan.datasets import sources
+from gan.datasets.catalog import FASHION_MNIST, DataFile
+from gan.datasets.sources import fetch_files
+from gan.recipes import ARTICLE
+from gan.store import Store, sha256_of
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def tiny_config() -> TrainConfig:
+    """Article in small: every kind of layer, a step in a millisecond."""
+    recipe = ARTICLE.model_copy(update={"latent_dim": 8, "generator_units": (16, 24), "discriminator_units": (24, 16)})
+    return TrainConfig(recipe=recipe, steps=12, batch_size=8, seed=3, sample_every=5, num_snapshot_images=9)
+
+
+@pytest.fixture(scope="session")
+def tiny_images() -> np.ndarray:
+    """64 smooth images, float32 (64, 28, 28, 1) in [-1, 1]."""
+    rng = np.random.default_rng(0)
+    centre, width = rng.uniform(8, 20, (64, 2, 1)), rng.uniform(3, 8, (64, 1))
+    across = np.exp(-(((np.arange(28) - centre[:, 0]) / width) ** 2))
+    down = np.exp(-(((np.arange(28) - centre[:, 1]) / width) ** 2))
+    return (2 * down[:, :, None] * across[:, None, :] - 1).astype(np.float32)[..., None]
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One throw-away Prefect database and server for the whole test run."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four real files, had as a user would have them."""
+    folder = tmp_path_factory.mktemp("fashion-mnist")
+    fetch_files(FASHION_MNIST, folder, data_dir=None, log=lambda line: None)
+    return folder
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A small data set of the same form, and a folder with its four gz files."""
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    files = []
+    for original in FASHION_MNIST.files:
+        content = idx_images(PIXELS) if original.kind == "images" else idx_labels(LABELS)
+        plain, gz = tmp_path / original.name, folder / original.gz_name
+        plain.write_bytes(content)
+        gz.write_bytes(gzip.compress(content))
+        files.append(
+            DataFile(
+                split=original.split,
+                kind=original.kind,
+                name=original.name,
+                size=len(content),
+                sha256=sha256_of(plain),
+                gz_size=gz.stat().st_size,
+                gz_sha256=sha256_of(gz),
+            )
+        )
+        plain.unlink()
+    return FASHION_MNIST.model_copy(update={"name": "tiny", "files": tuple(files), "mirrors": ()}), folder
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No earlier download, no apt."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(sources.shutil, "which", lambda program: None)

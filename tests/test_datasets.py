@@ -1,0 +1,140 @@
+import gzip
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from builders import LABELS, PIXELS, fetch, idx_images, idx_labels
+
+from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.idx import decode_images, decode_labels, read_gzip
+from gan.datasets.pixels import denormalize_images, normalize_images
+from gan.datasets.sources import copy_verified
+from gan.datasets.summary import summarize
+from gan.errors import DataError, SourceError
+
+
+def test_all_256_pixel_values_survive_the_round_trip() -> None:
+    pixels = np.resize(np.arange(256, dtype=np.uint8), (2, 28, 28))
+    images = normalize_images(pixels)
+    assert images.shape == (2, 28, 28, 1)
+    assert images.dtype == np.float32
+    assert (images.min(), images.max()) == (-1, 1)
+    np.testing.assert_array_equal(denormalize_images(images), pixels)
+
+
+def test_normalizing_anything_but_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got float64 of shape \(5, 28, 28\)"):
+        normalize_images(PIXELS / 255)
+    with pytest.raises(ValueError, match="not finite"):
+        denormalize_images(np.full((1, 28, 28, 1), np.nan))
+
+
+def test_idx_files_decode_to_what_was_encoded() -> None:
+    np.testing.assert_array_equal(decode_images(idx_images(PIXELS), "images", 5), PIXELS)
+    np.testing.assert_array_equal(decode_labels(idx_labels(LABELS), "labels", 5, 10), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (idx_images(PIXELS)[:7], "7 bytes, but its header alone has 16"),
+        (idx_images(PIXELS)[:-1], "has 3,935 bytes; its header promises 3,936"),
+        (idx_images(PIXELS) + b"x", "its header promises"),
+        (idx_images(PIXELS, magic=0x801), "magic number 0x00000801; expected 0x00000803"),
+        (idx_images(PIXELS[:4]), r"shape \(4, 28, 28\); expected \(5, 28, 28\)"),
+        (idx_images(PIXELS[:, :14]), r"shape \(5, 14, 28\)"),
+        (struct.pack(">4I", 0x803, 2**31, 2**31, 2**31), "its header promises"),
+    ],
+)
+def test_wrong_image_files_are_told_apart(content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        decode_images(content, "images", 5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (idx_labels(LABELS[:3]), "holds 3 labels; expected 5"),
+        (idx_labels(np.array([0, 1, 2, 3, 10], np.uint8)), "holds label 10; expected 0 to 9"),
+        (idx_labels(LABELS, magic=0x803), "magic number"),
+    ],
+)
+def test_wrong_label_files_are_told_apart(content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        decode_labels(content, "labels", 5, 10)
+
+
+def test_a_gz_bomb_is_not_unpacked(tmp_path) -> None:
+    bomb = tmp_path / "bomb.gz"
+    bomb.write_bytes(gzip.compress(bytes(50_000_000)))
+    with pytest.raises(DataError, match="more than the expected 1,000 bytes"):
+        read_gzip(bomb, 1000)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda packed: packed[:-9], lambda packed: b"no gz at all", lambda packed: packed[:40]]
+)
+def test_a_damaged_gz_file_is_a_clear_error(tmp_path, damage) -> None:
+    path = tmp_path / "file.gz"
+    path.write_bytes(damage(gzip.compress(PIXELS.tobytes())))
+    with pytest.raises(DataError, match="not a whole gz file"):
+        read_gzip(path, PIXELS.nbytes)
+
+
+def test_a_split_is_summarized_by_class() -> None:
+    summary = summarize(normalize_images(PIXELS), LABELS, FASHION_MNIST.class_names)
+    assert summary["images_per_class"]["Dress"] == 2
+    assert sum(summary["images_per_class"].values()) == summary["num_images"] == 5
+
+
+def test_a_folder_of_packed_or_unpacked_files_serves(packed, tmp_path) -> None:
+    dataset, folder = packed
+    _, from_packed = fetch(dataset, tmp_path, folder)
+    for gz in folder.glob("*.gz"):
+        (folder / gz.stem).write_bytes(gzip.decompress(gz.read_bytes()))
+        gz.unlink()
+    source, from_unpacked = fetch(dataset, tmp_path, folder)
+    assert from_packed == from_unpacked
+    assert str(folder) in source
+    assert from_packed["train-images-idx3-ubyte"] == idx_images(PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "has neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-10]), "is cut short: .* bytes, expected"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "is too long"),
+        (lambda path: path.write_bytes(bytes(path.stat().st_size)), "was altered or is of another data set"),
+    ],
+)
+def test_a_bad_file_in_the_users_folder_is_named_and_no_other_source_is_tried(
+    packed, tmp_path, damage, message
+) -> None:
+    dataset, folder = packed
+    damage(folder / "train-images-idx3-ubyte.gz")
+    with pytest.raises(DataError, match=message):
+        copy_verified(dataset, folder, target=None)
+    with pytest.raises(DataError, match=message):
+        fetch(dataset, tmp_path, folder)
+
+
+def test_the_download_that_keras_keeps_serves(packed, tmp_path, nowhere) -> None:
+    dataset, folder = packed
+    shutil.copytree(folder, tmp_path / "keras" / "datasets" / "tiny")
+    source, files = fetch(dataset, tmp_path)
+    assert "Keras" in source
+    assert len(files) == 4
+
+
+def test_when_every_source_fails_each_is_listed_with_its_reason_and_the_way_out(packed, tmp_path, nowhere) -> None:
+    dataset, _ = packed
+    unreachable = dataset.model_copy(update={"mirrors": ("https://mirror.invalid/",)})
+    with pytest.raises(SourceError) as caught:
+        fetch(unreachable, tmp_path)
+    message = str(caught.value)
+    for part in ("an earlier download", "Keras keeps", "mirror.invalid cannot be resolved", "no apt-get", "--data-dir"):
+        assert part in message
+    assert caught.value.transient
+    assert "\n" not in repr(caught.value)

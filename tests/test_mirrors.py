@@ -1,0 +1,98 @@
+"""Downloads from a real HTTP server on this machine that misbehaves in every way we know of."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from builders import fetch
+
+from gan.datasets import sources
+from gan.errors import SourceError
+
+
+class Mirror(BaseHTTPRequestHandler):
+    behaviour = "good"
+
+    def do_GET(self) -> None:
+        content = (self.server.folder / self.path.lstrip("/")).read_bytes()
+        if self.behaviour == "busy":
+            self.send_error(503)
+            return
+        if self.behaviour == "gone":
+            self.send_error(404)
+            return
+        declared = len(content)
+        if self.behaviour == "cut":
+            content = content[: declared // 2]
+        if self.behaviour == "wrong":
+            content = bytes(declared)
+        if self.behaviour == "endless":
+            content = declared = None
+        self.send_response(200)
+        if declared:
+            self.send_header("Content-Length", str(declared))
+        self.end_headers()
+        if content:
+            self.wfile.write(content)
+            return
+        try:
+            for _ in range(1000):
+                self.wfile.write(bytes(1 << 16))
+        except ConnectionError:
+            self.server.hung_up.set()
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+@pytest.fixture
+def mirror(packed, monkeypatch):
+    dataset, folder = packed
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.folder, server.hung_up = folder, threading.Event()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setattr(Mirror, "behaviour", "good")
+    yield dataset.model_copy(update={"mirrors": (f"http://127.0.0.1:{server.server_port}/",)}), server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_mirror_serves_and_the_next_fetch_needs_no_network(mirror, tmp_path, nowhere) -> None:
+    dataset, _ = mirror
+    source, files = fetch(dataset, tmp_path)
+    assert "the mirror" in source
+    source, again = fetch(dataset, tmp_path)
+    assert "an earlier download" in source
+    assert again == files
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "transient"),
+    [
+        ("busy", "answered 503", True),
+        ("gone", "answered 404", False),
+        ("cut", "the connection to 127.0.0.1 failed", True),
+        ("wrong", "served other bytes than the original", False),
+        ("endless", "sends more than the", False),
+    ],
+)
+def test_a_bad_mirror_is_a_named_reason_and_leaves_nothing_behind(
+    mirror, tmp_path, nowhere, monkeypatch, behaviour, reason, transient
+) -> None:
+    dataset, server = mirror
+    monkeypatch.setattr(Mirror, "behaviour", behaviour)
+    with pytest.raises(SourceError, match=reason) as caught:
+        fetch(dataset, tmp_path)
+    assert caught.value.transient is transient
+    cache = sources.cache_dir(dataset)
+    assert not cache.exists() or list(cache.iterdir()) == []
+    assert behaviour != "endless" or server.hung_up.wait(10)
+
+
+def test_the_next_mirror_is_tried_when_one_fails(mirror, tmp_path, nowhere) -> None:
+    dataset, _ = mirror
+    both = dataset.model_copy(update={"mirrors": ("https://mirror.invalid/", *dataset.mirrors)})
+    source, files = fetch(both, tmp_path)
+    assert "127.0.0.1" in source
+    assert len(files) == 4
