@@ -10,8 +10,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from prefect import flow
 
-from flows.console import print_summary, quiet_expected_errors
+from flows.session import prefect_session
 from flows.settings import RunSettings
+from flows.summary import print_summary
 from gan.command import run_command
 from tasks.compare import compare
 from tasks.fetch import fetch
@@ -38,14 +39,16 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     return published
 
 
-app = App(name="python flows/train_flow.py", help=train_flow.description, version_flags=())
+app = App(
+    name="python flows/train_flow.py", help=train_flow.description, version_flags=(), suppress_keyboard_interrupt=False
+)
 
 
 @app.default
 def main(*, settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings()) -> None:  # noqa: B008
     """Check the settings, run the flow, and say where the result is."""
     store = settings.open_store()
-    with quiet_expected_errors():
+    with prefect_session():
         published = train_flow(settings)
     print_summary(store, published)
 

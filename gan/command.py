@@ -20,7 +20,7 @@ def run_command(app: App) -> None:
     except FashionGanError as error:
         _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
-        _fail("Interrupted. Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED)
+        _fail("Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
 
 
 def describe_validation(error: ValidationError) -> str:
@@ -38,9 +38,8 @@ def _explain(error: CycloptsError) -> str:
     return describe_validation(cause) if isinstance(cause, ValidationError) else str(error)
 
 
-def _fail(message: str, code: int) -> None:
-    first, _, rest = message.partition("\n")
+def _fail(message: str, code: int, title: str = "Error:") -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("[bold red]Error:[/]", end=" ")
-    console.print(first + ("\n" + rest if rest else ""), markup=False)
+    console.print(f"[bold red]{title}[/]", end=" ")
+    console.print(message, markup=False)
     sys.exit(code)

@@ -59,7 +59,12 @@ def save_samples(pixels: np.ndarray, path: Path) -> None:
         np.savez_compressed(file, allow_pickle=False, images=pixels)
 
 
-app = App(name="python -m gan.generate", help="Draw images from the generator of a published run.", version_flags=())
+app = App(
+    name="python -m gan.generate",
+    help="Draw images from the generator of a published run.",
+    version_flags=(),
+    suppress_keyboard_interrupt=False,
+)
 
 
 @app.default

@@ -5,8 +5,7 @@ same batches and latents, and ends with the same weights, as one that was never 
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -18,6 +17,7 @@ from gan.config import Device, TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.errors import TrainingError
 from gan.history import HISTORY_COLUMNS
+from gan.interrupts import held_back_interrupts
 from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, real_loss
 from gan.networks import build_discriminator, build_generator
 from gan.recipes import Recipe
@@ -69,11 +69,6 @@ class Networks:
             *self.g_optimizer.variables,
             *self.d_optimizer.variables,
         ]
-
-    @property
-    def steps_done(self) -> int:
-        """Generator updates so far: one a step."""
-        return int(self.g_optimizer.iterations)
 
 
 def build_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
@@ -167,7 +162,8 @@ class Progress:
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS; rows of steps to come are zero
     snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28); those to come are zero
     steps_done: int = 0
-    seconds: float = 0.0  # in the loop, over all interruptions
+    seconds: float = 0.0  # of all steps, over all interruptions
+    session_seconds: list[float] = field(default_factory=list)  # of each step since the process started
 
     @classmethod
     def empty(cls, config: TrainConfig) -> "Progress":
@@ -176,6 +172,22 @@ class Progress:
             history=np.zeros((config.steps, len(HISTORY_COLUMNS)), np.float32),
             snapshots=np.zeros((len(config.snapshot_steps), config.num_snapshot_images, 28, 28), np.uint8),
         )
+
+    def record(self, row: np.ndarray, seconds: float) -> None:
+        """Take down a finished step: its row of the history and how long it took."""
+        self.history[self.steps_done] = row
+        self.steps_done += 1
+        self.seconds += seconds
+        self.session_seconds.append(seconds)
+
+    def timings(self) -> dict[str, float]:
+        """What was measured; the first step of a process is mostly compilation and stands apart."""
+        facts = {"training_seconds": round(self.seconds, 1)}
+        if self.session_seconds:
+            first, *others = self.session_seconds
+            facts["first_step_seconds"] = round(first, 2)
+            facts["milliseconds_per_step"] = round(1000 * float(np.median(others or [first])), 2)
+        return facts
 
 
 @dataclass
@@ -218,7 +230,7 @@ def train(
     snapshot_latents = sample_latents(config.num_snapshot_images, config.recipe.latent_dim, seed=config.seed)
     snapshot_index = {step: index for index, step in enumerate(config.snapshot_steps)}
 
-    with saving_when_interrupted(networks, progress, checkpoints):
+    with held_back_interrupts() as interrupt:
         for step in range(resumed_at, config.steps):
             started = time.perf_counter()
             row = train_step(tf.constant(step, tf.int64)).numpy()
@@ -227,13 +239,16 @@ def train(
             if step in snapshot_index:
                 fakes = networks.generator(snapshot_latents, training=False).numpy()
                 progress.snapshots[snapshot_index[step]] = denormalize_images(fakes)
-            progress.history[step] = row
-            progress.steps_done = step + 1
-            progress.seconds += time.perf_counter() - started
-            if checkpoints.due():
+            progress.record(row, time.perf_counter() - started)
+            if checkpoints.due() or interrupt.received:
                 save(networks, progress, checkpoints)
+            if interrupt.received:
+                break
             if on_step:
                 on_step(step + 1, row)
+    if progress.steps_done < config.steps:
+        raise KeyboardInterrupt  # whoever handles the signal let it pass, but this is no finished training
+    save(networks, progress, checkpoints)  # until the results are stored
 
     return Training(
         generator=networks.generator,
@@ -241,12 +256,7 @@ def train(
         history=progress.history,
         snapshot_steps=config.snapshot_steps,
         snapshots=progress.snapshots,
-        facts={
-            "training_seconds": round(progress.seconds, 1),
-            "milliseconds_per_step": round(1000 * progress.seconds / config.steps, 2),
-            "resumed_at_step": resumed_at,
-            "device": device_name,
-        },
+        facts={"device": device_name, "resumed_at_step": resumed_at, **progress.timings()},
     )
 
 
@@ -273,22 +283,6 @@ def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints) -
         progress.snapshots[:] = arrays["snapshots"]
         progress.seconds = float(arrays["seconds"])
     return progress
-
-
-@contextmanager
-def saving_when_interrupted(networks: Networks, progress: Progress, checkpoints: Checkpoints) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM (not on an error) write a checkpoint before leaving.
-
-    An interruption between an update and its record leaves the two a step apart; the last checkpoint is good then.
-    """
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException:
-        if 0 < progress.steps_done == networks.steps_done:
-            save(networks, progress, checkpoints)
-        raise
 
 
 def _not_finite(step: int, row: np.ndarray, checkpoints: Checkpoints) -> TrainingError:

@@ -94,10 +94,11 @@ class Stage(Generic[P, R]):
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the stage, or take its cached result; its scratch folder is removed once the result is safe."""
+        scratch = self.scratch_dir(store, *args, **kwargs)
         store.results_dir.mkdir(parents=True, exist_ok=True)
         task = self.task.with_options(result_storage=store.results_dir)
         result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
-        shutil.rmtree(self.scratch_dir(store, *args, **kwargs), ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         return result
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:

@@ -1,0 +1,54 @@
+"""A Prefect session for a command in a terminal: a server that answers, and no noise that is not the user's."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+
+from gan.errors import FashionGanError
+
+
+class ServerError(FashionGanError):
+    """The Prefect server does not answer."""
+
+
+@contextmanager
+def prefect_session() -> Iterator[None]:
+    """Make sure that a server answers (the embedded one is started if none is set), and keep the terminal readable.
+
+    Raises:
+        ServerError: If PREFECT_API_URL names a server that does not answer.
+    """
+    with ExitStack() as stack:
+        _start_server()
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_is_unexpected)
+            stack.callback(handler.removeFilter, _is_unexpected)
+        yield
+
+
+def _start_server() -> None:
+    """Start the embedded server with Ctrl-C held back from it; a running server is only asked for its health.
+
+    A terminal sends Ctrl-C to every process of the command. The embedded server must outlive it by a moment, for the
+    run to be recorded as crashed; a process inherits which signals are blocked.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with get_client(sync_client=True) as client:
+            failure = client.api_healthcheck()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if failure is not None:
+        raise ServerError(
+            f"The Prefect server at {PREFECT_API_URL.value()} does not answer: {failure}.\n"
+            "Start it (make server), or unset PREFECT_API_URL to use the embedded one."
+        )
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """False for the traceback of an error that explains itself: the command ends with its message."""
+    return not (isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], FashionGanError))

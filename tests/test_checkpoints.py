@@ -1,0 +1,45 @@
+import logging
+
+import numpy as np
+
+from gan.checkpoints import KEPT, Checkpoints
+
+ARRAYS = {"weights": np.arange(4, dtype=np.float32), "seconds": np.float64(1.5)}
+
+
+def test_the_newest_checkpoint_comes_back(tmp_path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.load_latest() is None
+    for step in (9, 10, 100):
+        checkpoints.save(step, ARRAYS | {"step": np.int64(step)})
+    step, arrays = checkpoints.load_latest()
+    assert step == arrays["step"] == checkpoints.latest_step() == 100
+    np.testing.assert_array_equal(arrays["weights"], ARRAYS["weights"])
+    assert len(list(tmp_path.iterdir())) == KEPT
+
+
+def test_a_torn_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, ARRAYS)
+    checkpoints.save(2, ARRAYS)
+    newest = max(tmp_path.iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with caplog.at_level(logging.WARNING):
+        step, _ = checkpoints.load_latest()
+    assert step == 1
+    assert newest.name in caplog.text
+
+
+def test_a_save_is_due_after_the_given_time(tmp_path) -> None:
+    assert Checkpoints(tmp_path, min_seconds_between=0).due()
+    patient = Checkpoints(tmp_path, min_seconds_between=1000)
+    assert not patient.due()
+
+
+def test_slow_saves_come_so_seldom_that_they_take_one_percent(tmp_path, monkeypatch) -> None:
+    now = iter([0.0, 100.0, 103.0, 402.0, 403.0])  # made, save from 100 to 103 s, two looks
+    monkeypatch.setattr("gan.checkpoints.time.monotonic", lambda: next(now))
+    checkpoints = Checkpoints(tmp_path, min_seconds_between=10)
+    checkpoints.save(1, ARRAYS)
+    assert not checkpoints.due()
+    assert checkpoints.due()

@@ -1,0 +1,28 @@
+import numpy as np
+
+from gan.backend import keras, tf
+from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, real_loss
+
+LOGITS = tf.constant([[-3.0], [-0.5], [0.0], [0.25], [4.0]])
+
+
+def test_losses_at_zero_logits_are_log_2() -> None:
+    zeros = tf.zeros((7, 1))
+    for loss in (real_loss, fake_loss, generator_loss):
+        np.testing.assert_allclose(loss(zeros), np.log(2), rtol=1e-6)
+
+
+def test_losses_are_binary_cross_entropy_of_the_sigmoid() -> None:
+    probabilities = tf.sigmoid(LOGITS)
+    cross_entropy = keras.losses.BinaryCrossentropy()
+    np.testing.assert_allclose(real_loss(LOGITS), cross_entropy(tf.ones((5, 1)), probabilities), rtol=1e-5)
+    np.testing.assert_allclose(fake_loss(LOGITS), cross_entropy(tf.zeros((5, 1)), probabilities), rtol=1e-5)
+
+
+def test_losses_of_extreme_logits_are_finite() -> None:
+    extreme = tf.constant([[-1e4], [1e4]])
+    np.testing.assert_allclose([real_loss(extreme), fake_loss(extreme)], [5e3, 5e3])
+
+
+def test_accuracy_counts_what_is_on_the_right_side() -> None:
+    np.testing.assert_allclose([real_accuracy(LOGITS), fake_accuracy(LOGITS)], [2 / 5, 3 / 5])

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from gan.backend import keras
+from gan.errors import StoreError
+from gan.networks import build_discriminator, build_generator, load_generator, save_model
+from gan.recipes import ARTICLE, RECIPES, RecipeName
+
+
+def count(variables) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+def test_the_articles_networks_have_the_articles_weights() -> None:
+    generator, discriminator = build_generator(ARTICLE, seed=0), build_discriminator(ARTICLE, seed=0)
+    assert count(generator.variables) == 1_493_520
+    assert count(generator.trainable_variables) == 1_489_936
+    assert count(discriminator.variables) == count(discriminator.trainable_variables) == 533_505
+
+
+def test_the_generator_is_built_layer_by_layer_as_the_article_says() -> None:
+    kinds = [type(layer).__name__ for layer in build_generator(ARTICLE, seed=0).layers]
+    assert kinds == ["Dense", "LeakyReLU", "BatchNormalization"] * 3 + ["Dense", "Reshape"]
+    norms = [layer for layer in build_generator(ARTICLE, seed=0).layers if "batch_norm" in layer.name]
+    assert {layer.momentum for layer in norms} == {0.8}
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    first, second, other = (build_generator(ARTICLE, seed=seed).get_weights() for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_every_recipe_can_be_asked_for_by_its_name() -> None:
+    assert set(RECIPES) == set(RecipeName.__args__)
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+
+
+def test_a_saved_generator_gives_equal_bytes_and_equal_images(tiny_config, tmp_path) -> None:
+    paths = [tmp_path / "first.keras", tmp_path / "second.keras"]
+    for path in paths:
+        generator = build_generator(tiny_config.recipe, seed=5)
+        save_model(generator, path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    latents = np.ones((2, 8), np.float32)
+    loaded = load_generator(paths[0])
+    np.testing.assert_array_equal(loaded(latents, training=False), generator(latents, training=False))
+
+
+def test_a_file_that_is_no_generator_is_a_clear_error(tmp_path) -> None:
+    path = tmp_path / "generator.keras"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(StoreError, match=f"no generator that Keras {keras.__version__} can load"):
+        load_generator(path)
