@@ -67,9 +67,10 @@ def describe_number(value: float) -> str:
 
 def describe_seconds(seconds: float) -> str:
     """A duration as people say it."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {round(seconds % 60):02} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def draw_curves(history: np.ndarray) -> bytes:

@@ -54,18 +54,19 @@ def show_in_ui(store: Store, run: PublishedRun) -> None:
     """
     folder = store.root / "runs" / run.name
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))["metrics"]
-    final_grid, real, generated = (
-        data_uri(folder / name) for name in ("final_grid.png", "real_grid.png", "generated_grid.png")
+    final_grid, samples_grid, real, generated = (
+        data_uri(folder / name)
+        for name in ("final_grid.png", "samples_grid.png", "real_grid.png", "generated_grid.png")
     )
     create_markdown_artifact(
         key="final-grid",
-        markdown=f"# {run.name}\n\nThe last snapshot of nine fixed latents.\n\n![final grid]({final_grid})",
-        description=f"![final grid]({final_grid})",
+        markdown=f"# {run.name}\n\nMore of the same snapshot:\n\n![64 fixed latents]({samples_grid})",
+        description=f"![Nine fixed latents after the last step]({final_grid})",
     )
     create_markdown_artifact(
         key="real-beside-fake",
         markdown="| Real (test split) | Generated (not chosen) |\n|---|---|\n"
-        f"| ![real]({real}) | ![generated]({generated}) |",
+        f"| {_picture(real, 'real')} | {_picture(generated, 'generated')} |",
         description="64 real test images beside the first 64 generated ones",
     )
     create_table_artifact(
@@ -88,6 +89,11 @@ def show_in_ui(store: Store, run: PublishedRun) -> None:
         markdown=f"{(folder / 'report.md').read_text(encoding='utf-8')}\n\n## Files\n\n{_file_list(folder, run)}",
         description=f"Digest, and where the files are: {folder}",
     )
+
+
+def _picture(source: str, name: str) -> str:
+    """A picture in a table cell; two of this width stand side by side on an artifact's page."""
+    return f'<img src="{source}" alt="{name}" width="370">'
 
 
 def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, comparison: Comparison) -> dict[str, FileRef]:

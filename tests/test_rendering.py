@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan.datasets.catalog import FASHION_MNIST
+from gan.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
+from gan.sampling import interpolate_latents, sample_latents
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
+
+
+def test_a_grid_shows_every_pixel_as_a_crisp_square() -> None:
+    grid = np.asarray(draw_grid(PIXELS, 3, scale=4))
+    tile = grid[16 : 16 + 112, 16 : 16 + 112]
+    np.testing.assert_array_equal(tile, np.kron(PIXELS[0], np.ones((4, 4), np.uint8)))
+
+
+def test_titles_and_captions_are_drawn_and_must_fit_the_images() -> None:
+    plain = draw_grid(PIXELS, 3, scale=4)
+    captioned = draw_grid(PIXELS, 3, scale=4, caption="step 1,000")
+    titled = draw_grid(PIXELS, 3, scale=4, titles=["Bag"] * 9)
+    assert captioned.height > plain.height
+    assert titled.height > plain.height
+    assert np.asarray(captioned)[16:46].min() < 128, "there is ink above the images"
+    with pytest.raises(ValueError, match="2 titles for 9 images"):
+        draw_grid(PIXELS, 3, scale=4, titles=["Bag", "Coat"])
+
+
+@pytest.mark.parametrize("pixels", [PIXELS / 255, PIXELS[0], PIXELS[:0], PIXELS[:, :14]])
+def test_anything_but_pixels_is_refused(pixels) -> None:
+    with pytest.raises(ValueError, match="it expects uint8 of shape"):
+        draw_grid(pixels, 3, scale=2)
+
+
+def test_the_real_examples_depend_on_the_seed(tiny_images) -> None:
+    labels = np.arange(64) % 10
+    one, same, other = (draw_real_examples(tiny_images, labels, FASHION_MNIST.class_names, seed=s) for s in (0, 0, 1))
+    assert one.tobytes() == same.tobytes() != other.tobytes()
+
+
+def test_the_animation_has_a_frame_a_snapshot_and_loses_nothing(tmp_path) -> None:
+    snapshots = np.stack([PIXELS, PIXELS[::-1], 255 - PIXELS])
+    frames = draw_snapshots(snapshots, (0, 5, 11), num=4, columns=2, scale=2)
+    path = tmp_path / "training.webp"
+    save_animation(frames, path)
+    with Image.open(path) as animation:
+        assert animation.n_frames == 3
+        for number, frame in enumerate(frames):
+            animation.seek(number)
+            np.testing.assert_array_equal(np.asarray(animation.convert("L")), np.asarray(frame))
+
+
+def test_equal_pictures_give_equal_bytes(tmp_path) -> None:
+    for name in ("a.png", "b.png"):
+        save_png(draw_grid(PIXELS, 3, scale=2, caption="x"), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_more_latents_begin_with_the_same_ones() -> None:
+    np.testing.assert_array_equal(sample_latents(100, 8, seed=1)[:9], sample_latents(9, 8, seed=1))
+    assert sample_latents(9, 8, seed=1).dtype == np.float32
+
+
+def test_a_path_between_latents_joins_its_ends_and_keeps_their_length() -> None:
+    start, end = sample_latents(2, 100, seed=0)
+    path = interpolate_latents(start, end, 11)
+    np.testing.assert_allclose(path[[0, -1]], [start, end], atol=1e-5)
+    lengths = np.linalg.norm(path, axis=1)
+    assert lengths.min() > 0.9 * min(lengths[0], lengths[-1]), "a straight line would dip to 0.7"

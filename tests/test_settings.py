@@ -1,0 +1,89 @@
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT
+from pydantic import ValidationError
+
+from flows.settings import RunSettings
+from gan.config import MAX_SNAPSHOTS, TrainConfig
+from gan.errors import DataError
+
+
+def test_the_defaults_are_the_articles() -> None:
+    train = RunSettings().train_config()
+    assert (train.recipe.name, train.steps, train.batch_size, train.sample_every) == ("article", 10_001, 128, 1000)
+    assert train.snapshot_steps == tuple(range(0, 10_001, 1000))
+    assert RunSettings().sample_config().num_images == 10_000
+
+
+def test_the_first_and_the_last_step_are_always_snapshots() -> None:
+    assert TrainConfig(steps=300, sample_every=1000).snapshot_steps == (0, 299)
+    assert TrainConfig(steps=1).snapshot_steps == (0,)
+
+
+def test_smoke_is_small_but_yields_to_what_is_set() -> None:
+    assert RunSettings(smoke=True).train_config().steps == 200
+    assert RunSettings(smoke=True, steps=7).train_config().steps == 7
+
+
+def test_the_default_name_says_what_runs_and_differs_with_every_setting() -> None:
+    changes = [{}, {"seed": 1}, {"steps": 5}, {"batch_size": 64}, {"sample_every": 500}, {"num_samples": 100}]
+    assert len({RunSettings(**change).run_config().name for change in changes}) == len(changes)
+    assert RunSettings().run_config().name.startswith("article-10001-seed0-")
+    assert RunSettings(output_dir="x", device="cpu").run_config() == RunSettings().run_config()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"steps": -5}, {"steps": 0}, {"recipe": "nope"}, {"batch_size": 0}, {"seed": -1}, {"seed": 2**31}, {"stepps": 3}],
+)
+def test_nonsense_is_refused_when_the_settings_are_made(settings) -> None:
+    with pytest.raises(ValidationError):
+        RunSettings(**settings)
+
+
+def test_too_many_snapshots_are_refused_with_the_interval_that_would_do() -> None:
+    with pytest.raises(ValidationError, match="Give --sample-every 41 or more") as caught:
+        RunSettings(sample_every=1)
+    assert str(MAX_SNAPSHOTS) in str(caught.value)
+    assert len(RunSettings(sample_every=41).train_config().snapshot_steps) <= MAX_SNAPSHOTS
+
+
+def test_a_bad_data_folder_is_found_before_any_work(tmp_path) -> None:
+    with pytest.raises(DataError, match="There is no folder"):
+        RunSettings(output_dir=tmp_path, data_dir=tmp_path / "nowhere").open_store()
+
+
+def command(*options: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "flows/train_flow.py", *options], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "code"),
+    [
+        (["--steps", "-5"], "--steps should be greater than 0 (got '-5')", 2),
+        (["--steps", "many"], "--steps should be a valid integer", 2),
+        (["--recipe", "nope"], "--recipe should be 'article' (got 'nope')", 2),
+        (["--stepps", "5"], "Unknown option: --stepps. Did you mean --steps?", 2),
+        (["--output-dir", "/dev/null/x"], "cannot be written", 1),
+        (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder's", 1),
+        (["--data-dir", "/nowhere", "--output-dir", "TMP"], "There is no folder /nowhere", 1),
+    ],
+)
+def test_nonsense_on_the_command_line_is_one_clear_message(tmp_path, options, message, code) -> None:
+    done = command(*(option.replace("TMP", str(tmp_path)) for option in options))
+    assert done.returncode == code
+    assert done.stderr.startswith("Error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("runs/*"))
+
+
+def test_help_explains_every_option() -> None:
+    text = command("--help").stdout
+    for name, field in RunSettings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert field.description.split()[0] in text

@@ -1,0 +1,162 @@
+"""The decorator that every stage wears, on stages of a few bytes and a real Prefect server."""
+
+from collections.abc import Callable
+
+import pytest
+from prefect import flow
+from prefect.states import State
+
+from gan.errors import DataError, SourceError
+from gan.store import FileRef, Store
+from tasks.records import StageRecord
+from tasks.stage import Stage, may_heal, refreshing, stage
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "known_code")
+
+
+class Note(StageRecord):
+    file: FileRef
+
+
+@pytest.fixture
+def known_code(monkeypatch) -> None:
+    """Stages of this file lie outside of the project's packages."""
+    monkeypatch.setattr("tasks.stage.reached_code", lambda module: "code")
+    monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {})
+    monkeypatch.setattr("tasks.stage.FIRST_RETRY_SECONDS", 0)
+
+
+def counted(body: Callable[[int], object] = lambda run: None) -> tuple[Stage, list[int]]:
+    runs: list[int] = []
+
+    @stage(run_name="write {text}", timeout_seconds=60, incidental=("device",))
+    def write(store: Store, text: str, device: str = "cpu") -> Note:
+        runs.append(len(runs))
+        body(len(runs))
+        return Note(file=store.put_bytes(text.encode(), ".txt"), facts={"run": len(runs)})
+
+    write.task.retry_delay_seconds = [0, 0]
+    return write, runs
+
+
+def run(write: Stage, *args, **kwargs) -> Note:
+    return flow(lambda: write(*args, **kwargs), name="test")()
+
+
+def test_equal_inputs_are_cached_and_others_are_not(store) -> None:
+    write, runs = counted()
+    first = run(write, store, "a")
+    assert run(write, store, "a") == first
+    run(write, store, "b")
+    assert runs == [0, 1]
+
+
+def test_what_is_incidental_does_not_decide(store) -> None:
+    write, runs = counted()
+    run(write, store, "a", device="cpu")
+    run(write, store, "a", device="gpu")
+    assert runs == [0]
+
+
+def test_circumstances_of_a_result_do_not_decide_either(store) -> None:
+    one = Note(file=store.put_bytes(b"x", ".txt"), seconds=1, facts={"device": "CPU"})
+    other = one.model_copy(update={"seconds": 2, "facts": {}})
+    assert one.identity() == other.identity()
+    assert list(one.files()) == [one.file]
+
+
+def test_new_code_and_new_libraries_are_new_keys(store, monkeypatch) -> None:
+    write, runs = counted()
+    run(write, store, "a")
+    monkeypatch.setattr("tasks.stage.reached_code", lambda module: "edited")
+    run(write, store, "a")
+    monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {"numpy": "3"})
+    run(write, store, "a")
+    assert runs == [0, 1, 2]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"b")])
+def test_a_result_whose_file_is_gone_or_altered_is_made_anew(store, damage) -> None:
+    write, runs = counted()
+    note = run(write, store, "a")
+    damage(store.root / note.file.key)
+    run(write, store, "a")
+    assert runs == [0, 1]
+    assert store.is_intact(note.file)
+    run(write, store, "a")
+    assert runs == [0, 1]
+
+
+def test_a_damaged_result_record_is_made_anew(store) -> None:
+    write, runs = counted()
+    run(write, store, "a")
+    for record in store.results_dir.iterdir():
+        record.write_bytes(record.read_bytes()[:40])
+    run(write, store, "a")
+    assert runs == [0, 1]
+
+
+def test_refreshing_runs_a_cached_stage_again(store) -> None:
+    write, runs = counted()
+    run(write, store, "a")
+
+    @flow
+    def again() -> None:
+        with refreshing(True):
+            write(store, "a")
+
+    again()
+    assert runs == [0, 1]
+
+
+def test_what_can_heal_is_retried(store) -> None:
+    def fail_once(run: int) -> None:
+        if run == 1:
+            raise ConnectionResetError
+
+    write, runs = counted(fail_once)
+    run(write, store, "a")
+    assert len(runs) == 2
+
+
+def test_what_cannot_heal_fails_at_once(store) -> None:
+    def fail(run: int) -> None:
+        raise DataError("wrong for good")
+
+    write, runs = counted(fail)
+    with pytest.raises(DataError, match="wrong for good"):
+        run(write, store, "a")
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "heals"),
+    [
+        (ConnectionError(), True),
+        (TimeoutError(), True),
+        (OSError(5, "Input/output error"), True),
+        (OSError(28, "No space left on device"), False),
+        (FileNotFoundError(2, "No such file"), False),
+        (SourceError("no network", transient=True), True),
+        (SourceError("404", transient=False), False),
+        (ValueError("NaN"), False),
+    ],
+)
+def test_only_what_can_heal_is_worth_a_retry(error, heals) -> None:
+    assert may_heal(None, None, State(type="FAILED", data=error)) is heals
+
+
+def test_scratch_outlives_a_failure_and_goes_with_the_result(store) -> None:
+    def fail_first(run: int) -> None:
+        scratch = write.scratch_dir(store, "a")
+        scratch.mkdir(parents=True, exist_ok=True)
+        (scratch / "half").touch()
+        if run == 1:
+            raise DataError("killed")
+
+    write, _ = counted(fail_first)
+    with pytest.raises(DataError):
+        run(write, store, "a")
+    assert (write.scratch_dir(store, "a") / "half").exists()
+    run(write, store, "a")
+    assert not write.scratch_dir(store, "a").exists()
