@@ -2,8 +2,9 @@
 
 import io
 import json
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from gan.backend import keras
 from gan.datasets.pixels import IMAGE_SIZE
 from gan.errors import StoreError
 from gan.recipes import Recipe
+
+_SHARED_OBJECT_ID = re.compile(rb'("shared_object_id": )(\d+)')
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 
@@ -73,7 +76,8 @@ def _initializers(seed: int, stream: int) -> Iterator[keras.initializers.Initial
 def save_model(model: keras.Model, path: Path) -> None:
     """Save a model so that equal weights give equal bytes.
 
-    A `.keras` file is a zip archive that holds the time of saving; here it is written again without one.
+    A `.keras` file is a zip archive that holds the time of saving, and addresses in memory as the identities of
+    shared objects; here it is written again without the one and with the others counted from 1.
 
     Args:
         model: Its layers have names of their own, so that nothing depends on what else the process has built.
@@ -90,7 +94,15 @@ def save_model(model: keras.Model, path: Path) -> None:
                 metadata = json.loads(content)
                 metadata.pop("date_saved", None)
                 content = json.dumps(metadata, sort_keys=True).encode()
+            elif name == "config.json":
+                content = _SHARED_OBJECT_ID.sub(_counter(), content)
             target.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+
+
+def _counter() -> Callable[[re.Match[bytes]], bytes]:
+    """Replace each different number by how many different ones came before it, plus one."""
+    seen: dict[bytes, int] = {}
+    return lambda match: match[1] + str(seen.setdefault(match[2], len(seen) + 1)).encode()
 
 
 def load_generator(path: Path) -> keras.Model:
