@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check server lock clean
+.PHONY: help setup train test check server lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,3 @@ server: $(READY) ## Start a Prefect server with its UI, which shows all runs mad
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
-
-clean: ## Remove the environment and everything that runs have made
-	@rm -rf $(VENV) artifacts/.results artifacts/latest artifacts/runs artifacts/scratch artifacts/store

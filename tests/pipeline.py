@@ -1,0 +1,64 @@
+"""Runs of the real command, in a copy of the project that a test may edit, with a Prefect home of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
+FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
+
+
+@dataclass
+class Checkout:
+    """A copy of the project's code."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, folder: Path, prefect_home: Path) -> "Checkout":
+        ignored = shutil.ignore_patterns("__pycache__")
+        for package in ("flows", "gan", "tasks"):
+            shutil.copytree(PROJECT / package, folder / package, ignore=ignored)
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        return cls(folder, {**env, "PYTHONPATH": str(folder), "PREFECT_HOME": str(prefect_home), "COLUMNS": "200"})
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start Python with these arguments, in a process group of its own; output goes to one pipe."""
+        return subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: object) -> str:
+        """Run Python with these arguments to a good end, and give what it printed."""
+        with self.start(*arguments) as process:
+            output, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, output
+        return output
+
+    def train(self, *options: object) -> dict[str, str]:
+        """Run the main job; how each stage finished."""
+        return states(self.run("flows/train_flow.py", *options))
+
+
+def states(output: str) -> dict[str, str]:
+    """How each stage finished, from what the command printed."""
+    found = dict(FINISHED.findall(output))
+    assert tuple(found) == STAGES, output
+    return found
+
+
+def ran(found: dict[str, str]) -> set[str]:
+    """The stages that were not taken from the cache."""
+    return {stage for stage, state in found.items() if state != "Cached"}

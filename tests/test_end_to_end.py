@@ -1,0 +1,148 @@
+"""The main job on the real data set, as a user runs it: few steps, every stage, a real Prefect server."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pipeline import STAGES, Checkout, ran
+
+from gan.store import sha256_of
+
+pytestmark = pytest.mark.real_data
+
+FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
+
+
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture
+def checkout(tmp_path, prefect_home) -> Checkout:
+    return Checkout.make(tmp_path / "project", prefect_home)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, prefect_home, real_data_dir) -> Path:
+    """The output folder of a finished run; tests take copies."""
+    folder = tmp_path_factory.mktemp("finished")
+    first = Checkout.make(folder / "project", prefect_home)
+    found = first.train(*FEW, "--data-dir", real_data_dir, "--output-dir", folder / "artifacts")
+    assert ran(found) == set(STAGES)
+    return folder / "artifacts"
+
+
+@pytest.fixture
+def artifacts(finished, tmp_path) -> Path:
+    return shutil.copytree(finished, tmp_path / "artifacts", symlinks=True)
+
+
+def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
+    run = artifacts / "latest"
+    manifest = json.loads((run / "manifest.json").read_text())
+    listed = {file["path"] for file in manifest["files"]}
+    assert listed >= {
+        "config.json",
+        "metrics.json",
+        "history.csv",
+        "report.html",
+        "report.md",
+        "generator.keras",
+        "samples.npz",
+        "final_grid.png",
+        "samples_grid.png",
+        "real_examples.png",
+        "interpolation.png",
+        "training.webp",
+        "grids/step-000000.png",
+        "grids/step-000003.png",
+        "grids/step-000005.png",
+    }
+    assert listed | {"manifest.json"} == {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
+    for file in manifest["files"]:
+        assert sha256_of(run / file["path"]) == file["sha256"]
+    assert manifest["libraries"]["tensorflow"]
+    samples = np.load(run / "samples.npz")["images"]
+    assert (samples.shape, samples.dtype) == ((100, 28, 28), np.uint8)
+    with Image.open(run / "training.webp") as animation:
+        assert animation.n_frames == 3
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["timings_seconds"]) == set(STAGES)
+    assert metrics["metrics"]["frechet_distance"]["n"] == 100
+    assert len((run / "history.csv").read_text().splitlines()) == 1 + 6
+
+
+def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(checkout, artifacts) -> None:
+    command = ["flows/train_flow.py", *map(str, FEW), "--output-dir", str(artifacts)]
+    code = (
+        "import atexit, runpy, sys\n"
+        "atexit.register(lambda: print('imported:', 'tensorflow' in sys.modules or 'keras' in sys.modules))\n"
+        f"sys.argv = {command!r}\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    output = checkout.run("-c", code)
+    assert output.count("Finished in state Cached") == len(STAGES)
+    assert "imported: False" in output
+    assert "Warning" not in output
+    assert "Traceback" not in output
+    assert str(artifacts / "runs" / "few" / "report.html") in output
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [("gan/report.py", {"compare", "publish"}), ("gan/report.html.jinja", {"compare", "publish"})],
+)
+def test_an_edit_runs_just_the_stages_that_reach_it(checkout, artifacts, module, expected) -> None:
+    path = checkout.folder / module
+    comment = "{# edited #}" if path.suffix == ".jinja" else "# edited\n"
+    path.write_text(path.read_text() + comment)
+    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == expected
+
+
+def test_damaged_and_deleted_files_are_made_anew_and_nothing_else_is(checkout, artifacts) -> None:
+    before = {path: sha256_of(path) for path in artifacts.rglob("*") if path.suffix in {".keras", ".npz", ".png"}}
+    snapshots = min(artifacts.glob("store/*/*.npy"), key=lambda path: path.stat().st_size)
+    (generator,) = artifacts.glob("store/*/*.keras")
+    content = bytearray(generator.read_bytes())
+    content[len(content) // 2] ^= 1
+    generator.write_bytes(content)
+    (artifacts / "runs" / "few" / "final_grid.png").unlink()
+    assert snapshots.exists()
+    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == {"train", "publish"}
+    assert {path: sha256_of(path) for path in before} == before
+    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == set()
+
+
+def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkout, real_data_dir, tmp_path) -> None:
+    options = ("--steps", 1200, "--num-samples", 100, "--data-dir", real_data_dir, "--run-name", "killed")
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    checkout.train(*options, "--output-dir", undisturbed)
+    with checkout.start("flows/train_flow.py", *options, "--output-dir", killed) as process:
+        deadline = time.monotonic() + 300
+        while not list(killed.glob("scratch/*/*.npz")) and time.monotonic() < deadline:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (killed / "latest").exists()
+    output = checkout.run("flows/train_flow.py", *options, "--output-dir", killed)
+    assert "Going on from the checkpoint after" in output
+    for name in ("generator.keras", "history.csv", "samples.npz", "training.webp", "final_grid.png"):
+        assert sha256_of(killed / "latest" / name) == sha256_of(undisturbed / "latest" / name), name
+    assert not list(killed.glob("scratch/*")), "checkpoints go when the result is stored"
+
+
+def test_images_are_had_from_a_published_generator(checkout, artifacts, tmp_path) -> None:
+    out = tmp_path / "clothes.npz"
+    checkout.run("-m", "gan.generate", artifacts / "latest", "--num-images", 100, "--out", out)
+    published = np.load(artifacts / "latest" / "samples.npz")["images"]
+    np.testing.assert_array_equal(np.load(out)["images"], published)
+    checkout.run("-m", "gan.generate", artifacts / "latest", "--num-images", 9, "--out", tmp_path / "clothes.png")
+    with Image.open(tmp_path / "clothes.png") as picture:
+        assert picture.width > 3 * 28
