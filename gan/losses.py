@@ -40,10 +40,10 @@ def generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 
 
 def real_accuracy(real_logits: tf.Tensor) -> tf.Tensor:
-    """Share of real images believed to be real (D > 0.5); float32 scalar in [0, 1]."""
-    return tf.reduce_mean(tf.cast(real_logits > 0.0, tf.float32))
+    """Share of real images believed to be real (D > 0.5); scalar of the logits' dtype in [0, 1]."""
+    return tf.reduce_mean(tf.cast(real_logits > 0.0, real_logits.dtype))
 
 
 def fake_accuracy(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Share of generated images not believed to be real (D <= 0.5); float32 scalar in [0, 1]."""
-    return tf.reduce_mean(tf.cast(fake_logits <= 0.0, tf.float32))
+    """Share of generated images not believed to be real (D <= 0.5); scalar of the logits' dtype in [0, 1]."""
+    return tf.reduce_mean(tf.cast(fake_logits <= 0.0, fake_logits.dtype))

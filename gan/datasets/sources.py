@@ -57,6 +57,8 @@ def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None, log: L
             source(target)
         except (DataError, SourceError) as error:
             failures.append((name, error))
+            if isinstance(error, SourceError):
+                log(f"Not from {name}: {_first_line(error)}")
         else:
             return name
     raise _no_source(dataset, failures)
@@ -136,12 +138,16 @@ def _sources(dataset: Dataset, log: Log) -> list[tuple[str, Callable[[Path], Non
 
 
 def _no_source(dataset: Dataset, failures: list[tuple[str, Exception]]) -> SourceError:
-    reasons = "\n".join(f"  - {name}: {str(error).splitlines()[0]}" for name, error in failures)
+    reasons = "\n".join(f"  - {name}: {_first_line(error)}" for name, error in failures)
     return SourceError(
         f"{dataset.title} could not be had from any of {len(failures)} sources.\n{reasons}\n"
         f"Connect to the network and run again, or give --data-dir a folder with {_names(dataset)}.",
         transient=any(isinstance(error, SourceError) and error.transient for _, error in failures),
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _from_folder(dataset: Dataset, folder: Path) -> Callable[[Path], None]:
@@ -181,6 +187,7 @@ def _download(file: DataFile, url: str, folder: Path, log: Log) -> None:
                 output.write(chunk)
                 update(received, "")
 
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says what is being downloaded
     try:
         pooch.retrieve(url, known_hash=f"sha256:{file.gz_sha256}", fname=file.gz_name, path=folder, downloader=stream)
     except requests.RequestException as error:
