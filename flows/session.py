@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -24,6 +25,8 @@ def prefect_session() -> Iterator[None]:
     """
     with ExitStack() as stack:
         _start_server()
+        if PREFECT_API_URL.value() is None:
+            stack.enter_context(_embedded_server_ends_with_us())
         for handler in logging.getLogger().handlers:
             handler.addFilter(_is_unexpected)
             stack.callback(handler.removeFilter, _is_unexpected)
@@ -47,6 +50,27 @@ def _start_server() -> None:
             f"The Prefect server at {PREFECT_API_URL.value()} does not answer: {failure}.\n"
             "Start it (make server), or unset PREFECT_API_URL to use the embedded one."
         )
+
+
+@contextmanager
+def _embedded_server_ends_with_us() -> Iterator[None]:
+    """End the embedded server when this process is gone, however that came about.
+
+    After a SIGKILL nobody here can clean up. A small shell waits on a pipe that only this process holds open: a line
+    means that all is well, the end of the pipe that the process was killed.
+    """
+    from prefect.server.api.server import SubprocessASGIServer  # takes 2 s to import, and only the embedded one has
+
+    server = SubprocessASGIServer().server_process
+    if server is None:
+        yield
+        return
+    watch = ["sh", "-c", 'read line || kill "$0"', str(server.pid)]
+    with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, text=True) as watcher:
+        try:
+            yield
+        finally:
+            watcher.communicate("well\n")
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:

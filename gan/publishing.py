@@ -1,12 +1,13 @@
 """Published runs: folders that appear whole or not at all, each with a manifest of its files."""
 
+import errno
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gan.errors import SettingsError, StoreError
 from gan.store import FileRef, sha256_of
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+REPLACE_ATTEMPTS = 5
 CONFIG, METRICS, MANIFEST = "config.json", "metrics.json", "manifest.json"
 
 
@@ -103,13 +105,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _replace(staging: Path, target: Path) -> None:
     """Put a folder in another's place: for a moment there is none, never half of one."""
-    old: Path | None = None
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-        target.rename(old / target.name)
-    staging.rename(target)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".old", dir=target.parent) as old:
+        for attempt in range(REPLACE_ATTEMPTS):
+            with suppress(FileNotFoundError):
+                target.rename(Path(old) / str(attempt))
+            try:
+                staging.rename(target)
+            except OSError as error:  # an equal run was published in this moment
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == REPLACE_ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
 
 def _point_latest(root: Path, name: str) -> None:

@@ -1,9 +1,7 @@
 """The main job on the real data set, as a user runs it: few steps, every stage, a real Prefect server."""
 
 import json
-import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -120,6 +118,21 @@ def test_damaged_and_deleted_files_are_made_anew_and_nothing_else_is(checkout, a
     assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == set()
 
 
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def command_line(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def ended(pid: int, seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not Path(f"/proc/{pid}").exists()
+
+
 def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkout, real_data_dir, tmp_path) -> None:
     options = ("--steps", 1200, "--num-samples", 100, "--data-dir", real_data_dir, "--run-name", "killed")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
@@ -129,7 +142,10 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
         while not list(killed.glob("scratch/*/*.npz")) and time.monotonic() < deadline:
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGKILL)
+        servers = [int(pid) for pid in children(process.pid) if "uvicorn" in command_line(pid)]
+        process.kill()
+    assert len(servers) == 1
+    assert ended(servers[0]), "the embedded server does not outlive the command"
     assert not (killed / "latest").exists()
     output = checkout.run("flows/train_flow.py", *options, "--output-dir", killed)
     assert "Going on from the checkpoint after" in output
