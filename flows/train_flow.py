@@ -17,7 +17,7 @@ from gan.command import run_command
 from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.normalize import normalize
-from tasks.publish import publish, show_in_ui
+from tasks.publish import present, publish
 from tasks.records import PublishedRun
 from tasks.render import render
 from tasks.stage import refreshing
@@ -35,7 +35,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         pictures = render(store, data, trained, run.train)
         comparison = compare(store, raw, data, trained, pictures, run.train, run.samples)
         published = publish(store, run, raw, data, trained, pictures, comparison)
-    show_in_ui(store, published)
+    present(store, published)
     return published
 
 

@@ -52,7 +52,7 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
 
 @contextmanager
 def staged_run(root: Path, name: str) -> Iterator[Path]:
-    """Yield a folder to fill; when that succeeded it becomes `runs/<name>` and `latest` points to it.
+    """Yield a folder to fill; when that succeeded it becomes `runs/<name>`.
 
     An earlier run of that name is replaced.
 
@@ -67,7 +67,6 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
         staging.chmod(0o755)
         yield staging
         _replace(staging, runs / name)
-        _point_latest(root, name)
     except OSError as error:
         raise StoreError(
             f"The run {name} could not be published in {runs}: {error.strerror or error}.\n"
@@ -118,7 +117,8 @@ def _replace(staging: Path, target: Path) -> None:
                 return
 
 
-def _point_latest(root: Path, name: str) -> None:
+def point_latest(root: Path, name: str) -> None:
+    """Make `latest` a link to `runs/<name>`, relative, so that the output folder can be moved."""
     temporary = root / f".latest.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(Path("runs") / name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gan.judging import Metric
@@ -106,7 +107,9 @@ def draw_curves(history: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_curve(axes, steps, values, chunks, label, color) -> None:  # type: ignore[no-untyped-def]
+def _draw_curve(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, chunks: Sequence[np.ndarray], label: str, color: str
+) -> None:
     mean = [values[chunk].mean() for chunk in chunks]
     low, high = np.transpose([np.percentile(values[chunk], (10, 90)) for chunk in chunks])
     axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)

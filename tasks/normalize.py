@@ -1,10 +1,12 @@
 """Stage 2: from IDX files to arrays for training."""
 
-from gan.datasets.catalog import FASHION_MNIST, Split
+import numpy as np
+
+from gan.datasets.catalog import FASHION_MNIST, Dataset, Split
 from gan.datasets.idx import decode_images, decode_labels
 from gan.datasets.pixels import normalize_images
 from gan.datasets.summary import summarize
-from gan.store import Store
+from gan.store import FileRef, Store
 from tasks.records import NormalizedData, RawData
 from tasks.stage import stage
 
@@ -13,17 +15,8 @@ from tasks.stage import stage
 def normalize(store: Store, raw: RawData) -> NormalizedData:
     """Decode, check and normalize both splits."""
     dataset = FASHION_MNIST
-    num, num_classes = dataset.num_images, len(dataset.class_names)
-
-    def read(ref_images, ref_labels, split: Split):  # type: ignore[no-untyped-def]
-        images = decode_images(store.path(ref_images).read_bytes(), dataset.file(split, "images").name, num[split])
-        labels = decode_labels(
-            store.path(ref_labels).read_bytes(), dataset.file(split, "labels").name, num[split], num_classes
-        )
-        return normalize_images(images), labels
-
-    train_images, train_labels = read(raw.train_images, raw.train_labels, "train")
-    test_images, test_labels = read(raw.test_images, raw.test_labels, "test")
+    train_images, train_labels = _read_split(store, dataset, "train", raw.train_images, raw.train_labels)
+    test_images, test_labels = _read_split(store, dataset, "test", raw.test_images, raw.test_labels)
     summary = {
         "dataset": dataset.name,
         "train": summarize(train_images, train_labels, dataset.class_names),
@@ -37,3 +30,15 @@ def normalize(store: Store, raw: RawData) -> NormalizedData:
         test_labels=store.put_array(test_labels),
         summary=store.put_json(summary),
     )
+
+
+def _read_split(
+    store: Store, dataset: Dataset, split: Split, images: FileRef, labels: FileRef
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normalized images, float32 (n, 28, 28, 1), and labels, uint8 (n,)."""
+    num = dataset.num_images[split]
+    pixels = decode_images(store.path(images).read_bytes(), dataset.file(split, "images").name, num)
+    classes = decode_labels(
+        store.path(labels).read_bytes(), dataset.file(split, "labels").name, num, len(dataset.class_names)
+    )
+    return normalize_images(pixels), classes

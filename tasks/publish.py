@@ -13,7 +13,16 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.config import RunConfig
-from gan.publishing import CONFIG, METRICS, check_run_name, published_files, staged_run, write_json, write_manifest
+from gan.publishing import (
+    CONFIG,
+    METRICS,
+    check_run_name,
+    point_latest,
+    published_files,
+    staged_run,
+    write_json,
+    write_manifest,
+)
 from gan.report import data_uri, describe_number
 from gan.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
@@ -47,11 +56,13 @@ def publish(
     return PublishedRun(name=run.name, published=published_files(store.root, run.name))
 
 
-def show_in_ui(store: Store, run: PublishedRun) -> None:
-    """Make the flow run's artifacts: pictures, numbers and where the files are. Called within a flow run.
+def present(store: Store, run: PublishedRun) -> None:
+    """Make a run, new or cached, the latest one, and show it in the UI: pictures, numbers, where the files are.
 
-    Pictures are data URIs in markdown: the UI shows no local files. One in a description becomes a thumbnail.
+    Called within a flow run, whose artifacts these become. Pictures are data URIs in markdown, since the UI shows no
+    local files; one in a description becomes a thumbnail.
     """
+    point_latest(store.root, run.name)
     folder = store.root / "runs" / run.name
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))["metrics"]
     final_grid, samples_grid, real, generated = (

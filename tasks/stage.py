@@ -18,7 +18,7 @@ from prefect.cache_policies import CachePolicy
 from prefect.client.schemas import TaskRun
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
-from prefect.results import ResultRecord, ResultStore
+from prefect.results import ResultRecord
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.states import State
 from prefect.tasks import exponential_backoff
@@ -105,8 +105,9 @@ class Stage(Generic[P, R]):
         """A folder for the unfinished work of this stage with these arguments: what lies there outlives a kill."""
         policy = self.task.cache_policy
         assert isinstance(policy, StagePolicy)
-        inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs).arguments
-        return store.scratch_dir(f"{self.task.name}-{policy.key(self.task, inputs)[:16]}")
+        inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)
+        inputs.apply_defaults()
+        return store.scratch_dir(f"{self.task.name}-{policy.key(self.task, inputs.arguments)[:16]}")
 
 
 @dataclass
@@ -123,7 +124,7 @@ class StagePolicy(CachePolicy):
     ) -> str:
         """The key, after a look at what is cached under it."""
         key = self.key(task_ctx.task, inputs)
-        _discard_if_damaged(task_ctx.result_store, key, inputs["store"])
+        _discard_if_damaged(key, inputs["store"])
         return key
 
     def key(self, task: Task[Any, Any], inputs: Mapping[str, Any]) -> str:
@@ -148,7 +149,7 @@ def _identity(value: object) -> Any:
     return value
 
 
-def _discard_if_damaged(results: ResultStore, key: str, store: Store) -> None:
+def _discard_if_damaged(key: str, store: Store) -> None:
     path = store.results_dir / key
     if not path.is_file():
         return
