@@ -24,7 +24,7 @@ from prefect.states import State
 from prefect.tasks import exponential_backoff
 from pydantic import BaseModel
 
-from gan.errors import FashionGanError
+from gan.errors import FashionGanError, StoreError
 from gan.store import Store
 from tasks.code_identity import reached_code, reached_libraries
 from tasks.records import StageRecord
@@ -49,6 +49,8 @@ _HEALING_ERRNOS = frozenset(
     }
 )
 
+_REFUSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+
 
 def stage(
     *, run_name: str, timeout_seconds: float, incidental: tuple[str, ...] = ()
@@ -65,7 +67,16 @@ def stage(
         @wraps(function)
         def timed(store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
-            record = function(store, *args, **kwargs)
+            try:
+                record = function(store, *args, **kwargs)
+            except OSError as error:
+                if not _is_refused(error):
+                    raise
+                raise StoreError(
+                    f"The stage {function.__name__} could not write below {store.root}: {error}.\n"
+                    "Nothing half-written is left. Make room there or give another --output-dir, and run the same "
+                    "command again: it goes on from what is finished."
+                ) from error
             return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
 
         task = Task(
@@ -161,6 +172,11 @@ def _discard_if_damaged(key: str, store: Store) -> None:
     if damaged:
         get_run_logger().warning("The cached result is not whole (%s is missing or altered): made anew.", damaged[0])
         path.write_bytes(b"")
+
+
+def _is_refused(error: OSError) -> bool:
+    """Whether the disk is full or closed to us. NumPy says so in several ways, without a number."""
+    return error.errno is None or error.errno in _REFUSING_ERRNOS
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 from prefect import flow
 from prefect.states import State
 
-from gan.errors import DataError, SourceError
+from gan.errors import DataError, SourceError, StoreError
 from gan.store import FileRef, Store
 from tasks.records import StageRecord
 from tasks.stage import Stage, may_heal, refreshing, stage
@@ -117,6 +117,17 @@ def test_what_can_heal_is_retried(store) -> None:
     write, runs = counted(fail_once)
     run(write, store, "a")
     assert len(runs) == 2
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("900 requested and 12 written")])
+def test_a_full_disk_is_one_clear_error_and_no_retry(store, error) -> None:
+    def fail(run: int) -> None:
+        raise error
+
+    write, runs = counted(fail)
+    with pytest.raises(StoreError, match=r"The stage write could not write below .*\n.*run the same command again"):
+        run(write, store, "a")
+    assert len(runs) == 1
 
 
 def test_what_cannot_heal_fails_at_once(store) -> None:
