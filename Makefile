@@ -44,4 +44,4 @@ server: $(READY) ## Start a Prefect server with its UI, which shows all runs mad
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
+		--generate-hashes --no-header --quiet --output-file requirements.lock

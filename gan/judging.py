@@ -55,7 +55,7 @@ def judge(
             name="total_variation",
             title="Total variation",
             value=total_variation(fake),
-            floor=total_variation(test),
+            floor=total_variation(train),
             n=n,
             extractor=PIXELS,
             reading="grey levels between neighbours; as real is best, more is noise",
