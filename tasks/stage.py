@@ -176,6 +176,8 @@ def _discard_if_damaged(key: str, store: Store) -> None:
 
 def _is_refused(error: OSError) -> bool:
     """Whether the disk is full or closed to us. NumPy says so in several ways, without a number."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return False  # kinds of OSError that are of the network, often without a number as well
     return error.errno is None or error.errno in _REFUSING_ERRNOS
 
 
