@@ -111,6 +111,8 @@ def _replace(staging: Path, target: Path) -> None:
             try:
                 staging.rename(target)
             except OSError as error:  # an equal run was published in this moment
+                with suppress(OSError):
+                    (Path(old) / str(attempt)).rename(target)  # what was there stays there
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == REPLACE_ATTEMPTS - 1:
                     raise
             else:

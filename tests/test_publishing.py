@@ -78,3 +78,15 @@ def test_a_damaged_run_may_be_renewed(tmp_path) -> None:
     publish(tmp_path, "first", "one")
     (tmp_path / "runs" / "first" / "config.json").write_text("{")
     check_run_name(tmp_path, "first", {"seed": 1})
+
+
+def test_a_replacement_that_fails_leaves_the_earlier_run(tmp_path) -> None:
+    publish(tmp_path, "first", "one")
+
+    def vanish() -> None:
+        with staged_run(tmp_path, "first") as folder:
+            folder.rmdir()
+
+    with pytest.raises(StoreError, match="could not be published"):
+        vanish()
+    assert (tmp_path / "latest" / "report.html").read_text() == "one"
