@@ -40,5 +40,9 @@ class SettingsError(FashionGanError, ValueError):
     """Settings that contradict each other or what is already there."""
 
 
+class CodeError(FashionGanError):
+    """The code was edited while it was running."""
+
+
 class TrainingError(FashionGanError):
     """Training cannot go on: it would fail in the same way again."""

@@ -106,14 +106,16 @@ def _replace(staging: Path, target: Path) -> None:
     """Put a folder in another's place: for a moment there is none, never half of one."""
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".old", dir=target.parent) as old:
         for attempt in range(REPLACE_ATTEMPTS):
-            with suppress(FileNotFoundError):
-                target.rename(Path(old) / str(attempt))
+            earlier = Path(old) / str(attempt)
             try:
+                with suppress(FileNotFoundError):
+                    target.rename(earlier)
                 staging.rename(target)
-            except OSError as error:  # an equal run was published in this moment
+            except BaseException as error:  # Ctrl-C as well
                 with suppress(OSError):
-                    (Path(old) / str(attempt)).rename(target)  # what was there stays there
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == REPLACE_ATTEMPTS - 1:
+                    earlier.rename(target)  # what was there stays there
+                taken = isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+                if not taken or attempt == REPLACE_ATTEMPTS - 1:  # taken: an equal run was published in this moment
                     raise
             else:
                 return

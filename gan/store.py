@@ -10,6 +10,7 @@ whenever it is read, so that the same reference means the same bytes on every ma
     <root>/runs/<name>/               published runs
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -111,7 +112,12 @@ class Store:
         self.partial_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.partial_dir) as folder:
             partial = Path(folder) / f"file{suffix}"
-            write(partial)
+            try:
+                write(partial)
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                raise OSError(errno.ENOSPC, str(error)) from error  # as NumPy, h5py and Pillow say it: without a number
             sha256 = sha256_of(partial)
             ref = FileRef(key=f"store/{sha256[:2]}/{sha256}{suffix}", sha256=sha256, size=partial.stat().st_size)
             target = self.root / ref.key

@@ -2,13 +2,20 @@
 
 The modules are found from the imports in the sources, wherever in a file they stand, so that nobody keeps a list by
 hand and a stage that imports TensorFlow only when it runs is still known by it. Nothing is imported for that.
+
+A source counts as it was when this process first read it, which is when the stages are imported: whoever edits code
+while a run goes on changes the next run's keys, not this one's.
 """
 
 import ast
 import hashlib
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+
+from gan.errors import CodeError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SUBJECT = "gan"
@@ -30,8 +37,8 @@ def reached_code(module: str) -> str:
     Files beside a module that bear its name (a template) count as its source.
     """
     digest = hashlib.sha256()
-    for path in sorted(path for name in reached_modules(module) for path in _sources(name)):
-        content = path.read_bytes()
+    for path in _reached_sources(module):
+        content = _content(path)
         digest.update(f"{path.relative_to(PROJECT_ROOT).as_posix()} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
@@ -55,10 +62,40 @@ def reached_modules(module: str) -> frozenset[str]:
     return frozenset(reached)
 
 
-def _imports(module: str) -> Iterator[str]:
+def import_reached(module: str) -> None:
+    """Import what a module reaches, and make sure that it is the code that its key was made of.
+
+    Raises:
+        CodeError: If a source was edited since this process first read it: the result would lie under a wrong key.
+    """
+    for name in sorted(reached_modules(module)):
+        import_module(name)
+    for path in _reached_sources(module):
+        if not path.is_file() or path.read_bytes() != _content(path):
+            raise CodeError(
+                f"{path.relative_to(PROJECT_ROOT)} was edited while this run was going on.\n"
+                "What was finished before is kept. Run the same command again: it takes the new code."
+            )
+
+
+def _reached_sources(module: str) -> list[Path]:
+    return sorted(path for name in reached_modules(module) for path in _sources(name))
+
+
+@cache
+def _content(path: Path) -> bytes:
+    """A source as it was when this process first read it."""
+    return path.read_bytes()
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
     """Dotted names of what a module imports; for one of ours, with the packages around it."""
-    path = _path(module)
-    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+    return tuple(_imported_names(_path(module)))
+
+
+def _imported_names(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(_content(path), str(path))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -81,9 +118,9 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _sources(module: str) -> Iterator[Path]:
+@cache
+def _sources(module: str) -> tuple[Path, ...]:
     path = _path(module)
     if path.name == "__init__.py":
-        yield path
-    else:
-        yield from (sibling for sibling in path.parent.glob(f"{path.stem}.*") if sibling.is_file())
+        return (path,)
+    return tuple(sibling for sibling in path.parent.glob(f"{path.stem}.*") if sibling.is_file())

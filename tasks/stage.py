@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from gan.errors import FashionGanError, StoreError
 from gan.store import Store
-from tasks.code_identity import reached_code, reached_libraries
+from tasks.code_identity import import_reached, reached_code, reached_libraries
 from tasks.records import StageRecord
 
 P = ParamSpec("P")
@@ -64,9 +64,12 @@ def stage(
     """
 
     def decorate(function: Callable[Concatenate[Store, P], R]) -> Stage[P, R]:
+        reached_code(function.__module__)  # read now, moments after it was imported: it counts as it is now
+
         @wraps(function)
         def timed(store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
+            import_reached(function.__module__)
             try:
                 record = function(store, *args, **kwargs)
             except OSError as error:
@@ -106,6 +109,8 @@ class Stage(Generic[P, R]):
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the stage, or take its cached result; its scratch folder is removed once the result is safe."""
         scratch = self.scratch_dir(store, *args, **kwargs)
+        if PREFECT_TASKS_REFRESH_CACHE.value():
+            shutil.rmtree(scratch, ignore_errors=True)
         store.results_dir.mkdir(parents=True, exist_ok=True)
         task = self.task.with_options(result_storage=store.results_dir)
         result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
@@ -175,10 +180,8 @@ def _discard_if_damaged(key: str, store: Store) -> None:
 
 
 def _is_refused(error: OSError) -> bool:
-    """Whether the disk is full or closed to us. NumPy says so in several ways, without a number."""
-    if isinstance(error, ConnectionError | TimeoutError):
-        return False  # kinds of OSError that are of the network, often without a number as well
-    return error.errno is None or error.errno in _REFUSING_ERRNOS
+    """Whether the disk is full or closed to us."""
+    return error.errno in _REFUSING_ERRNOS
 
 
 @contextmanager

@@ -23,6 +23,7 @@ def known_code(monkeypatch) -> None:
     """Stages of this file lie outside of the project's packages."""
     monkeypatch.setattr("tasks.stage.reached_code", lambda module: "code")
     monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {})
+    monkeypatch.setattr("tasks.stage.import_reached", lambda module: None)
     monkeypatch.setattr("tasks.stage.FIRST_RETRY_SECONDS", 0)
 
 
@@ -121,8 +122,11 @@ def test_what_can_heal_is_retried(store) -> None:
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("900 requested and 12 written")])
 def test_a_full_disk_is_one_clear_error_and_no_retry(store, error) -> None:
-    def fail(run: int) -> None:
+    def fill_the_disk(_path) -> None:
         raise error
+
+    def fail(run: int) -> None:
+        store.put_file(fill_the_disk, ".npy")
 
     write, runs = counted(fail)
     with pytest.raises(StoreError, match=r"The stage write could not write below .*\n.*run the same command again"):
