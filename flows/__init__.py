@@ -3,10 +3,14 @@
 Prefect reads these variables when it is imported, so a flow's file imports this package before anything else.
 """
 
+import logging
 import os
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 # The embedded server's telemetry runs into its own database lock at start-up, and logs that as a long traceback.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "gan")  # what the subject logs shows in the UI as well
 # The first start makes the database; on a busy machine that takes longer than Prefect's 20 s.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+
+logging.getLogger("gan").setLevel(logging.INFO)

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from gan.command import describe_validation
-from gan.config import Device, RunConfig, SampleConfig, TrainConfig
+from gan.config import Conduct, Device, RunConfig, SampleConfig, TrainConfig
 from gan.publishing import check_run_name
 from gan.recipes import RECIPES, RecipeName
 from gan.store import Store
@@ -33,7 +33,11 @@ class RunSettings(BaseModel):
     )
     sample_every: PositiveInt | None = Field(None, description="steps between two sample grids; empty: 1,000")
     num_samples: PositiveInt | None = Field(
-        None, ge=100, le=60_000, description="images in samples.npz, which the run is judged by; empty: 10,000"
+        None,
+        ge=100,
+        le=60_000,
+        description="images in samples.npz; the run is judged by the first 10,000, as many as are in the test split; "
+        "empty: 10,000",
     )
     data_dir: Path | None = Field(
         None,
@@ -43,6 +47,11 @@ class RunSettings(BaseModel):
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
     run_name: str | None = Field(None, description="name of the published run; empty: made from the settings")
     device: Device = Field("auto", description="auto: a GPU if there is one; gpu: insist on one")
+    data_parallel: bool = Field(
+        False, description="split each batch over all GPUs of this machine; slower for networks this small"
+    )
+    stop_on_collapse: bool = Field(False, description="end with an error where there would be a warning of collapse")
+    tensorboard: bool = Field(False, description="write event files for TensorBoard below the output folder")
     refresh: bool = Field(False, description="run every stage again, whatever is cached")
     smoke: bool = Field(
         False, description=f"a quick look at all stages: {SMOKE_STEPS} steps, {SMOKE_NUM_SAMPLES:,} samples, unless set"
@@ -65,6 +74,15 @@ class RunSettings(BaseModel):
             batch_size=self.batch_size or recipe.batch_size,
             seed=self.seed,
             sample_every=self.sample_every or (SMOKE_SAMPLE_EVERY if self.smoke else 1000),
+        )
+
+    def conduct(self) -> Conduct:
+        """How the training is carried out."""
+        return Conduct(
+            device=self.device,
+            data_parallel=self.data_parallel,
+            stop_on_collapse=self.stop_on_collapse,
+            tensorboard=self.tensorboard,
         )
 
     def sample_config(self) -> SampleConfig:
@@ -94,12 +112,11 @@ class RunSettings(BaseModel):
             SettingsError: If the run's name cannot be used.
             DataError: If `data_dir` is given and does not hold the original files.
         """
-        store = Store.open(self.output_dir)
         run = self.run_config()
-        check_run_name(store.root, run.name, run.content())
+        check_run_name(self.output_dir.expanduser(), run.name, run.content())
         if self.data_dir is not None:
             from gan.datasets.catalog import FASHION_MNIST
             from gan.datasets.sources import copy_verified
 
             copy_verified(FASHION_MNIST, self.data_dir, target=None)
-        return store
+        return Store.open(self.output_dir)

@@ -18,7 +18,12 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     rows = {"Run": str(folder), "Report": str(folder / "report.html")}
     for metric in content["metrics"].values():
         value, floor = describe_number(metric["value"]), describe_number(metric["floor"])
-        rows[metric["title"]] = f"{value}; real images: {floor} ({metric['extractor']}, n = {metric['n']:,})"
+        average = describe_number(metric["average"])
+        rows[metric["title"]] = (
+            f"{value}; averaged weights: {average}; real images: {floor} ({metric['extractor']}, n = {metric['n']:,})"
+        )
+    if content["warnings"]:
+        rows["Warning"] = " ".join(content["warnings"])
     training = content["training"]
     seconds, device = describe_seconds(training["training_seconds"]), training["device"]
     rows["Training"] = f"{seconds} on {device}"

@@ -31,9 +31,9 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     with refreshing(settings.refresh):
         raw = fetch(store, settings.data_dir)
         data = normalize(store, raw)
-        trained = train(store, data, run.train, settings.device)
-        pictures = render(store, data, trained, run.train)
-        comparison = compare(store, raw, data, trained, pictures, run.train, run.samples)
+        trained = train(store, data, run.train, settings.conduct())
+        pictures = render(store, data, trained, run.train, settings.device)
+        comparison = compare(store, raw, data, trained, pictures, run.train, run.samples, settings.device)
         published = publish(store, run, raw, data, trained, pictures, comparison)
     present(store, published)
     return published

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 from gan.config import Device
 from gan.errors import TrainingError
@@ -36,20 +38,30 @@ with _standard_error_kept_back():
     import keras
     import tensorflow as tf
 
-__all__ = ["keras", "tf", "use_device"]
+__all__ = ["Hardware", "keras", "tf", "use_device"]
 
 
-def use_device(device: Device) -> str:
+@dataclass(frozen=True)
+class Hardware:
+    """What a process computes on."""
+
+    kind: Literal["CPU", "GPU"]
+    name: str  # for people: the GPU's own, or "CPU"
+    strategy: tf.distribute.Strategy | None = None  # when a batch is split over several
+
+
+def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
     """Choose what this process computes on; call it before the first tensor is made.
 
     Args:
         device: "gpu" insists on one, "cpu" hides any, "auto" takes a GPU when there is one.
+        data_parallel: Split each batch over all GPUs of this machine.
 
     Returns:
-        What was chosen, for people: the GPU's name, or "CPU".
+        What was chosen.
 
     Raises:
-        TrainingError: If a GPU was asked for and TensorFlow sees none.
+        TrainingError: If a GPU was asked for and TensorFlow sees none, or several and it sees fewer than two.
     """
     gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
@@ -65,6 +77,14 @@ def use_device(device: Device) -> str:
         tf.config.set_visible_devices([], "GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+    if data_parallel and len(gpus) < 2:
+        raise TrainingError(
+            f"--data-parallel was asked for, but TensorFlow sees {len(gpus)} usable GPUs.\n"
+            "Train without it: for networks of this size one device is faster anyway (docs/training.md)."
+        )
     if not gpus:
-        return "CPU"
-    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+        return Hardware("CPU", "CPU")
+    name = str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+    if not data_parallel:
+        return Hardware("GPU", name)
+    return Hardware("GPU", f"{len(gpus)} x {name}", tf.distribute.MirroredStrategy())

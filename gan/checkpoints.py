@@ -7,7 +7,6 @@ does not match its own name and is passed over for the one before it.
 import hashlib
 import io
 import logging
-import shutil
 import time
 from pathlib import Path
 
@@ -42,8 +41,8 @@ class Checkpoints:
         """Whether it is time to save again."""
         return time.monotonic() >= self._next_save
 
-    def save(self, step: int, arrays: Arrays) -> None:
-        """Write a checkpoint after `step` steps, then remove all but the last ones."""
+    def save(self, step: int, arrays: Arrays) -> float:
+        """Write a checkpoint after `step` steps, then remove all but the last ones; give the seconds that took."""
         started = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
@@ -55,6 +54,7 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
         self._next_save = finished + max(self._min_seconds_between, (finished - started) / MAX_SHARE_OF_TIME)
+        return finished - started
 
     def load_latest(self) -> tuple[int, Arrays] | None:
         """The step and the arrays of the newest checkpoint that is whole; None if there is none."""
@@ -66,15 +66,6 @@ class Checkpoints:
             with np.load(path, allow_pickle=False) as arrays:
                 return int(step), dict(arrays)
         return None
-
-    def latest_step(self) -> int | None:
-        """Steps done at the newest checkpoint, read from its name."""
-        newest = self._newest_first()
-        return int(newest[0].name.split(".")[0]) if newest else None
-
-    def clear(self) -> None:
-        """Remove all of them: the training is finished, and its result is stored."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("*.npz"), reverse=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from gan.recipes import ARTICLE, Recipe
 
 Device = Literal["auto", "cpu", "gpu"]
-"""What to train on; it decides how fast a training is, not what it is."""
+"""What to compute on. Results of a CPU and a GPU differ by rounding, and count as the same."""
 
 MAX_SNAPSHOTS = 250
 """A grid is drawn for every snapshot; more than this many would be a film, not an overview."""
@@ -43,6 +43,17 @@ class TrainConfig(BaseModel):
         """Steps after which a snapshot is taken, from 0; the first and the last are always among them."""
         last = self.steps - 1
         return tuple(sorted({*range(0, self.steps, self.sample_every), last}))
+
+
+class Conduct(BaseModel):
+    """How a training is carried out: how fast, and what is seen of it. What comes out of it is not decided here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Device = "auto"
+    data_parallel: bool = Field(False, description="split each batch over all GPUs of the machine")
+    stop_on_collapse: bool = Field(False, description="end with an error where there would be a warning")
+    tensorboard: bool = Field(False, description="write event files")
 
 
 class SampleConfig(BaseModel):

@@ -5,6 +5,9 @@ import numpy as np
 PIXELS = "pixels784"
 """The pixels themselves, scaled to [0, 1]: no network, nothing learned, the same for everybody."""
 
+GREY_LEVELS = "grey levels"
+"""No features at all, but pixels as they are stored, 0 to 255."""
+
 
 def pixel_features(pixels: np.ndarray) -> np.ndarray:
     """Features "pixels784": the image as a vector.

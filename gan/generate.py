@@ -21,7 +21,7 @@ from gan.sampling import interpolate_latents, sample_latents
 from gan.store import atomic_path
 
 BATCH_SIZE = 500
-MAX_COLUMNS = 16
+MAX_COLUMNS, MAX_GRID = 16, 1024
 
 
 def generate_pixels(generator: keras.Model, latents: np.ndarray) -> np.ndarray:
@@ -73,6 +73,7 @@ def generate(
     *,
     num_images: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 64,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
+    average: Annotated[bool, Parameter(negative=())] = False,
     out: Path,
 ) -> None:
     """Draw images from the generator of a published run.
@@ -85,23 +86,33 @@ def generate(
         Images to draw.
     seed
         Seeds the latents; equal seeds give equal images.
+    average
+        Draw from the averaged weights instead of the last ones.
     out
-        A .png (a grid) or .npz file (key "images", uint8, (n, 28, 28)).
+        A .png (a grid of at most 1,024) or .npz file (key "images", uint8, (n, 28, 28)).
     """
     if out.suffix not in (".png", ".npz"):
         raise SettingsError(f"--out got {out}; it expects a name that ends in .png (a grid) or .npz (an array).")
-    if not (run / "generator.keras").is_file():
+    if out.suffix == ".png" and num_images > MAX_GRID:
         raise SettingsError(
-            f"{run} holds no generator.keras.\nGive the folder of a published run, such as artifacts/latest."
+            f"--num-images got {num_images:,}; a grid shows at most {MAX_GRID:,}. Give --out a name that ends in .npz."
         )
-    generator = load_generator(run / "generator.keras")
+    model = run / ("generator_average.keras" if average else "generator.keras")
+    if not model.is_file():
+        raise SettingsError(
+            f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
+        )
+    generator = load_generator(model)
     pixels = generate_pixels(generator, sample_latents(num_images, generator.input_shape[-1], seed=seed))
-    with atomic_path(out) as partial:
-        if out.suffix == ".npz":
-            save_samples(pixels, partial)
-        else:
-            columns = min(MAX_COLUMNS, round(num_images**0.5))
-            save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
+    try:
+        with atomic_path(out) as partial:
+            if out.suffix == ".npz":
+                save_samples(pixels, partial)
+            else:
+                columns = min(MAX_COLUMNS, round(num_images**0.5))
+                save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
+    except OSError as error:
+        raise SettingsError(f"{out} cannot be written: {error.strerror or error}.\nGive another --out.") from error
 
 
 if __name__ == "__main__":

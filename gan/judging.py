@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from gan.features import PIXELS, pixel_features
+from gan.features import GREY_LEVELS, PIXELS, pixel_features
 from gan.metrics import frechet_distance, total_variation
 
 
@@ -15,6 +15,7 @@ class Metric(BaseModel):
     name: str = Field(description="key in metrics.json")
     title: str = Field(description="what a table calls it")
     value: float = Field(description="generated images against test images")
+    average: float = Field(description="the same for images of the averaged generator")
     floor: float = Field(description="the same for real training images: what a perfect generator would reach")
     n: int = Field(description="images on each side")
     extractor: str = Field(description="the features that it is computed on")
@@ -22,7 +23,7 @@ class Metric(BaseModel):
 
 
 def judge(
-    train_pixels: np.ndarray, test_pixels: np.ndarray, fake_pixels: np.ndarray, *, seed: int
+    train_pixels: np.ndarray, test_pixels: np.ndarray, fake_pixels: np.ndarray, average_pixels: np.ndarray, *, seed: int
 ) -> tuple[Metric, ...]:
     """Measure generated images against the test split, and as many training images in the same way (the floor).
 
@@ -30,6 +31,7 @@ def judge(
         train_pixels: uint8, shape (n, 28, 28).
         test_pixels: uint8, shape (m, 28, 28), m <= n.
         fake_pixels: uint8, shape (k, 28, 28).
+        average_pixels: uint8, shape (k, 28, 28), of the averaged generator.
         seed: Seeds the choice of the real images.
 
     Returns:
@@ -39,13 +41,14 @@ def judge(
     rng = np.random.default_rng(seed)
     train = train_pixels[np.sort(rng.choice(len(train_pixels), n, replace=False))]
     test = test_pixels[np.sort(rng.choice(len(test_pixels), n, replace=False))]
-    fake = fake_pixels[:n]
+    fake, average = fake_pixels[:n], average_pixels[:n]
     test_features = pixel_features(test)
     return (
         Metric(
             name="frechet_distance",
             title="Fréchet distance",
             value=frechet_distance(test_features, pixel_features(fake)),
+            average=frechet_distance(test_features, pixel_features(average)),
             floor=frechet_distance(test_features, pixel_features(train)),
             n=n,
             extractor=PIXELS,
@@ -55,9 +58,10 @@ def judge(
             name="total_variation",
             title="Total variation",
             value=total_variation(fake),
+            average=total_variation(average),
             floor=total_variation(train),
             n=n,
-            extractor=PIXELS,
-            reading="grey levels between neighbours; as real is best, more is noise",
+            extractor=GREY_LEVELS,
+            reading="between neighbouring pixels; as real is best, more is noise",
         ),
     )

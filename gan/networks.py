@@ -1,10 +1,11 @@
-"""The two networks of a recipe as Keras models, and files of them that depend on nothing but the weights."""
+"""The two networks of a recipe with their optimizers, and files of them that depend on nothing but the weights."""
 
 import io
 import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ _SHARED_OBJECT_ID = re.compile(rb'("shared_object_id": )(\d+)')
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 
 
-def build_generator(recipe: Recipe, seed: int) -> keras.Model:
+def build_generator(recipe: Recipe, seed: int, *, synchronized: bool = False) -> keras.Model:
     """The generator: latents to images.
 
     Latents, float32 (n, latent_dim), through blocks of Dense, LeakyReLU and BatchNormalization, to images, float32
@@ -28,6 +29,7 @@ def build_generator(recipe: Recipe, seed: int) -> keras.Model:
     Args:
         recipe: Widths, slope and momentum.
         seed: Seeds the initial weights (Glorot uniform), layer by layer.
+        synchronized: Whether BatchNormalization takes its statistics over the replicas of a `tf.distribute` strategy.
     """
     initializers = _initializers(seed, stream=0)
     stack: list[keras.Layer] = [keras.Input((recipe.latent_dim,), name="latents")]
@@ -35,7 +37,9 @@ def build_generator(recipe: Recipe, seed: int) -> keras.Model:
         stack += [
             keras.layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
             keras.layers.LeakyReLU(recipe.leaky_relu_slope, name=f"leaky_relu_{index}"),
-            keras.layers.BatchNormalization(momentum=recipe.batch_norm_momentum, name=f"batch_norm_{index}"),
+            keras.layers.BatchNormalization(
+                momentum=recipe.batch_norm_momentum, synchronized=synchronized, name=f"batch_norm_{index}"
+            ),
         ]
     stack += [
         keras.layers.Dense(
@@ -71,6 +75,47 @@ def _initializers(seed: int, stream: int) -> Iterator[keras.initializers.Initial
     """Glorot uniform (Keras's default for Dense), each with a seed of its own."""
     for layer_seed in np.random.SeedSequence((seed, stream)).generate_state(64):
         yield keras.initializers.GlorotUniform(seed=int(layer_seed >> 1))
+
+
+def build_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980) as the recipe sets it."""
+    return keras.optimizers.Adam(recipe.learning_rate, recipe.adam_beta_1, recipe.adam_beta_2, recipe.adam_epsilon)
+
+
+@dataclass
+class Networks:
+    """What training changes: two networks, each with its own optimizer, and the average of the generator's weights."""
+
+    generator: keras.Model
+    discriminator: keras.Model
+    g_optimizer: keras.optimizers.Optimizer
+    d_optimizer: keras.optimizers.Optimizer
+    average: keras.Model  # a generator as well
+
+    @classmethod
+    def build(cls, recipe: Recipe, seed: int, *, synchronized: bool = False) -> "Networks":
+        """Networks with initial weights and optimizers with empty slots."""
+        networks = cls(
+            build_generator(recipe, seed, synchronized=synchronized),
+            build_discriminator(recipe, seed),
+            build_optimizer(recipe),
+            build_optimizer(recipe),
+            build_generator(recipe, seed),
+        )
+        networks.g_optimizer.build(networks.generator.trainable_variables)
+        networks.d_optimizer.build(networks.discriminator.trainable_variables)
+        return networks
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state, in an order that never changes."""
+        return [
+            *self.generator.variables,
+            *self.discriminator.variables,
+            *self.g_optimizer.variables,
+            *self.d_optimizer.variables,
+            *self.average.variables,
+        ]
 
 
 def save_model(model: keras.Model, path: Path) -> None:

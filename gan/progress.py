@@ -1,5 +1,6 @@
 """Progress for whoever looks: a bar in a terminal, a line now and then in a log."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,35 +21,36 @@ from rich.progress import (
 LINES_IN_A_LOG = 10
 SECONDS_BETWEEN_LINES = 10.0
 
-Log = Callable[[str], object]
 Unit = Literal["bytes", "steps"]
 Update = Callable[[int, str], None]
 """Called with what is done so far, in units, and a short note on it."""
 
 
+log = logging.getLogger(__name__)
+
+
 @contextmanager
-def progress(description: str, total: int, *, unit: Unit, log: Log, initial: int = 0) -> Iterator[Update]:
+def progress(description: str, total: int, *, unit: Unit) -> Iterator[Update]:
     """Show how far a long job is.
 
     Args:
         description: What is being done, a few words.
         total: Units in the whole job.
         unit: What is counted.
-        log: Takes a line where there is no terminal.
-        initial: Units that were done before.
 
     Yields:
-        A function to call with the units done so far and a note; cheap enough to be called at every step.
+        A function to call with the units done so far and a note; cheap enough to be called at every step. What was
+        done at its first call counts as done before: the time that is left is reckoned from there.
     """
     if sys.stderr.isatty():
-        with _bar(description, total, unit, initial) as update:
+        with _bar(description, total, unit) as update:
             yield update
     else:
-        yield _lines(description, total, unit, log, initial)
+        yield _lines(description, total, unit)
 
 
 @contextmanager
-def _bar(description: str, total: int, unit: Unit, initial: int) -> Iterator[Update]:
+def _bar(description: str, total: int, unit: Unit) -> Iterator[Update]:
     counts: ProgressColumn = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     columns = (
         TextColumn("{task.description}"),
@@ -58,25 +60,31 @@ def _bar(description: str, total: int, unit: Unit, initial: int) -> Iterator[Upd
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bar:
-        task = bar.add_task(description, total=total, completed=initial, note="")
-        yield lambda done, note: bar.update(task, completed=done, note=note)
+        task = bar.add_task(description, total=total, start=False, note="")
+
+        def update(done: int, note: str) -> None:
+            if not bar.tasks[task].started:
+                bar.reset(task, completed=done)
+            bar.update(task, completed=done, note=note)
+
+        yield update
 
 
-def _lines(description: str, total: int, unit: Unit, log: Log, initial: int) -> Update:
+def _lines(description: str, total: int, unit: Unit) -> Update:
     share = max(1, total // LINES_IN_A_LOG)
-    started = last_time = time.monotonic()
-    last_share = initial // share
+    first: tuple[int, float] | None = None  # what was done at the first call, and when that was
+    last_share, last_time = 0, 0.0
 
     def update(done: int, note: str) -> None:
-        nonlocal last_share, last_time
-        if done // share == last_share:
-            return
+        nonlocal first, last_share, last_time
         now = time.monotonic()
-        if now - last_time < SECONDS_BETWEEN_LINES:
+        if first is None:
+            first, last_share, last_time = (done, now), done // share, now
+        if done // share == last_share or now - last_time < SECONDS_BETWEEN_LINES:
             return
         last_share, last_time = done // share, now
-        seconds_left = (now - started) / (done - initial) * (total - done)
+        seconds_left = (now - first[1]) / (done - first[0]) * (total - done)
         count = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if unit == "bytes" else f"{unit[:-1]} {done:,} of {total:,}"
-        log(f"{description}: {count}, {seconds_left:.0f} s left{', ' if note else ''}{note}")
+        log.info("%s: %s, %.0f s left%s%s", description, count, seconds_left, ", " if note else "", note)
 
     return update

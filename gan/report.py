@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,6 +26,7 @@ class Report:
     title: str
     subtitle: str
     metrics: Sequence[Metric]
+    warnings: Sequence[str]
     settings: Rows
     provenance: Rows
     timings: Rows
@@ -38,19 +39,19 @@ class Report:
         distance = next(metric for metric in self.metrics if metric.name == "frechet_distance")
         return (
             f"On {distance.extractor} features the generated images are at a Fréchet distance of "
-            f"{describe_number(distance.value)} from {distance.n:,} test images; real training images are at "
-            f"{describe_number(distance.floor)}."
+            f"{describe_number(distance.value)} from {distance.n:,} test images, with averaged weights "
+            f"{describe_number(distance.average)}; real training images are at {describe_number(distance.floor)}."
         )
 
 
 def render_html(report: Report) -> str:
     """The page: every picture inside it, no request to anywhere."""
-    return _environment().get_template("report.html.jinja").render(report=report)
+    return _HTML.render(report=report)
 
 
 def render_markdown(report: Report) -> str:
     """The digest, for terminals, pull requests and the orchestrator's pages; no pictures."""
-    return _environment().get_template("report.md.jinja").render(report=report)
+    return _MARKDOWN.render(report=report)
 
 
 def data_uri(path: Path) -> str:
@@ -116,7 +117,7 @@ def _draw_curve(
     axes.plot(steps, mean, color=color, linewidth=1.4, label=label)
 
 
-def _environment() -> Environment:
+def _templates() -> tuple[Template, Template]:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=select_autoescape(("html", "html.jinja")),
@@ -125,4 +126,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"data_uri": data_uri, "number": describe_number}
-    return environment
+    return environment.get_template("report.html.jinja"), environment.get_template("report.md.jinja")
+
+
+_HTML, _MARKDOWN = _templates()  # read with this module, so that an edit during a run does not mix with it

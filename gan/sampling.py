@@ -1,20 +1,31 @@
 """Latents that are drawn outside of training: the same ones on every device, from NumPy."""
 
+from enum import IntEnum
+
 import numpy as np
 
 
-def sample_latents(num_images: int, latent_dim: int, *, seed: int) -> np.ndarray:
+class Stream(IntEnum):
+    """What latents are for; each use of a seed has latents of its own."""
+
+    SAMPLES = 0
+    SNAPSHOTS = 1
+    STATISTICS = 2
+
+
+def sample_latents(num_images: int, latent_dim: int, *, seed: int, stream: Stream = Stream.SAMPLES) -> np.ndarray:
     """Draw latents z ~ N(0, I).
 
     Args:
         num_images: Latents to draw; the first k are the same whatever the number.
         latent_dim: Length of each.
         seed: Seeds the draw.
+        stream: What they are for.
 
     Returns:
         float32, shape (num_images, latent_dim).
     """
-    return np.random.default_rng(seed).standard_normal((num_images, latent_dim)).astype(np.float32)
+    return np.random.default_rng((seed, stream)).standard_normal((num_images, latent_dim)).astype(np.float32)
 
 
 def interpolate_latents(start: np.ndarray, end: np.ndarray, num: int) -> np.ndarray:

@@ -4,30 +4,40 @@ Everything random is a function of (seed, step): a training that is killed and g
 same batches and latents, and ends with the same weights, as one that was never interrupted on the same device.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 
-from gan.backend import keras, tf, use_device
+from gan.averaging import AVERAGE_EVERY, NUM_STATISTICS_LATENTS, estimate_statistics, make_update_average
+from gan.backend import Hardware, keras, tf
 from gan.checkpoints import Checkpoints
-from gan.config import Device, TrainConfig
+from gan.config import TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.errors import TrainingError
+from gan.guards import CHECK_EVERY, find_collapse, refuse_non_finite_losses, refuse_non_finite_weights, spread
 from gan.history import HISTORY_COLUMNS
 from gan.interrupts import held_back_interrupts
 from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, real_loss
-from gan.networks import build_discriminator, build_generator
-from gan.recipes import Recipe
-from gan.sampling import sample_latents
+from gan.networks import Networks
+from gan.sampling import Stream, sample_latents
+from gan.training_state import Progress, restore, save
 
 TrainStep = Callable[[tf.Tensor], tf.Tensor]
 """One iteration of the algorithm: takes the step (int64 scalar), gives its row of the history (float32 (3,))."""
 
-OnStep = Callable[[int, np.ndarray], None]
-"""Called after each step with the number of steps done and that step's row of the history."""
+Advance = Callable[[int, int], np.ndarray]
+"""Runs the steps from a first one up to a last one (excluded); gives their rows of the history, float32 (n, 3)."""
+
+STEPS_A_CALL = {"CPU": 1, "GPU": AVERAGE_EVERY}
+"""A GPU waits for the host between two calls, so it is given several steps in one; XLA runs a loop on one CPU core."""
+
+NUM_SPREAD_IMAGES = 1000
+
+log = logging.getLogger(__name__)
 
 
 class Draw(IntEnum):
@@ -36,44 +46,6 @@ class Draw(IntEnum):
     REAL_INDICES = 0
     DISCRIMINATOR_LATENTS = 1
     GENERATOR_LATENTS = 2
-
-
-@dataclass
-class Networks:
-    """What training changes: two networks, each with its own optimizer."""
-
-    generator: keras.Model
-    discriminator: keras.Model
-    g_optimizer: keras.optimizers.Optimizer
-    d_optimizer: keras.optimizers.Optimizer
-
-    @classmethod
-    def build(cls, recipe: Recipe, seed: int) -> "Networks":
-        """Networks with initial weights and optimizers with empty slots."""
-        networks = cls(
-            build_generator(recipe, seed),
-            build_discriminator(recipe, seed),
-            build_optimizer(recipe),
-            build_optimizer(recipe),
-        )
-        networks.g_optimizer.build(networks.generator.trainable_variables)
-        networks.d_optimizer.build(networks.discriminator.trainable_variables)
-        return networks
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All state, in an order that never changes."""
-        return [
-            *self.generator.variables,
-            *self.discriminator.variables,
-            *self.g_optimizer.variables,
-            *self.d_optimizer.variables,
-        ]
-
-
-def build_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980) as the recipe sets it."""
-    return keras.optimizers.Adam(recipe.learning_rate, recipe.adam_beta_1, recipe.adam_beta_2, recipe.adam_epsilon)
 
 
 def draw_latents(seed: int, step: tf.Tensor, draw: Draw, shape: tuple[int, int]) -> tf.Tensor:
@@ -155,39 +127,23 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
     return compiled
 
 
-@dataclass
-class Progress:
-    """How far a training is, and what it has recorded."""
+@dataclass(frozen=True)
+class Engine:
+    """How steps are run on some hardware."""
 
-    history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS; rows of steps to come are zero
-    snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28); those to come are zero
-    steps_done: int = 0
-    seconds: float = 0.0  # of all steps, over all interruptions
-    session_seconds: list[float] = field(default_factory=list)  # of each step since the process started
+    name: str  # for people
+    steps_a_call: int
+    advance: Advance
 
-    @classmethod
-    def empty(cls, config: TrainConfig) -> "Progress":
-        """Nothing done yet."""
-        return cls(
-            history=np.zeros((config.steps, len(HISTORY_COLUMNS)), np.float32),
-            snapshots=np.zeros((len(config.snapshot_steps), config.num_snapshot_images, 28, 28), np.uint8),
-        )
 
-    def record(self, row: np.ndarray, seconds: float) -> None:
-        """Take down a finished step: its row of the history and how long it took."""
-        self.history[self.steps_done] = row
-        self.steps_done += 1
-        self.seconds += seconds
-        self.session_seconds.append(seconds)
+class Watcher:
+    """Is told how a training goes; does nothing unless a method is overridden."""
 
-    def timings(self) -> dict[str, float]:
-        """What was measured; the first step of a process is mostly compilation and stands apart."""
-        facts = {"training_seconds": round(self.seconds, 1)}
-        if self.session_seconds:
-            first, *others = self.session_seconds
-            facts["first_step_seconds"] = round(first, 2)
-            facts["milliseconds_per_step"] = round(1000 * float(np.median(others or [first])), 2)
-        return facts
+    def on_step(self, steps_done: int, row: np.ndarray) -> None:
+        """After every step or call of several: steps done, and the last one's row of the history, float32 (3,)."""
+
+    def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
+        """After the steps of `config.snapshot_steps`: images of the fixed latents, uint8 (n, 28, 28)."""
 
 
 @dataclass
@@ -196,9 +152,11 @@ class Training:
 
     generator: keras.Model
     discriminator: keras.Model
+    average: keras.Model  # a generator with averaged weights, statistics estimated for them
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS
     snapshot_steps: tuple[int, ...]
     snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28)
+    warnings: tuple[str, ...]  # of collapse
     facts: dict[str, str | int | float] = field(default_factory=dict)  # what was measured; differs from run to run
 
 
@@ -206,9 +164,10 @@ def train(
     images: np.ndarray,
     config: TrainConfig,
     checkpoints: Checkpoints,
+    hardware: Hardware,
     *,
-    device: Device = "auto",
-    on_step: OnStep | None = None,
+    watchers: Sequence[Watcher] = (),
+    stop_on_collapse: bool = False,
 ) -> Training:
     """Train a generator; go on from the last checkpoint if there is one.
 
@@ -216,80 +175,138 @@ def train(
         images: The training split, float32, shape (n, 28, 28, 1), values in [-1, 1].
         config: Recipe, steps, batch size, seed, snapshots.
         checkpoints: Where unfinished work is kept; written as time goes by, and when training is interrupted.
-        device: What to train on.
-        on_step: Told of every step.
+        hardware: What `use_device` has chosen.
+        watchers: Told of every step and snapshot.
+        stop_on_collapse: End with an error where there would be a warning.
 
     Raises:
-        TrainingError: If the device is not there, or a loss is not finite; the last checkpoint before it is kept.
+        TrainingError: If a loss or a weight is not finite, or on collapse if asked for; the last checkpoint is kept.
     """
-    device_name = use_device(device)
-    networks = Networks.build(config.recipe, config.seed)
+    networks, engine = prepare(images, config, hardware)
     progress = restore(networks, config, checkpoints)
     resumed_at = progress.steps_done
-    train_step = make_train_step(networks, tf.constant(images), config)
-    snapshot_latents = sample_latents(config.num_snapshot_images, config.recipe.latent_dim, seed=config.seed)
-    snapshot_index = {step: index for index, step in enumerate(config.snapshot_steps)}
+    log.info("Training on %s, %s", hardware.name, engine.name)
+    if resumed_at:
+        log.info("Going on from the checkpoint after %s of %s steps", f"{resumed_at:,}", f"{config.steps:,}")
+    update_average = make_update_average(networks, config.batch_size, config.recipe.average_half_life_images)
+    latents = sample_latents(
+        config.num_snapshot_images, config.recipe.latent_dim, seed=config.seed, stream=Stream.SNAPSHOTS
+    )
+    real_spread = spread(images[:NUM_SPREAD_IMAGES])
 
     with held_back_interrupts() as interrupt:
-        for step in range(resumed_at, config.steps):
-            started = time.perf_counter()
-            row = train_step(tf.constant(step, tf.int64)).numpy()
-            if not np.isfinite(row).all():
-                raise _not_finite(step, row, checkpoints)
-            if step in snapshot_index:
-                fakes = networks.generator(snapshot_latents, training=False).numpy()
-                progress.snapshots[snapshot_index[step]] = denormalize_images(fakes)
-            progress.record(row, time.perf_counter() - started)
-            if checkpoints.due() or interrupt.received:
+        while progress.steps_done < config.steps:
+            start, started = progress.steps_done, time.perf_counter()
+            stop = next_stop(start, config, engine.steps_a_call)
+            rows = engine.advance(start, stop)
+            refuse_non_finite_losses(rows, start, networks)
+            if stop % AVERAGE_EVERY == 0:
+                update_average(stop)
+            snapshot = None
+            if stop - 1 in config.snapshot_steps:
+                snapshot = take_snapshot(networks, latents, stop)
+                progress.snapshots[config.snapshot_steps.index(stop - 1)] = snapshot
+            progress.record(rows, time.perf_counter() - started)
+            if stop % CHECK_EVERY == 0:
+                fakes = networks.generator(latents, training=False).numpy()
+                collapse = find_collapse(fakes, real_spread, progress.history[:stop])
+                report_collapse(collapse, progress, fatal=stop_on_collapse)
+            interrupted = interrupt.received
+            if checkpoints.due() or interrupted:
                 save(networks, progress, checkpoints)
-            if interrupt.received:
+            if interrupted:
                 break
-            if on_step:
-                on_step(step + 1, row)
+            for watcher in watchers:
+                watcher.on_step(stop, rows[-1])
+                if snapshot is not None:
+                    watcher.on_snapshot(stop - 1, snapshot, networks)
     if progress.steps_done < config.steps:
         raise KeyboardInterrupt  # whoever handles the signal let it pass, but this is no finished training
     save(networks, progress, checkpoints)  # until the results are stored
 
+    estimate_statistics(
+        networks.average,
+        sample_latents(NUM_STATISTICS_LATENTS, config.recipe.latent_dim, seed=config.seed, stream=Stream.STATISTICS),
+    )
     return Training(
         generator=networks.generator,
         discriminator=networks.discriminator,
+        average=networks.average,
         history=progress.history,
         snapshot_steps=config.snapshot_steps,
         snapshots=progress.snapshots,
-        facts={"device": device_name, "resumed_at_step": resumed_at, **progress.timings()},
+        warnings=tuple(progress.warnings),
+        facts={
+            "device": hardware.name,
+            "engine": engine.name,
+            "resumed_at_step": resumed_at,
+            **progress.timings(),
+        },
     )
 
 
-def save(networks: Networks, progress: Progress, checkpoints: Checkpoints) -> None:
-    """Write everything that training needs to go on from here."""
-    arrays = {f"variable_{index:03}": variable.numpy() for index, variable in enumerate(networks.variables)}
-    arrays |= {
-        "history": progress.history[: progress.steps_done],
-        "snapshots": progress.snapshots,
-        "seconds": np.float64(progress.seconds),
-    }
-    checkpoints.save(progress.steps_done, arrays)
+def prepare(images: np.ndarray, config: TrainConfig, hardware: Hardware) -> tuple[Networks, Engine]:
+    """Networks with initial weights, and how they are trained on this hardware."""
+    if hardware.strategy is not None:
+        from gan.parallel import build_replicated, make_parallel_step
+
+        networks = build_replicated(config, hardware.strategy)
+        step = make_parallel_step(networks, tf.constant(images), config, hardware.strategy)
+        name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
+        return networks, Engine(name, 1, make_advance(step, 1))
+    networks, steps_a_call = Networks.build(config.recipe, config.seed), STEPS_A_CALL[hardware.kind]
+    step = make_train_step(networks, tf.constant(images), config)
+    name = f"one XLA program for {'each step' if steps_a_call == 1 else f'up to {steps_a_call} steps'}"
+    return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call))
 
 
-def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints) -> Progress:
-    """Set the networks to the newest usable checkpoint; without one they stay as they are."""
-    progress = Progress.empty(config)
-    checkpoint = checkpoints.load_latest()
-    if checkpoint is not None:
-        progress.steps_done, arrays = checkpoint
-        for index, variable in enumerate(networks.variables):
-            variable.assign(arrays[f"variable_{index:03}"])
-        progress.history[: progress.steps_done] = arrays["history"]
-        progress.snapshots[:] = arrays["snapshots"]
-        progress.seconds = float(arrays["seconds"])
-    return progress
+def make_advance(train_step: TrainStep, steps_a_call: int) -> Advance:
+    """A function that runs the steps of a range, at most `steps_a_call` of them; more than one in one XLA loop."""
+    if steps_a_call == 1:
+        return lambda start, _: train_step(tf.constant(start, tf.int64)).numpy()[np.newaxis]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        def body(step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            row = tf.cast(train_step(step), tf.float32)
+            return step + 1, tf.tensor_scatter_nd_update(rows, [[step - start]], row[tf.newaxis])
+
+        rows = tf.zeros((steps_a_call, len(HISTORY_COLUMNS)))
+        return tf.while_loop(lambda step, _: step < stop, body, (start, rows))[1]
+
+    return lambda start, stop: run(tf.constant(start, tf.int64), tf.constant(stop, tf.int64)).numpy()[: stop - start]
 
 
-def _not_finite(step: int, row: np.ndarray, checkpoints: Checkpoints) -> TrainingError:
-    values = ", ".join(f"{name} {value}" for name, value in zip(HISTORY_COLUMNS, row, strict=True))
-    kept = checkpoints.latest_step()
-    return TrainingError(
-        f"Training stopped at step {step:,}: a loss is not finite ({values}).\n"
-        "The same settings would fail at the same step again. Lower the learning rate or choose another seed. "
-        + (f"The last good checkpoint, after {kept:,} steps, is kept in {checkpoints.folder}." if kept else "")
-    )
+def next_stop(start: int, config: TrainConfig, steps_a_call: int) -> int:
+    """Where a call that begins at `start` ends: at most at the next average, snapshot or end."""
+    next_snapshot = next(step for step in config.snapshot_steps if step >= start)
+    return min(start - start % steps_a_call + steps_a_call, next_snapshot + 1)
+
+
+def take_snapshot(networks: Networks, latents: np.ndarray, steps_done: int) -> np.ndarray:
+    """Images of the fixed latents as pixels, uint8 (n, 28, 28).
+
+    Raises:
+        TrainingError: If the step before has spoiled the weights: its losses were still finite.
+    """
+    fakes = networks.generator(latents, training=False).numpy()
+    if not np.isfinite(fakes).all():
+        refuse_non_finite_weights(networks, steps_done)
+    return denormalize_images(fakes)
+
+
+def report_collapse(signs: Iterable[tuple[str, str]], progress: Progress, *, fatal: bool) -> None:
+    """Warn of each kind of collapse once, in the log and in what the report shows.
+
+    Raises:
+        TrainingError: If it is to be fatal.
+    """
+    for kind, sentence in signs:
+        if not any(warning.startswith(kind) for warning in progress.warnings):
+            progress.warnings.append(sentence)
+            log.warning(sentence)
+        if fatal:
+            raise TrainingError(
+                f"{sentence}\nTraining was stopped, as --stop-on-collapse asks. Without it, it would go on; "
+                "another seed or recipe may do better."
+            )

@@ -19,7 +19,7 @@ def fetch(store: Store, data_dir: Path | None) -> RawData:
     dataset = FASHION_MNIST
     with tempfile.TemporaryDirectory(dir=store.partial_dir) as name:
         folder = Path(name)
-        source = fetch_files(dataset, folder, data_dir=data_dir, log=log.info)
+        source = fetch_files(dataset, folder, data_dir=data_dir)
 
         def put(split: Split, kind: Kind) -> FileRef:
             return store.put_file((folder / dataset.file(split, kind).name).rename, suffix="-ubyte")

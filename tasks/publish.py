@@ -49,7 +49,7 @@ def publish(
             shutil.copyfile(store.path(ref), folder / path)
         records = {"fetch": raw, "normalize": data, "train": trained, "render": pictures, "compare": comparison}
         timings = {name: record.seconds for name, record in records.items()}
-        timings["publish"] = round(time.perf_counter() - started, 3)
+        timings["publish"] = round(time.perf_counter() - started, 3)  # so far: this file is a part of it
         write_json(folder / CONFIG, run.content())
         write_json(folder / METRICS, _metrics(trained, comparison, timings))
         write_manifest(folder, _manifest(run, raw, data, trained))
@@ -65,9 +65,9 @@ def present(store: Store, run: PublishedRun) -> None:
     point_latest(store.root, run.name)
     folder = store.root / "runs" / run.name
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))["metrics"]
-    final_grid, samples_grid, real, generated = (
+    final_grid, samples_grid, real, generated, average = (
         data_uri(folder / name)
-        for name in ("final_grid.png", "samples_grid.png", "real_grid.png", "generated_grid.png")
+        for name in ("final_grid.png", "samples_grid.png", "real_grid.png", "generated_grid.png", "average_grid.png")
     )
     create_markdown_artifact(
         key="final-grid",
@@ -76,8 +76,8 @@ def present(store: Store, run: PublishedRun) -> None:
     )
     create_markdown_artifact(
         key="real-beside-fake",
-        markdown="| Real (test split) | Generated (not chosen) |\n|---|---|\n"
-        f"| {_picture(real, 'real')} | {_picture(generated, 'generated')} |",
+        markdown="| Real (test split) | Generated (not chosen) | The same, averaged weights |\n|---|---|---|\n"
+        f"| {_picture(real, 'real')} | {_picture(generated, 'generated')} | {_picture(average, 'averaged')} |",
         description="64 real test images beside the first 64 generated ones",
     )
     create_table_artifact(
@@ -86,6 +86,7 @@ def present(store: Store, run: PublishedRun) -> None:
             {
                 "metric": metric["title"],
                 "generated": describe_number(metric["value"]),
+                "averaged weights": describe_number(metric["average"]),
                 "floor (real)": describe_number(metric["floor"]),
                 "n": f"{metric['n']:,}",
                 "features": metric["extractor"],
@@ -103,8 +104,8 @@ def present(store: Store, run: PublishedRun) -> None:
 
 
 def _picture(source: str, name: str) -> str:
-    """A picture in a table cell; two of this width stand side by side on an artifact's page."""
-    return f'<img src="{source}" alt="{name}" width="370">'
+    """A picture in a table cell; three of this width stand side by side on an artifact's page."""
+    return f'<img src="{source}" alt="{name}" width="245">'
 
 
 def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, comparison: Comparison) -> dict[str, FileRef]:
@@ -114,8 +115,10 @@ def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, compar
         "report.html": comparison.report_html,
         "report.md": comparison.report_markdown,
         "generator.keras": trained.generator,
+        "generator_average.keras": trained.average,
         "history.csv": trained.history,
         "samples.npz": comparison.samples,
+        "samples_average.npz": comparison.average_samples,
         "data_summary.json": data.summary,
         "real_examples.png": pictures.real_examples,
         "final_grid.png": pictures.final_grid,
@@ -124,6 +127,7 @@ def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, compar
         "interpolation.png": pictures.interpolation,
         "real_grid.png": comparison.real_grid,
         "generated_grid.png": comparison.generated_grid,
+        "average_grid.png": comparison.average_grid,
         "curves.png": comparison.curves,
         **{f"grids/step-{step:06}.png": grid for step, grid in grids},
     }
@@ -134,6 +138,7 @@ def _metrics(trained: TrainedGan, comparison: Comparison, timings: dict[str, flo
         "metrics": {metric.name: metric.model_dump(exclude={"name"}) for metric in comparison.metrics},
         "timings_seconds": timings,
         "training": trained.facts,
+        "warnings": list(trained.warnings),
     }
 
 

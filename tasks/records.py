@@ -65,10 +65,12 @@ class NormalizedData(StageRecord):
 class TrainedGan(StageRecord):
     """A trained generator and what was recorded on the way."""
 
-    generator: FileRef = Field(description=".keras")
+    generator: FileRef = Field(description=".keras, the last weights")
+    average: FileRef = Field(description=".keras, the averaged weights")
     history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss")
     snapshot_steps: tuple[int, ...]
     snapshots: FileRef = Field(description="uint8 .npy, (num_snapshots, num_images, 28, 28), of fixed latents")
+    warnings: tuple[str, ...] = Field(description="signs of collapse, with the figures")
 
 
 class Pictures(StageRecord):
@@ -87,8 +89,10 @@ class Comparison(StageRecord):
 
     metrics: tuple[Metric, ...]
     samples: FileRef = Field(description=".npz, key images, uint8, (n, 28, 28)")
+    average_samples: FileRef = Field(description="the same latents through the averaged weights")
     real_grid: FileRef = Field(description="8 x 8 test images")
     generated_grid: FileRef = Field(description="8 x 8 samples, drawn at the same size")
+    average_grid: FileRef = Field(description="the same latents through the averaged weights")
     curves: FileRef
     report_html: FileRef
     report_markdown: FileRef

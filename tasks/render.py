@@ -2,7 +2,7 @@
 
 from PIL.Image import Image
 
-from gan.config import TrainConfig
+from gan.config import Device, TrainConfig
 from gan.datasets.catalog import FASHION_MNIST
 from gan.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
 from gan.sampling import sample_latents
@@ -13,11 +13,14 @@ from tasks.stage import stage
 PATHS, POINTS_A_PATH = 4, 10
 
 
-@stage(run_name="render grids and animation", timeout_seconds=3600)
-def render(store: Store, data: NormalizedData, trained: TrainedGan, config: TrainConfig) -> Pictures:
+@stage(run_name="render grids and animation", timeout_seconds=3600, incidental=("device",))
+def render(store: Store, data: NormalizedData, trained: TrainedGan, config: TrainConfig, device: Device) -> Pictures:
     """Draw real examples, a grid for every snapshot, the animation, and paths between the first fixed latents."""
+    from gan.backend import use_device
     from gan.generate import generate_paths
     from gan.networks import load_generator
+
+    use_device(device)
 
     def put(picture: Image) -> FileRef:
         return store.put_file(lambda path: save_png(picture, path), ".png")

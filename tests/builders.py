@@ -23,5 +23,5 @@ LABELS = np.array([0, 9, 3, 3, 1], dtype=np.uint8)
 def fetch(dataset: Dataset, tmp_path, data_dir=None):
     target = tmp_path / "target"
     target.mkdir(exist_ok=True)
-    source = fetch_files(dataset, target, data_dir=data_dir, log=lambda line: None)
+    source = fetch_files(dataset, target, data_dir=data_dir)
     return source, {path.name: path.read_bytes() for path in target.iterdir()}

@@ -58,7 +58,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four real files, had as a user would have them."""
     folder = tmp_path_factory.mktemp("fashion-mnist")
-    fetch_files(FASHION_MNIST, folder, data_dir=None, log=lambda line: None)
+    fetch_files(FASHION_MNIST, folder, data_dir=None)
     return folder
 
 

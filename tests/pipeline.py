@@ -1,10 +1,13 @@
 """Runs of the real command, in a copy of the project that a test may edit, with a Prefect home of its own."""
 
+import fcntl
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
+import termios
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +31,18 @@ class Checkout:
         env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         return cls(folder, {**env, "PYTHONPATH": str(folder), "PREFECT_HOME": str(prefect_home), "COLUMNS": "200"})
 
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Change the copy's code."""
+        path = self.folder / file
+        content = path.read_text()
+        assert old in content, f"{old!r} is not in {file}"
+        path.write_text(content.replace(old, new))
+
+    def save_all_the_time(self) -> None:
+        """Make a training write a checkpoint after nearly every step."""
+        self.edit("gan/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 0.2")
+        self.edit("gan/checkpoints.py", "MAX_SHARE_OF_TIME = 0.01", "MAX_SHARE_OF_TIME = 1.0")
+
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start Python with these arguments, in a process group of its own; output goes to one pipe."""
         return subprocess.Popen(
@@ -39,6 +54,26 @@ class Checkout:
             text=True,
             start_new_session=True,
         )
+
+    def start_in_a_terminal(self, *arguments: object) -> tuple[subprocess.Popen[bytes], int]:
+        """Start Python as a terminal would; what is written to the given end are key strokes, Ctrl-C among them."""
+        ours, theirs = pty.openpty()
+
+        def take_the_terminal() -> None:
+            os.setsid()
+            fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=self.folder,
+            env={**self.env, "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            preexec_fn=take_the_terminal,
+        )
+        os.close(theirs)
+        return process, ours
 
     def run(self, *arguments: object) -> str:
         """Run Python with these arguments to a good end, and give what it printed."""

@@ -1,7 +1,11 @@
 """The main job on the real data set, as a user runs it: few steps, every stage, a real Prefect server."""
 
+import contextlib
 import json
+import os
 import shutil
+import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -53,7 +57,9 @@ def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
         "report.html",
         "report.md",
         "generator.keras",
+        "generator_average.keras",
         "samples.npz",
+        "samples_average.npz",
         "final_grid.png",
         "samples_grid.png",
         "real_examples.png",
@@ -107,12 +113,12 @@ def test_an_edit_runs_just_the_stages_that_reach_it(checkout, artifacts, module,
 def test_damaged_and_deleted_files_are_made_anew_and_nothing_else_is(checkout, artifacts) -> None:
     before = {path: sha256_of(path) for path in artifacts.rglob("*") if path.suffix in {".keras", ".npz", ".png"}}
     snapshots = min(artifacts.glob("store/*/*.npy"), key=lambda path: path.stat().st_size)
-    (generator,) = artifacts.glob("store/*/*.keras")
+    generator = min(artifacts.glob("store/*/*.keras"))
     content = bytearray(generator.read_bytes())
     content[len(content) // 2] ^= 1
     generator.write_bytes(content)
     (artifacts / "runs" / "few" / "final_grid.png").unlink()
-    assert snapshots.exists()
+    snapshots.unlink()
     assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == {"train", "publish"}
     assert {path: sha256_of(path) for path in before} == before
     assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == set()
@@ -133,15 +139,20 @@ def ended(pid: int, seconds: float = 30) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not list(folder.glob("scratch/*/*/*.npz")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+
+
 def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkout, real_data_dir, tmp_path) -> None:
-    options = ("--steps", 1200, "--num-samples", 100, "--data-dir", real_data_dir, "--run-name", "killed")
+    checkout.save_all_the_time()
+    options = ("--steps", 400, "--num-samples", 100, "--data-dir", real_data_dir, "--run-name", "killed")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     checkout.train(*options, "--output-dir", undisturbed)
     with checkout.start("flows/train_flow.py", *options, "--output-dir", killed) as process:
-        deadline = time.monotonic() + 300
-        while not list(killed.glob("scratch/*/*.npz")) and time.monotonic() < deadline:
-            assert process.poll() is None, process.stdout.read()
-            time.sleep(0.1)
+        wait_for_checkpoint(killed, process)
         servers = [int(pid) for pid in children(process.pid) if "uvicorn" in command_line(pid)]
         process.kill()
     assert len(servers) == 1
@@ -149,9 +160,36 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
     assert not (killed / "latest").exists()
     output = checkout.run("flows/train_flow.py", *options, "--output-dir", killed)
     assert "Going on from the checkpoint after" in output
-    for name in ("generator.keras", "history.csv", "samples.npz", "training.webp", "final_grid.png"):
+    for name in ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp"):
         assert sha256_of(killed / "latest" / name) == sha256_of(undisturbed / "latest" / name), name
     assert not list(killed.glob("scratch/*")), "checkpoints go when the result is stored"
+
+
+def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(
+    checkout, real_data_dir, tmp_path
+) -> None:
+    checkout.save_all_the_time()
+    command = ("flows/train_flow.py", "--steps", 300, "--sample-every", 150, "--num-samples", 100)
+    options = ("--data-dir", real_data_dir, "--output-dir", tmp_path / "artifacts")
+    process, terminal = checkout.start_in_a_terminal(*command, *options)
+    threading.Thread(
+        target=lambda: wait_for_checkpoint(tmp_path / "artifacts", process) or os.write(terminal, b"\x03")
+    ).start()
+    shown = read_terminal(terminal)
+    assert process.wait(timeout=60) == 130, shown
+    assert "Run the same command again: it goes on from what is finished." in shown
+    assert "Traceback" not in shown
+    assert "Finished in state Crashed" in shown or "Crash detected" in shown
+    assert "Going on from the checkpoint after" in checkout.run(*command, *options)
+
+
+def read_terminal(terminal: int) -> str:
+    """Everything that a command shows until it ends."""
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux says EIO when the last process has closed the terminal
+        while chunk := os.read(terminal, 1 << 16):
+            shown += chunk
+    return shown.decode(errors="replace")
 
 
 def test_images_are_had_from_a_published_generator(checkout, artifacts, tmp_path) -> None:

@@ -72,9 +72,10 @@ def test_judging_real_images_gives_the_floor_and_noise_is_worse(tiny_images) -> 
     pixels = np.rint((tiny_images[..., 0] + 1) * 127.5).astype(np.uint8)
     train, test = pixels[:40], pixels[40:]
     noise = np.random.default_rng(0).integers(0, 256, (24, 28, 28), dtype=np.uint8)
-    for metric in judge(train, test, noise, seed=0):
+    distance, variation = judge(train, test, noise, test, seed=0)
+    assert (distance.extractor, variation.extractor) == ("pixels784", "grey levels")
+    for metric in (distance, variation):
         assert metric.n == 24
-        assert metric.extractor == "pixels784"
         assert metric.value > 2 * metric.floor
-    as_real = judge(train, test, test, seed=0)
-    assert as_real[0].value == pytest.approx(0, abs=1e-6)
+    assert distance.average == pytest.approx(0, abs=1e-6)
+    assert variation.average == pytest.approx(variation.floor, rel=0.3)

@@ -1,4 +1,4 @@
-"""What the README says is true: its commands work, its links lead somewhere, its options exist."""
+"""What the README names is there: make targets, options, links; and its shortest command runs every stage."""
 
 import re
 import shlex

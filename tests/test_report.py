@@ -20,6 +20,7 @@ def report(tmp_path) -> Report:
         name="frechet_distance",
         title="Fréchet distance",
         value=1234.5,
+        average=567.8,
         floor=0.4123,
         n=10_000,
         extractor="pixels784",
@@ -29,12 +30,14 @@ def report(tmp_path) -> Report:
         title="<b>hostile</b> & friends",
         subtitle="Recipe article",
         metrics=[distance],
+        warnings=["Mode collapse after 500 steps"],
         settings=[("steps", "10,001")],
         provenance=[("data", "here")],
         timings=[("train", "3 min 35 s")],
         pictures={
             "real": picture,
             "fake": picture,
+            "average": picture,
             "curves": picture,
             "interpolation": picture,
             "animation": animation,
@@ -46,7 +49,7 @@ def report(tmp_path) -> Report:
 def test_the_page_is_self_contained(report) -> None:
     page = render_html(report)
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 6
+    assert len(sources) == 7
     assert all(source.startswith("data:image/") for source in sources)
     assert "http" not in page.replace("http-equiv", "")
     assert "<script" not in page
@@ -66,8 +69,8 @@ def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_feature
 
 def test_the_verdict_carries_value_floor_and_features(report) -> None:
     assert report.verdict == (
-        "On pixels784 features the generated images are at a Fréchet distance of 1,234 from 10,000 test images; "
-        "real training images are at 0.412."
+        "On pixels784 features the generated images are at a Fréchet distance of 1,234 from 10,000 test images, "
+        "with averaged weights 568; real training images are at 0.412."
     )
 
 

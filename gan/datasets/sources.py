@@ -6,6 +6,7 @@ the public mirrors               over https
 Debian's package                 through apt, without root, with package lists of its own
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from platformdirs import user_cache_path
 from gan.datasets.catalog import DataFile, Dataset
 from gan.datasets.idx import read_gzip
 from gan.errors import DataError, SourceError
-from gan.progress import Log, progress
+from gan.progress import progress
 from gan.store import atomic_path, sha256_of
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -31,15 +32,20 @@ FILE_TIMEOUT_SECONDS = 600
 APT_TIMEOUT_SECONDS = 300
 CHUNK_BYTES = 1 << 16
 
+log = logging.getLogger(__name__)
 
-def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None, log: Log) -> str:
+
+class NoFolderError(DataError):
+    """There is no such folder: no news when a source is one of many."""
+
+
+def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None) -> str:
     """Bring the unpacked, verified files of a data set into a folder.
 
     Args:
         dataset: What to bring.
         target: An existing folder; receives one file for each of `dataset.files`, under its name.
         data_dir: A folder with the files, packed or unpacked; no other source is tried then.
-        log: Takes a line on what happens.
 
     Returns:
         Which source served them, for people.
@@ -52,13 +58,13 @@ def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None, log: L
         copy_verified(dataset, data_dir, target)
         return f"the folder {data_dir}"
     failures: list[tuple[str, Exception]] = []
-    for name, source in _sources(dataset, log):
+    for name, source in _sources(dataset):
         try:
             source(target)
         except (DataError, SourceError) as error:
             failures.append((name, error))
-            if isinstance(error, SourceError):
-                log(f"Not from {name}: {_first_line(error)}")
+            if not isinstance(error, NoFolderError):
+                log.warning("Not from %s: %s", name, _first_line(error))
         else:
             return name
     raise _no_source(dataset, failures)
@@ -76,7 +82,7 @@ def copy_verified(dataset: Dataset, folder: Path, target: Path | None) -> None:
         DataError: If the folder or a file is missing, or a file is not the original.
     """
     if not folder.is_dir():
-        raise DataError(
+        raise NoFolderError(
             f"There is no folder {folder}.\nGive one that holds the four files of {dataset.title} ({_names(dataset)})."
         )
     for file in dataset.files:
@@ -122,7 +128,7 @@ def _check(path: Path, size: int, sha256: str) -> None:
         )
 
 
-def _sources(dataset: Dataset, log: Log) -> list[tuple[str, Callable[[Path], None]]]:
+def _sources(dataset: Dataset) -> list[tuple[str, Callable[[Path], None]]]:
     """All sources by name, in the order in which they are tried."""
     keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     folders = {
@@ -132,8 +138,8 @@ def _sources(dataset: Dataset, log: Log) -> list[tuple[str, Callable[[Path], Non
     }
     return [
         *((f"{name} ({folder})", _from_folder(dataset, folder)) for name, folder in folders.items()),
-        *((f"the mirror {mirror}", _from_mirror(dataset, mirror, log)) for mirror in dataset.mirrors),
-        (f"Debian's package {dataset.debian_package}", _from_debian(dataset, log)),
+        *((f"the mirror {mirror}", _from_mirror(dataset, mirror)) for mirror in dataset.mirrors),
+        (f"Debian's package {dataset.debian_package}", _from_debian(dataset)),
     ]
 
 
@@ -154,23 +160,23 @@ def _from_folder(dataset: Dataset, folder: Path) -> Callable[[Path], None]:
     return lambda target: copy_verified(dataset, folder, target)
 
 
-def _from_mirror(dataset: Dataset, mirror: str, log: Log) -> Callable[[Path], None]:
+def _from_mirror(dataset: Dataset, mirror: str) -> Callable[[Path], None]:
     def fetch(target: Path) -> None:
         for file in dataset.files:
-            _download(file, mirror + file.gz_name, cache_dir(dataset), log)
+            _download(file, mirror + file.gz_name, cache_dir(dataset))
         copy_verified(dataset, cache_dir(dataset), target)
 
     return fetch
 
 
-def _download(file: DataFile, url: str, folder: Path, log: Log) -> None:
+def _download(file: DataFile, url: str, folder: Path) -> None:
     """Download one file; pooch writes it under another name and renames it when its SHA-256 is right."""
 
     def stream(url: str, output_file: str, _pooch: object) -> None:
         deadline = time.monotonic() + FILE_TIMEOUT_SECONDS
         timeouts = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
         with (
-            progress(f"Downloading {file.gz_name}", file.gz_size, unit="bytes", log=log) as update,
+            progress(f"Downloading {file.gz_name}", file.gz_size, unit="bytes") as update,
             requests.get(url, stream=True, timeout=timeouts, headers={"Accept-Encoding": "identity"}) as response,
             Path(output_file).open("wb") as output,
         ):
@@ -215,14 +221,14 @@ def _network_failure(url: str, error: requests.RequestException) -> SourceError:
     return SourceError(f"the connection to {host} failed ({type(error).__name__}).", transient=True)
 
 
-def _from_debian(dataset: Dataset, log: Log) -> Callable[[Path], None]:
+def _from_debian(dataset: Dataset) -> Callable[[Path], None]:
     """Debian's package, unpacked in a temporary folder; neither the system nor its package lists are touched."""
 
     def fetch(target: Path) -> None:
         for program in ("apt-get", "dpkg-deb"):
             if shutil.which(program) is None:
                 raise SourceError(f"this system has no {program} (it is not a Debian).", transient=False)
-        log(f"Fetching Debian's package {dataset.debian_package} (31 MB) through apt, without installing it")
+        log.info("Fetching Debian's package %s (31 MB) through apt, without installing it", dataset.debian_package)
         with tempfile.TemporaryDirectory(prefix="fashion-gan-apt-") as name:
             folder = Path(name)
             _apt_download(dataset.debian_package, folder)

@@ -1,0 +1,62 @@
+"""An exponential moving average of the generator's weights: where training circles around, the average is its centre.
+
+Yazici et al. 2019, arXiv:1806.04498; half-life in images and ramp-up as in Karras et al. 2020, arXiv:1912.04958.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gan.backend import keras, tf
+from gan.networks import Networks
+
+AVERAGE_EVERY = 10
+"""Steps between two updates of the average; its half-life is many times that, and the update costs a tenth so."""
+
+RAMP_UP = 0.05
+"""Early on the half-life is this share of the images seen, so that the initial weights are soon forgotten."""
+
+NUM_STATISTICS_LATENTS = 10_000
+
+UpdateAverage = Callable[[int], None]
+"""Moves the average towards the generator's weights; called with the number of steps done, every AVERAGE_EVERY."""
+
+
+def make_update_average(networks: Networks, batch_size: int, half_life_images: int) -> UpdateAverage:
+    """Compile the update of the average:  a <- beta a + (1 - beta) w,  beta = 0.5^(new images / half-life).
+
+    Args:
+        networks: Its average is changed in place by every call.
+        batch_size: Images a step.
+        half_life_images: After that many images a weight's part in the average has halved.
+    """
+    pairs = list(zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True))
+
+    @tf.function(autograph=False)
+    def move(beta: tf.Tensor) -> None:
+        for average, weight in pairs:
+            average.assign(beta * average + (1 - beta) * weight)
+
+    def update_average(steps_done: int) -> None:
+        half_life = min(half_life_images, RAMP_UP * steps_done * batch_size)
+        move(tf.constant(0.5 ** (AVERAGE_EVERY * batch_size / half_life), pairs[0][0].dtype))
+
+    return update_average
+
+
+def estimate_statistics(generator: keras.Model, latents: np.ndarray) -> None:
+    """Set the moving statistics of every BatchNormalization to the mean and variance of what reaches it.
+
+    Averaged weights give other activations than the weights whose statistics training has followed.
+
+    Args:
+        generator: A sequence of layers; its moving statistics are changed in place.
+        latents: float32, shape (n, latent_dim), n in the thousands.
+    """
+    activations = tf.constant(latents)
+    for layer in generator.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            mean, variance = tf.nn.moments(activations, axes=[0])
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
+        activations = layer(activations, training=False)

@@ -1,0 +1,107 @@
+"""What stops a training, and what is worth a warning: numbers that are not finite, and collapse."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+
+from gan.errors import TrainingError
+from gan.history import HISTORY_COLUMNS
+from gan.networks import Networks
+
+CHECK_EVERY = 100
+"""Steps between two looks for collapse; a look costs about a tenth of a step."""
+
+MIN_STEPS = 500
+"""An untrained generator gives nearly equal images, and its discriminator is soon certain: no collapse before this."""
+
+MIN_RELATIVE_SPREAD = 0.05
+CERTAIN_ACCURACY, CERTAIN_STEPS = 0.995, 500
+
+
+def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networks) -> None:
+    """Stop at the first step with a loss that is not finite, and say which, and which weights.
+
+    Weights that an update has spoiled show in the losses of the next step.
+
+    Args:
+        rows: float32, shape (n, 3), of finished steps.
+        first_step: The step of the first row.
+        networks: As they are after the last row.
+
+    Raises:
+        TrainingError: Names the step and the quantities.
+    """
+    if np.isfinite(rows).all():
+        return
+    index = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+    values = ", ".join(
+        f"{name} {value}" for name, value in zip(HISTORY_COLUMNS, rows[index], strict=True) if not np.isfinite(value)
+    )
+    weights = next(_non_finite_weights(networks), None)
+    raise _not_finite(first_step + index, f"{values}{f'; weights of {weights}' if weights else ''}")
+
+
+def refuse_non_finite_weights(networks: Networks, steps_done: int) -> None:
+    """Stop if any weight, average or moment is not finite, so that it is never saved, drawn or published.
+
+    Raises:
+        TrainingError: Names the step and the weight.
+    """
+    weights = next(_non_finite_weights(networks), None)
+    if weights:
+        raise _not_finite(steps_done - 1, f"weights of {weights}")
+
+
+def _non_finite_weights(networks: Networks) -> Iterator[str]:
+    for part in fields(networks):
+        for variable in getattr(networks, part.name).variables:
+            if not np.isfinite(variable.numpy()).all():
+                yield f"{part.name}/{variable.path.rpartition('/')[0]}"
+
+
+def _not_finite(step: int, what: str) -> TrainingError:
+    return TrainingError(
+        f"Training stopped at step {step:,}: not finite: {what}.\n"
+        "The same settings would fail at the same step again, so there is no retry, and the last checkpoint before it "
+        "is kept. Lower the learning rate, or choose another seed."
+    )
+
+
+def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) -> Iterator[tuple[str, str]]:
+    """Signs of collapse: nearly equal images, or a discriminator that has been certain for long.
+
+    Args:
+        fakes: Images of different latents, float, shape (n, 28, 28, 1), n > 1.
+        real_spread: `spread` of real images.
+        history: float32, shape (steps_done, 3), HISTORY_COLUMNS.
+
+    Yields:
+        Kind and sentence with the figures; nothing in a training that does well.
+    """
+    steps_done = len(history)
+    if steps_done < MIN_STEPS:
+        return
+    relative = spread(fakes) / real_spread
+    if relative < MIN_RELATIVE_SPREAD:
+        yield (
+            "Mode collapse",
+            f"Mode collapse after {steps_done:,} steps: the generated images differ from each other "
+            f"{relative:.1%} as much as real ones do (warned of below {MIN_RELATIVE_SPREAD:.0%}).",
+        )
+    accuracy = float(history[-CERTAIN_STEPS:, HISTORY_COLUMNS.index("d_accuracy")].mean())
+    if accuracy >= CERTAIN_ACCURACY:
+        yield (
+            "Certain discriminator",
+            f"Certain discriminator after {steps_done:,} steps: its accuracy over the last {CERTAIN_STEPS} "
+            f"steps is {accuracy:.2%} (warned of from {CERTAIN_ACCURACY:.1%}); the generator learns little from it.",
+        )
+
+
+def spread(images: np.ndarray) -> float:
+    """How much images differ: the standard deviation of each pixel over the images, averaged over the pixels.
+
+    Args:
+        images: float, shape (n, 28, 28, 1), n > 1.
+    """
+    return float(images.std(axis=0).mean())

@@ -1,0 +1,69 @@
+"""One step on several devices of a machine: each replica takes its part of the global batch.
+
+Off unless asked for: networks this small spend more time on agreeing than on computing (docs/training.md).
+"""
+
+from gan.backend import tf
+from gan.config import TrainConfig
+from gan.errors import SettingsError
+from gan.networks import Networks
+from gan.training import (
+    Draw,
+    TrainStep,
+    draw_indices,
+    draw_latents,
+    update_discriminator,
+    update_generator,
+)
+
+
+def build_replicated(config: TrainConfig, strategy: tf.distribute.Strategy) -> Networks:
+    """Networks with a copy on every device; BatchNormalization sees the global batch.
+
+    Raises:
+        SettingsError: If the batch cannot be split evenly.
+    """
+    num = strategy.num_replicas_in_sync
+    if config.batch_size % num:
+        raise SettingsError(
+            f"A batch of {config.batch_size} cannot be split evenly over {num} devices.\n"
+            f"Give a --batch-size that is a multiple of {num}."
+        )
+    with strategy.scope():
+        networks = Networks.build(config.recipe, config.seed, synchronized=True)
+        for optimizer in (networks.g_optimizer, networks.d_optimizer):
+            optimizer.loss_scale_factor = num  # Keras sums gradients over replicas; the loss is a mean
+    return networks
+
+
+def make_parallel_step(
+    networks: Networks, images: tf.Tensor, config: TrainConfig, strategy: tf.distribute.Strategy
+) -> TrainStep:
+    """The step of `gan.training.make_train_step` over all devices: same batches and latents, each replica a part.
+
+    Only the draws are compiled by XLA, which makes other normal numbers of the same random bits than eager kernels;
+    within it Keras's optimizers cannot exchange gradients.
+    """
+    num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
+    share = num // strategy.num_replicas_in_sync
+    draw = tf.function(draw_latents, jit_compile=True, autograph=False)
+
+    def replica_step(indices: tf.Tensor, latents: tf.Tensor, fresh_latents: tf.Tensor) -> tf.Tensor:
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group * share
+        real_images = tf.gather(images, indices[first : first + share])
+        fake_images = networks.generator(latents[first : first + share], training=False)
+        d_loss, d_accuracy = update_discriminator(networks, real_images, fake_images)
+        g_loss = update_generator(networks, fresh_latents[first : first + share])
+        return tf.stack([d_loss, d_accuracy, g_loss])
+
+    @tf.function(autograph=False)
+    def parallel_step(step: tf.Tensor) -> tf.Tensor:
+        batch = (
+            draw_indices(config.seed, step, num, images.shape[0]),
+            draw(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape),
+            draw(config.seed, step, Draw.GENERATOR_LATENTS, shape),
+        )
+        return strategy.reduce("MEAN", strategy.run(replica_step, args=batch), axis=None)
+
+    compiled: TrainStep = parallel_step
+    return compiled

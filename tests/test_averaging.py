@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from gan.averaging import AVERAGE_EVERY, RAMP_UP, estimate_statistics, make_update_average
+from gan.networks import Networks
+from gan.sampling import sample_latents
+
+
+@pytest.fixture
+def networks(tiny_config) -> Networks:
+    networks = Networks.build(tiny_config.recipe, seed=0)
+    for weight in networks.generator.trainable_variables:
+        weight.assign(np.ones(weight.shape))
+    for weight in networks.average.trainable_variables:
+        weight.assign(np.zeros(weight.shape))
+    return networks
+
+
+def test_after_a_half_life_half_of_the_old_average_is_left(networks) -> None:
+    update = make_update_average(networks, batch_size=8, half_life_images=3 * AVERAGE_EVERY * 8)
+    for _ in range(3):
+        update(10**6)  # far beyond the ramp-up
+    for weight in networks.average.trainable_variables:
+        np.testing.assert_allclose(weight, 0.5, rtol=1e-5)
+
+
+def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks) -> None:
+    make_update_average(networks, batch_size=8, half_life_images=10**9)(AVERAGE_EVERY)
+    expected = 1 - 0.5 ** (1 / RAMP_UP)
+    np.testing.assert_allclose(networks.average.trainable_variables[0], expected, rtol=1e-5)
+
+
+def test_estimated_statistics_are_those_of_what_reaches_each_layer(tiny_config) -> None:
+    generator = Networks.build(tiny_config.recipe, seed=0).generator
+    latents = sample_latents(500, 8, seed=0)
+    estimate_statistics(generator, latents)
+    activations = latents
+    for layer in generator.layers:
+        if layer.name.startswith("batch_norm"):
+            activations = np.asarray(activations)
+            np.testing.assert_allclose(layer.moving_mean, activations.mean(axis=0), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(layer.moving_variance, activations.var(axis=0), rtol=1e-3)
+        activations = layer(activations, training=False)

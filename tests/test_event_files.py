@@ -1,0 +1,32 @@
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
+
+from gan.backend import Hardware
+from gan.checkpoints import Checkpoints
+from gan.event_files import EventFiles
+from gan.training import train
+
+
+def test_a_watched_training_writes_events_and_is_the_same_to_the_bit(tiny_config, tiny_images, tmp_path) -> None:
+    config, hardware = tiny_config.model_copy(update={"steps": 21}), Hardware("CPU", "CPU")
+    alone = train(tiny_images, config, Checkpoints(tmp_path / "alone"), hardware)
+    watcher = EventFiles(tmp_path / "events", tiny_images, config)
+    watched = train(tiny_images, config, Checkpoints(tmp_path / "watched"), hardware, watchers=[watcher])
+    for mine, other in zip(alone.generator.get_weights(), watched.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+    events = EventAccumulator(str(tmp_path / "events"), size_guidance={"tensors": 0}).Reload()
+    tags = set(events.Tags()["tensors"])
+    assert tags == {
+        "training/d_loss",
+        "training/d_accuracy",
+        "training/g_loss",
+        "gradient_norm/generator",
+        "gradient_norm/discriminator",
+        "fixed latents",
+    }
+    losses = [(event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors("training/d_loss")]
+    np.testing.assert_allclose(losses, [(step, watched.history[step - 1, 0]) for step in (10, 20)])
+    assert [event.step for event in events.Tensors("fixed latents")] == [1, 6, 11, 16, 21]
+    assert all(make_ndarray(event.tensor_proto) > 0 for event in events.Tensors("gradient_norm/generator"))

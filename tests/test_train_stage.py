@@ -1,0 +1,73 @@
+"""The training stage on tiny data with a real Prefect server."""
+
+import numpy as np
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+import tasks.watching
+from gan.checkpoints import Checkpoints
+from gan.config import Conduct
+from tasks.records import NormalizedData
+from tasks.train import train
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def data(store, tiny_images) -> NormalizedData:
+    images, labels = store.put_array(tiny_images), store.put_array(np.zeros(len(tiny_images), np.uint8))
+    return NormalizedData(
+        dataset="tiny",
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+        summary=store.put_json({}),
+    )
+
+
+def versions_of(key: str) -> list[str]:
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return [artifact.data for artifact in found]
+
+
+def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
+    store, data, tiny_config, monkeypatch
+) -> None:
+    failures = iter([ConnectionResetError])
+    show = tasks.watching.ProgressBar.on_step
+
+    def fail_once_at_7(self, steps_done, row) -> None:
+        show(self, steps_done, row)
+        if steps_done == 7 and (failure := next(failures, None)):
+            raise failure
+
+    monkeypatch.setattr(tasks.watching.ProgressBar, "on_step", fail_once_at_7)
+    monkeypatch.setattr(Checkpoints, "due", lambda self: True)
+    monkeypatch.setattr(train.task, "retry_delay_seconds", [0, 0])
+    trained = flow(lambda: train(store, data, tiny_config, Conduct(device="cpu")), name="test")()
+    assert trained.facts["resumed_at_step"] == 7
+    shown = versions_of("training-progress")
+    assert len(shown) == len(tiny_config.snapshot_steps)
+    assert all("![fixed latents at step" in markdown for markdown in shown)
+    assert trained.snapshot_steps == tiny_config.snapshot_steps
+    assert not list(store.root.glob("scratch/*"))
+
+
+def test_a_server_that_fails_costs_a_picture_and_not_the_training(store, data, tiny_config, monkeypatch) -> None:
+    def fail(**_) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(tasks.watching, "create_markdown_artifact", fail)
+    config = tiny_config.model_copy(update={"seed": 99})
+    trained = flow(lambda: train(store, data, config, Conduct(device="cpu")), name="test")()
+    assert trained.facts["resumed_at_step"] == 0
+
+
+def test_tensorboard_is_written_beside_the_runs(store, data, tiny_config) -> None:
+    config = tiny_config.model_copy(update={"seed": 100})
+    flow(lambda: train(store, data, config, Conduct(device="cpu", tensorboard=True)), name="test")()
+    assert len(list(store.root.glob("tensorboard/train-*/events.out.tfevents.*"))) == 1
