@@ -10,10 +10,10 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check server lock
+.PHONY: help setup train test check bench bench-peers server lock
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the environment in .venv (the other targets do it by themselves)
 
@@ -39,9 +39,18 @@ check: $(READY) ## Run the linters and the type checker
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 
+bench: $(READY) ## Measure training against its peers and the machine's limit; nothing else may run
+	@$(VENV)/bin/python -m bench $(ARGS)
+
+bench-peers: $(READY) ## Add PyTorch and JAX to .venv, for make bench (5 GB)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+
 server: $(READY) ## Start a Prefect server with its UI, which shows all runs made on this machine
 	@$(VENV)/bin/prefect server start
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --output-file requirements.lock
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' | \
+		uv pip compile - --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-bench.lock

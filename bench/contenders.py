@@ -1,0 +1,113 @@
+"""Who is measured, each in a process of its own that trains so many steps whenever it is told to.
+
+python -m bench.contenders NAME: reads numbers of steps, a line each; answers with seconds and resident memory as JSON.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Steps = Callable[[int], None]
+"""Trains so many steps, and returns when they are really done."""
+
+BATCH, LATENTS = 128, 100
+
+
+def load_images() -> np.ndarray:
+    """Images of the size and range of the training split; what they show does not change how long a step takes."""
+    return np.random.default_rng(0).uniform(-1, 1, (60_000, 28, 28, 1)).astype(np.float32)
+
+
+def ours() -> Steps:
+    """The engine of `gan.training`, as the pipeline runs it."""
+    from gan.averaging import AVERAGE_EVERY, make_update_average
+    from gan.backend import use_device
+    from gan.config import TrainConfig
+    from gan.training import next_stop, prepare
+
+    config = TrainConfig(steps=10**6, sample_every=10**6)
+    networks, engine = prepare(load_images(), config, use_device("auto"))
+    update_average = make_update_average(networks, BATCH, config.recipe.average_half_life_images)
+    done = 0
+
+    def run(num: int) -> None:
+        nonlocal done
+        for _ in range(num):
+            stop = next_stop(done, config, engine.steps_a_call)
+            engine.advance(done, stop)
+            if stop % AVERAGE_EVERY == 0:
+                update_average(stop)
+            done = stop
+
+    return run
+
+
+def article() -> Steps:
+    """The tutorial's code on Keras 2."""
+    from bench.article import Article
+
+    images, rng, networks = load_images(), np.random.default_rng(0), Article()
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            real_images = images[rng.integers(0, len(images), BATCH)]
+            latents, fresh_latents = rng.normal(0, 1, (2, BATCH, LATENTS))
+            networks.iterate(real_images, latents, fresh_latents)
+
+    return run
+
+
+def torch_eager() -> Steps:
+    """PyTorch, eager, fused Adam."""
+    from bench.torch_peer import torch_steps
+
+    return torch_steps(load_images(), compiled=False)
+
+
+def torch_compiled() -> Steps:
+    """PyTorch, torch.compile, fused Adam."""
+    from bench.torch_peer import torch_steps
+
+    return torch_steps(load_images(), compiled=True)
+
+
+def jax_jitted() -> Steps:
+    """JAX, one jitted step a call."""
+    from bench.jax_peer import jax_steps
+
+    return jax_steps(load_images())
+
+
+def contenders() -> dict[str, Callable[[], Steps]]:
+    """All of them by name, the parts of the floor among them."""
+    from bench import floor
+
+    training = (ours, article, torch_eager, torch_compiled, jax_jitted)
+    parts = (floor.numpy_products, floor.torch_products, floor.xla_products, floor.torch_adam, floor.xla_adam)
+    return {contender.__name__: contender for contender in (*training, *parts)}
+
+
+def main(name: str) -> None:
+    """Serve one contender until the pipe ends."""
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # whatever libraries print
+    run = contenders()[name]()
+    for line in sys.stdin:
+        started = time.perf_counter()
+        run(int(line))
+        seconds = time.perf_counter() - started
+        print(json.dumps({"seconds": seconds, "resident_bytes": resident_bytes()}), file=answers, flush=True)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds, in bytes (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,143 @@
+"""What no implementation can save: the matrix products of one step at their shapes, and Adam's memory traffic.
+
+Each part is timed by itself, with nothing else to do, in several libraries; the floor is the sum of the fastest.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+BATCH = 128
+GENERATOR, DISCRIMINATOR = (100, 256, 512, 1024, 784), (784, 512, 256, 1)
+
+Product = tuple[int, int, int]
+"""Rows, inner dimension, columns."""
+
+
+def products() -> list[Product]:
+    """The matrix products of one iteration of the article (2.40 GFLOP)."""
+    g, d = _layers(GENERATOR), _layers(DISCRIMINATOR)
+    generate, judge = [_forward(*layer) for layer in g], [_forward(*layer) for layer in d]
+    d_update = [
+        *judge,
+        *(_for_weights(*layer) for layer in d),
+        *(_for_inputs(*layer) for layer in d[1:]),
+    ]
+    g_update = [
+        *generate,
+        *judge,
+        *(_for_inputs(*layer) for layer in d),
+        *(_for_weights(*layer) for layer in g),
+        *(_for_inputs(*layer) for layer in g[1:]),
+    ]
+    return [*generate, *d_update, *d_update, *g_update]
+
+
+def updates() -> list[int]:
+    """Trainable weights of each of the three Adam updates of an iteration."""
+    g, d = (sum(i * o + o for i, o in _layers(widths)) for widths in (GENERATOR, DISCRIMINATOR))
+    return [d, d, g + 2 * sum(GENERATOR[1:-1])]  # with scale and offset of BatchNormalization
+
+
+def numpy_products() -> Callable[[int], None]:
+    """In NumPy's BLAS."""
+    rng = np.random.default_rng(0)
+    operands = [
+        (rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32), np.empty((m, n), np.float32))
+        for m, k, n in products()
+    ]
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            for a, b, out in operands:
+                np.matmul(a, b, out=out)
+
+    return run
+
+
+def torch_products() -> Callable[[int], None]:
+    """In PyTorch's BLAS."""
+    import torch
+
+    operands = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products()]
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            for a, b, out in operands:
+                torch.mm(a, b, out=out)
+
+    return run
+
+
+def xla_products() -> Callable[[int], None]:
+    """In one XLA program."""
+    from gan.backend import tf
+
+    operands = [(tf.random.normal((m, k)), tf.random.normal((k, n))) for m, k, n in products()]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def all_products() -> list[tf.Tensor]:
+        return [tf.matmul(a, b) for a, b in operands]
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            all_products()[-1].numpy()
+
+    return run
+
+
+def torch_adam() -> Callable[[int], None]:
+    """PyTorch's fused Adam."""
+    import torch
+
+    optimizers = []
+    for size in updates():
+        weight = torch.zeros(size, requires_grad=True)
+        weight.grad = torch.ones(size)
+        optimizers.append(torch.optim.Adam([weight], fused=True))
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            for optimizer in optimizers:
+                optimizer.step()
+
+    return run
+
+
+def xla_adam() -> Callable[[int], None]:
+    """Keras's Adam in one XLA program."""
+    from gan.backend import keras, tf
+
+    parts = []
+    for size in updates():
+        weight, optimizer = keras.Variable(np.zeros(size, np.float32)), keras.optimizers.Adam()
+        optimizer.build([weight])
+        parts.append((optimizer, weight, tf.Variable(tf.ones(size))))
+
+    @tf.function(jit_compile=True, autograph=False)
+    def update() -> tf.Tensor:
+        for optimizer, weight, gradient in parts:
+            optimizer.apply([gradient], [weight])
+        return parts[0][0].iterations
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            np.asarray(update())
+
+    return run
+
+
+def _layers(widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    return list(zip(widths, widths[1:], strict=False))
+
+
+def _forward(inputs: int, outputs: int) -> Product:
+    return BATCH, inputs, outputs
+
+
+def _for_weights(inputs: int, outputs: int) -> Product:
+    return inputs, BATCH, outputs
+
+
+def _for_inputs(inputs: int, outputs: int) -> Product:
+    return BATCH, outputs, inputs

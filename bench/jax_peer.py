@@ -1,0 +1,101 @@
+"""The article in JAX: one jitted step a call, its buffers donated."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+BATCH, LATENTS = 128, 100
+RATE, BETA_1, BETA_2, EPSILON, MOMENTUM, BN_EPSILON = 2e-4, 0.5, 0.999, 1e-7, 0.8, 1e-3
+
+Tree = Any
+
+
+def jax_steps(images: np.ndarray) -> Callable[[int], None]:
+    """A function that trains so many steps; same networks, losses, updates and order as the article."""
+    real = jnp.asarray(images.reshape(len(images), -1))
+    keys = jax.random.split(jax.random.key(0), 2)
+    generator = _dense(keys[0], (LATENTS, 256, 512, 1024, 784))
+    for layer, width in zip(generator, (256, 512, 1024), strict=False):
+        layer |= {"gamma": jnp.ones(width), "beta": jnp.zeros(width)}
+    statistics = [(jnp.zeros(width), jnp.ones(width)) for width in (256, 512, 1024)]
+    discriminator = _dense(keys[1], (784, 512, 256, 1))
+    state = (generator, statistics, discriminator, _slots(generator), _slots(discriminator))
+    step = jax.jit(_step, donate_argnums=0)
+    done = 0
+
+    def run(num: int) -> None:
+        nonlocal state, done
+        for _ in range(num):
+            state, losses = step(state, real, done)
+            done += 1
+            np.asarray(losses)
+
+    return run
+
+
+def _dense(key: jax.Array, widths: tuple[int, ...]) -> list[dict[str, jax.Array]]:
+    initialize = jax.nn.initializers.glorot_uniform()
+    pairs = list(zip(widths, widths[1:], strict=False))
+    keys = jax.random.split(key, len(pairs))
+    return [{"w": initialize(k, pair), "b": jnp.zeros(pair[1])} for k, pair in zip(keys, pairs, strict=True)]
+
+
+def _slots(weights: Tree) -> tuple[Tree, Tree, int]:
+    return jax.tree.map(jnp.zeros_like, weights), jax.tree.map(jnp.zeros_like, weights), 0
+
+
+def _adam(weights: Tree, gradients: Tree, slots: Tree) -> tuple[Tree, Tree]:
+    first, second, count = slots
+    count = count + 1
+    rate = RATE * jnp.sqrt(1 - BETA_2**count) / (1 - BETA_1**count)
+    first = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, first, gradients)
+    second = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, second, gradients)
+    weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + EPSILON), weights, first, second)
+    return weights, (first, second, count)
+
+
+def _generate(weights: Tree, statistics: Tree, latents: jax.Array, *, training: bool) -> tuple[jax.Array, Tree]:
+    activations, moved = latents, []
+    for layer, (mean, variance) in zip(weights, statistics, strict=False):
+        activations = jax.nn.leaky_relu(activations @ layer["w"] + layer["b"], 0.2)
+        if training:
+            batch = activations.mean(0), activations.var(0)
+            moved.append((MOMENTUM * mean + (1 - MOMENTUM) * batch[0], MOMENTUM * variance + (1 - MOMENTUM) * batch[1]))
+            mean, variance = batch
+        scale = layer["gamma"] * jax.lax.rsqrt(variance + BN_EPSILON)
+        activations = (activations - mean) * scale + layer["beta"]
+    return jnp.tanh(activations @ weights[-1]["w"] + weights[-1]["b"]), moved
+
+
+def _discriminate(weights: Tree, images: jax.Array) -> jax.Array:
+    activations = images
+    for layer in weights[:-1]:
+        activations = jax.nn.leaky_relu(activations @ layer["w"] + layer["b"], 0.2)
+    return activations @ weights[-1]["w"] + weights[-1]["b"]
+
+
+def _step(state: Tree, real: jax.Array, step: int) -> tuple[Tree, jax.Array]:
+    generator, statistics, discriminator, g_slots, d_slots = state
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(1), step), 3)
+    batch = real[jax.random.randint(keys[0], (BATCH,), 0, len(real))]
+    fakes, _ = _generate(generator, statistics, jax.random.normal(keys[1], (BATCH, LATENTS)), training=False)
+    losses = []
+    for images, sign in ((batch, -1), (fakes, 1)):
+        loss, gradients = jax.value_and_grad(
+            lambda weights, images, sign: jax.nn.softplus(sign * _discriminate(weights, images)).mean()
+        )(discriminator, images, sign)
+        discriminator, d_slots = _adam(discriminator, gradients, d_slots)
+        losses.append(loss)
+
+    def generator_loss(weights: Tree, latents: jax.Array) -> tuple[jax.Array, Tree]:
+        images, moved = _generate(weights, statistics, latents, training=True)
+        return jax.nn.softplus(-_discriminate(discriminator, images)).mean(), moved
+
+    (loss, moved), gradients = jax.value_and_grad(generator_loss, has_aux=True)(
+        generator, jax.random.normal(keys[2], (BATCH, LATENTS))
+    )
+    generator, g_slots = _adam(generator, gradients, g_slots)
+    return (generator, moved, discriminator, g_slots, d_slots), jnp.stack([*losses, loss])

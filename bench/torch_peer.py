@@ -1,0 +1,57 @@
+"""The article in PyTorch: eager with fused Adam, and under torch.compile."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+BATCH, LATENTS = 128, 100
+
+
+def torch_steps(images: np.ndarray, *, compiled: bool) -> Callable[[int], None]:
+    """A function that trains so many steps; same networks, losses, updates and order as the article."""
+    torch.manual_seed(0)
+    real = torch.from_numpy(images.reshape(len(images), -1))
+    widths = (LATENTS, 256, 512, 1024)
+    blocks: list[nn.Module] = []
+    for inputs, outputs in zip(widths, widths[1:], strict=False):
+        blocks += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2), nn.BatchNorm1d(outputs, eps=1e-3, momentum=0.2)]
+    generator = nn.Sequential(*blocks, nn.Linear(1024, 784), nn.Tanh())
+    discriminator = nn.Sequential(
+        nn.Linear(784, 512), nn.LeakyReLU(0.2), nn.Linear(512, 256), nn.LeakyReLU(0.2), nn.Linear(256, 1)
+    )
+    d_weights, g_weights = list(discriminator.parameters()), list(generator.parameters())
+    settings = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-7, "fused": True}
+    d_adam, g_adam = torch.optim.Adam(d_weights, **settings), torch.optim.Adam(g_weights, **settings)
+    evaluation, training = (lambda z: generator(z)), (lambda z: discriminator(generator(z)))
+    logits_of = discriminator
+    if compiled:
+        evaluation, training, logits_of = torch.compile(evaluation), torch.compile(training), torch.compile(logits_of)
+
+    def step() -> None:
+        batch = real[torch.randint(len(real), (BATCH,))]
+        generator.eval()
+        with torch.no_grad():
+            fakes = evaluation(torch.randn(BATCH, LATENTS))
+        for pictures, sign in ((batch, -1), (fakes, 1)):
+            loss = softplus(sign * logits_of(pictures)).mean()
+            d_adam.zero_grad(set_to_none=True)
+            loss.backward()
+            d_adam.step()
+        generator.train()
+        for weight in d_weights:
+            weight.requires_grad_(False)
+        loss = softplus(-training(torch.randn(BATCH, LATENTS))).mean()
+        g_adam.zero_grad(set_to_none=True)
+        loss.backward()
+        g_adam.step()
+        for weight in d_weights:
+            weight.requires_grad_(True)
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            step()
+
+    return run
