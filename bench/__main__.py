@@ -53,7 +53,8 @@ class Contender:
         Raises:
             RuntimeError: If it ended instead.
         """
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         try:
             self.process.stdin.write(f"{steps}\n")
             self.process.stdin.flush()

@@ -23,7 +23,7 @@ def load_images() -> np.ndarray:
 
 
 def ours() -> Steps:
-    """The engine of `gan.training`, as the pipeline runs it."""
+    """Ours."""
     from gan.averaging import AVERAGE_EVERY, make_update_average
     from gan.backend import use_device
     from gan.config import TrainConfig
@@ -36,8 +36,9 @@ def ours() -> Steps:
 
     def run(num: int) -> None:
         nonlocal done
-        for _ in range(num):
-            stop = next_stop(done, config, engine.steps_a_call)
+        last = done + num
+        while done < last:
+            stop = min(last, next_stop(done, config, engine.steps_a_call))
             engine.advance(done, stop)
             if stop % AVERAGE_EVERY == 0:
                 update_average(stop)
@@ -47,7 +48,7 @@ def ours() -> Steps:
 
 
 def article() -> Steps:
-    """The tutorial's code on Keras 2."""
+    """The article's code on Keras 2."""
     from bench.article import Article
 
     images, rng, networks = load_images(), np.random.default_rng(0), Article()

@@ -3,6 +3,7 @@
 Each part is timed by itself, with nothing else to do, in several libraries; the floor is the sum of the fastest.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -40,7 +41,7 @@ def updates() -> list[int]:
 
 
 def numpy_products() -> Callable[[int], None]:
-    """In NumPy's BLAS."""
+    """Its matrix products in NumPy."""
     rng = np.random.default_rng(0)
     operands = [
         (rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32), np.empty((m, n), np.float32))
@@ -56,7 +57,7 @@ def numpy_products() -> Callable[[int], None]:
 
 
 def torch_products() -> Callable[[int], None]:
-    """In PyTorch's BLAS."""
+    """Its matrix products in PyTorch."""
     import torch
 
     operands = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products()]
@@ -70,7 +71,7 @@ def torch_products() -> Callable[[int], None]:
 
 
 def xla_products() -> Callable[[int], None]:
-    """In one XLA program."""
+    """Its matrix products in XLA."""
     from gan.backend import tf
 
     operands = [(tf.random.normal((m, k)), tf.random.normal((k, n))) for m, k, n in products()]
@@ -87,7 +88,7 @@ def xla_products() -> Callable[[int], None]:
 
 
 def torch_adam() -> Callable[[int], None]:
-    """PyTorch's fused Adam."""
+    """Its Adam updates in PyTorch."""
     import torch
 
     optimizers = []
@@ -105,7 +106,7 @@ def torch_adam() -> Callable[[int], None]:
 
 
 def xla_adam() -> Callable[[int], None]:
-    """Keras's Adam in one XLA program."""
+    """Its Adam updates in XLA."""
     from gan.backend import keras, tf
 
     parts = []
@@ -128,7 +129,7 @@ def xla_adam() -> Callable[[int], None]:
 
 
 def _layers(widths: tuple[int, ...]) -> list[tuple[int, int]]:
-    return list(zip(widths, widths[1:], strict=False))
+    return list(itertools.pairwise(widths))
 
 
 def _forward(inputs: int, outputs: int) -> Product:

@@ -1,5 +1,6 @@
 """The article in JAX: one jitted step a call, its buffers donated."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ def jax_steps(images: np.ndarray) -> Callable[[int], None]:
 
 def _dense(key: jax.Array, widths: tuple[int, ...]) -> list[dict[str, jax.Array]]:
     initialize = jax.nn.initializers.glorot_uniform()
-    pairs = list(zip(widths, widths[1:], strict=False))
+    pairs = list(itertools.pairwise(widths))
     keys = jax.random.split(key, len(pairs))
     return [{"w": initialize(k, pair), "b": jnp.zeros(pair[1])} for k, pair in zip(keys, pairs, strict=True)]
 

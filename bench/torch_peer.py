@@ -1,5 +1,6 @@
 """The article in PyTorch: eager with fused Adam, and under torch.compile."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ def torch_steps(images: np.ndarray, *, compiled: bool) -> Callable[[int], None]:
     real = torch.from_numpy(images.reshape(len(images), -1))
     widths = (LATENTS, 256, 512, 1024)
     blocks: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         blocks += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2), nn.BatchNorm1d(outputs, eps=1e-3, momentum=0.2)]
     generator = nn.Sequential(*blocks, nn.Linear(1024, 784), nn.Tanh())
     discriminator = nn.Sequential(

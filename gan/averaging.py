@@ -10,8 +10,8 @@ import numpy as np
 from gan.backend import keras, tf
 from gan.networks import Networks
 
-AVERAGE_EVERY = 10
-"""Steps between two updates of the average; its half-life is many times that, and the update costs a tenth so."""
+AVERAGE_EVERY = 8
+"""Steps between two updates of the average: a small part of its half-life, a multiple of the steps run in one call."""
 
 RAMP_UP = 0.05
 """Early on the half-life is this share of the images seen, so that the initial weights are soon forgotten."""

@@ -9,8 +9,8 @@ from gan.errors import TrainingError
 from gan.history import HISTORY_COLUMNS
 from gan.networks import Networks
 
-CHECK_EVERY = 100
-"""Steps between two looks for collapse; a look costs about a tenth of a step."""
+CHECK_EVERY = 200
+"""Steps between two looks for collapse; a multiple of the steps that are run in one call."""
 
 MIN_STEPS = 500
 """An untrained generator gives nearly equal images, and its discriminator is soon certain: no collapse before this."""

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 import gan.training
+from gan.averaging import AVERAGE_EVERY
 from gan.backend import Hardware, keras, tf
 from gan.checkpoints import Checkpoints
 from gan.errors import TrainingError
+from gan.guards import CHECK_EVERY
 from gan.networks import Networks
 from gan.training import (
+    STEPS_A_CALL,
     Draw,
     Watcher,
     draw_indices,
@@ -20,7 +23,7 @@ from gan.training import (
 )
 from gan.training import update_generator as update_generator_of
 
-CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's loop on a CPU")
+CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's program on a CPU")
 
 
 def weights(network) -> list[np.ndarray]:
@@ -249,6 +252,8 @@ def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(tiny_config
         train(tiny_images, config, checkpoints, on_step=stop_after(steps - 1))
     step, arrays = checkpoints.load_latest()
     first_moments = next(name for name, array in arrays.items() if name > "variable_026" and array.ndim == 2)
+    for path in tmp_path.iterdir():
+        path.unlink()
     checkpoints.save(step, arrays | {first_moments: np.full_like(arrays[first_moments], np.inf)})
     saved = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(TrainingError, match=rf"step {steps - 1}: not finite: weights of \w+/"):
@@ -268,25 +273,36 @@ def test_a_torn_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else
     assert equal_trainings(undisturbed, resumed)
 
 
-def test_a_gpus_loop_of_several_steps_gives_the_same_training(tiny_config, tiny_images, tmp_path) -> None:
-    """XLA's loop, as a GPU would run it; sums in another order, so equal to rounding."""
+@pytest.mark.parametrize("hardware", [CPU, GPU], ids=lambda hardware: hardware.kind)
+def test_steps_unrolled_in_one_program_give_the_same_training(
+    tiny_config, tiny_images, tmp_path, monkeypatch, hardware
+) -> None:
+    """Another program sums in another order, so equal to rounding; interrupted in between, equal to the byte."""
     config = tiny_config.model_copy(update={"steps": 25})
-    one, several = (
-        train(tiny_images, config, Checkpoints(tmp_path / hardware.kind), hardware=hardware) for hardware in (CPU, GPU)
-    )
-    assert several.facts["engine"] == "one XLA program for up to 10 steps"
+    one = train(tiny_images, config, Checkpoints(tmp_path / "one"), hardware=hardware)
+    monkeypatch.setattr("gan.training.UNROLL_FROM_STEPS", 25)
+    several = train(tiny_images, config, Checkpoints(tmp_path / "several"), hardware=hardware)
+    assert one.facts["engine"] == "one XLA program a step"
+    assert several.facts["engine"] == f"one XLA program for {STEPS_A_CALL[hardware.kind]} steps"
     np.testing.assert_allclose(one.history, several.history, rtol=1e-4, atol=1e-5)
     for mine, other in zip(weights(one.average), weights(several.average), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+
+    disturbed = every_step(tmp_path / "disturbed")
+    with pytest.raises(Stop):
+        train(tiny_images, config, disturbed, on_step=stop_after(16), hardware=hardware)
+    assert equal_trainings(several, train(tiny_images, config, disturbed, hardware=hardware))
 
 
 def test_calls_end_where_something_is_due(tiny_config) -> None:
     config = tiny_config.model_copy(update={"steps": 30, "sample_every": 12})
     stops = [0]
     while stops[-1] < config.steps:
-        stops.append(next_stop(stops[-1], config, 10))
-    assert stops == [0, 1, 10, 13, 20, 25, 30]
+        stops.append(next_stop(stops[-1], config, 8))
+    assert stops == [0, 1, 8, 13, 16, 24, 25, 30]
     assert next_stop(7, config, 1) == 8
+    for steps_a_call in STEPS_A_CALL.values():
+        assert AVERAGE_EVERY % steps_a_call == CHECK_EVERY % steps_a_call == 0
 
 
 def test_collapse_is_warned_of_once_and_stops_training_if_asked(
