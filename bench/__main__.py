@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +30,7 @@ FLOOR_PARTS = {
     "Adam": ("torch_adam", "xla_adam"),
 }
 SECONDS_A_TURN = 1.5
-MEMORY_STEPS = (1_000, 10_000)
+MULTIPLE = 8  # the steps of a turn are a multiple of all that is done in one call, or every so many steps
 
 console = Console(stderr=True, highlight=False)
 
@@ -83,8 +84,9 @@ def start(name: str, title: str) -> Contender | None:
     try:
         contender.first_step_seconds = contender.run(1)
         contender.start_seconds = time.perf_counter() - began
-        contender.run(5)
-        contender.steps_a_turn = max(1, round(SECONDS_A_TURN / (contender.run(10) / 10)))
+        contender.run(2 * MULTIPLE - 1)  # whatever is compiled only for several steps
+        per_multiple = contender.run(MULTIPLE)
+        contender.steps_a_turn = MULTIPLE * max(1, round(SECONDS_A_TURN / per_multiple))
     except RuntimeError:
         _, complaints = process.communicate()
         reason = (complaints.strip().splitlines() or ["no reason given"])[-1]
@@ -93,16 +95,12 @@ def start(name: str, title: str) -> Contender | None:
     return contender
 
 
-def measure_memory(steps: tuple[int, ...] = MEMORY_STEPS) -> dict[str, int]:
-    """Resident bytes of a training process after so many steps."""
-    contender = start(OURS, OURS)
-    assert contender is not None
-    found, done = {}, 0
-    for step in steps:
-        contender.run(step - done)
-        done, found[f"step_{step}"] = step, contender.resident_bytes
-    contender.process.communicate()
-    return found
+def measure_training() -> dict[str, Any]:
+    """Memory of a whole training after so many steps, and its own timings."""
+    command = [sys.executable, "-m", "bench.memory"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
 
 
 app = App(name="python -m bench", help="Measure training against its peers and the machine's limit.", version_flags=())
@@ -122,7 +120,7 @@ def bench(
     rounds
         Turns of every contender.
     memory
-        Also train 10,000 steps and look at the memory.
+        Also do a whole training, and look at its memory and the time that checkpoints take.
     out
         JSON file for the figures.
     """
@@ -141,8 +139,8 @@ def bench(
         contender.process.communicate()
     result = summarize(running)
     if memory:
-        console.print(f"memory at steps {' and '.join(f'{step:,}' for step in MEMORY_STEPS)}")
-        result["resident_bytes"] = measure_memory()
+        console.print("a whole training, for its memory")
+        result["training"] = measure_training()
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     show(result)
@@ -181,9 +179,9 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """The figures as a table."""
-    table = Table("what", title="One iteration of article, batch 128", title_justify="left")
-    for heading in ("ms a step", "times ours", "start to first step, s", "first step, s"):
-        table.add_column(heading, justify="right")
+    table = Table("One iteration of article, batch 128", box=box.SIMPLE_HEAD)
+    for heading in ("ms", "times ours", "start-up, s", "first step, s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in result["contenders"].values():
         table.add_row(
             row["title"],
@@ -193,7 +191,6 @@ def show(result: dict[str, Any]) -> None:
             f"{row['first_step_seconds']:.1f}",
         )
     floor = result["floor"]
-    table.add_section()
     table.add_row(
         f"Floor: {' + '.join(floor['parts'].values())}",
         f"{floor['milliseconds_per_step']:.1f}",
@@ -203,9 +200,14 @@ def show(result: dict[str, Any]) -> None:
     )
     output = Console(highlight=False)
     output.print(table)
+    output.print("start-up: from the start of the process to the end of its first step, most of it compilation")
     output.print(f"ours is {floor['ours_times_floor']:.2f} times the floor")
-    for when, held in result.get("resident_bytes", {}).items():
-        output.print(f"resident memory at {when.replace('_', ' ')}: {held / 1e9:.3f} GB")
+    if "training" in result:
+        for steps, held in result["training"]["resident_bytes"].items():
+            output.print(f"resident memory after {int(steps):,} steps: {held / 1e9:.3f} GB")
+        facts = result["training"]["facts"]
+        share = facts["checkpoint_seconds"] / facts["training_seconds"]
+        output.print(f"a whole training: {facts['training_seconds']} s, checkpoints {share:.2%} of it")
 
 
 if __name__ == "__main__":

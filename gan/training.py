@@ -184,7 +184,9 @@ def train(
     Raises:
         TrainingError: If a loss or a weight is not finite, or on collapse if asked for; the last checkpoint is kept.
     """
+    real_spread = spread(images[:NUM_SPREAD_IMAGES])
     networks, engine = prepare(images, config, hardware)
+    del images  # the device has them; a memory-mapped array without references takes no memory
     progress = restore(networks, config, checkpoints)
     resumed_at = progress.steps_done
     log.info("Training on %s, %s", hardware.name, engine.name)
@@ -194,7 +196,6 @@ def train(
     latents = sample_latents(
         config.num_snapshot_images, config.recipe.latent_dim, seed=config.seed, stream=Stream.SNAPSHOTS
     )
-    real_spread = spread(images[:NUM_SPREAD_IMAGES])
 
     with held_back_interrupts() as interrupt:
         while progress.steps_done < config.steps:
@@ -253,14 +254,19 @@ def prepare(images: np.ndarray, config: TrainConfig, hardware: Hardware) -> tupl
         from gan.parallel import build_replicated, make_parallel_step
 
         networks = build_replicated(config, hardware.strategy)
-        step = make_parallel_step(networks, tf.constant(images), config, hardware.strategy)
+        step = make_parallel_step(networks, to_device(images), config, hardware.strategy)
         name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
         return networks, Engine(name, 1, make_advance(step, 1))
     networks = Networks.build(config.recipe, config.seed)
-    step = make_train_step(networks, tf.constant(images), config)
+    step = make_train_step(networks, to_device(images), config)
     steps_a_call = STEPS_A_CALL[hardware.kind] if config.steps >= UNROLL_FROM_STEPS else 1
     name = "one XLA program a step" if steps_a_call == 1 else f"one XLA program for {steps_a_call} steps"
     return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call))
+
+
+def to_device(images: np.ndarray) -> tf.Tensor:
+    """Images as a tensor that stays on the device; `tf.constant` alone would keep a second copy on the host."""
+    return tf.identity(tf.constant(images))
 
 
 def make_advance(train_step: TrainStep, steps_a_call: int) -> Advance:

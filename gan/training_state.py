@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gan.backend import release_free_memory
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
 from gan.guards import refuse_non_finite_weights
@@ -66,6 +67,7 @@ def save(networks: Networks, progress: Progress, checkpoints: Checkpoints) -> No
         "seconds": np.array([progress.seconds, progress.checkpoint_seconds]),
     }
     progress.checkpoint_seconds += checkpoints.save(progress.steps_done, arrays)
+    release_free_memory()
 
 
 def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints) -> Progress:

@@ -25,13 +25,12 @@ def train(store: Store, data: NormalizedData, config: TrainConfig, conduct: Cond
 
     hardware = use_device(conduct.device, data_parallel=conduct.data_parallel)
     scratch = train.scratch_dir(store, data, config, conduct)
-    images = store.load_array(data.train_images)
     with progress("Training", config.steps, unit="steps") as update:
         watchers = [ProgressBar(update), LiveGrid(config)]
         if conduct.tensorboard:
-            watchers.append(watch_in_tensorboard(store, scratch.name, images, config))
+            watchers.append(watch_in_tensorboard(store, scratch.name, store.load_array(data.train_images), config))
         training = train_networks(
-            images,
+            store.load_array(data.train_images),
             config,
             Checkpoints(scratch / hardware.kind.lower()),  # what a GPU began would not end with the bytes of a CPU
             hardware,

@@ -1,0 +1,42 @@
+"""A whole training with its checkpoints, and what memory it holds on the way: python -m bench.memory prints JSON."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from bench.contenders import load_images, resident_bytes
+from gan.backend import use_device
+from gan.checkpoints import Checkpoints
+from gan.config import TrainConfig
+from gan.training import Watcher, train
+
+STEPS = (1_000, 10_000)
+
+
+class Resident(Watcher):
+    """Takes down the resident memory after some steps."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self.found: dict[int, int] = {}
+
+    def on_step(self, steps_done: int, row: np.ndarray) -> None:
+        """Look, if it is time."""
+        if steps_done in STEPS:
+            self.found[steps_done] = resident_bytes()
+
+
+def main() -> None:
+    """Train the default configuration of `article`."""
+    watcher = Resident()
+    with tempfile.TemporaryDirectory() as folder:
+        training = train(
+            load_images(), TrainConfig(), Checkpoints(Path(folder)), use_device("auto"), watchers=[watcher]
+        )
+    print(json.dumps({"resident_bytes": watcher.found, "facts": training.facts}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
