@@ -26,7 +26,7 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
 two = train(images, config, Checkpoints(folder / "two"), Hardware("CPU", "2 x CPU", strategy))
 print(two.facts["engine"])
-np.testing.assert_allclose(two.history, one.history, rtol=0, atol=TOLERANCE)
+np.testing.assert_allclose(two.history[:, [0, 2]], one.history[:, [0, 2]], rtol=0, atol=TOLERANCE)  # losses
 for network in ("generator", "discriminator", "average"):
     for mine, other in zip(getattr(one, network).get_weights(), getattr(two, network).get_weights(), strict=True):
         np.testing.assert_allclose(mine, other, rtol=0, atol=TOLERANCE)
