@@ -13,4 +13,7 @@ os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "gan")  # what the subjec
 # The first start makes the database; on a busy machine that takes longer than Prefect's 20 s.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
+# Checks before a flow may log as well; there is no run yet that the line could belong to.
+os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+
 logging.getLogger("gan").setLevel(logging.INFO)
