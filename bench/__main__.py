@@ -8,11 +8,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from bench.contenders import contenders
 from gan.command import run_command
+from gan.errors import FashionGanError
 from gan.store import atomic_path
 
 OURS = "ours"
@@ -35,6 +37,10 @@ MULTIPLE = 8  # the steps of a turn are a multiple of all that is done in one ca
 console = Console(stderr=True, highlight=False)
 
 
+class BenchError(FashionGanError):
+    """The benchmark has nothing to say."""
+
+
 @dataclass
 class Contender:
     """A running contender and what was measured of it."""
@@ -42,8 +48,9 @@ class Contender:
     name: str
     title: str
     process: subprocess.Popen[str]
+    complaints: IO[str]  # its standard error
     start_seconds: float = 0.0  # from the start of the process to the end of the first step
-    first_step_seconds: float = 0.0
+    full_speed_seconds: float = 0.0  # from there to the end of the steps in which the rest is compiled
     steps_a_turn: int = 1
     milliseconds: list[float] = field(default_factory=list)  # a step, one value a round
     resident_bytes: int = 0
@@ -63,7 +70,8 @@ class Contender:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise RuntimeError(f"{self.name} ended")
+            self.complaints.seek(0)
+            raise RuntimeError((self.complaints.read().strip().splitlines() or ["no reason given"])[-1][:100])
         measured = json.loads(answer)
         self.resident_bytes = measured["resident_bytes"]
         return float(measured["seconds"])
@@ -72,25 +80,24 @@ class Contender:
 def start(name: str, title: str) -> Contender | None:
     """Start a contender and let it do its first steps; None, with the reason shown, if it cannot run here."""
     began = time.perf_counter()
+    complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # lives as long as the contender
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.contenders", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=complaints,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "0"},
     )
-    contender = Contender(name, title, process)
+    contender = Contender(name, title, process, complaints)
     try:
-        contender.first_step_seconds = contender.run(1)
+        contender.run(1)
         contender.start_seconds = time.perf_counter() - began
-        contender.run(2 * MULTIPLE - 1)  # whatever is compiled only for several steps
+        contender.full_speed_seconds = contender.run(2 * MULTIPLE - 1)  # here whatever serves several steps is compiled
         per_multiple = contender.run(MULTIPLE)
         contender.steps_a_turn = MULTIPLE * max(1, round(SECONDS_A_TURN / per_multiple))
-    except RuntimeError:
-        _, complaints = process.communicate()
-        reason = (complaints.strip().splitlines() or ["no reason given"])[-1]
-        console.print(f"left out: {title} ({reason[:100]})")
+    except RuntimeError as error:
+        console.print(f"left out: {title} ({error})")
         return None
     return contender
 
@@ -132,9 +139,13 @@ def bench(
             running.append(contender)
     for number in range(rounds):
         console.print(f"round {number + 1} of {rounds}")
-        for contender in running:
+        for contender in list(running):
             steps = contender.steps_a_turn
-            contender.milliseconds.append(1000 * contender.run(steps) / steps)
+            try:
+                contender.milliseconds.append(1000 * contender.run(steps) / steps)
+            except RuntimeError as error:
+                console.print(f"left out: {contender.title} ({error})")
+                running.remove(contender)
     for contender in running:
         contender.process.communicate()
     result = summarize(running)
@@ -148,8 +159,18 @@ def bench(
 
 
 def summarize(running: list[Contender]) -> dict[str, Any]:
-    """Medians over the rounds; ratios are taken within a round first."""
+    """Medians over the rounds; ratios are taken within a round first.
+
+    Raises:
+        BenchError: If ours, or every library for a part of the floor, is not among them.
+    """
     by_name = {contender.name: contender for contender in running}
+    missing = [names for names in ((OURS,), *FLOOR_PARTS.values()) if not any(name in by_name for name in names)]
+    if missing:
+        raise BenchError(
+            f"Nothing can be compared: {' and '.join(missing[0])} did not run.\n"
+            "Look for the reason with: python -m bench.contenders NAME, and give it a number of steps."
+        )
     mine = by_name[OURS].milliseconds
     rows = {}
     for contender in running:
@@ -158,7 +179,7 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
             "milliseconds_per_step": round(median(contender.milliseconds), 2),
             "times_ours": round(median(x / y for x, y in zip(contender.milliseconds, mine, strict=True)), 3),
             "start_seconds": round(contender.start_seconds, 2),
-            "first_step_seconds": round(contender.first_step_seconds, 2),
+            "full_speed_seconds": round(contender.full_speed_seconds, 2),
             "rounds": [round(value, 2) for value in contender.milliseconds],
         }
     floor = {}
@@ -180,7 +201,7 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> None:
     """The figures as a table."""
     table = Table("One iteration of article, batch 128", box=box.SIMPLE_HEAD)
-    for heading in ("ms", "times ours", "start-up, s", "first step, s"):
+    for heading in ("ms", "times ours", "start-up, s", "full speed, s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result["contenders"].values():
         table.add_row(
@@ -188,7 +209,7 @@ def show(result: dict[str, Any]) -> None:
             f"{row['milliseconds_per_step']:.1f}",
             f"{row['times_ours']:.2f}",
             f"{row['start_seconds']:.1f}",
-            f"{row['first_step_seconds']:.1f}",
+            f"{row['full_speed_seconds']:.1f}",
         )
     floor = result["floor"]
     table.add_row(
@@ -200,7 +221,9 @@ def show(result: dict[str, Any]) -> None:
     )
     output = Console(highlight=False)
     output.print(table)
-    output.print("start-up: from the start of the process to the end of its first step, most of it compilation")
+    output.print(
+        "start-up: from the start of the process to the end of its first step; full speed: the 15 steps after it"
+    )
     output.print(f"ours is {floor['ours_times_floor']:.2f} times the floor")
     if "training" in result:
         for steps, held in result["training"]["resident_bytes"].items():

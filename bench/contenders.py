@@ -27,7 +27,7 @@ def ours() -> Steps:
     from gan.averaging import AVERAGE_EVERY, make_update_average
     from gan.backend import use_device
     from gan.config import TrainConfig
-    from gan.training import next_stop, prepare
+    from gan.engine import next_stop, prepare
 
     config = TrainConfig(steps=10**6, sample_every=10**6)
     networks, engine = prepare(load_images(), config, use_device("auto"))
@@ -41,7 +41,7 @@ def ours() -> Steps:
             stop = min(last, next_stop(done, config, engine.steps_a_call))
             engine.advance(done, stop)
             if stop % AVERAGE_EVERY == 0:
-                update_average(stop)
+                update_average(stop, AVERAGE_EVERY)
             done = stop
 
     return run

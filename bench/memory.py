@@ -10,7 +10,7 @@ from bench.contenders import load_images, resident_bytes
 from gan.backend import use_device
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
-from gan.training import Watcher, train
+from gan.trainer import Watcher, train
 
 STEPS = (1_000, 10_000)
 

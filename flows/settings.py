@@ -51,8 +51,12 @@ class RunSettings(BaseModel):
         False, description="split each batch over all GPUs of this machine; slower for networks this small"
     )
     stop_on_collapse: bool = Field(False, description="end with an error where there would be a warning of collapse")
-    tensorboard: bool = Field(False, description="write event files for TensorBoard below the output folder")
-    refresh: bool = Field(False, description="run every stage again, whatever is cached")
+    tensorboard: bool = Field(
+        False, description="write event files for TensorBoard below the output folder, when training is not cached"
+    )
+    refresh: bool = Field(
+        False, description="run every stage again, whatever is cached; a training that was stopped half-way goes on"
+    )
     smoke: bool = Field(
         False, description=f"a quick look at all stages: {SMOKE_STEPS} steps, {SMOKE_NUM_SAMPLES:,} samples, unless set"
     )
@@ -63,6 +67,8 @@ class RunSettings(BaseModel):
             self.train_config()
         except ValidationError as error:
             raise ValueError(describe_validation(error)) from error
+        if self.data_parallel and self.device == "cpu":
+            raise ValueError("--data-parallel splits a batch over GPUs; it cannot go with --device cpu.")
         return self
 
     def train_config(self) -> TrainConfig:
@@ -110,10 +116,15 @@ class RunSettings(BaseModel):
         Raises:
             StoreError: If the output folder cannot be written.
             SettingsError: If the run's name cannot be used.
+            TrainingError: If a GPU is insisted on, and there is none.
             DataError: If `data_dir` is given and does not hold the original files.
         """
         run = self.run_config()
         check_run_name(self.output_dir.expanduser(), run.name, run.content())
+        if self.device == "gpu" or self.data_parallel:
+            from gan.backend import use_device  # imports TensorFlow, for those who insist on a GPU
+
+            use_device(self.device, data_parallel=self.data_parallel)
         if self.data_dir is not None:
             from gan.datasets.catalog import FASHION_MNIST
             from gan.datasets.sources import copy_verified

@@ -21,7 +21,7 @@ from tasks.publish import present, publish
 from tasks.records import PublishedRun
 from tasks.render import render
 from tasks.stage import refreshing
-from tasks.train import train
+from tasks.train import refuse_collapse, train
 
 
 @flow(name="train-gan", flow_run_name="{settings.run_label}", description="Train a GAN, judge it, publish the result.")
@@ -32,6 +32,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         raw = fetch(store, settings.data_dir)
         data = normalize(store, raw)
         trained = train(store, data, run.train, settings.conduct())
+        refuse_collapse(trained, settings.conduct())
         pictures = render(store, data, trained, run.train, settings.device)
         comparison = compare(store, raw, data, trained, pictures, run.train, run.samples, settings.device)
         published = publish(store, run, raw, data, trained, pictures, comparison)

@@ -18,8 +18,8 @@ RAMP_UP = 0.05
 
 NUM_STATISTICS_LATENTS = 10_000
 
-UpdateAverage = Callable[[int], None]
-"""Moves the average towards the generator's weights; called with the number of steps done, every AVERAGE_EVERY."""
+UpdateAverage = Callable[[int, int], None]
+"""Moves the average towards the generator's weights; takes the steps done, and how many of them are new to it."""
 
 
 def make_update_average(networks: Networks, batch_size: int, half_life_images: int) -> UpdateAverage:
@@ -37,9 +37,9 @@ def make_update_average(networks: Networks, batch_size: int, half_life_images: i
         for average, weight in pairs:
             average.assign(beta * average + (1 - beta) * weight)
 
-    def update_average(steps_done: int) -> None:
+    def update_average(steps_done: int, new_steps: int) -> None:
         half_life = min(half_life_images, RAMP_UP * steps_done * batch_size)
-        move(tf.constant(0.5 ** (AVERAGE_EVERY * batch_size / half_life), pairs[0][0].dtype))
+        move(tf.constant(0.5 ** (new_steps * batch_size / half_life), pairs[0][0].dtype))
 
     return update_average
 

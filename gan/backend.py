@@ -7,6 +7,7 @@ imported is kept back, and shown only if the import fails.
 import contextlib
 import ctypes
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -51,6 +52,11 @@ class Hardware:
     name: str  # for people: the GPU's own, or "CPU"
     strategy: tf.distribute.Strategy | None = None  # when a batch is split over several
 
+    @property
+    def folder_name(self) -> str:
+        """The name as a folder's: letters, digits and dashes."""
+        return re.sub("[^a-z0-9]+", "-", self.name.lower())
+
 
 def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
     """Choose what this process computes on; call it before the first tensor is made.
@@ -77,6 +83,9 @@ def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
         )
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
+    if gpus:
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # recipes are in float32
+        tf.config.experimental.enable_op_determinism()
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if data_parallel and len(gpus) < 2:

@@ -7,6 +7,8 @@ does not match its own name and is passed over for the one before it.
 import hashlib
 import io
 import logging
+import os
+import re
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 
 from gan.store import atomic_path, sha256_of
 
+NAME = re.compile(r"[0-9]{10}\.[0-9a-f]{64}\.npz")
 KEPT = 2
 MIN_SECONDS_BETWEEN = 10.0
 MAX_SHARE_OF_TIME = 0.01
@@ -41,31 +44,45 @@ class Checkpoints:
         """Whether it is time to save again."""
         return time.monotonic() >= self._next_save
 
-    def save(self, step: int, arrays: Arrays) -> float:
-        """Write a checkpoint after `step` steps, then remove all but the last ones; give the seconds that took."""
-        started = time.monotonic()
+    def save(self, step: int, arrays: Arrays, *, began: float | None = None) -> float:
+        """Write a checkpoint after `step` steps, then remove all but the last ones.
+
+        Args:
+            step: Steps done.
+            arrays: What to keep; plain numbers and strings.
+            began: `time.monotonic()` when the work for this checkpoint began; now, if it is not given.
+
+        Returns:
+            The seconds that all of it took.
+        """
+        began = time.monotonic() if began is None else began
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
-        with atomic_path(self.folder / f"{step:010}.{digest}.npz") as partial:
-            partial.write_bytes(buffer.getbuffer())
+        with atomic_path(self.folder / f"{step:010}.{digest}.npz") as partial, partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())  # before the older ones go: a power cut must not take all of them
         for old in self._newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
-        self._next_save = finished + max(self._min_seconds_between, (finished - started) / MAX_SHARE_OF_TIME)
-        return finished - started
+        self._next_save = finished + max(self._min_seconds_between, (finished - began) / MAX_SHARE_OF_TIME)
+        return finished - began
 
     def load_latest(self) -> tuple[int, Arrays] | None:
-        """The step and the arrays of the newest checkpoint that is whole; None if there is none."""
+        """The step and the arrays of the newest checkpoint that is whole; None if there is none.
+
+        One that is not whole is removed, so that it never counts among the last ones that are kept.
+        """
         for path in self._newest_first():
             step, digest, _ = path.name.split(".")
-            if sha256_of(path) != digest:
-                log.warning("The checkpoint %s is torn or was altered; the one before it is used.", path)
-                continue
-            with np.load(path, allow_pickle=False) as arrays:
-                return int(step), dict(arrays)
+            if sha256_of(path) == digest:
+                with np.load(path, allow_pickle=False) as arrays:
+                    return int(step), dict(arrays)
+            log.warning("The checkpoint %s is torn or was altered: passed over, and removed.", path)
+            path.unlink(missing_ok=True)
         return None
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob("*.npz"), reverse=True)
+        return sorted((path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True)

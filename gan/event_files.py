@@ -10,7 +10,8 @@ from gan.history import HISTORY_COLUMNS
 from gan.losses import fake_loss, generator_loss, real_loss
 from gan.networks import Networks
 from gan.rendering import draw_grid
-from gan.training import Draw, Watcher, draw_indices, draw_latents
+from gan.trainer import Watcher
+from gan.training import Draw, draw_indices, draw_latents
 
 WRITE_EVERY = 10
 
@@ -28,16 +29,18 @@ class EventFiles(Watcher):
         """
         self._writer = tf.summary.create_file_writer(str(folder))
         self._images, self._config = images, config
+        self._last_written = 0
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Losses and accuracy, every WRITE_EVERY steps."""
-        if steps_done % WRITE_EVERY == 0:
+        """Losses and accuracy, every WRITE_EVERY steps or at the end of the call that passes them."""
+        if steps_done - self._last_written >= WRITE_EVERY:
+            self._last_written = steps_done
             with self._writer.as_default(step=steps_done):
                 for name, value in zip(HISTORY_COLUMNS, row, strict=True):
                     tf.summary.scalar(f"training/{name}", value)
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
-        """The grid, and the norms of the gradients that the next step would meet."""
+        """The grid, and the norms of the gradients on the batch that is next."""
         grid = np.asarray(draw_grid(pixels, round(len(pixels) ** 0.5), scale=3))
         with self._writer.as_default(step=step + 1):
             tf.summary.image("fixed latents", grid[np.newaxis, ..., np.newaxis])
@@ -53,13 +56,14 @@ def gradient_norms(networks: Networks, images: np.ndarray, config: TrainConfig, 
     gradient is taken; here both are of the same weights.)
     """
     generator, discriminator = networks.generator, networks.discriminator
+    draw = tf.function(draw_latents, jit_compile=True, autograph=False)  # eager kernels would draw others
     at, shape = tf.constant(step, tf.int64), (config.batch_size, config.recipe.latent_dim)
     real_images = tf.constant(images[draw_indices(config.seed, at, config.batch_size, len(images)).numpy()])
-    fake_images = generator(draw_latents(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape), training=False)
+    fake_images = generator(draw(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape), training=False)
     with tf.GradientTape() as tape:
         loss = real_loss(discriminator(real_images)) + fake_loss(discriminator(fake_images))
     d_gradients = tape.gradient(loss, discriminator.trainable_variables)
-    latents = draw_latents(config.seed, at, Draw.GENERATOR_LATENTS, shape)
+    latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, shape)
     with tf.GradientTape() as tape:
         fakes, _ = generator.stateless_call(
             generator.trainable_variables, generator.non_trainable_variables, latents, training=True

@@ -45,5 +45,5 @@ def held_back_interrupts() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if interrupt.signal_number is not None:
-        signal.raise_signal(interrupt.signal_number)
+        if interrupt.signal_number is not None:
+            signal.raise_signal(interrupt.signal_number)

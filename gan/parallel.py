@@ -48,18 +48,18 @@ def make_parallel_step(
     share = num // strategy.num_replicas_in_sync
     draw = tf.function(draw_latents, jit_compile=True, autograph=False)
 
-    def replica_step(indices: tf.Tensor, latents: tf.Tensor, fresh_latents: tf.Tensor) -> tf.Tensor:
+    def replica_step(real_images: tf.Tensor, latents: tf.Tensor, fresh_latents: tf.Tensor) -> tf.Tensor:
         first = tf.distribute.get_replica_context().replica_id_in_sync_group * share
-        real_images = tf.gather(images, indices[first : first + share])
-        fake_images = networks.generator(latents[first : first + share], training=False)
-        d_loss, d_accuracy = update_discriminator(networks, real_images, fake_images)
-        g_loss = update_generator(networks, fresh_latents[first : first + share])
+        mine = slice(first, first + share)
+        fake_images = networks.generator(latents[mine], training=False)
+        d_loss, d_accuracy = update_discriminator(networks, real_images[mine], fake_images)
+        g_loss = update_generator(networks, fresh_latents[mine])
         return tf.stack([d_loss, d_accuracy, g_loss])
 
     @tf.function(autograph=False)
     def parallel_step(step: tf.Tensor) -> tf.Tensor:
         batch = (
-            draw_indices(config.seed, step, num, images.shape[0]),
+            tf.gather(images, draw_indices(config.seed, step, num, images.shape[0])),
             draw(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape),
             draw(config.seed, step, Draw.GENERATOR_LATENTS, shape),
         )

@@ -1,5 +1,7 @@
 """What a training has recorded, and how all of it goes into a checkpoint and comes back."""
 
+import hashlib
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from gan.backend import release_free_memory
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
+from gan.errors import TrainingError
 from gan.guards import refuse_non_finite_weights
 from gan.history import HISTORY_COLUMNS
 from gan.networks import Networks
@@ -22,7 +25,7 @@ class Progress:
     warnings: list[str] = field(default_factory=list)  # of collapse, for the report
     seconds: float = 0.0  # of all steps, over all interruptions
     checkpoint_seconds: float = 0.0  # of saving, over all interruptions
-    session_seconds: list[float] = field(default_factory=list)  # of each step since the process started
+    calls: list[tuple[int, float]] = field(default_factory=list)  # steps and seconds, since the process started
 
     @classmethod
     def empty(cls, config: TrainConfig) -> "Progress":
@@ -37,45 +40,63 @@ class Progress:
         self.history[self.steps_done : self.steps_done + len(rows)] = rows
         self.steps_done += len(rows)
         self.seconds += seconds
-        self.session_seconds += [seconds / len(rows)] * len(rows)
+        self.calls.append((len(rows), seconds))
 
     def timings(self) -> dict[str, float]:
-        """What was measured; the first step of a process is mostly compilation and stands apart."""
+        """What was measured; the first call of a process is mostly compilation and stands apart."""
         facts = {
             "training_seconds": round(self.seconds, 1),
             "checkpoint_seconds": round(self.checkpoint_seconds, 2),
         }
-        if self.session_seconds:
-            first, *others = self.session_seconds
-            facts["first_step_seconds"] = round(first, 2)
-            facts["milliseconds_per_step"] = round(1000 * float(np.median(others or [first])), 2)
+        if self.calls:
+            facts["first_call_seconds"] = round(self.calls[0][1], 2)
+            a_step = [seconds / steps for steps, seconds in self.calls[1:] or self.calls]
+            facts["milliseconds_per_step"] = round(1000 * float(np.median(a_step)), 2)
         return facts
 
 
-def save(networks: Networks, progress: Progress, checkpoints: Checkpoints) -> None:
+def identity_of(images: np.ndarray, config: TrainConfig, engine_name: str) -> str:
+    """What a checkpoint must agree with: settings, the way steps are run, and the beginning of the data."""
+    digest = hashlib.sha256(f"{config.model_dump_json()} {engine_name} {images.shape}".encode())
+    digest.update(images[:100].tobytes())
+    return digest.hexdigest()
+
+
+def save(networks: Networks, progress: Progress, checkpoints: Checkpoints, identity: str) -> None:
     """Write everything that training needs to go on from here.
 
     Raises:
         TrainingError: If a weight is not finite; nothing is written, and the last checkpoint before it stays.
     """
+    began = time.monotonic()
     refuse_non_finite_weights(networks, progress.steps_done)
     arrays = {f"variable_{index:03}": variable.numpy() for index, variable in enumerate(networks.variables)}
     arrays |= {
+        "identity": np.array(identity),
         "history": progress.history[: progress.steps_done],
         "snapshots": progress.snapshots,
         "warnings": np.array(progress.warnings, dtype=np.str_),
         "seconds": np.array([progress.seconds, progress.checkpoint_seconds]),
     }
-    progress.checkpoint_seconds += checkpoints.save(progress.steps_done, arrays)
+    progress.checkpoint_seconds += checkpoints.save(progress.steps_done, arrays, began=began)
     release_free_memory()
 
 
-def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints) -> Progress:
-    """Set the networks to the newest usable checkpoint; without one they stay as they are."""
+def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints, identity: str) -> Progress:
+    """Set the networks to the newest usable checkpoint; without one they stay as they are.
+
+    Raises:
+        TrainingError: If the checkpoint is of another training.
+    """
     progress = Progress.empty(config)
     checkpoint = checkpoints.load_latest()
     if checkpoint is not None:
         progress.steps_done, arrays = checkpoint
+        if str(arrays["identity"]) != identity:
+            raise TrainingError(
+                f"The checkpoints in {checkpoints.folder} are of another training: other settings, data or engine.\n"
+                "Give this training a folder of its own, or delete them."
+            )
         for index, variable in enumerate(networks.variables):
             variable.assign(arrays[f"variable_{index:03}"])
         progress.history[: progress.steps_done] = arrays["history"]

@@ -109,8 +109,6 @@ class Stage(Generic[P, R]):
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the stage, or take its cached result; its scratch folder is removed once the result is safe."""
         scratch = self.scratch_dir(store, *args, **kwargs)
-        if PREFECT_TASKS_REFRESH_CACHE.value():
-            shutil.rmtree(scratch, ignore_errors=True)
         store.results_dir.mkdir(parents=True, exist_ok=True)
         task = self.task.with_options(result_storage=store.results_dir)
         result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync

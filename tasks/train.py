@@ -2,7 +2,7 @@
 
 from gan.checkpoints import Checkpoints
 from gan.config import Conduct, TrainConfig
-from gan.progress import progress
+from gan.errors import TrainingError
 from gan.store import Store
 from tasks.records import NormalizedData, TrainedGan
 from tasks.stage import stage
@@ -16,12 +16,12 @@ DAY_SECONDS = 24 * 60 * 60
     incidental=("conduct",),
 )
 def train(store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct) -> TrainedGan:
-    """Train on the normalized training split; the algorithm is in `gan.training`."""
+    """Train on the normalized training split; the loop is in `gan.trainer`, the algorithm in `gan.training`."""
     from gan.backend import use_device
     from gan.history import history_csv
     from gan.networks import save_model
-    from gan.training import train as train_networks
-    from tasks.watching import LiveGrid, ProgressBar, watch_in_tensorboard
+    from gan.trainer import train as train_networks
+    from tasks.watching import LiveGrid, ProgressBar, progress, watch_in_tensorboard
 
     hardware = use_device(conduct.device, data_parallel=conduct.data_parallel)
     scratch = train.scratch_dir(store, data, config, conduct)
@@ -32,7 +32,7 @@ def train(store: Store, data: NormalizedData, config: TrainConfig, conduct: Cond
         training = train_networks(
             store.load_array(data.train_images),
             config,
-            Checkpoints(scratch / hardware.kind.lower()),  # what a GPU began would not end with the bytes of a CPU
+            Checkpoints(scratch / hardware.folder_name),  # on another one it would not end with the same bytes
             hardware,
             watchers=watchers,
             stop_on_collapse=conduct.stop_on_collapse,
@@ -46,3 +46,16 @@ def train(store: Store, data: NormalizedData, config: TrainConfig, conduct: Cond
         warnings=training.warnings,
         facts=training.facts,
     )
+
+
+def refuse_collapse(trained: TrainedGan, conduct: Conduct) -> None:
+    """Hold a cached training to --stop-on-collapse as well.
+
+    Raises:
+        TrainingError: If it has warnings and they are to be errors.
+    """
+    if conduct.stop_on_collapse and trained.warnings:
+        raise TrainingError(
+            f"{trained.warnings[0]}\nThis training was finished before, and --stop-on-collapse refuses its result. "
+            "Leave the option out to publish it all the same."
+        )

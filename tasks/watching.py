@@ -11,10 +11,12 @@ from gan.config import TrainConfig
 from gan.event_files import EventFiles
 from gan.history import HISTORY_COLUMNS
 from gan.networks import Networks
-from gan.progress import Update
+from gan.progress import Update, progress
 from gan.rendering import draw_grid
 from gan.store import Store
-from gan.training import Watcher
+from gan.trainer import Watcher
+
+__all__ = ["LiveGrid", "ProgressBar", "progress", "watch_in_tensorboard"]
 
 NUM_SHOWN = 16
 

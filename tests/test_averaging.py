@@ -19,13 +19,13 @@ def networks(tiny_config) -> Networks:
 def test_after_a_half_life_half_of_the_old_average_is_left(networks) -> None:
     update = make_update_average(networks, batch_size=8, half_life_images=3 * AVERAGE_EVERY * 8)
     for _ in range(3):
-        update(10**6)  # far beyond the ramp-up
+        update(10**6, AVERAGE_EVERY)  # far beyond the ramp-up
     for weight in networks.average.trainable_variables:
         np.testing.assert_allclose(weight, 0.5, rtol=1e-5)
 
 
 def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks) -> None:
-    make_update_average(networks, batch_size=8, half_life_images=10**9)(AVERAGE_EVERY)
+    make_update_average(networks, batch_size=8, half_life_images=10**9)(AVERAGE_EVERY, AVERAGE_EVERY)
     expected = 1 - 0.5 ** (1 / RAMP_UP)
     np.testing.assert_allclose(networks.average.trainable_variables[0], expected, rtol=1e-5)
 

@@ -30,6 +30,26 @@ def test_a_torn_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog) -> No
     assert newest.name in caplog.text
 
 
+def test_torn_checkpoints_never_cost_a_new_one(tmp_path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (900, 1000):
+        checkpoints.save(step, ARRAYS)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"torn")
+    assert checkpoints.load_latest() is None
+    checkpoints.save(100, ARRAYS)
+    step, _ = checkpoints.load_latest()
+    assert step == 100
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path) -> None:
+    (tmp_path / "notes.npz").write_bytes(b"not ours")
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.load_latest() is None
+    checkpoints.save(1, ARRAYS)
+    assert (tmp_path / "notes.npz").exists()
+
+
 def test_a_save_is_due_after_the_given_time(tmp_path) -> None:
     assert Checkpoints(tmp_path, min_seconds_between=0).due()
     patient = Checkpoints(tmp_path, min_seconds_between=1000)

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from conftest import PROJECT
 
 TRAIN = """
@@ -15,7 +16,12 @@ from pathlib import Path
 from gan.backend import use_device
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
-from gan.training import train
+import gan.checkpoints
+import gan.engine
+from gan.trainer import train
+
+gan.checkpoints.MAX_SHARE_OF_TIME = 1.0  # save all the time
+gan.engine.UNROLL_FROM_STEPS = int(sys.argv[2])
 
 rng = np.random.default_rng(0)
 images = rng.uniform(-1, 1, (1000, 28, 28, 1)).astype(np.float32)
@@ -32,8 +38,10 @@ print(result.facts["resumed_at_step"])
 KILLS = 10
 
 
-def start(folder) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", TRAIN, str(folder)], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+def start(folder: Path, unroll_from: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN, str(folder), str(unroll_from)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
 
 
 def checkpoints_in(folder: Path) -> str:
@@ -48,27 +56,28 @@ def wait_until(condition, seconds: float = 120) -> None:
         time.sleep(0.01)
 
 
-def finish(folder) -> tuple[str, int]:
-    with start(folder) as process:
+def finish(folder: Path, unroll_from: int) -> tuple[str, int]:
+    with start(folder, unroll_from) as process:
         output, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     digest, resumed_at = output.split()
     return digest, int(resumed_at)
 
 
-def test_ten_kills_at_random_moments_leave_no_trace(tmp_path) -> None:
+@pytest.mark.parametrize("unroll_from", [0, 10**6], ids=["unrolled", "one step a call"])
+def test_ten_kills_at_random_moments_leave_no_trace(tmp_path, unroll_from) -> None:
     seed = time.time_ns()
     moments = random.Random(seed)
     for number in range(KILLS):
         before = checkpoints_in(tmp_path / "killed")
-        with start(tmp_path / "killed") as process:
+        with start(tmp_path / "killed", unroll_from) as process:
             if number % 2:  # while it goes on from the last checkpoint; the others fall into start-up as well
                 wait_until(lambda before=before: checkpoints_in(tmp_path / "killed") > before)
                 time.sleep(moments.uniform(0, 0.5))
             else:
                 time.sleep(moments.uniform(0, 9))
             process.kill()
-    digest, resumed_at = finish(tmp_path / "killed")
-    undisturbed, from_the_start = finish(tmp_path / "undisturbed")
+    digest, resumed_at = finish(tmp_path / "killed", unroll_from)
+    undisturbed, from_the_start = finish(tmp_path / "undisturbed", unroll_from)
     assert from_the_start == 0 < resumed_at, f"the kills came too early to mean anything (seed {seed})"
     assert digest == undisturbed, f"seed {seed}"

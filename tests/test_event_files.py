@@ -5,7 +5,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from gan.backend import Hardware
 from gan.checkpoints import Checkpoints
 from gan.event_files import EventFiles
-from gan.training import train
+from gan.trainer import train
 
 
 def test_a_watched_training_writes_events_and_is_the_same_to_the_bit(tiny_config, tiny_images, tmp_path) -> None:

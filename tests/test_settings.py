@@ -71,6 +71,8 @@ def command(*options: str) -> subprocess.CompletedProcess:
         (["--stepps", "5"], "Unknown option: --stepps. Did you mean --steps?", 2),
         (["--output-dir", "/dev/null/x"], "cannot be written", 1),
         (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder's", 1),
+        (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked for, but TensorFlow", 1),
+        (["--device", "cpu", "--data-parallel"], "--data-parallel splits a batch over GPUs", 2),
         (["--data-dir", "/nowhere", "--output-dir", "TMP"], "There is no folder /nowhere", 1),
     ],
 )

@@ -9,6 +9,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 import tasks.watching
 from gan.checkpoints import Checkpoints
 from gan.config import Conduct
+from gan.store import Store
 from tasks.records import NormalizedData
 from tasks.train import train
 
@@ -17,6 +18,10 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture
 def data(store, tiny_images) -> NormalizedData:
+    return put_data(store, tiny_images)
+
+
+def put_data(store: Store, tiny_images: np.ndarray) -> NormalizedData:
     images, labels = store.put_array(tiny_images), store.put_array(np.zeros(len(tiny_images), np.uint8))
     return NormalizedData(
         dataset="tiny",
@@ -35,8 +40,12 @@ def versions_of(key: str) -> list[str]:
 
 
 def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
-    store, data, tiny_config, monkeypatch
+    store, data, tiny_config, tiny_images, tmp_path, monkeypatch
 ) -> None:
+    elsewhere = Store.open(tmp_path / "elsewhere")
+    there = put_data(elsewhere, tiny_images)
+    undisturbed = flow(lambda: train(elsewhere, there, tiny_config, Conduct(device="cpu")), name="test")()
+    already_shown = len(versions_of("training-progress"))
     failures = iter([ConnectionResetError])
     show = tasks.watching.ProgressBar.on_step
 
@@ -50,7 +59,8 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
     monkeypatch.setattr(train.task, "retry_delay_seconds", [0, 0])
     trained = flow(lambda: train(store, data, tiny_config, Conduct(device="cpu")), name="test")()
     assert trained.facts["resumed_at_step"] == 7
-    shown = versions_of("training-progress")
+    assert trained.identity() == undisturbed.identity(), "the same files, to the byte"
+    shown = versions_of("training-progress")[already_shown:]
     assert len(shown) == len(tiny_config.snapshot_steps)
     assert all("![fixed latents at step" in markdown for markdown in shown)
     assert trained.snapshot_steps == tiny_config.snapshot_steps

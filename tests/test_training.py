@@ -4,23 +4,16 @@ import signal
 import numpy as np
 import pytest
 
-import gan.training
+import gan.trainer
 from gan.averaging import AVERAGE_EVERY
 from gan.backend import Hardware, keras, tf
 from gan.checkpoints import Checkpoints
+from gan.engine import STEPS_A_CALL, next_stop
 from gan.errors import TrainingError
 from gan.guards import CHECK_EVERY
 from gan.networks import Networks
-from gan.training import (
-    STEPS_A_CALL,
-    Draw,
-    Watcher,
-    draw_indices,
-    draw_latents,
-    make_train_step,
-    next_stop,
-    update_discriminator,
-)
+from gan.trainer import Watcher
+from gan.training import Draw, draw_indices, draw_latents, make_train_step, update_discriminator
 from gan.training import update_generator as update_generator_of
 
 CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's program on a CPU")
@@ -55,9 +48,9 @@ class OnStep(Watcher):
         self.on_step = call
 
 
-def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.training.Training:
+def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.trainer.Training:
     watchers = [OnStep(on_step)] if on_step else []
-    return gan.training.train(images, config, checkpoints, hardware, watchers=watchers, **options)
+    return gan.trainer.train(images, config, checkpoints, hardware, watchers=watchers, **options)
 
 
 def every_step(folder) -> Checkpoints:
@@ -212,8 +205,22 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bytes(tiny_config, t
     assert equal_trainings(undisturbed, resumed)
 
 
+def test_the_checkpoints_of_another_training_are_refused(tiny_config, tiny_images, tmp_path) -> None:
+    checkpoints = every_step(tmp_path)
+    with pytest.raises(Stop):
+        train(tiny_images, tiny_config, checkpoints, on_step=stop_after(2))
+    for other in ({"seed": 4}, {"batch_size": 4}, {"steps": 10}):
+        with pytest.raises(TrainingError, match="are of another training"):
+            train(tiny_images, tiny_config.model_copy(update=other), checkpoints)
+    with pytest.raises(TrainingError, match="are of another training"):
+        train(-tiny_images, tiny_config, checkpoints)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_the_step_before_it_takes_effect(tiny_config, tiny_images, checkpoints, number) -> None:
+@pytest.mark.parametrize(("step", "saved"), [(4, 5), (12, 12)])  # in the next step, or at the end
+def test_a_signal_saves_the_step_before_it_takes_effect(
+    tiny_config, tiny_images, checkpoints, number, step, saved
+) -> None:
     class Signalled(BaseException):
         pass
 
@@ -227,19 +234,39 @@ def test_a_signal_saves_the_step_before_it_takes_effect(tiny_config, tiny_images
                 tiny_images,
                 tiny_config,
                 checkpoints,
-                on_step=lambda done, row: done == 4 and os.kill(os.getpid(), number),
+                on_step=lambda done, row: done == step and os.kill(os.getpid(), number),
             )
     finally:
         signal.signal(number, before)
-    assert newest_step(checkpoints) == 5
+    assert newest_step(checkpoints) == saved
+
+
+def poison(checkpoints: Checkpoints, steps: int, value: float, chosen) -> None:
+    """Replace the checkpoints by one in which a variable is not finite."""
+    step, arrays = checkpoints.load_latest()
+    assert step == steps
+    for path in checkpoints.folder.iterdir():
+        path.unlink()
+    name = next(name for name in sorted(arrays) if name.startswith("variable") and chosen(name))
+    checkpoints.save(step, arrays | {name: np.full_like(arrays[name], value)})
+
+
+def index_of(config, part: str, which: str) -> str:
+    """The name in a checkpoint of the first variable of a part of the networks whose path has `which` in it."""
+    networks = Networks.build(config.recipe, config.seed)
+    wanted = next(v for v in getattr(networks, part).variables if which in v.path and len(v.shape) == 2)
+    index = next(index for index, variable in enumerate(networks.variables) if variable is wanted)
+    return f"variable_{index:03}"
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_checkpoint(tiny_config, tiny_images, tmp_path):
     checkpoints = every_step(tmp_path)
     with pytest.raises(Stop):
         train(tiny_images, tiny_config, checkpoints, on_step=stop_after(4))
-    with pytest.raises(TrainingError, match=r"step 4: not finite: d_loss nan.*weights of \w+/") as caught:
-        train(np.full_like(tiny_images, np.nan), tiny_config, checkpoints)
+    kernel = index_of(tiny_config, "discriminator", "kernel")
+    poison(checkpoints, 4, np.nan, kernel.__eq__)
+    with pytest.raises(TrainingError, match=r"step 4: not finite: d_loss nan, g_loss nan; weights of \w+/") as caught:
+        train(tiny_images, tiny_config, checkpoints)
     assert not caught.value.transient
     assert newest_step(checkpoints) == 4
 
@@ -250,11 +277,7 @@ def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(tiny_config
     checkpoints = every_step(tmp_path)
     with pytest.raises(Stop):
         train(tiny_images, config, checkpoints, on_step=stop_after(steps - 1))
-    step, arrays = checkpoints.load_latest()
-    first_moments = next(name for name, array in arrays.items() if name > "variable_026" and array.ndim == 2)
-    for path in tmp_path.iterdir():
-        path.unlink()
-    checkpoints.save(step, arrays | {first_moments: np.full_like(arrays[first_moments], np.inf)})
+    poison(checkpoints, steps - 1, np.inf, index_of(config, "g_optimizer", "momentum").__eq__)
     saved = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(TrainingError, match=rf"step {steps - 1}: not finite: weights of \w+/"):
         train(tiny_images, config, checkpoints)
@@ -280,7 +303,7 @@ def test_steps_unrolled_in_one_program_give_the_same_training(
     """Another program sums in another order, so equal to rounding; interrupted in between, equal to the byte."""
     config = tiny_config.model_copy(update={"steps": 25})
     one = train(tiny_images, config, Checkpoints(tmp_path / "one"), hardware=hardware)
-    monkeypatch.setattr("gan.training.UNROLL_FROM_STEPS", 25)
+    monkeypatch.setattr("gan.engine.UNROLL_FROM_STEPS", 25)
     several = train(tiny_images, config, Checkpoints(tmp_path / "several"), hardware=hardware)
     assert one.facts["engine"] == "one XLA program a step"
     assert several.facts["engine"] == f"one XLA program for {STEPS_A_CALL[hardware.kind]} steps"
@@ -308,7 +331,7 @@ def test_calls_end_where_something_is_due(tiny_config) -> None:
 def test_collapse_is_warned_of_once_and_stops_training_if_asked(
     tiny_config, tiny_images, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("gan.training.CHECK_EVERY", 2)
+    monkeypatch.setattr("gan.trainer.CHECK_EVERY", 2)
     monkeypatch.setattr("gan.guards.MIN_STEPS", 4)
     monkeypatch.setattr("gan.guards.MIN_RELATIVE_SPREAD", 1e9)
     result = train(tiny_images, tiny_config, every_step(tmp_path / "on"))

@@ -1,0 +1,39 @@
+from io import StringIO
+
+import pytest
+
+from bench.__main__ import BenchError, Contender, summarize
+from bench.floor import products, updates
+
+
+def test_the_floor_is_the_articles_arithmetic() -> None:
+    assert sum(2 * m * k * n for m, k, n in products()) == pytest.approx(2.40e9, rel=1e-3), "FLOP an iteration"
+    assert len(products()) == 4 + 2 * (3 + 3 + 2) + (4 + 3 + 3 + 4 + 3)
+    assert updates() == [533_505, 533_505, 1_489_936]
+
+
+def contender(name: str, milliseconds: list[float]) -> Contender:
+    found = Contender(name, name, process=None, complaints=StringIO())
+    found.milliseconds = milliseconds
+    return found
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    slowing = [10.0, 20.0, 40.0]  # the machine gets slower; ours is as fast as the peer all along
+    result = summarize(
+        [
+            contender("ours", slowing),
+            contender("jax_jitted", slowing),
+            contender("numpy_products", [6.0, 12.0, 24.0]),
+            contender("xla_products", [7.0, 14.0, 28.0]),
+            contender("xla_adam", [2.0, 4.0, 8.0]),
+        ]
+    )
+    assert result["contenders"]["jax_jitted"]["times_ours"] == 1
+    assert result["floor"]["parts"] == {"matrix products": "numpy_products", "Adam": "xla_adam"}
+    assert result["floor"]["ours_times_floor"] == 1.25
+
+
+def test_without_ours_there_is_one_clear_error() -> None:
+    with pytest.raises(BenchError, match="ours did not run"):
+        summarize([contender("jax_jitted", [1.0])])
