@@ -19,7 +19,7 @@ from gan.store import atomic_path, sha256_of
 NAME = re.compile(r"[0-9]{10}\.[0-9a-f]{64}\.npz")
 KEPT = 2
 MIN_SECONDS_BETWEEN = 10.0
-MAX_SHARE_OF_TIME = 0.01
+MAX_SHARE_OF_TIME = 0.007
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,7 +34,7 @@ class Checkpoints:
 
         Args:
             folder: Where the files lie.
-            min_seconds_between: Time from one save to the next; longer if saving would take more than 1 % of it.
+            min_seconds_between: Time from one save to the next; longer if saving would take more than 0.7 % of it.
         """
         self.folder = folder
         self._min_seconds_between = min_seconds_between

@@ -41,7 +41,7 @@ class Checkout:
     def save_all_the_time(self) -> None:
         """Make a training write a checkpoint after nearly every step."""
         self.edit("gan/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 0.2")
-        self.edit("gan/checkpoints.py", "MAX_SHARE_OF_TIME = 0.01", "MAX_SHARE_OF_TIME = 1.0")
+        self.edit("gan/checkpoints.py", "MAX_SHARE_OF_TIME = 0.007", "MAX_SHARE_OF_TIME = 1.0")
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start Python with these arguments, in a process group of its own; output goes to one pipe."""
