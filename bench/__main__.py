@@ -105,7 +105,7 @@ def start(name: str, title: str) -> Contender | None:
 def measure_training() -> dict[str, Any]:
     """Memory of a whole training after so many steps, and its own timings."""
     command = [sys.executable, "-m", "bench.memory"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 
@@ -151,7 +151,10 @@ def bench(
     result = summarize(running)
     if memory:
         console.print("a whole training, for its memory")
-        result["training"] = measure_training()
+        try:
+            result["training"] = measure_training()
+        except subprocess.CalledProcessError as error:
+            console.print(f"left out: the whole training ({(error.stderr.strip().splitlines() or [error])[-1]})")
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     show(result)

@@ -4,6 +4,7 @@ python -m bench.contenders NAME: reads numbers of steps, a line each; answers wi
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def main(name: str) -> None:
 def resident_bytes() -> int:
     """Memory that this process holds, in bytes (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

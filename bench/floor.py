@@ -1,4 +1,4 @@
-"""What no implementation can save: the matrix products of one step at their shapes, and Adam's memory traffic.
+"""What a step cannot do without: its matrix products at their shapes, and its Adam updates; no strict bound.
 
 Each part is timed by itself, with nothing else to do, in several libraries; the floor is the sum of the fastest.
 """

@@ -9,11 +9,12 @@ import os
 os.environ.setdefault("DO_NOT_TRACK", "1")
 # The embedded server's telemetry runs into its own database lock at start-up, and logs that as a long traceback.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "gan")  # what the subject logs shows in the UI as well
+os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "gan,tasks")  # what they log shows in the UI as well
 # The first start makes the database; on a busy machine that takes longer than Prefect's 20 s.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 # Checks before a flow may log as well; there is no run yet that the line could belong to.
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 
-logging.getLogger("gan").setLevel(logging.INFO)
+for name in ("gan", "tasks"):
+    logging.getLogger(name).setLevel(logging.INFO)

@@ -64,6 +64,7 @@ class Checkpoints:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())  # before the older ones go: a power cut must not take all of them
+        _sync_folder(self.folder)
         for old in self._newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
@@ -86,3 +87,12 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted((path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

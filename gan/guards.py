@@ -39,7 +39,7 @@ def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networ
         f"{name} {value}" for name, value in zip(HISTORY_COLUMNS, rows[index], strict=True) if not np.isfinite(value)
     )
     weights = next(_non_finite_weights(networks), None)
-    raise _not_finite(first_step + index, f"{values}{f'; weights of {weights}' if weights else ''}")
+    raise _not_finite(first_step + index, f"{values}{f'; {weights}' if weights else ''}")
 
 
 def refuse_non_finite_weights(networks: Networks, steps_done: int) -> None:
@@ -50,21 +50,21 @@ def refuse_non_finite_weights(networks: Networks, steps_done: int) -> None:
     """
     weights = next(_non_finite_weights(networks), None)
     if weights:
-        raise _not_finite(steps_done - 1, f"weights of {weights}")
+        raise _not_finite(steps_done - 1, weights)
 
 
 def _non_finite_weights(networks: Networks) -> Iterator[str]:
     for part in fields(networks):
         for variable in getattr(networks, part.name).variables:
             if not np.isfinite(variable.numpy()).all():
-                yield f"{part.name}/{variable.path.rpartition('/')[0]}"
+                yield f"{part.name}/{variable.path.partition('/')[2]}"
 
 
 def _not_finite(step: int, what: str) -> TrainingError:
     return TrainingError(
         f"Training stopped at step {step:,}: not finite: {what}.\n"
         "The same settings would fail at the same step again, so there is no retry, and the last checkpoint before it "
-        "is kept. Lower the learning rate, or choose another seed."
+        "is kept. Choose another --seed, or lower learning_rate in gan/recipes.py."
     )
 
 

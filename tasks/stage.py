@@ -4,6 +4,7 @@ import errno
 import hashlib
 import inspect
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from prefect.logging import get_run_logger
 from prefect.results import ResultRecord
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.states import State
+from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
 from pydantic import BaseModel
 
@@ -112,7 +114,9 @@ class Stage(Generic[P, R]):
         store.results_dir.mkdir(parents=True, exist_ok=True)
         task = self.task.with_options(result_storage=store.results_dir)
         result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch.exists():
+            os.sync()  # a power cut must not take both the result and what it could be made anew from
+            shutil.rmtree(scratch, ignore_errors=True)
         return result
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
@@ -194,6 +198,8 @@ def may_heal(_task: Any, _task_run: TaskRun, state: State) -> bool:
     error = state.data
     if isinstance(error, FashionGanError):
         return error.transient
+    if isinstance(error, TaskRunTimeoutError):
+        return False  # it would take as long again
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     return isinstance(error, OSError) and error.errno in _HEALING_ERRNOS

@@ -25,7 +25,7 @@ gan.engine.UNROLL_FROM_STEPS = int(sys.argv[2])
 
 rng = np.random.default_rng(0)
 images = rng.uniform(-1, 1, (1000, 28, 28, 1)).astype(np.float32)
-config = TrainConfig(steps=1200, batch_size=32, seed=5, sample_every=100)
+config = TrainConfig(steps=int(sys.argv[3]), batch_size=32, seed=5, sample_every=100)
 checkpoints = Checkpoints(Path(sys.argv[1]), min_seconds_between=0.2)
 result = train(images, config, checkpoints, use_device("cpu"))
 arrays = [result.history, result.snapshots]
@@ -35,12 +35,15 @@ print(hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
 print(result.facts["resumed_at_step"])
 """
 
-KILLS = 10
+KILLS, STEPS = 10, 3000
 
 
 def start(folder: Path, unroll_from: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, str(folder), str(unroll_from)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", TRAIN, str(folder), str(unroll_from), str(STEPS)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -70,9 +73,10 @@ def test_ten_kills_at_random_moments_leave_no_trace(tmp_path, unroll_from) -> No
     moments = random.Random(seed)
     for number in range(KILLS):
         before = checkpoints_in(tmp_path / "killed")
+        assert not before.startswith(f"{STEPS:010}"), "the training was over before its last kill: give it more STEPS"
         with start(tmp_path / "killed", unroll_from) as process:
             if number % 2:  # while it goes on from the last checkpoint; the others fall into start-up as well
-                wait_until(lambda before=before: checkpoints_in(tmp_path / "killed") > before)
+                wait_until(lambda p=process, b=before: p.poll() is not None or checkpoints_in(tmp_path / "killed") > b)
                 time.sleep(moments.uniform(0, 0.5))
             else:
                 time.sleep(moments.uniform(0, 9))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from prefect import flow
 from prefect.states import State
+from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import DataError, SourceError, StoreError
 from gan.store import FileRef, Store
@@ -148,6 +149,7 @@ def test_what_cannot_heal_fails_at_once(store) -> None:
     ("error", "heals"),
     [
         (ConnectionError(), True),
+        (TaskRunTimeoutError(), False),
         (TimeoutError(), True),
         (OSError(5, "Input/output error"), True),
         (OSError(28, "No space left on device"), False),

@@ -1,5 +1,7 @@
 """The training stage on tiny data with a real Prefect server."""
 
+import logging
+
 import numpy as np
 import pytest
 from prefect import flow
@@ -77,7 +79,9 @@ def test_a_server_that_fails_costs_a_picture_and_not_the_training(store, data, t
     assert trained.facts["resumed_at_step"] == 0
 
 
-def test_tensorboard_is_written_beside_the_runs(store, data, tiny_config) -> None:
+def test_tensorboard_is_written_beside_the_runs(store, data, tiny_config, caplog) -> None:
+    caplog.set_level(logging.INFO, "tasks")
     config = tiny_config.model_copy(update={"seed": 100})
     flow(lambda: train(store, data, config, Conduct(device="cpu", tensorboard=True)), name="test")()
     assert len(list(store.root.glob("tensorboard/train-*/events.out.tfevents.*"))) == 1
+    assert f"tensorboard --logdir {store.root / 'tensorboard'}" in caplog.text

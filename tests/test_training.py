@@ -190,6 +190,8 @@ def equal_trainings(one, other) -> bool:
         and one.snapshots.tobytes() == other.snapshots.tobytes()
         and all(same(weights(one.generator), weights(other.generator)))
         and all(same(weights(one.discriminator), weights(other.discriminator)))
+        and all(same(weights(one.average), weights(other.average)))
+        and one.warnings == other.warnings
     )
 
 
@@ -265,7 +267,9 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_checkpoi
         train(tiny_images, tiny_config, checkpoints, on_step=stop_after(4))
     kernel = index_of(tiny_config, "discriminator", "kernel")
     poison(checkpoints, 4, np.nan, kernel.__eq__)
-    with pytest.raises(TrainingError, match=r"step 4: not finite: d_loss nan, g_loss nan; weights of \w+/") as caught:
+    with pytest.raises(
+        TrainingError, match=r"step 4: not finite: d_loss nan, g_loss nan; \w+/dense_0/kernel\.\n"
+    ) as caught:
         train(tiny_images, tiny_config, checkpoints)
     assert not caught.value.transient
     assert newest_step(checkpoints) == 4
@@ -279,7 +283,7 @@ def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(tiny_config
         train(tiny_images, config, checkpoints, on_step=stop_after(steps - 1))
     poison(checkpoints, steps - 1, np.inf, index_of(config, "g_optimizer", "momentum").__eq__)
     saved = sorted(path.name for path in tmp_path.iterdir())
-    with pytest.raises(TrainingError, match=rf"step {steps - 1}: not finite: weights of \w+/"):
+    with pytest.raises(TrainingError, match=rf"step {steps - 1}: not finite: generator/dense_0/kernel\.\n"):
         train(tiny_images, config, checkpoints)
     assert sorted(path.name for path in tmp_path.iterdir()) == saved
 
