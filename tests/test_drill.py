@@ -35,7 +35,7 @@ print(hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
 print(result.facts["resumed_at_step"])
 """
 
-KILLS, STEPS = 10, 3000
+KILLS, STEPS = 10, 2000
 
 
 def start(folder: Path, unroll_from: int) -> subprocess.Popen[str]:
