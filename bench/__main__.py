@@ -53,7 +53,6 @@ class Contender:
     full_speed_seconds: float = 0.0  # from there to the end of the steps in which the rest is compiled
     steps_a_turn: int = 1
     milliseconds: list[float] = field(default_factory=list)  # a step, one value a round
-    resident_bytes: int = 0
 
     def run(self, steps: int) -> float:
         """Let it train; seconds.
@@ -72,9 +71,7 @@ class Contender:
         if not answer:
             self.complaints.seek(0)
             raise RuntimeError((self.complaints.read().strip().splitlines() or ["no reason given"])[-1][:100])
-        measured = json.loads(answer)
-        self.resident_bytes = measured["resident_bytes"]
-        return float(measured["seconds"])
+        return float(answer)
 
 
 def start(name: str, title: str) -> Contender | None:

@@ -1,21 +1,15 @@
 """Who is measured, each in a process of its own that trains so many steps whenever it is told to.
 
-python -m bench.contenders NAME: reads numbers of steps, a line each; answers with seconds and resident memory as JSON.
+python -m bench.contenders NAME: reads numbers of steps, a line each; answers with the seconds they took.
 """
 
-import json
-import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-Steps = Callable[[int], None]
-"""Trains so many steps, and returns when they are really done."""
-
-BATCH, LATENTS = 128, 100
+from bench import BATCH, LATENTS, Steps, repeat
 
 
 def load_images() -> np.ndarray:
@@ -54,13 +48,12 @@ def article() -> Steps:
 
     images, rng, networks = load_images(), np.random.default_rng(0), Article()
 
-    def run(num: int) -> None:
-        for _ in range(num):
-            real_images = images[rng.integers(0, len(images), BATCH)]
-            latents, fresh_latents = rng.normal(0, 1, (2, BATCH, LATENTS))
-            networks.iterate(real_images, latents, fresh_latents)
+    def step() -> None:
+        real_images = images[rng.integers(0, len(images), BATCH)]
+        latents, fresh_latents = rng.normal(0, 1, (2, BATCH, LATENTS))
+        networks.iterate(real_images, latents, fresh_latents)
 
-    return run
+    return repeat(step)
 
 
 def torch_eager() -> Steps:
@@ -101,14 +94,7 @@ def main(name: str) -> None:
     for line in sys.stdin:
         started = time.perf_counter()
         run(int(line))
-        seconds = time.perf_counter() - started
-        print(json.dumps({"seconds": seconds, "resident_bytes": resident_bytes()}), file=answers, flush=True)
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds, in bytes (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        print(time.perf_counter() - started, file=answers, flush=True)
 
 
 if __name__ == "__main__":

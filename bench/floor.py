@@ -5,10 +5,12 @@ Each part is timed by itself, with nothing else to do, in several libraries; the
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-BATCH = 128
+from bench import BATCH, Steps, repeat
+
 GENERATOR, DISCRIMINATOR = (100, 256, 512, 1024, 784), (784, 512, 256, 1)
 
 Product = tuple[int, int, int]
@@ -40,7 +42,7 @@ def updates() -> list[int]:
     return [d, d, g + 2 * sum(GENERATOR[1:-1])]  # with scale and offset of BatchNormalization
 
 
-def numpy_products() -> Callable[[int], None]:
+def numpy_products() -> Steps:
     """Its matrix products in NumPy."""
     rng = np.random.default_rng(0)
     operands = [
@@ -48,29 +50,19 @@ def numpy_products() -> Callable[[int], None]:
         for m, k, n in products()
     ]
 
-    def run(num: int) -> None:
-        for _ in range(num):
-            for a, b, out in operands:
-                np.matmul(a, b, out=out)
-
-    return run
+    return repeat(lambda: _multiply(np.matmul, operands))
 
 
-def torch_products() -> Callable[[int], None]:
+def torch_products() -> Steps:
     """Its matrix products in PyTorch."""
     import torch
 
     operands = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products()]
 
-    def run(num: int) -> None:
-        for _ in range(num):
-            for a, b, out in operands:
-                torch.mm(a, b, out=out)
-
-    return run
+    return repeat(lambda: _multiply(torch.mm, operands))
 
 
-def xla_products() -> Callable[[int], None]:
+def xla_products() -> Steps:
     """Its matrix products in XLA."""
     from gan.backend import tf
 
@@ -80,14 +72,10 @@ def xla_products() -> Callable[[int], None]:
     def all_products() -> list[tf.Tensor]:
         return [tf.matmul(a, b) for a, b in operands]
 
-    def run(num: int) -> None:
-        for _ in range(num):
-            all_products()[-1].numpy()
-
-    return run
+    return repeat(lambda: all_products()[-1].numpy())
 
 
-def torch_adam() -> Callable[[int], None]:
+def torch_adam() -> Steps:
     """Its Adam updates in PyTorch."""
     import torch
 
@@ -97,15 +85,14 @@ def torch_adam() -> Callable[[int], None]:
         weight.grad = torch.ones(size)
         optimizers.append(torch.optim.Adam([weight], fused=True))
 
-    def run(num: int) -> None:
-        for _ in range(num):
-            for optimizer in optimizers:
-                optimizer.step()
+    def step() -> None:
+        for optimizer in optimizers:
+            optimizer.step()
 
-    return run
+    return repeat(step)
 
 
-def xla_adam() -> Callable[[int], None]:
+def xla_adam() -> Steps:
     """Its Adam updates in XLA."""
     from gan.backend import keras, tf
 
@@ -121,11 +108,12 @@ def xla_adam() -> Callable[[int], None]:
             optimizer.apply([gradient], [weight])
         return parts[0][0].iterations
 
-    def run(num: int) -> None:
-        for _ in range(num):
-            np.asarray(update())
+    return repeat(lambda: np.asarray(update()))
 
-    return run
+
+def _multiply(multiply: Callable[..., Any], operands: list[tuple[Any, Any, Any]]) -> None:
+    for a, b, out in operands:
+        multiply(a, b, out=out)
 
 
 def _layers(widths: tuple[int, ...]) -> list[tuple[int, int]]:

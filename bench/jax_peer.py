@@ -1,20 +1,20 @@
 """The article in JAX: one jitted step a call, its buffers donated."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-BATCH, LATENTS = 128, 100
+from bench import BATCH, LATENTS, Steps
+
 RATE, BETA_1, BETA_2, EPSILON, MOMENTUM, BN_EPSILON = 2e-4, 0.5, 0.999, 1e-7, 0.8, 1e-3
 
 Tree = Any
 
 
-def jax_steps(images: np.ndarray) -> Callable[[int], None]:
+def jax_steps(images: np.ndarray) -> Steps:
     """A function that trains so many steps; same networks, losses, updates and order as the article."""
     real = jnp.asarray(images.reshape(len(images), -1))
     keys = jax.random.split(jax.random.key(0), 2)

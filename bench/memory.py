@@ -1,12 +1,13 @@
 """A whole training with its checkpoints, and what memory it holds on the way: python -m bench.memory prints JSON."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from bench.contenders import load_images, resident_bytes
+from bench.contenders import load_images
 from gan.backend import use_device
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
@@ -26,6 +27,12 @@ class Resident(Watcher):
         """Look, if it is time."""
         if steps_done in STEPS:
             self.found[steps_done] = resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds, in bytes (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:

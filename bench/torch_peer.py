@@ -1,17 +1,16 @@
 """The article in PyTorch: eager with fused Adam, and under torch.compile."""
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-BATCH, LATENTS = 128, 100
+from bench import BATCH, LATENTS, Steps, repeat
 
 
-def torch_steps(images: np.ndarray, *, compiled: bool) -> Callable[[int], None]:
+def torch_steps(images: np.ndarray, *, compiled: bool) -> Steps:
     """A function that trains so many steps; same networks, losses, updates and order as the article."""
     torch.manual_seed(0)
     real = torch.from_numpy(images.reshape(len(images), -1))
@@ -51,8 +50,4 @@ def torch_steps(images: np.ndarray, *, compiled: bool) -> Callable[[int], None]:
         for weight in d_weights:
             weight.requires_grad_(True)
 
-    def run(num: int) -> None:
-        for _ in range(num):
-            step()
-
-    return run
+    return repeat(step)

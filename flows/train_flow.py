@@ -27,14 +27,14 @@ from tasks.train import refuse_collapse, train
 @flow(name="train-gan", flow_run_name="{settings.run_label}", description="Train a GAN, judge it, publish the result.")
 def train_flow(settings: RunSettings) -> PublishedRun:
     """Train a GAN on Fashion-MNIST, judge its pictures against real ones, and publish the result."""
-    store, run = settings.open_store(), settings.run_config()
+    store, run, conduct = settings.open_store(), settings.run_config(), settings.conduct()
     with refreshing(settings.refresh):
         raw = fetch(store, settings.data_dir)
         data = normalize(store, raw)
-        trained = train(store, data, run.train, settings.conduct())
-        refuse_collapse(trained, settings.conduct())
-        pictures = render(store, data, trained, run.train, settings.device)
-        comparison = compare(store, raw, data, trained, pictures, run.train, run.samples, settings.device)
+        trained = train(store, data, run.train, conduct)
+        refuse_collapse(trained, conduct)
+        pictures = render(store, data, trained, run.train, conduct.device)
+        comparison = compare(store, raw, data, trained, pictures, run.train, run.samples, conduct.device)
         published = publish(store, run, raw, data, trained, pictures, comparison)
     present(store, published)
     return published

@@ -4,14 +4,13 @@ TensorFlow's C++ side writes to the process's standard error before any log leve
 imported is kept back, and shown only if the import fails.
 """
 
-import contextlib
 import ctypes
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,5 +105,5 @@ def release_free_memory() -> None:
 
     Where the C library has no `malloc_trim` (musl, macOS, Windows) nothing happens.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
+    with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -11,7 +11,7 @@ from gan.losses import fake_loss, generator_loss, real_loss
 from gan.networks import Networks
 from gan.rendering import draw_grid
 from gan.trainer import Watcher
-from gan.training import Draw, draw_indices, draw_latents
+from gan.training import Draw, draw_indices, draw_latents_by_xla
 
 WRITE_EVERY = 10
 
@@ -56,14 +56,13 @@ def gradient_norms(networks: Networks, images: np.ndarray, config: TrainConfig, 
     gradient is taken; here both are of the same weights.)
     """
     generator, discriminator = networks.generator, networks.discriminator
-    draw = tf.function(draw_latents, jit_compile=True, autograph=False)  # eager kernels would draw others
     at, shape = tf.constant(step, tf.int64), (config.batch_size, config.recipe.latent_dim)
     real_images = tf.constant(images[draw_indices(config.seed, at, config.batch_size, len(images)).numpy()])
-    fake_images = generator(draw(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape), training=False)
+    fake_images = generator(draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape), training=False)
     with tf.GradientTape() as tape:
         loss = real_loss(discriminator(real_images)) + fake_loss(discriminator(fake_images))
     d_gradients = tape.gradient(loss, discriminator.trainable_variables)
-    latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, shape)
+    latents = draw_latents_by_xla(config.seed, at, Draw.GENERATOR_LATENTS, shape)
     with tf.GradientTape() as tape:
         fakes, _ = generator.stateless_call(
             generator.trainable_variables, generator.non_trainable_variables, latents, training=True

@@ -38,7 +38,7 @@ def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networ
     values = ", ".join(
         f"{name} {value}" for name, value in zip(HISTORY_COLUMNS, rows[index], strict=True) if not np.isfinite(value)
     )
-    weights = next(_non_finite_weights(networks), None)
+    weights = _non_finite_weights(networks)
     raise _not_finite(first_step + index, f"{values}{f'; {weights}' if weights else ''}")
 
 
@@ -48,16 +48,17 @@ def refuse_non_finite_weights(networks: Networks, steps_done: int) -> None:
     Raises:
         TrainingError: Names the step and the weight.
     """
-    weights = next(_non_finite_weights(networks), None)
+    weights = _non_finite_weights(networks)
     if weights:
         raise _not_finite(steps_done - 1, weights)
 
 
-def _non_finite_weights(networks: Networks) -> Iterator[str]:
+def _non_finite_weights(networks: Networks) -> str | None:
     for part in fields(networks):
         for variable in getattr(networks, part.name).variables:
             if not np.isfinite(variable.numpy()).all():
-                yield f"{part.name}/{variable.path.partition('/')[2]}"
+                return f"{part.name}/{variable.path.partition('/')[2]}"
+    return None
 
 
 def _not_finite(step: int, what: str) -> TrainingError:

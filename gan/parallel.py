@@ -11,7 +11,7 @@ from gan.training import (
     Draw,
     TrainStep,
     draw_indices,
-    draw_latents,
+    draw_latents_by_xla,
     update_discriminator,
     update_generator,
 )
@@ -41,12 +41,10 @@ def make_parallel_step(
 ) -> TrainStep:
     """The step of `gan.training.make_train_step` over all devices: same batches and latents, each replica a part.
 
-    Only the draws are compiled by XLA, which makes other normal numbers of the same random bits than eager kernels;
-    within it Keras's optimizers cannot exchange gradients.
+    Only the draws are compiled by XLA: within it Keras's optimizers cannot exchange gradients.
     """
     num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
     share = num // strategy.num_replicas_in_sync
-    draw = tf.function(draw_latents, jit_compile=True, autograph=False)
 
     def replica_step(real_images: tf.Tensor, latents: tf.Tensor, fresh_latents: tf.Tensor) -> tf.Tensor:
         first = tf.distribute.get_replica_context().replica_id_in_sync_group * share
@@ -60,8 +58,8 @@ def make_parallel_step(
     def parallel_step(step: tf.Tensor) -> tf.Tensor:
         batch = (
             tf.gather(images, draw_indices(config.seed, step, num, images.shape[0])),
-            draw(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape),
-            draw(config.seed, step, Draw.GENERATOR_LATENTS, shape),
+            draw_latents_by_xla(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape),
+            draw_latents_by_xla(config.seed, step, Draw.GENERATOR_LATENTS, shape),
         )
         return strategy.reduce("MEAN", strategy.run(replica_step, args=batch), axis=None)
 

@@ -30,6 +30,10 @@ def draw_latents(seed: int, step: tf.Tensor, draw: Draw, shape: tuple[int, int])
     return tf.random.stateless_normal(shape, _stream(seed, step, draw), alg="philox")
 
 
+draw_latents_by_xla = tf.function(draw_latents, jit_compile=True, autograph=False)
+"""The same outside of a compiled step: of the same random bits eager kernels would make other normal numbers."""
+
+
 def draw_indices(seed: int, step: tf.Tensor, num: int, num_images: int) -> tf.Tensor:
     """Indices of real images, int32 (num,), uniform with replacement; a function of (seed, step)."""
     stream = _stream(seed, step, Draw.REAL_INDICES)

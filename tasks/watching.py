@@ -1,8 +1,11 @@
-"""Who watches a training: the terminal or log, the Prefect UI, and TensorBoard. No part of what a training is."""
+"""Who watches a training: the terminal or log, the Prefect UI, and TensorBoard.
+
+No part of what a training is: no cache key accounts for this module, so `tasks.train` takes even `progress` from here.
+"""
 
 import logging
-from base64 import b64encode
-from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from prefect.artifacts import create_markdown_artifact
@@ -12,7 +15,8 @@ from gan.event_files import EventFiles
 from gan.history import HISTORY_COLUMNS
 from gan.networks import Networks
 from gan.progress import Update, progress
-from gan.rendering import draw_grid
+from gan.rendering import draw_grid, save_png
+from gan.report import data_uri
 from gan.store import Store
 from gan.trainer import Watcher
 
@@ -52,12 +56,13 @@ class LiveGrid(Watcher):
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
         """Show it; a server that does not answer costs a picture, not the training."""
-        buffer = BytesIO()
-        draw_grid(pixels[:NUM_SHOWN], 4, scale=3).save(buffer, "PNG")
-        picture = f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
         done = f"step {step:,} of {self._config.steps - 1:,}"
         losses = ", ".join(f"{name} {value:.3f}" for name, value in zip(HISTORY_COLUMNS, self._row, strict=True))
         try:
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / "grid.png"
+                save_png(draw_grid(pixels[:NUM_SHOWN], 4, scale=3), path)
+                picture = data_uri(path)
             create_markdown_artifact(
                 key=self.KEY,
                 markdown=f"# {self._config.recipe.name}, seed {self._config.seed}: {done}\n\n{losses}\n\n"

@@ -1,12 +1,8 @@
 """What tests share: tiny data, a Prefect server of their own, and the real data set for those that need it."""
 
+import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+
 import gzip
-import os
-
-os.environ["DO_NOT_TRACK"] = "1"
-os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
-os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
-
 from collections.abc import Iterator
 from pathlib import Path
 

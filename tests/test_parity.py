@@ -15,7 +15,7 @@ from gan.backend import keras, tf
 from gan.config import TrainConfig
 from gan.engine import make_advance
 from gan.networks import Networks
-from gan.training import Draw, draw_indices, draw_latents, make_train_step
+from gan.training import Draw, draw_indices, draw_latents_by_xla, make_train_step
 
 ITERATIONS = 20
 TOLERANCE = 1e-6
@@ -48,13 +48,13 @@ def iterate_both(seed: int, steps_a_call: int, images: np.ndarray) -> tuple[dict
     article.discriminator.set_weights(ours.discriminator.get_weights())
     advance = make_advance(make_train_step(ours, tf.constant(images), config), steps_a_call)
     rows = [row for start in range(0, ITERATIONS, steps_a_call) for row in advance(start, start + steps_a_call)]
-    draw = tf.function(draw_latents, jit_compile=True)
     expected = []
     for number in range(ITERATIONS):
         step = tf.constant(number, tf.int64)
         real_images = images[draw_indices(seed, step, 128, len(images)).numpy()]
         latents, fresh_latents = (
-            draw(seed, step, kind, (128, 100)).numpy() for kind in (Draw.DISCRIMINATOR_LATENTS, Draw.GENERATOR_LATENTS)
+            draw_latents_by_xla(seed, step, kind, (128, 100)).numpy()
+            for kind in (Draw.DISCRIMINATOR_LATENTS, Draw.GENERATOR_LATENTS)
         )
         expected.append(article.iterate(real_images, latents, fresh_latents))
     state = {
