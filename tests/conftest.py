@@ -3,12 +3,14 @@
 import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
 
 import gzip
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import LABELS, PIXELS, idx_images, idx_labels
+from playwright.sync_api import Browser, sync_playwright
 
 from gan.config import TrainConfig
 from gan.datasets import sources
@@ -18,6 +20,7 @@ from gan.recipes import ARTICLE
 from gan.store import Store, sha256_of
 
 PROJECT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture
@@ -49,6 +52,18 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, the one that is installed."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no Chromium here (looked for {', '.join(BROWSERS)}; on Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")
