@@ -4,7 +4,7 @@ import json
 
 from rich.console import Console
 
-from gan.report import describe_number, describe_seconds
+from gan.report.words import describe_number, describe_seconds
 from gan.store import Store
 from tasks.records import PublishedRun
 

@@ -9,7 +9,9 @@ from gan.datasets.pixels import denormalize_images
 from gan.history import read_history
 from gan.judging import judge
 from gan.rendering import draw_grid, save_png
-from gan.report import Report, describe_seconds, draw_curves, render_html, render_markdown
+from gan.report.charts import draw_curves
+from gan.report.page import Report, render_html, render_markdown
+from gan.report.words import describe_seconds
 from gan.sampling import sample_latents
 from gan.store import FileRef, Store
 from tasks.records import Comparison, NormalizedData, Pictures, RawData, TrainedGan

@@ -23,7 +23,7 @@ from gan.publishing import (
     write_json,
     write_manifest,
 )
-from gan.report import data_uri, describe_number
+from gan.report.words import data_uri, describe_number
 from gan.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
 from tasks.records import Comparison, NormalizedData, Pictures, PublishedRun, RawData, TrainedGan

@@ -16,7 +16,7 @@ from gan.history import HISTORY_COLUMNS
 from gan.networks import Networks
 from gan.progress import Update, progress
 from gan.rendering import draw_grid, save_png
-from gan.report import data_uri
+from gan.report.words import data_uri
 from gan.store import Store
 from gan.trainer import Watcher
 

@@ -101,7 +101,7 @@ def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(check
 
 @pytest.mark.parametrize(
     ("module", "expected"),
-    [("gan/report.py", {"compare", "publish"}), ("gan/report.html.jinja", {"compare", "publish"})],
+    [("gan/report/page.py", {"compare", "publish"}), ("gan/report/page.html.jinja", {"compare", "publish"})],
 )
 def test_an_edit_runs_just_the_stages_that_reach_it(checkout, artifacts, module, expected) -> None:
     path = checkout.folder / module

@@ -6,7 +6,9 @@ import pytest
 from gan.history import history_csv, read_history
 from gan.judging import Metric
 from gan.rendering import draw_grid, save_animation, save_png
-from gan.report import Report, describe_number, describe_seconds, draw_curves, render_html, render_markdown
+from gan.report.charts import draw_curves
+from gan.report.page import Report, render_html, render_markdown
+from gan.report.words import describe_number, describe_seconds
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
 
