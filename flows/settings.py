@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from gan.command import describe_validation
-from gan.config import Conduct, Device, RunConfig, SampleConfig, TrainConfig
+from gan.config import Conduct, DataConfig, Device, RunConfig, SampleConfig, TrainConfig
+from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
+from gan.datasets.folder import describe_folder
+from gan.datasets.sources import copy_verified
+from gan.errors import DataError
 from gan.publishing import check_run_name
 from gan.recipes import RECIPES, RecipeName
 from gan.store import Store
@@ -39,9 +44,15 @@ class RunSettings(BaseModel):
         description="images in samples.npz; the run is judged by the first 10,000, as many as are in the test split; "
         "empty: 10,000",
     )
+    dataset: str = Field(
+        FASHION_MNIST.name,
+        pattern="^[a-z0-9][a-z0-9-]{0,59}$",
+        description="name of the data set; one of your own is had from its data_dir, under a name of lower-case "
+        "letters, digits and dashes, up to 60",
+    )
     data_dir: Path | None = Field(
         None,
-        description="folder with the four files of Fashion-MNIST, .gz or unpacked; empty: an earlier download, "
+        description="folder with the four files of the data set, .gz or unpacked; empty: an earlier download, "
         "the public mirrors, Debian's package",
     )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
@@ -67,9 +78,25 @@ class RunSettings(BaseModel):
             self.train_config()
         except ValidationError as error:
             raise ValueError(describe_validation(error)) from error
+        if self.dataset not in CATALOG and self.data_dir is None:
+            raise ValueError(
+                f"--dataset {self.dataset} is none that we know a source of (those are: {', '.join(CATALOG)}).\n"
+                "If it is your own, name the folder with its four files with --data-dir."
+            )
         if self.data_parallel and self.device == "cpu":
             raise ValueError("--data-parallel splits a batch over GPUs; it cannot go with --device cpu.")
         return self
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set; one of the user's own is described once, by what its folder holds then.
+
+        Raises:
+            DataError: If the folder does not hold a data set.
+        """
+        if self.data_dir is None or self.dataset in CATALOG:
+            return CATALOG[self.dataset]
+        return describe_folder(self.dataset, self.data_dir)
 
     def train_config(self) -> TrainConfig:
         """Settings of the training stage."""
@@ -98,17 +125,32 @@ class RunSettings(BaseModel):
         )
 
     def run_config(self) -> RunConfig:
-        """The run, under its given or its default name."""
-        train, samples = self.train_config(), self.sample_config()
-        unnamed = RunConfig(name="", train=train, samples=samples)
+        """The run, under its given or its default name.
+
+        Raises:
+            DataError: If a data set of the user's own is not one.
+        """
+        unnamed = RunConfig(name="", train=self.train_config(), samples=self.sample_config(), data=self._data_config())
         digest = hashlib.sha256(json.dumps(unnamed.content(), sort_keys=True).encode()).hexdigest()
-        default = f"{self.recipe}-{train.steps}-seed{train.seed}-{digest[:6]}"
-        return RunConfig(name=self.run_name or default, train=train, samples=samples)
+        default = f"{self.recipe}-{unnamed.train.steps}-seed{self.seed}-{digest[:6]}"
+        if unnamed.data:
+            default = f"{self.dataset[:40]}-{default}"
+        return unnamed.model_copy(update={"name": self.run_name or default})
+
+    def _data_config(self) -> DataConfig | None:
+        """What a data set other than Fashion-MNIST adds to the run's content."""
+        if self.data == FASHION_MNIST:
+            return None
+        digests = {file.name: file.sha256 for file in self.data.files}
+        return DataConfig(name=self.data.name, class_names=self.data.class_names, sha256=digests)
 
     @property
     def run_label(self) -> str:
-        """What the flow run is called in the UI."""
-        return self.run_config().name
+        """What the flow run is called in the UI; never an error, which would leave the run pending for ever."""
+        try:
+            return self.run_config().name
+        except DataError:  # the run itself will end with it
+            return self.run_name or self.dataset
 
     def open_store(self) -> Store:
         """The store of the output folder, after checking all that can be checked before any work is done.
@@ -117,7 +159,7 @@ class RunSettings(BaseModel):
             StoreError: If the output folder cannot be written.
             SettingsError: If the run's name cannot be used.
             TrainingError: If a GPU is insisted on, and there is none.
-            DataError: If `data_dir` is given and does not hold the original files.
+            DataError: If `data_dir` is given and does not hold the data set.
         """
         run = self.run_config()
         check_run_name(self.output_dir.expanduser(), run.name, run.content())
@@ -125,9 +167,6 @@ class RunSettings(BaseModel):
             from gan.backend import use_device  # imports TensorFlow, for those who insist on a GPU
 
             use_device(self.device, data_parallel=self.data_parallel)
-        if self.data_dir is not None:
-            from gan.datasets.catalog import FASHION_MNIST
-            from gan.datasets.sources import copy_verified
-
-            copy_verified(FASHION_MNIST, self.data_dir, target=None)
+        if self.data_dir is not None and self.dataset in CATALOG:  # one's own was just described
+            copy_verified(self.data, self.data_dir, target=None)
         return Store.open(self.output_dir)

@@ -26,11 +26,11 @@ from tasks.train import refuse_collapse, train
 
 @flow(name="train-gan", flow_run_name="{settings.run_label}", description="Train a GAN, judge it, publish the result.")
 def train_flow(settings: RunSettings) -> PublishedRun:
-    """Train a GAN on Fashion-MNIST, judge its pictures against real ones, and publish the result."""
+    """Train a GAN on a data set, judge its pictures against real ones, and publish the result."""
     store, run, conduct = settings.open_store(), settings.run_config(), settings.conduct()
     with refreshing(settings.refresh):
-        raw = fetch(store, settings.data_dir)
-        data = normalize(store, raw)
+        raw = fetch(store, settings.data, settings.data_dir)
+        data = normalize(store, raw, settings.data)
         trained = train(store, data, run.train, conduct)
         refuse_collapse(trained, conduct)
         pictures = render(store, data, trained, run.train, conduct.device)

@@ -28,7 +28,7 @@ def describe_validation(error: ValidationError) -> str:
     lines = []
     for detail in error.errors(include_url=False):
         option = "--" + "-".join(str(part) for part in detail["loc"]).replace("_", "-") if detail["loc"] else ""
-        message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
         lines.append(f"{option} {message} (got {detail['input']!r})." if option else message)
     return "\n".join(lines)
 

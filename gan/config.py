@@ -65,6 +65,16 @@ class SampleConfig(BaseModel):
     seed: NonNegativeInt = Field(0, lt=2**31, description="seeds the latents and the choice of real images")
 
 
+class DataConfig(BaseModel):
+    """A data set by what it holds, wherever it lies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    class_names: tuple[str, ...] = Field(description="by label")
+    sha256: dict[str, str] = Field(description="of each unpacked file, by its name")
+
+
 class RunConfig(BaseModel):
     """One run of the pipeline: what is trained, how it is judged, and the name it is published under."""
 
@@ -73,7 +83,8 @@ class RunConfig(BaseModel):
     name: str = Field(description="folder below runs/")
     train: TrainConfig
     samples: SampleConfig
+    data: DataConfig | None = Field(None, description="a data set of one's own; empty: Fashion-MNIST")
 
     def content(self) -> dict[str, Any]:
         """Everything but the name, as plain JSON values: two runs with the same content are the same run."""
-        return self.model_dump(mode="json", exclude={"name"})
+        return self.model_dump(mode="json", exclude={"name"} if self.data else {"name", "data"})

@@ -57,11 +57,22 @@ def draw_grid(
         top = MARGIN + caption_height + row * (side + title_height + GAP)
         if titles:
             draw.text(
-                (left + side // 2, top + title_height // 2), titles[index], fill=INK, font=title_font, anchor="mm"
+                (left + side // 2, top + title_height // 2),
+                _fitting(titles[index], title_font, side),
+                fill=INK,
+                font=title_font,
+                anchor="mm",
             )
         tile = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
         picture.paste(tile, (left, top + title_height))
     return picture
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """A text, or as much of it as is not wider than its picture."""
+    if font.getlength(text) <= width:
+        return text
+    return next(cut for end in range(len(text) - 1, -1, -1) if font.getlength(cut := f"{text[:end]}…") <= width)
 
 
 def draw_real_examples(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, seed: int) -> Image.Image:

@@ -4,7 +4,6 @@ import numpy as np
 from PIL.Image import Image
 
 from gan.config import Device, SampleConfig, TrainConfig
-from gan.datasets.catalog import FASHION_MNIST
 from gan.datasets.pixels import denormalize_images
 from gan.history import read_history
 from gan.judging import judge
@@ -51,7 +50,8 @@ def compare(
     average_grid = put(draw_grid(average_pixels[:64], 8, scale=3))
     curves = store.put_bytes(draw_curves(read_history(store.path(trained.history).read_text())), ".png")
     report = Report(
-        title=f"{FASHION_MNIST.title}: real and generated",
+        title=f"{data.title}: real and generated",
+        credit=data.credit,
         subtitle=f"Recipe {train_config.recipe.name}, {train_config.steps:,} steps, seed {train_config.seed}",
         metrics=metrics,
         warnings=trained.warnings,

@@ -5,18 +5,17 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from gan.datasets.catalog import FASHION_MNIST, Kind, Split
+from gan.datasets.catalog import Dataset, Kind, Split
 from gan.datasets.sources import fetch_files
 from gan.store import FileRef, Store
 from tasks.records import RawData
 from tasks.stage import stage
 
 
-@stage(run_name="fetch Fashion-MNIST", timeout_seconds=3600, incidental=("data_dir",))
-def fetch(store: Store, data_dir: Path | None) -> RawData:
+@stage(run_name="fetch {dataset.title}", timeout_seconds=3600, incidental=("data_dir",))
+def fetch(store: Store, dataset: Dataset, data_dir: Path | None) -> RawData:
     """Fetch and verify the four IDX files; `data_dir` is the only source when it is given."""
     log = get_run_logger()
-    dataset = FASHION_MNIST
     with tempfile.TemporaryDirectory(dir=store.partial_dir) as name:
         folder = Path(name)
         source = fetch_files(dataset, folder, data_dir=data_dir)
@@ -32,5 +31,5 @@ def fetch(store: Store, data_dir: Path | None) -> RawData:
             test_labels=put("test", "labels"),
             facts={"source": source},
         )
-    log.info("Fashion-MNIST from %s; SHA-256 of all four files verified", source)
+    log.info("%s from %s; SHA-256 of all four files verified", dataset.title, source)
     return raw

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gan.datasets.catalog import FASHION_MNIST, Dataset, Split
+from gan.datasets.catalog import Dataset, Split
 from gan.datasets.idx import decode_images, decode_labels
 from gan.datasets.pixels import normalize_images
 from gan.datasets.summary import summarize
@@ -12,9 +12,8 @@ from tasks.stage import stage
 
 
 @stage(run_name="normalize to [-1, 1]", timeout_seconds=1800)
-def normalize(store: Store, raw: RawData) -> NormalizedData:
+def normalize(store: Store, raw: RawData, dataset: Dataset) -> NormalizedData:
     """Decode, check and normalize both splits."""
-    dataset = FASHION_MNIST
     train_images, train_labels = _read_split(store, dataset, "train", raw.train_images, raw.train_labels)
     test_images, test_labels = _read_split(store, dataset, "test", raw.test_images, raw.test_labels)
     summary = {
@@ -24,6 +23,9 @@ def normalize(store: Store, raw: RawData) -> NormalizedData:
     }
     return NormalizedData(
         dataset=dataset.name,
+        title=dataset.title,
+        credit=dataset.credit,
+        class_names=dataset.class_names,
         train_images=store.put_array(train_images),
         train_labels=store.put_array(train_labels),
         test_images=store.put_array(test_images),

@@ -55,6 +55,9 @@ class NormalizedData(StageRecord):
     """Images as float32 `.npy`, (n, 28, 28, 1), in [-1, 1]; labels as uint8 `.npy`, (n,)."""
 
     dataset: str
+    title: str = Field(description="what people call the data set")
+    credit: str = Field(description="title and authors, as far as they are known")
+    class_names: tuple[str, ...] = Field(description="by label")
     train_images: FileRef
     train_labels: FileRef
     test_images: FileRef

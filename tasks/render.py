@@ -3,7 +3,6 @@
 from PIL.Image import Image
 
 from gan.config import Device, TrainConfig
-from gan.datasets.catalog import FASHION_MNIST
 from gan.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
 from gan.sampling import sample_latents
 from gan.store import FileRef, Store
@@ -32,7 +31,7 @@ def render(store: Store, data: NormalizedData, trained: TrainedGan, config: Trai
     latents = sample_latents(PATHS + 1, config.recipe.latent_dim, seed=config.seed)
     paths = generate_paths(load_generator(store.path(trained.generator)), latents, POINTS_A_PATH)
     return Pictures(
-        real_examples=put(draw_real_examples(train_images, train_labels, FASHION_MNIST.class_names, seed=config.seed)),
+        real_examples=put(draw_real_examples(train_images, train_labels, data.class_names, seed=config.seed)),
         grids=tuple(put(grid) for grid in grids),
         final_grid=put(grids[-1]),
         samples_grid=put(larger_grids[-1]),

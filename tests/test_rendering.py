@@ -67,3 +67,10 @@ def test_a_path_between_latents_joins_its_ends_and_keeps_their_length() -> None:
     np.testing.assert_allclose(path[[0, -1]], [start, end], atol=1e-5)
     lengths = np.linalg.norm(path, axis=1)
     assert lengths.min() > 0.9 * min(lengths[0], lengths[-1]), "a straight line would dip to 0.7"
+
+
+def test_a_title_wider_than_its_picture_is_cut(tiny_images) -> None:
+    def draw(title: str) -> bytes:
+        return draw_real_examples(tiny_images[:9], np.zeros(9, int), [title], seed=0).tobytes()
+
+    assert draw("m" * 60) == draw("m" * 50) != draw("mm")

@@ -1,8 +1,10 @@
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+from builders import change_first_label, write_own_data
 from conftest import PROJECT
 from pydantic import ValidationError
 
@@ -56,6 +58,38 @@ def test_a_bad_data_folder_is_found_before_any_work(tmp_path) -> None:
         RunSettings(output_dir=tmp_path, data_dir=tmp_path / "nowhere").open_store()
 
 
+def test_a_data_set_that_has_no_source_needs_a_folder() -> None:
+    with pytest.raises(ValidationError, match="--dataset my-clothes is none that we know a source of"):
+        RunSettings(dataset="my-clothes")
+
+
+def test_a_run_on_own_data_is_named_by_what_the_data_is_and_not_by_where_it_lies(tmp_path) -> None:
+    def run(**changes):
+        return RunSettings(**{"dataset": "mine", "data_dir": here, **changes}).run_config()
+
+    here = write_own_data(tmp_path / "here")
+    before, elsewhere = run(), shutil.copytree(here, tmp_path / "elsewhere")
+    assert before.name.startswith("mine-article-10001-seed0-")
+    assert run(data_dir=elsewhere) == before
+    assert run(dataset="other").content() != before.content()
+    assert len(run(dataset="x" * 60).name) <= 100
+    change_first_label(here / "t10k-labels-idx1-ubyte")
+    assert run().content()["train"] == before.content()["train"]
+    assert run().content() != before.content()
+    (elsewhere / "class-names.txt").write_text("small\nmiddle\nlarge\n")
+    assert run(data_dir=elsewhere).content() != before.content()
+
+
+def test_a_run_has_a_label_even_if_its_data_is_none(tmp_path) -> None:
+    assert RunSettings(dataset="mine", data_dir=tmp_path).run_label == "mine"
+    assert RunSettings(dataset="mine", data_dir=tmp_path, run_name="first").run_label == "first"
+
+
+def test_the_content_of_a_run_on_fashion_mnist_says_nothing_of_data(tmp_path) -> None:
+    assert RunSettings().run_config().content().keys() == {"train", "samples"}
+    assert RunSettings(data_dir=tmp_path).run_config() == RunSettings().run_config()
+
+
 def command(*options: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "flows/train_flow.py", *options], cwd=PROJECT, capture_output=True, text=True, check=False
@@ -72,6 +106,9 @@ def command(*options: str) -> subprocess.CompletedProcess:
         (["--output-dir", "/dev/null/x"], "cannot be written", 1),
         (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder's", 1),
         (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked for, but TensorFlow", 1),
+        (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),
+        (["--dataset", "../My Clothes"], "--dataset should match pattern '^[a-z0-9]", 2),
+        (["--dataset", "my-clothes", "--data-dir", "TMP", "--output-dir", "TMP"], "has neither train-images-idx3", 1),
         (["--device", "cpu", "--data-parallel"], "--data-parallel splits a batch over GPUs", 2),
         (["--data-dir", "/nowhere", "--output-dir", "TMP"], "There is no folder /nowhere", 1),
     ],

@@ -1,1 +1,1 @@
-"""Fashion-MNIST: where it is had, how it is checked, decoded and normalized."""
+"""Fashion-MNIST and data sets of its form: where they are had, how they are checked, decoded and normalized."""

@@ -1,4 +1,4 @@
-"""What is known of a data set before a byte of it is read: files, sizes, digests, sources, names of its classes."""
+"""What is known of a data set: files, sizes, digests, names of its classes, and sources if it has been published."""
 
 from typing import Literal
 
@@ -7,9 +7,21 @@ from pydantic import BaseModel, ConfigDict
 Split = Literal["train", "test"]
 Kind = Literal["images", "labels"]
 
+FILE_NAMES: dict[tuple[Split, Kind], str] = {
+    ("train", "images"): "train-images-idx3-ubyte",
+    ("train", "labels"): "train-labels-idx1-ubyte",
+    ("test", "images"): "t10k-images-idx3-ubyte",
+    ("test", "labels"): "t10k-labels-idx1-ubyte",
+}
+"""What the files of every data set of this form are called, unpacked; packed ones end in .gz."""
+
 
 class DataFile(BaseModel):
-    """One IDX file, as its authors published it; digests are SHA-256, sizes bytes."""
+    """One IDX file; digests are SHA-256, sizes bytes.
+
+    Packed files are known only as their authors published them: one's own may be packed in any way, and are known by
+    what they hold.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,8 +30,8 @@ class DataFile(BaseModel):
     name: str
     size: int
     sha256: str
-    gz_size: int
-    gz_sha256: str
+    gz_size: int = 0
+    gz_sha256: str = ""
 
     @property
     def gz_name(self) -> str:
@@ -28,18 +40,19 @@ class DataFile(BaseModel):
 
 
 class Dataset(BaseModel):
-    """A data set in the form of MNIST: four IDX files, 28 x 28 grey pixels, ten classes."""
+    """A data set in the form of MNIST: four IDX files, 28 x 28 grey pixels; one's own has no sources but a folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str
+    credit: str
     files: tuple[DataFile, ...]
     num_images: dict[Split, int]
     class_names: tuple[str, ...]
-    mirrors: tuple[str, ...]
-    debian_package: str
-    debian_folder: str
+    mirrors: tuple[str, ...] = ()
+    debian_package: str = ""
+    debian_folder: str = ""
 
     def file(self, split: Split, kind: Kind) -> DataFile:
         """The file of a split that holds its images or its labels."""
@@ -49,6 +62,7 @@ class Dataset(BaseModel):
 FASHION_MNIST = Dataset(
     name="fashion-mnist",
     title="Fashion-MNIST",
+    credit="Fashion-MNIST, Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747",
     files=(
         DataFile(
             split="train",
@@ -107,4 +121,6 @@ FASHION_MNIST = Dataset(
     debian_package="dataset-fashion-mnist",
     debian_folder="usr/share/datasets/fashion-mnist",
 )
-"""Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747."""
+
+CATALOG = {dataset.name: dataset for dataset in (FASHION_MNIST,)}
+"""Published data sets by name."""

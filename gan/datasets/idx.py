@@ -38,6 +38,28 @@ def read_gzip(path: Path, max_bytes: int) -> bytes:
     return content
 
 
+def read_unpacked(path: Path, max_bytes: int) -> bytes:
+    """What a file holds, unpacked if its name ends in .gz.
+
+    Raises:
+        DataError: If it holds more than `max_bytes`, or is no whole gz file.
+        OSError: If it cannot be read.
+    """
+    if path.suffix == ".gz":
+        return read_gzip(path, max_bytes)
+    if (size := path.stat().st_size) > max_bytes:
+        raise DataError(
+            f"{path} is too long: {size:,} bytes, expected at most {max_bytes:,}.\n"
+            "It is not a file of this data set. Download or copy it again."
+        )
+    return path.read_bytes()
+
+
+def promised_items(content: bytes) -> int:
+    """How many images or labels the header of an IDX file promises; 0 if it is cut short."""
+    return int.from_bytes(content[4:8], "big")
+
+
 def _decode(content: bytes, name: str, num_dimensions: int) -> np.ndarray:
     header_size = 4 * (1 + num_dimensions)
     if len(content) < header_size:

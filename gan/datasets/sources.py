@@ -6,13 +6,15 @@ the public mirrors               over https
 Debian's package                 through apt, without root, with package lists of its own
 """
 
+import hashlib
 import logging
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,8 +22,8 @@ import pooch
 import requests
 from platformdirs import user_cache_path
 
-from gan.datasets.catalog import DataFile, Dataset
-from gan.datasets.idx import read_gzip
+from gan.datasets.catalog import FILE_NAMES, DataFile, Dataset
+from gan.datasets.idx import read_unpacked
 from gan.errors import DataError, SourceError
 from gan.progress import progress
 from gan.store import atomic_path, sha256_of
@@ -81,10 +83,7 @@ def copy_verified(dataset: Dataset, folder: Path, target: Path | None) -> None:
     Raises:
         DataError: If the folder or a file is missing, or a file is not the original.
     """
-    if not folder.is_dir():
-        raise NoFolderError(
-            f"There is no folder {folder}.\nGive one that holds the four files of {dataset.title} ({_names(dataset)})."
-        )
+    check_is_folder(folder, dataset.title)
     for file in dataset.files:
         content = _read_verified(file, folder)
         if target is not None:
@@ -92,38 +91,66 @@ def copy_verified(dataset: Dataset, folder: Path, target: Path | None) -> None:
                 partial.write_bytes(content)
 
 
+def check_is_folder(folder: Path, title: str) -> None:
+    """Refuse a folder that is not there.
+
+    Raises:
+        NoFolderError: Says what it should hold: the four files of the data set called `title`.
+    """
+    if not folder.is_dir():
+        raise NoFolderError(
+            f"There is no folder {folder}.\nGive one that holds the four files of {title} ({_names()})."
+        )
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """The file of that name in a folder, packed if there is a packed one.
+
+    Raises:
+        DataError: If there is neither.
+    """
+    for path in (folder / f"{name}.gz", folder / name):
+        if path.is_file():
+            return path
+    raise DataError(f"{folder} has neither {name}.gz nor {name}.\nPut the missing file there and run again.")
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Within it, a file of the folder that the system refuses to read is an error for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}.") from error
+
+
 def cache_dir(dataset: Dataset) -> Path:
     """Where our own downloads are kept, shared by all checkouts and output folders of a user."""
     return Path(user_cache_path("fashion-gan")) / dataset.name
 
 
-def _names(dataset: Dataset) -> str:
-    return ", ".join(file.gz_name for file in dataset.files) + "; unpacked ones, without .gz, serve as well"
+def _names() -> str:
+    return ", ".join(f"{name}.gz" for name in FILE_NAMES.values()) + "; unpacked ones, without .gz, serve as well"
 
 
 def _read_verified(file: DataFile, folder: Path) -> bytes:
     """The unpacked bytes of one original file."""
-    packed, unpacked = folder / file.gz_name, folder / file.name
-    try:
-        if packed.is_file():
-            _check(packed, file.gz_size, file.gz_sha256)
-            return read_gzip(packed, file.size)
-        if unpacked.is_file():
-            _check(unpacked, file.size, file.sha256)
-            return unpacked.read_bytes()
-    except OSError as error:
-        raise DataError(f"{folder / file.name} cannot be read: {error.strerror or error}.") from error
-    raise DataError(f"{folder} has neither {file.gz_name} nor {file.name}.\nPut the missing file there and run again.")
+    with readable(folder):
+        path = find_file(folder, file.name)
+        if path.suffix == ".gz" and file.gz_sha256:  # a published one is known before it is unpacked
+            _check(path, path.stat().st_size, sha256_of(path), file.gz_size, file.gz_sha256)
+        content = read_unpacked(path, file.size)
+    _check(path, len(content), hashlib.sha256(content).hexdigest(), file.size, file.sha256)
+    return content
 
 
-def _check(path: Path, size: int, sha256: str) -> None:
-    found = path.stat().st_size
-    if found != size:
-        what = "is cut short" if found < size else "is too long"
-        raise DataError(f"{path} {what}: {found:,} bytes, expected {size:,}.\nDownload or copy it again.")
-    if (digest := sha256_of(path)) != sha256:
+def _check(path: Path, found_size: int, found_sha256: str, size: int, sha256: str) -> None:
+    if found_size != size:
+        what = "is cut short" if found_size < size else "is too long"
+        raise DataError(f"{path} {what}: {found_size:,} bytes, expected {size:,}.\nDownload or copy it again.")
+    if found_sha256 != sha256:
         raise DataError(
-            f"{path} was altered or is of another data set: its SHA-256 is {digest}, expected {sha256}.\n"
+            f"{path} was altered or is of another data set: its SHA-256 is {found_sha256}, expected {sha256}.\n"
             "Download or copy it again."
         )
 
@@ -134,12 +161,15 @@ def _sources(dataset: Dataset) -> list[tuple[str, Callable[[Path], None]]]:
     folders = {
         "an earlier download": cache_dir(dataset),
         "the download that Keras keeps": keras_home / "datasets" / dataset.name,
-        "the installed Debian package": Path("/") / dataset.debian_folder,
     }
+    debian = []
+    if dataset.debian_package:
+        folders["the installed Debian package"] = Path("/") / dataset.debian_folder
+        debian = [(f"Debian's package {dataset.debian_package}", _from_debian(dataset))]
     return [
         *((f"{name} ({folder})", _from_folder(dataset, folder)) for name, folder in folders.items()),
         *((f"the mirror {mirror}", _from_mirror(dataset, mirror)) for mirror in dataset.mirrors),
-        (f"Debian's package {dataset.debian_package}", _from_debian(dataset)),
+        *debian,
     ]
 
 
@@ -147,7 +177,7 @@ def _no_source(dataset: Dataset, failures: list[tuple[str, Exception]]) -> Sourc
     reasons = "\n".join(f"  - {name}: {_first_line(error)}" for name, error in failures)
     return SourceError(
         f"{dataset.title} could not be had from any of {len(failures)} sources.\n{reasons}\n"
-        f"Connect to the network and run again, or give --data-dir a folder with {_names(dataset)}.",
+        f"Connect to the network and run again, or give --data-dir a folder with {_names()}.",
         transient=any(isinstance(error, SourceError) and error.transient for _, error in failures),
     )
 

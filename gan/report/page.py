@@ -25,6 +25,7 @@ class Report:
     timings: Rows
     pictures: Mapping[str, Path]  # by name in the templates
     grids: Sequence[tuple[str, Path]]  # caption and picture of each snapshot
+    credit: str = ""  # of the data
 
     @property
     def verdict(self) -> str:

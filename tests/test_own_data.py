@@ -1,0 +1,169 @@
+"""A data set of one's own: described by what its folder holds, and taken through every stage."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import change_first_label, idx_images, idx_labels, write_own_data
+from pipeline import STAGES, Checkout, ran
+
+from gan.datasets import folder as own
+from gan.datasets.folder import describe_folder
+from gan.datasets.sources import copy_verified, fetch_files
+from gan.errors import DataError, SourceError
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return write_own_data(tmp_path / "own")
+
+
+def test_a_folder_is_described_by_what_its_files_hold(folder) -> None:
+    dataset = describe_folder("mine", folder)
+    assert (dataset.name, dataset.title) == ("mine", "mine")
+    assert dataset.num_images == {"train": 100, "test": 100}
+    assert dataset.class_names == ("class 0", "class 1", "class 2")
+    assert dataset.file("train", "images").size == 16 + 100 * 28 * 28
+    copy_verified(dataset, folder, target=None)
+
+
+def test_packed_and_unpacked_files_are_the_same_data_set(folder, tmp_path) -> None:
+    packed = write_own_data(tmp_path / "packed", pack=True)
+    assert describe_folder("mine", packed) == describe_folder("mine", folder)
+    copy_verified(describe_folder("mine", folder), packed, target=None)
+
+
+def test_one_label_makes_another_data_set(folder) -> None:
+    before = describe_folder("mine", folder)
+    change_first_label(folder / TRAIN_LABELS)
+    assert describe_folder("mine", folder) != before
+
+
+def test_classes_are_called_as_the_file_says_and_markup_in_it_is_only_text(folder) -> None:
+    (folder / "class-names.txt").write_bytes("\ufeff<b>Kleid</b>\r\n連衣裙 | x\r\nBag\r\n".encode())
+    assert describe_folder("mine", folder).class_names == ("<b>Kleid</b>", "連衣裙 | x", "Bag")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"one\ntwo\n", "train-labels-idx1-ubyte holds label 2; expected 0 to 1"),
+        (b"one\n", "has 1 lines; expected 2 to 100"),
+        (b"".join(b"%d\n" % number for number in range(101)), "has 101 lines; expected 2 to 100"),
+        (b"one\n\nthree", "line 2: 0 characters; expected 1 to 60"),
+        (b"one\ntwo\n" + b"x" * 61, "line 3: 61 characters; expected 1 to 60"),
+        (b"one\ntwo\none", "line 3: 'one' is there twice"),
+        (b"one\n\x1b[2Jtwo\nthree", r"line 2: '\\x1b\[2Jtwo' holds a character that cannot be printed"),
+        ("one\n\u202etwo\nthree".encode(), r"line 2: '\\u202etwo' holds a character"),
+        (b"one\n\xff\nthree", "is not text in UTF-8: invalid start byte at byte 4"),
+        (bytes(10**6), "is too long: 1,000,000 bytes"),
+    ],
+)
+def test_class_names_that_cannot_be_shown_are_refused(folder, content, message) -> None:
+    (folder / "class-names.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        describe_folder("mine", folder)
+
+
+def same_image(num: int) -> bytes:
+    return idx_images(np.zeros((num, 28, 28), np.uint8))
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (TRAIN_IMAGES, None, "has neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte"),
+        (TRAIN_IMAGES, idx_images(noise(100, 28, 28))[:-1], "its header promises 78,416"),
+        (TRAIN_IMAGES, b"\0\0", "2 bytes, but its header alone has 16"),
+        (TRAIN_IMAGES, idx_labels(noise(100)), "header alone|magic number"),
+        (TRAIN_IMAGES, idx_images(noise(100, 32, 32)), r"shape \(100, 32, 32\); expected \(100, 28, 28\)"),
+        (TRAIN_IMAGES, idx_images(noise(99, 28, 28)), "holds 99 images; expected 100 to 1,000,000"),
+        (TRAIN_IMAGES, idx_images(noise(0, 28, 28)), "holds 0 images"),
+        (TRAIN_IMAGES, same_image(100), "holds 100 times the same image"),
+        (TRAIN_LABELS, idx_labels(np.zeros(101, np.uint8)), "holds 101 labels; expected 100, one an image"),
+        (TRAIN_LABELS, idx_labels(np.full(100, 100, np.uint8)), "holds label 100; expected 0 to 99"),
+    ],
+)
+def test_a_folder_that_holds_no_data_set_is_refused_with_the_reason(folder, name, content, message) -> None:
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        describe_folder("mine", folder)
+
+
+def test_a_data_set_of_one_class_is_refused(folder) -> None:
+    for name in (TRAIN_LABELS, "t10k-labels-idx1-ubyte"):
+        (folder / name).write_bytes(idx_labels(np.zeros(100, np.uint8)))
+    with pytest.raises(DataError, match="has no label but 0; expected 2 to 100 classes"):
+        describe_folder("mine", folder)
+
+
+def test_fewer_training_than_test_images_are_refused(tmp_path) -> None:
+    with pytest.raises(DataError, match="100 training images and 101 test images"):
+        describe_folder("mine", write_own_data(tmp_path / "own", num_test=101))
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_no_more_is_read_than_the_largest_data_set_has(folder, monkeypatch, pack) -> None:
+    monkeypatch.setitem(own._MAX_BYTES, "images", 100_000)
+    (folder / TRAIN_IMAGES).unlink()
+    content = bytes(10_000_000)
+    path = folder / (f"{TRAIN_IMAGES}.gz" if pack else TRAIN_IMAGES)
+    path.write_bytes(gzip.compress(content) if pack else content)
+    with pytest.raises(DataError, match=r"more than the expected 100,000|expected at most 100,000"):
+        describe_folder("mine", folder)
+
+
+def test_a_file_that_cannot_be_read_is_named(folder) -> None:
+    (folder / "class-names.txt").mkdir()
+    with pytest.raises(DataError, match=r"class-names.txt cannot be read: Is a directory"):
+        describe_folder("mine", folder)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_files_that_change_after_they_were_described_are_not_taken(tmp_path, pack) -> None:
+    folder = write_own_data(tmp_path / "own", pack=pack)
+    dataset = describe_folder("mine", folder)
+    content = idx_labels(np.ones(100, np.uint8))
+    path = folder / (f"{TRAIN_LABELS}.gz" if pack else TRAIN_LABELS)
+    path.write_bytes(gzip.compress(content) if pack else content)
+    with pytest.raises(DataError, match="was altered or is of another data set"):
+        copy_verified(dataset, folder, target=None)
+
+
+def test_own_data_is_sought_in_no_package(folder, tmp_path, nowhere) -> None:
+    with pytest.raises(SourceError, match="could not be had from any of 2 sources"):
+        fetch_files(describe_folder("mine", folder), tmp_path, data_dir=None)
+
+
+def test_own_data_goes_through_every_stage_once_and_again_when_a_label_changes(folder, tmp_path) -> None:
+    hostile = "<script>alert(1)</script>"
+    (folder / "class-names.txt").write_text(f"{hostile}\n{'m' * 60}\nlarge | square\n")
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    few = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100)
+    options = (*few, "--dataset", "mine", "--data-dir", folder)
+    assert ran(checkout.train(*options)) == set(STAGES)
+
+    (run,) = (checkout.folder / "artifacts" / "runs").glob("mine-article-6-seed0-*")
+    assert json.loads((run / "manifest.json").read_text())["data"]["name"] == "mine"
+    assert json.loads((run / "config.json").read_text())["data"]["class_names"][0] == hostile
+    assert hostile in json.loads((run / "data_summary.json").read_text())["test"]["images_per_class"]
+    page = (run / "report.html").read_text()
+    assert "<title>mine: real and generated</title>" in page
+    assert "Data: mine." in page
+    assert hostile not in page
+    assert hostile not in (run / "report.md").read_text()
+
+    assert ran(checkout.train(*options)) == set()
+    change_first_label(folder / "t10k-labels-idx1-ubyte")
+    assert ran(checkout.train(*options)) == set(STAGES)
+    assert len(list(run.parent.glob("mine-*"))) == 2
