@@ -10,10 +10,10 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check bench bench-peers server lock
+.PHONY: help setup train test check bench bench-judging bench-peers server lock
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the environment in .venv (the other targets do it by themselves)
 
@@ -41,6 +41,9 @@ check: $(READY) ## Run the linters and the type checker
 
 bench: $(READY) ## Measure training against its peers and the machine's limit; nothing else may run
 	@$(VENV)/bin/python -m bench $(ARGS)
+
+bench-judging: $(READY) ## Measure how long judging 10,000 images takes, and its memory; nothing else may run
+	@$(VENV)/bin/python -m bench.judging $(ARGS)
 
 bench-peers: $(READY) ## Add PyTorch and JAX to .venv, for make bench (5 GB)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock

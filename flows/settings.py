@@ -17,6 +17,7 @@ from gan.errors import DataError
 from gan.publishing import check_run_name
 from gan.recipes import RECIPES, RecipeName
 from gan.store import Store
+from tasks.reference import check_comparable
 
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 
@@ -57,6 +58,11 @@ class RunSettings(BaseModel):
     )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
     run_name: str | None = Field(None, description="name of the published run; empty: made from the settings")
+    compare_with: str | None = Field(
+        None,
+        description="an earlier run that this one is compared with: its name, or the folder of a published run; "
+        "empty: the latest one",
+    )
     device: Device = Field("auto", description="auto: a GPU if there is one; gpu: insist on one")
     data_parallel: bool = Field(
         False, description="split each batch over all GPUs of this machine; slower for networks this small"
@@ -145,6 +151,15 @@ class RunSettings(BaseModel):
         return DataConfig(name=self.data.name, class_names=self.data.class_names, sha256=digests)
 
     @property
+    def reference_folder(self) -> Path | None:
+        """Folder of the run that was asked for with `compare_with`."""
+        if self.compare_with is None:
+            return None
+        output_dir, given = self.output_dir.expanduser().absolute(), Path(self.compare_with).expanduser().absolute()
+        places = (output_dir / "runs" / self.compare_with, output_dir / self.compare_with, given)
+        return next((place.resolve() for place in places if place.is_dir()), given)
+
+    @property
     def run_label(self) -> str:
         """What the flow run is called in the UI; never an error, which would leave the run pending for ever."""
         try:
@@ -163,6 +178,8 @@ class RunSettings(BaseModel):
         """
         run = self.run_config()
         check_run_name(self.output_dir.expanduser(), run.name, run.content())
+        if self.reference_folder is not None:
+            check_comparable(self.reference_folder, self.data.name)
         if self.device == "gpu" or self.data_parallel:
             from gan.backend import use_device  # imports TensorFlow, for those who insist on a GPU
 

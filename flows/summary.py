@@ -4,7 +4,7 @@ import json
 
 from rich.console import Console
 
-from gan.report.words import describe_number, describe_seconds
+from gan.report.words import describe_seconds
 from gan.store import Store
 from tasks.records import PublishedRun
 
@@ -15,13 +15,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     """Where the result is, what it is worth, and how to look at it."""
     folder = store.root / "runs" / run.name
     content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    rows = {"Run": str(folder), "Report": str(folder / "report.html")}
-    for metric in content["metrics"].values():
-        value, floor = describe_number(metric["value"]), describe_number(metric["floor"])
-        average = describe_number(metric["average"])
-        rows[metric["title"]] = (
-            f"{value}; averaged weights: {average}; real images: {floor} ({metric['extractor']}, n = {metric['n']:,})"
-        )
+    rows = {"Run": str(folder), "Report": str(folder / "report.html"), "Verdict": content["verdict"]}
     if content["warnings"]:
         rows["Warning"] = " ".join(content["warnings"])
     training = content["training"]
@@ -33,5 +27,5 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     for name, value in rows.items():
-        console.print(f"[bold]{name:<18}[/]", end="")
+        console.print(f"[bold]{name:<12}[/]", end="")
         console.print(value, markup=False)

@@ -16,9 +16,11 @@ from flows.summary import print_summary
 from gan.command import run_command
 from tasks.compare import compare
 from tasks.fetch import fetch
+from tasks.fit_extractor import extractor_of
 from tasks.normalize import normalize
 from tasks.publish import present, publish
 from tasks.records import PublishedRun
+from tasks.reference import find_reference
 from tasks.render import render
 from tasks.stage import refreshing
 from tasks.train import refuse_collapse, train
@@ -31,11 +33,15 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     with refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
-        trained = train(store, data, run.train, conduct)
+        extractor = extractor_of(store, data, conduct.device)
+        trained = train(store, data, run.train, conduct, extractor)
         refuse_collapse(trained, conduct)
         pictures = render(store, data, trained, run.train, conduct.device)
-        comparison = compare(store, raw, data, trained, pictures, run.train, run.samples, conduct.device)
-        published = publish(store, run, raw, data, trained, pictures, comparison)
+        reference = find_reference(store, run.name, data, trained, settings.reference_folder)
+        comparison = compare(
+            store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, conduct.device
+        )
+        published = publish(store, run, raw, data, extractor, trained, pictures, reference, comparison)
     present(store, published)
     return published
 

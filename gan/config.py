@@ -26,7 +26,9 @@ class TrainConfig(BaseModel):
     batch_size: PositiveInt = Field(ARTICLE.batch_size, le=8192, description="images a step")
     seed: NonNegativeInt = Field(0, lt=2**31, description="seeds weights, batches and latents")
     sample_every: PositiveInt = Field(1000, description="steps between two snapshots of the fixed latents")
-    num_snapshot_images: PositiveInt = Field(64, description="images a snapshot, of latents that never change")
+    num_snapshot_images: PositiveInt = Field(
+        2000, description="images a snapshot, of latents that never change; training is judged on the way by them"
+    )
 
     @model_validator(mode="after")
     def _bound_snapshots(self) -> Self:

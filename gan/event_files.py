@@ -14,6 +14,7 @@ from gan.trainer import Watcher
 from gan.training import Draw, draw_indices, draw_latents_by_xla
 
 WRITE_EVERY = 10
+NUM_SHOWN = 64
 
 
 class EventFiles(Watcher):
@@ -41,7 +42,7 @@ class EventFiles(Watcher):
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
         """The grid, and the norms of the gradients on the batch that is next."""
-        grid = np.asarray(draw_grid(pixels, round(len(pixels) ** 0.5), scale=3))
+        grid = np.asarray(draw_grid(pixels[:NUM_SHOWN], 8, scale=3))
         with self._writer.as_default(step=step + 1):
             tf.summary.image("fixed latents", grid[np.newaxis, ..., np.newaxis])
             for name, norm in gradient_norms(networks, self._images, self._config, step + 1).items():

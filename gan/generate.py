@@ -4,6 +4,7 @@ python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.p
 """
 
 import itertools
+import zipfile
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,9 @@ from cyclopts.validators import Number
 
 from gan.backend import keras
 from gan.command import run_command
-from gan.datasets.pixels import denormalize_images
-from gan.errors import SettingsError
-from gan.networks import load_generator
+from gan.datasets.pixels import IMAGE_SIZE, denormalize_images
+from gan.errors import SettingsError, StoreError
+from gan.networks import load_model
 from gan.rendering import draw_grid, save_png
 from gan.sampling import interpolate_latents, sample_latents
 from gan.store import atomic_path
@@ -57,6 +58,22 @@ def save_samples(pixels: np.ndarray, path: Path) -> None:
     """Write images as a compressed `.npz` with key `images` (uint8, (n, 28, 28)); equal images give equal bytes."""
     with path.open("wb") as file:  # given a name, NumPy would add a suffix of its own
         np.savez_compressed(file, allow_pickle=False, images=pixels)
+
+
+def load_samples(path: Path) -> np.ndarray:
+    """The inverse of `save_samples`; nothing in the file is executed.
+
+    Raises:
+        StoreError: If the file does not hold images.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            pixels: np.ndarray = arrays["images"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path} holds no images: {error}.\nGive the samples.npz of a published run.") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise StoreError(f"{path} holds {pixels.dtype} of shape {pixels.shape}; expected uint8 of (n, 28, 28).")
+    return pixels
 
 
 app = App(
@@ -102,7 +119,7 @@ def generate(
         raise SettingsError(
             f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
         )
-    generator = load_generator(model)
+    generator = load_model(model)
     pixels = generate_pixels(generator, sample_latents(num_images, generator.input_shape[-1], seed=seed))
     try:
         with atomic_path(out) as partial:

@@ -2,29 +2,37 @@
 
 import csv
 import io
+from collections.abc import Mapping
 
 import numpy as np
 
 HISTORY_COLUMNS = ("d_loss", "d_accuracy", "g_loss")
+QUALITY_COLUMNS = ("frechet_distance", "recall")
 
 
-def history_csv(history: np.ndarray) -> bytes:
+def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = None) -> bytes:
     """The history as CSV: a header, then a row a step, from step 0.
 
     Args:
         history: float32, shape (steps, 3), columns as `HISTORY_COLUMNS`.
+        quality: By step of a snapshot, what it was judged: float (2,), columns as `QUALITY_COLUMNS`; these are empty at
+            all other steps. None leaves the columns out.
 
     Returns:
         UTF-8 text; each number in the fewest digits that give the same float32 again.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("step", *HISTORY_COLUMNS))
-    writer.writerows([step, *(str(value) for value in row)] for step, row in enumerate(history))
+    columns = HISTORY_COLUMNS if quality is None else (*HISTORY_COLUMNS, *QUALITY_COLUMNS)
+    writer.writerow(("step", *columns))
+    unjudged = ("",) * (len(columns) - len(HISTORY_COLUMNS))
+    for step, row in enumerate(history):
+        judged = unjudged if quality is None or step not in quality else quality[step].astype(np.float32)
+        writer.writerow([step, *(str(value) for value in (*row, *judged))])
     return text.getvalue().encode()
 
 
 def read_history(content: str) -> np.ndarray:
     """The inverse of `history_csv`: float32, shape (steps, 3)."""
-    rows = np.loadtxt(io.StringIO(content), delimiter=",", skiprows=1, dtype=np.float32, ndmin=2)
-    return rows[:, 1:]
+    columns = range(1, 1 + len(HISTORY_COLUMNS))
+    return np.loadtxt(io.StringIO(content), delimiter=",", skiprows=1, dtype=np.float32, ndmin=2, usecols=columns)

@@ -150,8 +150,8 @@ def _counter() -> Callable[[re.Match[bytes]], bytes]:
     return lambda match: match[1] + str(seen.setdefault(match[2], len(seen) + 1)).encode()
 
 
-def load_generator(path: Path) -> keras.Model:
-    """Load a generator that `save_model` wrote; nothing in the file is executed.
+def load_model(path: Path) -> keras.Model:
+    """Load a model that `save_model` wrote; nothing in the file is executed.
 
     Raises:
         StoreError: If the file is no model that this version of Keras reads.
@@ -160,6 +160,6 @@ def load_generator(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise StoreError(
-            f"{path} is no generator that Keras {keras.__version__} can load: {str(error).splitlines()[0]}\n"
-            "Give the generator.keras of a published run."
+            f"{path} is no model that Keras {keras.__version__} can load: {str(error).splitlines()[0]}\n"
+            "Give one that this project wrote, such as the generator.keras of a published run."
         ) from error

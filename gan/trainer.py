@@ -20,7 +20,7 @@ from gan.networks import Networks
 from gan.sampling import Stream, sample_latents
 from gan.training_state import Progress, identity_of, restore, save
 
-NUM_SPREAD_IMAGES = 1000
+NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def train(
                 progress.snapshots[config.snapshot_steps.index(stop - 1)] = snapshot
             progress.record(rows, time.perf_counter() - started)
             if stop % CHECK_EVERY == 0:
-                fakes = networks.generator(latents, training=False).numpy()
+                fakes = networks.generator(latents[:NUM_SPREAD_FAKES], training=False).numpy()
                 collapse = find_collapse(fakes, real_spread, progress.history[:stop])
                 report_collapse(collapse, progress, fatal=stop_on_collapse)
             interrupted = interrupt.received

@@ -1,19 +1,27 @@
 """Stage 5: real against generated, in numbers and on a page."""
 
 import numpy as np
-from PIL.Image import Image
 
 from gan.config import Device, SampleConfig, TrainConfig
 from gan.datasets.pixels import denormalize_images
-from gan.history import read_history
-from gan.judging import judge
-from gan.rendering import draw_grid, save_png
-from gan.report.charts import draw_curves
+from gan.history import history_csv, read_history
+from gan.judging.judge import Judge
+from gan.report.against import Against, compare_runs
+from gan.report.exhibits import Findings, make_exhibits
 from gan.report.page import Report, render_html, render_markdown
 from gan.report.words import describe_seconds
 from gan.sampling import sample_latents
 from gan.store import FileRef, Store
-from tasks.records import Comparison, NormalizedData, Pictures, RawData, TrainedGan
+from tasks.records import (
+    ClassShare,
+    Comparison,
+    FittedExtractor,
+    NormalizedData,
+    Pictures,
+    RawData,
+    Reference,
+    TrainedGan,
+)
 from tasks.stage import stage
 
 
@@ -22,66 +30,127 @@ def compare(
     store: Store,
     raw: RawData,
     data: NormalizedData,
+    extractor: FittedExtractor,
     trained: TrainedGan,
     pictures: Pictures,
+    reference: Reference | None,
     train_config: TrainConfig,
     sample_config: SampleConfig,
     device: Device,
 ) -> Comparison:
-    """Draw samples, measure them against the test split, and write the report."""
+    """Draw samples, measure them against the test split and the reference, and write the report."""
     from gan.backend import use_device
     from gan.generate import generate_pixels, save_samples
-    from gan.networks import load_generator
+    from gan.networks import load_model
 
     use_device(device)
-
-    def put(picture: Image) -> FileRef:
-        return store.put_file(lambda path: save_png(picture, path), ".png")
-
     latents = sample_latents(sample_config.num_images, train_config.recipe.latent_dim, seed=sample_config.seed)
-    fake_pixels = generate_pixels(load_generator(store.path(trained.generator)), latents)
-    average_pixels = generate_pixels(load_generator(store.path(trained.average)), latents)
-    train_pixels = denormalize_images(store.load_array(data.train_images))
-    test_pixels = denormalize_images(store.load_array(data.test_images))
-    metrics = judge(train_pixels, test_pixels, fake_pixels, average_pixels, seed=sample_config.seed)
-    chosen = np.random.default_rng(sample_config.seed).choice(len(test_pixels), 64, replace=False)
-    real_grid = put(draw_grid(test_pixels[chosen], 8, scale=3))
-    generated_grid = put(draw_grid(fake_pixels[:64], 8, scale=3))
-    average_grid = put(draw_grid(average_pixels[:64], 8, scale=3))
-    curves = store.put_bytes(draw_curves(read_history(store.path(trained.history).read_text())), ".png")
+    fake_pixels = generate_pixels(load_model(store.path(trained.generator)), latents)
+    average_pixels = generate_pixels(load_model(store.path(trained.average)), latents)
+    samples = store.put_file(lambda path: save_samples(fake_pixels, path), ".npz")
+    average_samples = store.put_file(lambda path: save_samples(average_pixels, path), ".npz")
+
+    found = _judge(store, data, extractor, trained, fake_pixels, average_pixels, sample_config)
+    against = _against(store, found, trained, samples, average_samples, reference, sample_config) if reference else None
+    exhibits = make_exhibits(found, seed=sample_config.seed)
     report = Report(
         title=f"{data.title}: real and generated",
-        credit=data.credit,
         subtitle=f"Recipe {train_config.recipe.name}, {train_config.steps:,} steps, seed {train_config.seed}",
-        metrics=metrics,
+        metrics=found.judge.metrics(found.fake, found.average),
+        extractor_sha256=extractor.weights.sha256,
         warnings=trained.warnings,
+        exhibits=exhibits,
+        animation=store.path(pictures.animation),
+        interpolation=store.path(pictures.interpolation),
+        snapshot_n=min(found.judge.n, found.snapshots.shape[1]),
+        against=against,
         settings=_settings(train_config, sample_config),
-        provenance=_provenance(raw, data, trained),
+        provenance=_provenance(raw, data, extractor, trained),
         timings=_timings(raw, data, trained, pictures),
-        pictures={
-            "real": store.path(real_grid),
-            "fake": store.path(generated_grid),
-            "average": store.path(average_grid),
-            "curves": store.path(curves),
-            "animation": store.path(pictures.animation),
-            "interpolation": store.path(pictures.interpolation),
-        },
-        grids=[
-            (f"step {step:,}", store.path(grid))
-            for step, grid in zip(trained.snapshot_steps, pictures.grids, strict=True)
-        ],
+        credit=data.credit,
     )
+    quality = dict(zip(trained.snapshot_steps, found.quality, strict=True))
     return Comparison(
-        metrics=metrics,
-        samples=store.put_file(lambda path: save_samples(fake_pixels, path), ".npz"),
-        average_samples=store.put_file(lambda path: save_samples(average_pixels, path), ".npz"),
-        real_grid=real_grid,
-        generated_grid=generated_grid,
-        average_grid=average_grid,
-        curves=curves,
+        metrics=report.metrics,
+        differences=tuple(against.differences) if against else (),
+        average_differences=tuple(against.average_differences) if against else (),
+        verdict=report.verdict,
+        class_shares=tuple(
+            ClassShare(name=row.name, real=row.real_share, generated=row.fake_share) for row in exhibits.classes
+        ),
+        samples=samples,
+        average_samples=average_samples,
+        history=store.put_bytes(history_csv(found.history, quality), ".csv"),
+        real_grid=store.put_bytes(exhibits.real_grid, ".png"),
+        generated_grid=store.put_bytes(exhibits.fake_grid, ".png"),
+        average_grid=store.put_bytes(exhibits.average_grid, ".png"),
+        pairs=store.put_bytes(exhibits.pairs, ".png"),
+        class_rows=store.put_bytes(exhibits.class_rows, ".png"),
+        neighbours=store.put_bytes(exhibits.neighbour_rows, ".png"),
+        quality=store.put_bytes(exhibits.quality, ".png"),
+        curves=store.put_bytes(exhibits.curves, ".png"),
         report_html=store.put_bytes(render_html(report).encode(), ".html"),
         report_markdown=store.put_bytes(render_markdown(report).encode(), ".md"),
     )
+
+
+def _judge(
+    store: Store,
+    data: NormalizedData,
+    extractor: FittedExtractor,
+    trained: TrainedGan,
+    fake_pixels: np.ndarray,
+    average_pixels: np.ndarray,
+    config: SampleConfig,
+) -> Findings:
+    from gan.features import Extractor
+
+    network = Extractor.load(store.path(extractor.weights), data.dataset, extractor.weights.sha256)
+    train_pixels = denormalize_images(store.load_array(data.train_images))
+    test_pixels = denormalize_images(store.load_array(data.test_images))
+    n = min(len(test_pixels), len(fake_pixels))
+    judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
+    snapshots = store.load_array(trained.snapshots)
+    return Findings(
+        judge=judge,
+        class_names=data.class_names,
+        train_pixels=train_pixels,
+        test_labels=store.load_array(data.test_labels),
+        fake_pixels=fake_pixels,
+        average_pixels=average_pixels,
+        fake=judge.examine(fake_pixels),
+        average=judge.examine(average_pixels),
+        snapshot_steps=trained.snapshot_steps,
+        snapshots=snapshots,
+        quality=judge.judge_snapshots(snapshots),
+        history=read_history(store.path(trained.history).read_text()),
+    )
+
+
+def _against(
+    store: Store,
+    found: Findings,
+    trained: TrainedGan,
+    samples: FileRef,
+    average_samples: FileRef,
+    reference: Reference,
+    config: SampleConfig,
+) -> Against:
+    """The comparison with the reference, on as many images as both have."""
+    from gan.compare import ContestantFiles, contestants
+
+    this, other, same_latents = contestants(
+        ContestantFiles("this run", store.path(trained.generator), store.path(samples), store.path(average_samples)),
+        ContestantFiles(
+            reference.name,
+            store.path(reference.generator),
+            store.path(reference.samples),
+            store.path(reference.average_samples),
+        ),
+        seed=config.seed,
+    )
+    judge = found.judge.of(min(found.judge.n, len(other.samples)))
+    return compare_runs(judge, this, other, same_latents=same_latents, seed=config.seed)
 
 
 def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tuple[str, str]]:
@@ -99,12 +168,15 @@ def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tu
     ]
 
 
-def _provenance(raw: RawData, data: NormalizedData, trained: TrainedGan) -> list[tuple[str, str]]:
+def _provenance(
+    raw: RawData, data: NormalizedData, extractor: FittedExtractor, trained: TrainedGan
+) -> list[tuple[str, str]]:
     return [
         ("data", str(raw.facts.get("source", "unknown"))),
         ("training images", f"SHA-256 {data.train_images.sha256[:16]}…"),
         ("generator", f"SHA-256 {trained.generator.sha256[:16]}…"),
         ("averaged generator", f"SHA-256 {trained.average.sha256[:16]}…"),
+        ("feature extractor", f"SHA-256 {extractor.weights.sha256[:16]}…"),
         ("trained on", f"{trained.facts.get('device', 'unknown')}, {trained.facts.get('engine', '')}"),
     ]
 

@@ -23,10 +23,19 @@ from gan.publishing import (
     write_json,
     write_manifest,
 )
-from gan.report.words import data_uri, describe_number
+from gan.report.words import data_uri, describe_number, escape_markdown
 from gan.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
-from tasks.records import Comparison, NormalizedData, Pictures, PublishedRun, RawData, TrainedGan
+from tasks.records import (
+    Comparison,
+    FittedExtractor,
+    NormalizedData,
+    Pictures,
+    PublishedRun,
+    RawData,
+    Reference,
+    TrainedGan,
+)
 from tasks.stage import stage
 
 
@@ -36,49 +45,73 @@ def publish(
     run: RunConfig,
     raw: RawData,
     data: NormalizedData,
+    extractor: FittedExtractor,
     trained: TrainedGan,
     pictures: Pictures,
+    reference: Reference | None,
     comparison: Comparison,
 ) -> PublishedRun:
     """Publish everything in `runs/<name>`, whole or not at all."""
     started = time.perf_counter()
     check_run_name(store.root, run.name, run.content())
     with staged_run(store.root, run.name) as folder:
-        for path, ref in _files(data, trained, pictures, comparison).items():
+        for path, ref in _files(data, extractor, trained, pictures, comparison).items():
             (folder / path).parent.mkdir(exist_ok=True)
             shutil.copyfile(store.path(ref), folder / path)
         records = {"fetch": raw, "normalize": data, "train": trained, "render": pictures, "compare": comparison}
         timings = {name: record.seconds for name, record in records.items()}
         timings["publish"] = round(time.perf_counter() - started, 3)  # so far: this file is a part of it
         write_json(folder / CONFIG, run.content())
-        write_json(folder / METRICS, _metrics(trained, comparison, timings))
-        write_manifest(folder, _manifest(run, raw, data, trained))
+        write_json(folder / METRICS, _metrics(extractor, trained, comparison, timings))
+        write_manifest(folder, _manifest(run, raw, data, trained, reference))
     return PublishedRun(name=run.name, published=published_files(store.root, run.name))
 
 
 def present(store: Store, run: PublishedRun) -> None:
-    """Make a run, new or cached, the latest one, and show it in the UI: pictures, numbers, where the files are.
+    """Make a run, new or cached, the latest one, and show it in the UI: verdict, pictures, numbers, places.
 
     Called within a flow run, whose artifacts these become. Pictures are data URIs in markdown, since the UI shows no
     local files; one in a description becomes a thumbnail.
     """
     point_latest(store.root, run.name)
     folder = store.root / "runs" / run.name
-    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))["metrics"]
-    final_grid, samples_grid, real, generated, average = (
-        data_uri(folder / name)
-        for name in ("final_grid.png", "samples_grid.png", "real_grid.png", "generated_grid.png", "average_grid.png")
+    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+
+    def picture(name: str, alt: str, width: int | None = None) -> str:
+        size = f' width="{width}"' if width else ""
+        return f'<img src="{data_uri(folder / name)}" alt="{alt}"{size}>'
+
+    def thumbnail(name: str, words: str) -> str:
+        return f"![{words}]({data_uri(folder / name)}) {words}"
+
+    digest = (folder / "report.md").read_text(encoding="utf-8")
+    create_markdown_artifact(
+        key="verdict",
+        markdown=f"# {run.name}\n\n{escape_markdown(content['verdict'])}\n\n{_differences(content)}"
+        f"The full report, with the blind test: `{folder / 'report.html'}`\n\n"
+        f"{picture('quality.png', 'Fréchet distance and recall at every snapshot')}",
+        description=escape_markdown(content["verdict"]),
     )
     create_markdown_artifact(
         key="final-grid",
-        markdown=f"# {run.name}\n\nMore of the same snapshot:\n\n![64 fixed latents]({samples_grid})",
-        description=f"![Nine fixed latents after the last step]({final_grid})",
+        markdown=f"# {run.name}\n\nMore of the same snapshot:\n\n{picture('samples_grid.png', '64 fixed latents')}",
+        description=thumbnail("final_grid.png", "Nine fixed latents after the last step"),
     )
     create_markdown_artifact(
         key="real-beside-fake",
         markdown="| Real (test split) | Generated (not chosen) | The same, averaged weights |\n|---|---|---|\n"
-        f"| {_picture(real, 'real')} | {_picture(generated, 'generated')} | {_picture(average, 'averaged')} |",
-        description="64 real test images beside the first 64 generated ones",
+        f"| {picture('real_grid.png', 'real', 245)} | {picture('generated_grid.png', 'generated', 245)} "
+        f"| {picture('average_grid.png', 'averaged', 245)} |",
+        description=thumbnail("real_above_generated.png", "Real images above generated ones, not chosen"),
+    )
+    create_markdown_artifact(
+        key="class-rows",
+        markdown=f"# Class by class\n\n{picture('class_rows.png', 'Of every class real and generated images')}\n\n"
+        f"# Nearest training images\n\nGenerated above, the nearest training image below; the first ten, then the ten "
+        f"that come nearest:\n\n{picture('neighbours.png', 'Generated images and their nearest training images')}",
+        description=thumbnail(
+            "neighbours.png", "Every class, real and generated; here, generated images above their nearest"
+        ),
     )
     create_table_artifact(
         key="metrics",
@@ -92,23 +125,36 @@ def present(store: Store, run: PublishedRun) -> None:
                 "features": metric["extractor"],
                 "how to read it": metric["reading"],
             }
-            for metric in metrics.values()
+            for metric in content["metrics"].values()
         ],
         description="Generated images against the test split; the floor is the same for real training images",
     )
     create_markdown_artifact(
         key="report",
-        markdown=f"{(folder / 'report.md').read_text(encoding='utf-8')}\n\n## Files\n\n{_file_list(folder, run)}",
+        markdown=f"{digest}\n\n## Files\n\n{_file_list(folder, run)}",
         description=f"Digest, and where the files are: {folder}",
     )
 
 
-def _picture(source: str, name: str) -> str:
-    """A picture in a table cell; three of this width stand side by side on an artifact's page."""
-    return f'<img src="{source}" alt="{name}" width="245">'
+def _differences(content: dict[str, Any]) -> str:
+    """What is better and what worse than the reference, a line each, if there is one."""
+    names = {"value": "Last weights", "average": "Averaged weights"}
+    lines = [
+        f"- {names[kind]}, {verdict}: " + ", ".join(row["title"] for row in rows.values() if row["verdict"] == verdict)
+        for kind, rows in content["differences"].items()
+        for verdict in ("better", "worse")
+        if any(row["verdict"] == verdict for row in rows.values())
+    ]
+    return "Beyond noise, against the reference:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
 
 
-def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, comparison: Comparison) -> dict[str, FileRef]:
+def _files(
+    data: NormalizedData,
+    extractor: FittedExtractor,
+    trained: TrainedGan,
+    pictures: Pictures,
+    comparison: Comparison,
+) -> dict[str, FileRef]:
     """What is copied into a run's folder, by its path there."""
     grids = zip(trained.snapshot_steps, pictures.grids, strict=True)
     return {
@@ -116,7 +162,8 @@ def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, compar
         "report.md": comparison.report_markdown,
         "generator.keras": trained.generator,
         "generator_average.keras": trained.average,
-        "history.csv": trained.history,
+        "extractor.keras": extractor.weights,
+        "history.csv": comparison.history,
         "samples.npz": comparison.samples,
         "samples_average.npz": comparison.average_samples,
         "data_summary.json": data.summary,
@@ -128,21 +175,36 @@ def _files(data: NormalizedData, trained: TrainedGan, pictures: Pictures, compar
         "real_grid.png": comparison.real_grid,
         "generated_grid.png": comparison.generated_grid,
         "average_grid.png": comparison.average_grid,
+        "real_above_generated.png": comparison.pairs,
+        "class_rows.png": comparison.class_rows,
+        "neighbours.png": comparison.neighbours,
+        "quality.png": comparison.quality,
         "curves.png": comparison.curves,
         **{f"grids/step-{step:06}.png": grid for step, grid in grids},
     }
 
 
-def _metrics(trained: TrainedGan, comparison: Comparison, timings: dict[str, float]) -> dict[str, Any]:
+def _metrics(
+    extractor: FittedExtractor, trained: TrainedGan, comparison: Comparison, timings: dict[str, float]
+) -> dict[str, Any]:
     return {
+        "verdict": comparison.verdict,
         "metrics": {metric.name: metric.model_dump(exclude={"name"}) for metric in comparison.metrics},
+        "differences": {
+            kind: {row.name: {**row.model_dump(exclude={"name"}), "verdict": row.verdict} for row in rows}
+            for kind, rows in (("value", comparison.differences), ("average", comparison.average_differences))
+        },
+        "class_shares": [row.model_dump() for row in comparison.class_shares],
+        "extractor_sha256": extractor.weights.sha256,
         "timings_seconds": timings,
         "training": trained.facts,
         "warnings": list(trained.warnings),
     }
 
 
-def _manifest(run: RunConfig, raw: RawData, data: NormalizedData, trained: TrainedGan) -> dict[str, Any]:
+def _manifest(
+    run: RunConfig, raw: RawData, data: NormalizedData, trained: TrainedGan, reference: Reference | None
+) -> dict[str, Any]:
     splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
     return {
         "run": run.name,
@@ -150,6 +212,7 @@ def _manifest(run: RunConfig, raw: RawData, data: NormalizedData, trained: Train
         "recipe": run.train.recipe.name,
         "seed": run.train.seed,
         "device": trained.facts.get("device"),
+        "reference": reference and reference.model_dump(mode="json"),
         "data": {
             "name": data.dataset,
             "source": raw.facts.get("source"),

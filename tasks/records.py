@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gan.judging import Metric
+from gan.bootstrap import Difference
+from gan.judging.definitions import Metric
 from gan.store import FileRef
 
 
@@ -65,6 +66,21 @@ class NormalizedData(StageRecord):
     summary: FileRef = Field(description="JSON: count, images a class, mean and deviation of each split")
 
 
+class FittedExtractor(StageRecord):
+    """The classifier whose features images are compared by."""
+
+    weights: FileRef = Field(description=".keras")
+
+
+class Reference(StageRecord):
+    """An earlier run that this one is compared with."""
+
+    name: str
+    generator: FileRef
+    samples: FileRef = Field(description=".npz, key images")
+    average_samples: FileRef
+
+
 class TrainedGan(StageRecord):
     """A trained generator and what was recorded on the way."""
 
@@ -87,16 +103,35 @@ class Pictures(StageRecord):
     interpolation: FileRef
 
 
+class ClassShare(BaseModel):
+    """How often a class is predicted, 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    real: float
+    generated: float
+
+
 class Comparison(StageRecord):
     """Real against generated."""
 
     metrics: tuple[Metric, ...]
+    differences: tuple[Difference, ...] = Field(description="from the reference, last weights; empty if there is none")
+    average_differences: tuple[Difference, ...] = Field(description="the same of the averaged weights")
+    verdict: str
+    class_shares: tuple[ClassShare, ...]
     samples: FileRef = Field(description=".npz, key images, uint8, (n, 28, 28)")
     average_samples: FileRef = Field(description="the same latents through the averaged weights")
+    history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss, frechet_distance, recall")
     real_grid: FileRef = Field(description="8 x 8 test images")
     generated_grid: FileRef = Field(description="8 x 8 samples, drawn at the same size")
     average_grid: FileRef = Field(description="the same latents through the averaged weights")
-    curves: FileRef
+    pairs: FileRef = Field(description="eight test images above the first eight samples")
+    class_rows: FileRef = Field(description="of every class a real and a generated row")
+    neighbours: FileRef = Field(description="generated images above their nearest training images")
+    quality: FileRef = Field(description="chart of Fréchet distance and recall over training")
+    curves: FileRef = Field(description="chart of losses and accuracy")
     report_html: FileRef
     report_markdown: FileRef
 

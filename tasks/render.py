@@ -17,7 +17,7 @@ def render(store: Store, data: NormalizedData, trained: TrainedGan, config: Trai
     """Draw real examples, a grid for every snapshot, the animation, and paths between the first fixed latents."""
     from gan.backend import use_device
     from gan.generate import generate_paths
-    from gan.networks import load_generator
+    from gan.networks import load_model
 
     use_device(device)
 
@@ -29,7 +29,7 @@ def render(store: Store, data: NormalizedData, trained: TrainedGan, config: Trai
     grids = draw_snapshots(snapshots, steps, num=9, columns=3, scale=7)
     larger_grids = draw_snapshots(snapshots, steps, num=64, columns=8, scale=3)
     latents = sample_latents(PATHS + 1, config.recipe.latent_dim, seed=config.seed)
-    paths = generate_paths(load_generator(store.path(trained.generator)), latents, POINTS_A_PATH)
+    paths = generate_paths(load_model(store.path(trained.generator)), latents, POINTS_A_PATH)
     return Pictures(
         real_examples=put(draw_real_examples(train_images, train_labels, data.class_names, seed=config.seed)),
         grids=tuple(put(grid) for grid in grids),

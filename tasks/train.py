@@ -4,7 +4,7 @@ from gan.checkpoints import Checkpoints
 from gan.config import Conduct, TrainConfig
 from gan.errors import TrainingError
 from gan.store import Store
-from tasks.records import NormalizedData, TrainedGan
+from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.stage import stage
 
 DAY_SECONDS = 24 * 60 * 60
@@ -13,20 +13,25 @@ DAY_SECONDS = 24 * 60 * 60
 @stage(
     run_name="train {config.recipe.name}, {config.steps} steps, seed {config.seed}",
     timeout_seconds=DAY_SECONDS,
-    incidental=("conduct",),
+    incidental=("conduct", "extractor"),
 )
-def train(store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct) -> TrainedGan:
-    """Train on the normalized training split; the loop is in `gan.trainer`, the algorithm in `gan.training`."""
+def train(
+    store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
+) -> TrainedGan:
+    """Train on the normalized training split; the loop is in `gan.trainer`, the algorithm in `gan.training`.
+
+    The extractor is for those who watch; nothing that comes out of training depends on it.
+    """
     from gan.backend import use_device
     from gan.history import history_csv
     from gan.networks import save_model
     from gan.trainer import train as train_networks
-    from tasks.watching import LiveGrid, ProgressBar, progress, watch_in_tensorboard
+    from tasks.watching import LiveView, ProgressBar, progress, snapshot_judge, watch_in_tensorboard
 
     hardware = use_device(conduct.device, data_parallel=conduct.data_parallel)
-    scratch = train.scratch_dir(store, data, config, conduct)
+    scratch = train.scratch_dir(store, data, config, conduct, extractor)
     with progress("Training", config.steps, unit="steps") as update:
-        watchers = [ProgressBar(update), LiveGrid(config)]
+        watchers = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
         if conduct.tensorboard:
             watchers.append(watch_in_tensorboard(store, scratch.name, store.load_array(data.train_images), config))
         training = train_networks(

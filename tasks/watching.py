@@ -4,25 +4,28 @@ No part of what a training is: no cache key accounts for this module, so `tasks.
 """
 
 import logging
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from prefect.artifacts import create_markdown_artifact
 
 from gan.config import TrainConfig
+from gan.datasets.pixels import denormalize_images
 from gan.event_files import EventFiles
+from gan.features import Extractor
 from gan.history import HISTORY_COLUMNS
+from gan.judging.snapshots import SnapshotJudge
 from gan.networks import Networks
 from gan.progress import Update, progress
-from gan.rendering import draw_grid, save_png
-from gan.report.words import data_uri
+from gan.rendering import draw_grid, png_bytes, spaced
+from gan.report.charts import as_png, draw_quality
+from gan.report.words import as_data_uri, describe_number, describe_share
 from gan.store import Store
 from gan.trainer import Watcher
+from tasks.records import FittedExtractor, NormalizedData
 
-__all__ = ["LiveGrid", "ProgressBar", "progress", "watch_in_tensorboard"]
+__all__ = ["LiveView", "ProgressBar", "progress", "snapshot_judge", "watch_in_tensorboard"]
 
-NUM_SHOWN = 16
+NUM_IN_A_ROW, MAX_ROWS = 10, 10
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +43,21 @@ class ProgressBar(Watcher):
         self._update(steps_done, f"d_loss {d_loss:.3f}, d_accuracy {d_accuracy:.2f}, g_loss {g_loss:.3f}")
 
 
-class LiveGrid(Watcher):
-    """The current grid in the Prefect UI while training goes on: one artifact, a new version at every snapshot."""
+class LiveView(Watcher):
+    """How training goes, in the Prefect UI while it goes on: one artifact, a new version at every snapshot.
+
+    It shows a row of the fixed latents for every snapshot so far, and the curve of what each was judged.
+    """
 
     KEY = "training-progress"
 
-    def __init__(self, config: TrainConfig) -> None:
-        """Take what is being trained."""
-        self._config = config
+    def __init__(self, config: TrainConfig, judge: SnapshotJudge) -> None:
+        """Take what is being trained, and who judges it."""
+        self._config, self._judge = config, judge
         self._row = np.full(len(HISTORY_COLUMNS), np.nan)
+        self._steps: list[int] = []
+        self._quality: list[tuple[float, float]] = []
+        self._rows: list[np.ndarray] = []
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
         """Keep the newest losses."""
@@ -56,21 +65,46 @@ class LiveGrid(Watcher):
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
         """Show it; a server that does not answer costs a picture, not the training."""
-        done = f"step {step:,} of {self._config.steps - 1:,}"
-        losses = ", ".join(f"{name} {value:.3f}" for name, value in zip(HISTORY_COLUMNS, self._row, strict=True))
+        self._steps.append(step)
+        self._quality.append(self._judge(pixels))
+        self._rows.append(pixels[:NUM_IN_A_ROW].copy())
         try:
-            with TemporaryDirectory() as folder:
-                path = Path(folder) / "grid.png"
-                save_png(draw_grid(pixels[:NUM_SHOWN], 4, scale=3), path)
-                picture = data_uri(path)
-            create_markdown_artifact(
-                key=self.KEY,
-                markdown=f"# {self._config.recipe.name}, seed {self._config.seed}: {done}\n\n{losses}\n\n"
-                f"![fixed latents at {done}]({picture})",
-                description=f"Fixed latents at {done}",
-            )
+            create_markdown_artifact(key=self.KEY, markdown=self._markdown(), description=self._description(pixels))
         except Exception as error:  # whatever the server or the way to it has: training goes on
-            log.warning("The grid of %s is not shown in the UI: %s", done, type(error).__name__)
+            log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
+
+    def _done(self) -> str:
+        distance, recall = self._quality[-1]
+        return (
+            f"step {self._steps[-1]:,} of {self._config.steps - 1:,}: Fréchet distance {describe_number(distance)}, "
+            f"recall {describe_share(recall)}"
+        )
+
+    def _description(self, pixels: np.ndarray) -> str:
+        grid = as_data_uri(png_bytes(draw_grid(pixels[:9], 3, scale=2, margin=0, gap=2)), "png")
+        return f"![fixed latents]({grid}) {self._done()}"
+
+    def _markdown(self) -> str:
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in zip(HISTORY_COLUMNS, self._row, strict=True))
+        shown = spaced(len(self._rows), MAX_ROWS)
+        grid = draw_grid(np.concatenate([self._rows[row] for row in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
+        steps = ", ".join(f"{self._steps[row]:,}" for row in shown)
+        chart = as_png(draw_quality(self._steps, np.array(self._quality)))
+        return (
+            f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n{losses}\n\n"
+            f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
+            f"On {self._judge.n:,} images a side. The same latents after the steps {steps}:\n\n"
+            f"![fixed latents, a row a snapshot]({as_data_uri(png_bytes(grid), 'png')})"
+        )
+
+
+def snapshot_judge(
+    store: Store, data: NormalizedData, extractor: FittedExtractor, config: TrainConfig
+) -> SnapshotJudge:
+    """Who judges snapshots: as the report does in the end."""
+    network = Extractor.load(store.path(extractor.weights), data.dataset, extractor.weights.sha256)
+    test_images = store.load_array(data.test_images)[: config.num_snapshot_images]
+    return SnapshotJudge(network, denormalize_images(test_images), config.num_snapshot_images)
 
 
 def watch_in_tensorboard(store: Store, name: str, images: np.ndarray, config: TrainConfig) -> Watcher:

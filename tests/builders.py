@@ -8,6 +8,9 @@ import numpy as np
 
 from gan.datasets.catalog import FILE_NAMES, Dataset
 from gan.datasets.sources import fetch_files
+from gan.features import Extractor
+from gan.store import Store
+from tasks.records import FittedExtractor
 
 
 def idx_images(pixels: np.ndarray, magic: int = 0x803) -> bytes:
@@ -49,3 +52,35 @@ def change_first_label(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[8] = 1
     path.write_bytes(content)
+
+
+def smooth_pixels(n: int, seed: int) -> np.ndarray:
+    """Images of one bright spot each, uint8 (n, 28, 28), alike enough to be one data set."""
+    rng = np.random.default_rng(seed)
+    centre, width = rng.uniform(8, 20, (n, 2, 1)), rng.uniform(3, 6, (n, 1))
+    across = np.exp(-(((np.arange(28) - centre[:, 0]) / width) ** 2))
+    down = np.exp(-(((np.arange(28) - centre[:, 1]) / width) ** 2))
+    return np.rint(255 * down[:, :, None] * across[:, None, :]).astype(np.uint8)
+
+
+def small_classifier(num_classes: int):
+    """A network with the outputs of the classifier, 12 features and few classes; its weights are random, but fixed."""
+    from gan.backend import keras
+
+    images = keras.Input((28, 28, 1), name="images")
+    brightness = keras.layers.Rescaling(0.5, 0.5)(images)  # 0 is black: the background has no part in the features
+    maps = keras.layers.AveragePooling2D(4)(brightness)
+    initializer = keras.initializers.GlorotUniform(seed=1)
+    features = keras.layers.Dense(12, "relu", kernel_initializer=initializer)(keras.layers.Flatten()(maps))
+    logits = keras.layers.Dense(num_classes, kernel_initializer=initializer)(features)
+    return keras.Model(images, [features, logits], name="classifier")
+
+
+def small_extractor(num_classes: int = 3) -> Extractor:
+    return Extractor(small_classifier(num_classes), name="small@00000000", sha256="0" * 64)
+
+
+def put_extractor(store: Store) -> FittedExtractor:
+    from gan.networks import save_model
+
+    return FittedExtractor(weights=store.put_file(lambda path: save_model(small_classifier(10), path), ".keras"))

@@ -1,9 +1,13 @@
 from io import StringIO
 
+import numpy as np
 import pytest
+from builders import small_extractor, smooth_pixels
 
 from bench.__main__ import BenchError, Contender, summarize
 from bench.floor import products, updates
+from bench.judging import measure, noisy, show
+from gan.judging.definitions import METRICS
 
 
 def test_the_floor_is_the_articles_arithmetic() -> None:
@@ -37,3 +41,21 @@ def test_ratios_are_taken_within_a_round() -> None:
 def test_without_ours_there_is_one_clear_error() -> None:
     with pytest.raises(BenchError, match="ours did not run"):
         summarize([contender("jax_jitted", [1.0])])
+
+
+def test_judging_is_measured_part_by_part_and_no_metric_is_forgotten(capsys) -> None:
+    measured = measure(small_extractor(), smooth_pixels(80, seed=0), smooth_pixels(60, seed=1), num_images=40, rounds=2)
+    assert [name for names in measured.part_seconds for name in names] == [definition.name for definition in METRICS]
+    assert min(measured.total_seconds, measured.features_seconds, *measured.part_seconds.values()) > 0
+    assert 10**8 < measured.peak_bytes < 10**11
+    show(measured)
+    shown = capsys.readouterr().out
+    assert all(definition.title in shown for definition in METRICS)
+
+
+def test_images_to_judge_are_noisy_training_images() -> None:
+    grey = np.full((50, 28, 28), 128, np.uint8)
+    images = noisy(grey, np.random.default_rng(0))
+    assert images.dtype == np.uint8
+    assert images.std() == pytest.approx(20, rel=0.02)
+    assert noisy(np.zeros_like(grey), np.random.default_rng(0)).min() == 0

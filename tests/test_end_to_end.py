@@ -58,6 +58,12 @@ def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
         "report.md",
         "generator.keras",
         "generator_average.keras",
+        "extractor.keras",
+        "real_above_generated.png",
+        "class_rows.png",
+        "neighbours.png",
+        "quality.png",
+        "curves.png",
         "samples.npz",
         "samples_average.npz",
         "final_grid.png",
@@ -80,7 +86,12 @@ def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     assert set(metrics["timings_seconds"]) == set(STAGES)
     assert metrics["metrics"]["frechet_distance"]["n"] == 100
-    assert len((run / "history.csv").read_text().splitlines()) == 1 + 6
+    rows = [row.split(",") for row in (run / "history.csv").read_text().splitlines()]
+    assert rows[0] == ["step", "d_loss", "d_accuracy", "g_loss", "frechet_distance", "recall"]
+    assert [row[0] for row in rows[1:] if row[4]] == ["0", "3", "5"], "judged at every snapshot"
+    assert len(rows) == 1 + 6
+    assert metrics["extractor_sha256"] == sha256_of(run / "extractor.keras")
+    assert all(row["n"] == 100 and row["extractor"] and row["floor"] is not None for row in metrics["metrics"].values())
 
 
 def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(checkout, artifacts) -> None:

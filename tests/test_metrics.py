@@ -1,13 +1,64 @@
 import numpy as np
 import pytest
+from prdc import compute_prdc
+from scipy import linalg, stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import polynomial_kernel
+from sklearn.neighbors import NearestNeighbors
 
-from gan.features import pixel_features
-from gan.judging import judge
-from gan.metrics import frechet_distance, total_variation
+from gan.metrics import kernel, neighbours
+from gan.metrics.classes import class_entropy, confidence
+from gan.metrics.frechet import frechet_distance
+from gan.metrics.kernel import kernel_terms
+from gan.metrics.memorization import relative_to_test
+from gan.metrics.neighbours import (
+    K_DENSITY_COVERAGE,
+    K_PRECISION_RECALL,
+    ball_radii,
+    density_coverage,
+    nearest,
+    precision_recall,
+    squared_distances,
+)
+from gan.metrics.pixels import intensity_distance, intensity_histograms, total_variation
+from gan.metrics.two_sample import fit_logistic_regression, held_out_logits
+
+MODES = 4 * np.eye(5)
+"""Centres of five classes, far from each other for deviations of about 0.5."""
 
 
-def gaussian(mean: float, deviation: float, seed: int, n: int = 4000, d: int = 6) -> np.ndarray:
+def gaussian(mean: float, deviation: float, seed: int, n: int = 600, d: int = 6) -> np.ndarray:
     return np.random.default_rng(seed).normal(mean, deviation, (n, d))
+
+
+def mixture(labels: np.ndarray, seed: int, deviation: float = 0.5) -> np.ndarray:
+    """A point for each label, float32 as features are."""
+    noise = np.random.default_rng(seed).normal(0, deviation, (len(labels), MODES.shape[1]))
+    return (MODES[labels] + noise).astype(np.float32)
+
+
+def correlated(n: int, seed: int, d: int = 8) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d)).astype(np.float32)
+
+
+def by_neighbours(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """All four metrics by nearest neighbours."""
+    precise, recalled = precision_recall(
+        real, fake, ball_radii(real, K_PRECISION_RECALL), ball_radii(fake, K_PRECISION_RECALL)
+    )
+    density, covered = density_coverage(real, fake, ball_radii(real, K_DENSITY_COVERAGE))
+    return {
+        "precision": precise.mean(),
+        "recall": recalled.mean(),
+        "density": density.mean(),
+        "coverage": covered.mean(),
+    }
+
+
+def accuracy(real: np.ndarray, fake: np.ndarray) -> float:
+    real_logits, fake_logits = held_out_logits(real, fake, np.random.default_rng(0))
+    return float(((real_logits > 0).mean() + (fake_logits <= 0).mean()) / 2)
 
 
 def test_identical_sets_are_at_distance_zero() -> None:
@@ -21,20 +72,31 @@ def test_the_distance_of_two_gaussians_is_the_closed_form() -> None:
     assert distance == pytest.approx(6 * (0.5**2 + 1**2), rel=0.01)
 
 
-def test_the_distance_agrees_with_the_matrix_square_root_by_eigenvalues_of_the_product() -> None:
-    """Another route to the same trace: the eigenvalues of S_r S_f itself, which is not symmetric."""
-    rng = np.random.default_rng(0)
-    real, fake = (rng.normal(size=(500, 5)) @ rng.normal(size=(5, 5)) + rng.normal(size=5) for _ in range(2))
-    real_covariance, fake_covariance = np.cov(real.T), np.cov(fake.T)
-    eigenvalues = np.linalg.eigvals(real_covariance @ fake_covariance)
-    trace = np.trace(real_covariance) + np.trace(fake_covariance) - 2 * np.sqrt(eigenvalues).real.sum()
-    expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + trace
+def test_the_frechet_distance_agrees_with_scipys_matrix_square_root() -> None:
+    real, fake = correlated(500, seed=0), correlated(400, seed=1)
+    real_covariance, fake_covariance = np.cov(real.T.astype(float)), np.cov(fake.T.astype(float))
+    root = linalg.sqrtm(real_covariance @ fake_covariance).real
+    mean_difference = real.mean(0, dtype=float) - fake.mean(0, dtype=float)
+    expected = (mean_difference**2).sum() + np.trace(real_covariance + fake_covariance - 2 * root)
     assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-9)
     assert frechet_distance(real, fake) == pytest.approx(frechet_distance(fake, real), rel=1e-9)
 
 
+def test_the_frechet_distance_is_biased_upwards_for_small_n_and_the_kernel_distance_is_not() -> None:
+    draws = [(gaussian(0, 1, seed=i, n=50), gaussian(0, 1, seed=1000 + i, n=50)) for i in range(60)]
+    frechet = [frechet_distance(real, fake) for real, fake in draws]
+    unbiased = [kernel_terms(real, fake).mean() for real, fake in draws]
+    assert np.mean(frechet) > 5 * np.std(frechet) / np.sqrt(60)
+    assert abs(np.mean(unbiased)) < 3 * np.std(unbiased) / np.sqrt(60)
+
+
+def test_the_frechet_distance_allows_fewer_images_than_features() -> None:
+    distance = frechet_distance(gaussian(0, 1, seed=0, n=20, d=96), gaussian(3, 1, seed=1, n=20, d=96))
+    assert 9 * 96 < distance < 12 * 96
+
+
 def test_a_collapsed_generator_is_far_from_real() -> None:
-    real = gaussian(0, 1, seed=0)
+    real = gaussian(0, 1, seed=0, n=4000)
     collapsed = np.zeros_like(real)
     assert frechet_distance(real, collapsed) == pytest.approx(6, rel=0.05)
 
@@ -47,35 +109,312 @@ def test_a_collapsed_generator_is_far_from_real() -> None:
         (np.zeros((9, 3)), np.full((9, 3), np.nan), "not finite"),
     ],
 )
-def test_features_that_do_not_fit_are_refused(real, fake, message) -> None:
+def test_features_that_do_not_fit_are_refused_by_the_frechet_distance(real, fake, message) -> None:
     with pytest.raises(ValueError, match=message):
         frechet_distance(real, fake)
 
 
-def test_salt_and_pepper_raises_total_variation_and_flat_images_have_none() -> None:
-    flat = np.full((4, 28, 28), 100, np.uint8)
-    assert total_variation(flat) == 0
-    noisy = np.random.default_rng(0).choice([0, 255], (4, 28, 28)).astype(np.uint8)
-    assert total_variation(noisy) == pytest.approx(127.5, rel=0.05)
-    ramp = np.broadcast_to(np.arange(28, dtype=np.uint8), (2, 28, 28))
-    assert total_variation(ramp) == 0.5, "one grey level across, none down"
+def test_the_kernel_distance_is_the_formula_on_sklearns_kernel() -> None:
+    real, fake = correlated(130, seed=0), correlated(130, seed=1)
+
+    def k(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return polynomial_kernel(x.astype(float), y.astype(float), degree=3, gamma=1 / real.shape[1], coef0=1)
+
+    h = k(real, real) + k(fake, fake) - k(real, fake) - k(fake, real)
+    np.fill_diagonal(h, 0)
+    terms = kernel_terms(real, fake)
+    assert terms.mean() == pytest.approx(h.sum() / (130 * 129), rel=1e-12)
+    np.testing.assert_allclose(terms, 2 * h.sum(axis=1) / 129 - terms.mean(), rtol=1e-10, atol=1e-10 * np.abs(h).max())
 
 
-def test_pixel_features_are_the_image_as_a_vector_in_the_unit_range() -> None:
-    pixels = np.arange(784, dtype=np.uint16).reshape(1, 28, 28).astype(np.uint8)
-    features = pixel_features(pixels)
-    assert features.shape == (1, 784)
-    np.testing.assert_allclose(features[0] * 255, pixels.ravel())
+@pytest.mark.parametrize(("shift", "times"), [(1.0, 1.0), (0.0, np.sqrt(2))], ids=["far apart", "equal distributions"])
+def test_the_standard_error_is_the_spread_over_fresh_draws_and_too_large_where_nothing_differs(shift, times) -> None:
+    n, distances, errors = 100, [], []
+    for seed in range(300):
+        terms = kernel_terms(gaussian(0, 1, seed, n, d=4), gaussian(shift, 1, 10_000 + seed, n, d=4))
+        distances.append(terms.mean())
+        errors.append(terms.std(ddof=1) / np.sqrt(n))
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(times * np.std(distances), rel=0.15)
+    if not shift:
+        within = np.abs(distances) < 3 * np.array(errors)
+        assert within.mean() > 0.99
 
 
-def test_judging_real_images_gives_the_floor_and_noise_is_worse(tiny_images) -> None:
-    pixels = np.rint((tiny_images[..., 0] + 1) * 127.5).astype(np.uint8)
-    train, test = pixels[:40], pixels[40:]
-    noise = np.random.default_rng(0).integers(0, 256, (24, 28, 28), dtype=np.uint8)
-    distance, variation = judge(train, test, noise, test, seed=0)
-    assert (distance.extractor, variation.extractor) == ("pixels784", "grey levels")
-    for metric in (distance, variation):
-        assert metric.n == 24
-        assert metric.value > 2 * metric.floor
-    assert distance.average == pytest.approx(0, abs=1e-6)
-    assert variation.average == pytest.approx(variation.floor, rel=0.3)
+@pytest.mark.parametrize("shapes", [((9, 3), (8, 3)), ((9, 3), (9, 4)), ((1, 3), (1, 3)), ((9,), (9,))])
+def test_the_kernel_distance_refuses_sets_that_cannot_be_paired(shapes) -> None:
+    with pytest.raises(ValueError, match="expects twice"):
+        kernel_terms(*(np.zeros(shape) for shape in shapes))
+
+
+def test_precision_recall_density_and_coverage_agree_with_the_authors_code(capsys) -> None:
+    real = mixture(np.arange(300) % 5, seed=0)
+    fake = mixture(np.arange(240) % 4, seed=1, deviation=0.8)
+    by_three = compute_prdc(real, fake, nearest_k=3)
+    by_five = compute_prdc(real, fake, nearest_k=5)
+    capsys.readouterr()  # it prints
+    ours = by_neighbours(real, fake)
+    expected = {name: (by_three if name in ("precision", "recall") else by_five)[name] for name in ours}
+    assert ours == pytest.approx(expected, rel=1e-12)
+    assert all(0.05 < value < 0.95 for value in ours.values()), "the comparison says something"
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_ball_radii_are_sklearns_distances_to_the_kth_neighbour(k) -> None:
+    features = correlated(201, seed=0)
+    distances, _ = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features.astype(float)).kneighbors()
+    np.testing.assert_allclose(np.sqrt(ball_radii(features, k)), distances[:, -1], rtol=1e-6)
+
+
+def test_too_few_images_for_a_ball_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"k = 3 and 3 images"):
+        ball_radii(np.zeros((3, 2)), 3)
+
+
+def test_nearest_agrees_with_sklearn_over_several_blocks() -> None:
+    queries, references = correlated(2 * neighbours.BLOCK_ROWS + 7, seed=0), correlated(1300, seed=1)
+    index, distances = nearest(queries, references)
+    expected_distances, expected = (
+        NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(references).kneighbors(queries)
+    )
+    np.testing.assert_array_equal(index, expected[:, 0])
+    np.testing.assert_allclose(distances, expected_distances[:, 0], rtol=1e-6)
+
+
+def test_the_nearest_of_a_member_is_itself_at_distance_zero() -> None:
+    references = correlated(700, seed=0)
+    index, distances = nearest(references[::-1], references)
+    np.testing.assert_array_equal(index, np.arange(700)[::-1])
+    assert not distances.any()
+
+
+def test_blocks_change_nothing(monkeypatch) -> None:
+    real, fake = correlated(101, seed=0), correlated(101, seed=1)
+
+    def everything() -> list[np.ndarray]:
+        radii = ball_radii(real, 3)
+        return [
+            kernel_terms(real, fake),
+            radii,
+            *precision_recall(real, fake, radii, ball_radii(fake, 3)),
+            *density_coverage(real, fake, radii),
+            *nearest(fake, real),
+        ]
+
+    whole = everything()
+    for module in (kernel, neighbours):
+        monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    for blockwise, expected in zip(everything(), whole, strict=True):
+        np.testing.assert_allclose(blockwise, expected, rtol=1e-9)
+
+
+def test_squared_distances_are_never_negative_and_exact_to_rounding() -> None:
+    features = correlated(60, seed=0).astype(float) + 1000
+    distances = squared_distances(features, features)
+    assert distances.min() >= 0
+    expected = ((features[:, np.newaxis] - features) ** 2).sum(axis=2)
+    np.testing.assert_allclose(distances, expected, atol=1e-14 * (features**2).sum(axis=1).max())
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.3, 20.0], ids=["equal", "overlapping", "separable"])
+def test_logistic_regression_is_sklearns(distance) -> None:
+    features = np.concatenate([gaussian(0, 1, seed=0, n=150), gaussian(distance, 1, seed=1, n=100)])
+    labels = np.arange(250) < 150
+    weights, bias = fit_logistic_regression(features, labels)
+    expected = LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000).fit(features, labels)
+    np.testing.assert_allclose(weights, expected.coef_[0], rtol=1e-3, atol=1e-4)
+    assert bias == pytest.approx(expected.intercept_[0], rel=1e-3, abs=1e-4)
+
+
+def test_equal_distributions_cannot_be_told_apart_and_distant_ones_can() -> None:
+    real, equal, far = (gaussian(mean, 1, seed) for seed, mean in enumerate((0, 0, 3)))
+    assert accuracy(real, equal) == pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(len(real) + len(equal)))
+    assert accuracy(real, far) > 0.99
+
+
+def test_the_two_sample_test_is_of_images_that_the_classifier_has_not_seen() -> None:
+    """With more features than images any labels can be learnt by heart; only unseen images show that it is nothing."""
+    real, fake = gaussian(0, 1, seed=0, n=100, d=300), gaussian(0, 1, seed=1, n=100, d=300)
+    features, labels = np.concatenate([real, fake]), np.arange(200) < 100
+    weights, bias = fit_logistic_regression(features, labels)
+    assert ((features @ weights + bias > 0) == labels).all(), "by heart"
+    assert accuracy(real, fake) < 0.62
+
+
+def test_a_feature_that_is_constant_but_for_one_held_out_image_is_not_blown_up() -> None:
+    real, fake = (gaussian(m, 1, seed=i, n=100, d=3).astype(np.float32) for i, m in enumerate((0, 0.5)))
+    real[:, 0] = fake[:, 0] = 0.1
+    fake[0, 0] = 0.2
+    logits = np.concatenate(held_out_logits(real, fake, np.random.default_rng(0)))
+    assert np.abs(logits).max() < 10
+
+
+def test_equal_distributions_have_density_one_and_the_expected_coverage() -> None:
+    n, k = 1000, K_DENSITY_COVERAGE
+    found = by_neighbours(gaussian(0, 1, seed=0, n=n), gaussian(0, 1, seed=1, n=n))
+    expected = 1 - np.prod([(n - i) / (2 * n - i) for i in range(1, k + 1)])
+    assert expected == pytest.approx(0.969, abs=1e-3)
+    assert found["coverage"] == pytest.approx(expected, abs=0.02)
+    assert found["density"] == pytest.approx(1, abs=0.08)
+
+
+def test_a_generator_that_drops_a_mode_loses_its_share_of_recall_and_coverage_and_no_precision() -> None:
+    real = mixture(np.arange(1000) % 5, seed=0)
+    all_modes = by_neighbours(real, mixture(np.arange(1000) % 5, seed=1))
+    four_modes = by_neighbours(real, mixture(np.arange(1000) % 4, seed=1))
+    assert four_modes["recall"] == pytest.approx(all_modes["recall"] - 1 / 5, abs=0.04)
+    assert four_modes["coverage"] == pytest.approx(all_modes["coverage"] - 1 / 5, abs=0.04)
+    assert four_modes["precision"] == pytest.approx(all_modes["precision"], abs=0.03)
+
+
+def test_noise_lowers_precision_and_density() -> None:
+    real = mixture(np.arange(600) % 5, seed=0)
+    clean, noisy = (by_neighbours(real, mixture(np.arange(600) % 5, seed=1, deviation=s)) for s in (0.5, 1.5))
+    assert noisy["precision"] < 0.5 * clean["precision"]
+    assert noisy["density"] < 0.3 * clean["density"]
+
+
+def test_distant_sets_have_nothing_in_common() -> None:
+    real, far = gaussian(0, 1, seed=0), gaussian(50, 1, seed=1)
+    assert set(by_neighbours(real, far).values()) == {0}
+    terms = kernel_terms(real, far)
+    assert terms.mean() > 3 * terms.std() / np.sqrt(len(terms))
+
+
+def test_copies_of_real_images_lie_in_their_balls_even_where_real_images_are_doubled() -> None:
+    once = mixture(np.arange(200) % 5, seed=0)
+    real = np.concatenate([once, once])
+    found = by_neighbours(real, real[:100])
+    assert found["precision"] == 1
+    assert found["density"] >= 1
+
+
+def split_of_two_classes(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a narrow class 0 and a wide class 1 in equal parts, and their classes."""
+    classes = np.arange(n) % 2
+    noise = np.random.default_rng(seed).normal(size=(n, 5)) * np.where(classes, 1.0, 0.1)[:, np.newaxis]
+    return (MODES[classes] + noise).astype(np.float32), classes
+
+
+@pytest.fixture
+def memorized():
+    """What a generator's points say of memorization: median relative distance, and share of near copies."""
+    train, _ = split_of_two_classes(seed=0, n=4000)
+    test, test_classes = split_of_two_classes(seed=1, n=4000)
+    _, test_distances = nearest(test, train)
+
+    def judge(points: np.ndarray, classes: np.ndarray, *, by_class: bool = True) -> tuple[float, float]:
+        _, distances = nearest(points, train)
+        seen, seen_test = (classes, test_classes) if by_class else (np.zeros_like(classes), np.zeros_like(test_classes))
+        relative, near_copy = relative_to_test(distances, seen, test_distances, seen_test)
+        return float(np.median(relative)), float(near_copy.mean())
+
+    return judge
+
+
+def test_copies_of_training_images_are_caught(memorized) -> None:
+    train, classes = split_of_two_classes(seed=0, n=4000)
+    assert memorized(train[:500], classes[:500]) == (0, 1)
+
+
+def test_slightly_noisy_copies_still_lie_far_nearer_than_unseen_images(memorized) -> None:
+    train, classes = split_of_two_classes(seed=0, n=4000)
+    noise = np.random.default_rng(2).normal(size=train.shape) * np.where(classes, 0.05, 0.005)[:, np.newaxis]
+    median, _ = memorized((train + noise).astype(np.float32), classes)
+    assert median < 0.5
+
+
+def test_unseen_real_images_are_no_copies(memorized) -> None:
+    median, near_copies = memorized(*split_of_two_classes(seed=2, n=4000))
+    assert median == pytest.approx(1, abs=0.05)
+    assert near_copies == pytest.approx(0.01, abs=0.006)
+
+
+def test_a_generator_of_one_narrow_class_is_no_copier_because_it_is_judged_class_by_class(memorized) -> None:
+    points, classes = split_of_two_classes(seed=2, n=4000)
+    narrow = classes == 0
+    median, near_copies = memorized(points[narrow], classes[narrow])
+    assert median == pytest.approx(1, abs=0.05)
+    assert near_copies == pytest.approx(0.01, abs=0.008)
+    median, _ = memorized(points[narrow], classes[narrow], by_class=False)
+    assert median < 0.5, "without classes it would be called one"
+
+
+def test_images_of_a_class_without_test_images_are_compared_with_all() -> None:
+    relative, near_copy = relative_to_test(
+        np.array([2.0, 0.0]), np.array([7, 7]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 1])
+    )
+    np.testing.assert_array_equal(relative, [1, 0])
+    np.testing.assert_array_equal(near_copy, [False, True])
+
+
+def test_where_all_test_images_are_training_images_too_nothing_is_divided_by_zero() -> None:
+    relative, near_copy = relative_to_test(np.zeros(2), np.zeros(2, int), np.zeros(5), np.zeros(5, int))
+    np.testing.assert_array_equal(relative, 0)
+    assert not near_copy.any()
+
+
+@pytest.mark.parametrize("r", [10, 100])
+def test_with_few_test_images_of_a_class_more_unseen_images_are_called_near_copies(r) -> None:
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(400):
+        _, near_copy = relative_to_test(rng.random(200), np.zeros(200, int), rng.random(r), np.zeros(r, int))
+        shares.append(near_copy.mean())
+    assert np.mean(shares) == pytest.approx(0.01 + 1 / (r + 1), rel=0.2)
+
+
+def test_class_entropy_is_scipys_in_bits() -> None:
+    classes = np.random.default_rng(0).integers(0, 7, 200)
+    assert class_entropy(classes, 10) == pytest.approx(stats.entropy(np.bincount(classes), base=2))
+    assert class_entropy(np.arange(1000) % 10, 10) == pytest.approx(np.log2(10))
+
+
+def test_collapse_lowers_class_entropy_to_zero() -> None:
+    entropy = class_entropy(np.full(100, 3), 10)
+    assert entropy == 0
+    assert not np.signbit(entropy), "it would be shown as -0"
+
+
+def test_class_entropy_is_biased_downwards_by_as_much_as_is_said() -> None:
+    rng = np.random.default_rng(0)
+    found = np.mean([class_entropy(rng.integers(0, 10, 200), 10) for _ in range(400)])
+    assert np.log2(10) - found == pytest.approx(9 / (2 * 200 * np.log(2)), rel=0.1)
+
+
+def test_confidence_is_the_probability_of_the_predicted_class() -> None:
+    probabilities = np.array([[0.2, 0.5, 0.3], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
+    np.testing.assert_allclose(confidence(probabilities), [0.5, 1, 1 / 3], rtol=1e-6)
+
+
+def ramps(n: int) -> np.ndarray:
+    return np.broadcast_to(8 * np.arange(28, dtype=np.uint8), (n, 28, 28)).copy()
+
+
+def test_flat_images_have_no_total_variation_and_a_ramp_has_its_slope() -> None:
+    assert not total_variation(np.full((4, 28, 28), 100, np.uint8)).any()
+    np.testing.assert_array_equal(total_variation(ramps(2)), 4), "eight grey levels across, none down"
+    np.testing.assert_array_equal(total_variation(255 - ramps(2)), 4), "falling as well as rising"
+
+
+def test_salt_and_pepper_raises_total_variation_and_intensity_distance() -> None:
+    rng, clean = np.random.default_rng(0), ramps(20)
+    noisy = np.where(rng.random(clean.shape) < 0.1, rng.choice([0, 255], clean.shape), clean).astype(np.uint8)
+    assert (total_variation(noisy) > 2 * total_variation(clean)).all()
+    of_clean, of_noisy = (intensity_histograms(pixels).mean(axis=0) for pixels in (clean, noisy))
+    assert intensity_distance(of_clean, of_clean) == 0
+    assert intensity_distance(of_clean, of_noisy) > 5
+    chance = rng.choice([0, 255], (4, 28, 28)).astype(np.uint8)
+    assert total_variation(chance).mean() == pytest.approx(127.5, rel=0.05)
+
+
+def test_intensity_histograms_count_grey_levels_image_by_image() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    for image, histogram in zip(pixels, intensity_histograms(pixels), strict=True):
+        np.testing.assert_allclose(histogram, np.bincount(image.ravel(), minlength=256) / 784, rtol=1e-6)
+
+
+def test_intensity_distance_is_scipys_wasserstein_distance() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 200, (6, 28, 28), dtype=np.uint8)
+    fake = rng.integers(50, 256, (9, 28, 28), dtype=np.uint8)
+    distance = intensity_distance(intensity_histograms(real).mean(axis=0), intensity_histograms(fake).mean(axis=0))
+    assert distance == pytest.approx(stats.wasserstein_distance(real.ravel(), fake.ravel()), rel=1e-5)

@@ -3,7 +3,7 @@ import pytest
 
 from gan.backend import keras
 from gan.errors import StoreError
-from gan.networks import build_discriminator, build_generator, load_generator, save_model
+from gan.networks import build_discriminator, build_generator, load_model, save_model
 from gan.recipes import ARTICLE, RECIPES, RecipeName
 
 
@@ -45,12 +45,12 @@ def test_a_saved_generator_gives_equal_bytes_and_equal_images(tiny_config, tmp_p
     paths = [tmp_path / "0.keras", tmp_path / "1.keras"]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     latents = np.ones((2, 8), np.float32)
-    loaded = load_generator(paths[0])
+    loaded = load_model(paths[0])
     np.testing.assert_array_equal(loaded(latents, training=False), generator(latents, training=False))
 
 
 def test_a_file_that_is_no_generator_is_a_clear_error(tmp_path) -> None:
     path = tmp_path / "generator.keras"
     path.write_bytes(b"nonsense")
-    with pytest.raises(StoreError, match=f"no generator that Keras {keras.__version__} can load"):
-        load_generator(path)
+    with pytest.raises(StoreError, match=f"no model that Keras {keras.__version__} can load"):
+        load_model(path)

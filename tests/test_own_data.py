@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import change_first_label, idx_images, idx_labels, write_own_data
-from pipeline import STAGES, Checkout, ran
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran
 
 from gan.datasets import folder as own
 from gan.datasets.folder import describe_folder
@@ -151,7 +151,7 @@ def test_own_data_goes_through_every_stage_once_and_again_when_a_label_changes(f
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     few = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100)
     options = (*few, "--dataset", "mine", "--data-dir", folder)
-    assert ran(checkout.train(*options)) == set(STAGES)
+    assert ran(checkout.train(*options)) == set(STAGES_OF_OWN_DATA)
 
     (run,) = (checkout.folder / "artifacts" / "runs").glob("mine-article-6-seed0-*")
     assert json.loads((run / "manifest.json").read_text())["data"]["name"] == "mine"
@@ -165,5 +165,5 @@ def test_own_data_goes_through_every_stage_once_and_again_when_a_label_changes(f
 
     assert ran(checkout.train(*options)) == set()
     change_first_label(folder / "t10k-labels-idx1-ubyte")
-    assert ran(checkout.train(*options)) == set(STAGES)
+    assert ran(checkout.train(*options)) == set(STAGES_OF_OWN_DATA)
     assert len(list(run.parent.glob("mine-*"))) == 2

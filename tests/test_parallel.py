@@ -16,7 +16,7 @@ from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
 from gan.engine import prepare
 from gan.errors import SettingsError
-from gan.networks import load_generator, save_model
+from gan.networks import load_model, save_model
 from gan.trainer import train
 
 folder = Path(FOLDER)
@@ -39,7 +39,7 @@ trained = train(images, config, Checkpoints(folder / "two"), two_devices)
 print(trained.facts["engine"])
 save_model(trained.generator, folder / "g.keras")
 latents = np.zeros((2, 100), np.float32)
-np.testing.assert_allclose(load_generator(folder / "g.keras")(latents), trained.generator(latents), atol=1e-6)
+np.testing.assert_allclose(load_model(folder / "g.keras")(latents), trained.generator(latents), atol=1e-6)
 try:
     prepare(images, config.model_copy(update={"batch_size": 7}), two_devices)
 except SettingsError as error:

@@ -1,79 +1,251 @@
+"""The report of small synthetic images: what it says, that it asks nobody for anything, that text stays text."""
+
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import small_extractor, smooth_pixels
+from playwright.sync_api import Browser, Page
 
+from gan.bootstrap import Difference, bootstrap_differences
 from gan.history import history_csv, read_history
-from gan.judging import Metric
+from gan.judging.definitions import METRICS
+from gan.judging.judge import Judge
 from gan.rendering import draw_grid, save_animation, save_png
-from gan.report.charts import draw_curves
-from gan.report.page import Report, render_html, render_markdown
-from gan.report.words import describe_number, describe_seconds
+from gan.report.against import Contestant, compare_runs
+from gan.report.charts import as_png, as_svg, draw_losses, draw_quality
+from gan.report.exhibits import MAX_SNAPSHOTS, Findings, make_exhibits
+from gan.report.page import Report, render_comparison, render_html, render_markdown
+from gan.report.words import describe_change, describe_number, describe_seconds, describe_share, escape_markdown
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
+HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
+NUM_SNAPSHOTS = 5
+
+
+def noise(num: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (num, 28, 28), dtype=np.uint8)
 
 
 @pytest.fixture
-def report(tmp_path) -> Report:
-    picture, animation = tmp_path / "grid.png", tmp_path / "training.webp"
-    save_png(draw_grid(PIXELS, 2, scale=2), picture)
-    save_animation([draw_grid(PIXELS, 2, scale=2)] * 2, animation)
-    distance = Metric(
-        name="frechet_distance",
-        title="Fréchet distance",
-        value=1234.5,
-        average=567.8,
-        floor=0.4123,
-        n=10_000,
-        extractor="pixels784",
-        reading="lower is better",
+def judge() -> Judge:
+    return Judge(small_extractor(10), smooth_pixels(300, 0), smooth_pixels(150, 1), n=150, seed=0)
+
+
+@pytest.fixture
+def findings(judge) -> Findings:
+    fake, average = noise(150, 2), smooth_pixels(150, 3)
+    snapshots = np.stack([noise(40, step) for step in range(NUM_SNAPSHOTS - 1)] + [smooth_pixels(40, 4)])
+    return Findings(
+        judge=judge,
+        class_names=(HOSTILE, *(f"class {label}" for label in range(1, 10))),
+        train_pixels=smooth_pixels(300, 0),
+        test_labels=np.arange(150) % 10,
+        fake_pixels=fake,
+        average_pixels=average,
+        fake=judge.examine(fake),
+        average=judge.examine(average),
+        snapshot_steps=range(0, 1000 * NUM_SNAPSHOTS, 1000),
+        snapshots=snapshots,
+        quality=judge.judge_snapshots(snapshots),
+        history=np.random.default_rng(0).random((4001, 3), dtype=np.float32),
     )
+
+
+@pytest.fixture
+def report(findings, tmp_path) -> Report:
+    save_png(draw_grid(smooth_pixels(4, 5), 2, scale=2), tmp_path / "interpolation.png")
+    save_animation([draw_grid(noise(4, step), 2, scale=2) for step in range(3)], tmp_path / "training.webp")
+    this = Contestant("this run", smooth_pixels(32, 6), findings.average_pixels, findings.average_pixels)
+    other = Contestant(HOSTILE, noise(32, 7), findings.fake_pixels, findings.average_pixels)
     return Report(
-        title="<b>hostile</b> & friends",
+        title=f"{HOSTILE}: real and generated",
         subtitle="Recipe article",
-        metrics=[distance],
+        metrics=findings.judge.metrics(findings.fake, findings.average),
+        extractor_sha256=findings.judge.extractor.sha256,
         warnings=["Mode collapse after 500 steps"],
+        exhibits=make_exhibits(findings, seed=0),
+        animation=tmp_path / "training.webp",
+        interpolation=tmp_path / "interpolation.png",
+        snapshot_n=40,
+        against=compare_runs(findings.judge, this, other, same_latents=True, seed=0),
         settings=[("steps", "10,001")],
-        provenance=[("data", "here")],
+        provenance=[("data", HOSTILE)],
         timings=[("train", "3 min 35 s")],
-        pictures={
-            "real": picture,
-            "fake": picture,
-            "average": picture,
-            "curves": picture,
-            "interpolation": picture,
-            "animation": animation,
-        },
-        grids=[("step 0", picture)],
+        credit="Tiny",
     )
 
 
-def test_the_page_is_self_contained(report) -> None:
-    page = render_html(report)
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 7
-    assert all(source.startswith("data:image/") for source in sources)
-    assert "http" not in page.replace("http-equiv", "")
-    assert "<script" not in page
+@pytest.fixture
+def page(browser: Browser, report, tmp_path) -> Page:
+    """The report opened in Chromium; whatever goes wrong in it fails the test."""
+    path = tmp_path / "report.html"
+    path.write_text(render_html(report), encoding="utf-8")
+    page = browser.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
+    page.goto(path.as_uri())
+    yield page
+    assert not wrong
+    page.close()
 
 
-def test_text_in_the_page_is_escaped(report) -> None:
-    page = render_html(report)
-    assert "&lt;b&gt;hostile&lt;/b&gt; &amp; friends" in page
-    assert "<b>hostile" not in page
+def test_every_picture_of_the_page_is_loaded_and_nothing_is_asked_of_anybody(page: Page, report) -> None:
+    widths = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
+    num_rows = sum(1 + bool(len(row.fake)) for row in report.exhibits.classes) + 4
+    assert len(widths) == 3 + num_rows + 2 + 2 + NUM_SNAPSHOTS + 1 + 1
+    assert min(widths) > 0
+    assert page.locator("svg").count() >= 4
+
+
+def test_hostile_words_stay_words(page: Page) -> None:
+    assert page.title().startswith("<img src=x"), "as text, and no script has changed it"
+    assert page.locator("img[src=x]").count() == 0
+    assert page.locator(f"text={HOSTILE.split('|')[0].strip()}").count() >= 3
+
+
+@pytest.mark.parametrize("width", [320, 375, 1200])
+def test_no_part_of_the_page_is_wider_than_its_window(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_and_charts_can_be_read_in_light_and_in_dark(page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    ink, ground = (
+        sum(map(int, re.findall(r"\d+", page.evaluate(f"getComputedStyle({of}).{what}"))[:3]))
+        for of, what in (
+            ("document.querySelector('svg text')", "fill"),
+            ("document.body", "backgroundColor"),
+        )
+    )
+    assert abs(ink - ground) > 400
+
+
+def test_the_slider_and_the_points_of_the_curve_show_the_grid_of_a_snapshot(page: Page) -> None:
+    shown = page.locator(".film img:visible")
+    assert shown.get_attribute("alt") == "Fixed latents at step 4,000", "the last one first"
+    page.locator("#film-slider").focus()
+    page.keyboard.press("Home")
+    assert shown.get_attribute("alt") == "Fixed latents at step 0"
+    assert "Step 0: Fréchet distance" in page.locator(".film output").inner_text()
+    page.locator("#quality-point-2").hover()
+    assert shown.get_attribute("alt") == "Fixed latents at step 2,000"
+    assert page.locator("#quality-recall-2.marked").count() == 1
+
+
+def test_the_blind_test_can_be_played_in_the_page(page: Page) -> None:
+    page.get_by_role("button", name="One at a time").click()
+    for _ in range(40):
+        page.keyboard.press("r")
+    assert re.search(r"\d+ of 40 right", page.locator("#blind-test").inner_text())
+
+
+def test_without_scripts_the_last_grid_is_there(browser: Browser, report, tmp_path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render_html(report), encoding="utf-8")
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(path.as_uri())
+    assert page.locator(".film img:visible").count() == 1
+    page.close()
+
+
+def test_a_report_of_many_noisy_snapshots_stays_below_four_megabytes(findings, report, tmp_path) -> None:
+    num = 250
+    snapshots = np.stack([noise(64, step) for step in range(num)])
+    many = replace(findings, snapshots=snapshots, snapshot_steps=range(num), quality=np.ones((num, 2)))
+    frames = [draw_grid(pixels, 8, scale=3, caption="step") for pixels in snapshots]
+    save_animation(frames, tmp_path / "many.webp")
+    exhibits = make_exhibits(many, seed=0)
+    assert len(exhibits.snapshots) <= MAX_SNAPSHOTS + 1
+    assert len(render_html(replace(report, exhibits=exhibits, animation=tmp_path / "many.webp")).encode()) < 4e6
 
 
 def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_features(report) -> None:
-    for text in (render_html(report), render_markdown(report)):
-        for part in ("1,234", "0.412", "10,000", "pixels784", "FID"):
-            assert part in text
+    page, digest = render_html(report), render_markdown(report)
+    for metric in report.metrics:
+        row = next(line for line in digest.splitlines() if line.startswith(f"| {metric.title} |"))
+        for part in (metric.value, metric.average, metric.floor):
+            assert f" {describe_number(part)} " in row
+            assert describe_number(part) in page
+        assert f"| 150 | {metric.extractor} |" in row
+        assert metric.extractor in page
+    assert report.extractor_sha256[:16] in page
+    assert report.extractor_sha256[:16] in digest
+    assert "not an FID" in page
+    assert "not an FID" in digest
 
 
-def test_the_verdict_carries_value_floor_and_features(report) -> None:
-    assert report.verdict == (
-        "On pixels784 features the generated images are at a Fréchet distance of 1,234 from 10,000 test images, "
-        "with averaged weights 568; real training images are at 0.412."
+def test_the_digest_is_markdown_whatever_the_words(report) -> None:
+    digest = render_markdown(report)
+    assert "<img" not in digest
+    assert not re.search(r"(?<!\\)\]\(", digest), "no link"
+    for line in digest.splitlines():
+        if line.startswith("|"):
+            assert line.endswith("|")
+
+
+def test_the_verdict_says_told_apart_copies_or_collapsed(report, findings) -> None:
+    assert report.verdict.startswith("The generated images can be told from real ones: a classifier is right for 100 %")
+    judge = findings.judge
+    copies = judge.examine(findings.train_pixels[:150])
+    copying = replace(report, metrics=judge.metrics(copies, copies))
+    assert copying.verdict.startswith("The generator copies training images")
+    assert ", and 100 % are near copies of training images" in copying.verdict
+
+
+def test_equal_arguments_give_equal_pages(report, findings) -> None:
+    again = replace(report, exhibits=make_exhibits(findings, seed=0))
+    assert render_html(again) == render_html(report)
+
+
+def test_a_comparison_is_a_page_by_itself(browser: Browser, report, tmp_path) -> None:
+    path = tmp_path / "comparison.html"
+    path.write_text(render_comparison(report.against, "Tiny"), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert min(page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")) > 0
+    assert page.locator("tr").count() == 2 * (1 + len(METRICS))
+    page.close()
+
+
+def test_noise_is_not_called_progress_and_progress_is(findings) -> None:
+    judge, average = findings.judge, findings.average
+    other = judge.examine(smooth_pixels(150, 8))
+    same = {row.name: row for row in bootstrap_differences(average, other, judge.floor, seed=0)}
+    assert sum(row.verdict == "no difference beyond noise" for row in same.values()) >= 10, "of 13"
+    better = {row.name: row for row in bootstrap_differences(average, findings.fake, judge.floor, seed=0)}
+    for name in ("frechet_distance", "kernel_distance", "coverage", "two_sample_accuracy", "total_variation"):
+        assert better[name].verdict == "better", name
+        assert better[name].low <= better[name].difference <= better[name].high
+    assert {row.name: row.verdict for row in bootstrap_differences(findings.fake, average, judge.floor, seed=0)}[
+        "frechet_distance"
+    ] == "worse"
+
+
+def test_a_generator_does_not_differ_from_itself(findings) -> None:
+    for row in bootstrap_differences(findings.fake, findings.fake, findings.judge.floor, seed=0):
+        assert (row.difference, row.low, row.high, row.verdict) == (0, 0, 0, "no difference beyond noise")
+
+
+@pytest.mark.parametrize(
+    ("better", "low", "high", "verdict"),
+    [
+        ("lower", -2, -1, "better"),
+        ("lower", 1, 2, "worse"),
+        ("higher", 1, 2, "better"),
+        ("as real", -2, -1, "better"),
+        ("higher", -1, 2, "no difference beyond noise"),
+    ],
+)
+def test_what_is_better_depends_on_the_metric(better, low, high, verdict) -> None:
+    row = Difference(
+        name="a", title="A", better=better, this=0, other=0, difference=(low + high) / 2, low=low, high=high
     )
+    assert row.verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -81,6 +253,17 @@ def test_the_verdict_carries_value_floor_and_features(report) -> None:
 )
 def test_numbers_have_three_significant_digits(value, text) -> None:
     assert describe_number(value) == text
+
+
+def test_changes_have_a_sign_and_shares_a_percent() -> None:
+    assert [describe_change(value) for value in (12.34, 0, -0.5)] == ["+12.3", "+0", "−0.5"]
+    assert [describe_share(share) for share in (0, 0.0123, 0.5, 0.9999, 1)] == [
+        "0 %",
+        "1.23 %",
+        "50 %",
+        "100 %",
+        "100 %",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -91,16 +274,34 @@ def test_durations_read_as_people_say_them(seconds, text) -> None:
     assert describe_seconds(seconds) == text
 
 
-def test_history_survives_its_csv_file_to_the_bit() -> None:
+def test_markdown_of_hostile_words_has_no_markup() -> None:
+    escaped = escape_markdown("a|b <b>\nc [d](e) `f`")
+    assert escaped == r"a\|b &lt;b&gt; c \[d\](e) \`f\`"
+
+
+def test_history_survives_its_csv_file_to_the_bit_and_has_quality_where_there_is_any() -> None:
     history = np.random.default_rng(0).random((7, 3), dtype=np.float32) / 3
-    content = history_csv(history).decode()
-    assert content.startswith("step,d_loss,d_accuracy,g_loss\n0,")
-    assert read_history(content).tobytes() == history.tobytes()
+    plain, judged = history_csv(history).decode(), history_csv(history, {2: np.array([351.5, 0.25])}).decode()
+    assert plain.startswith("step,d_loss,d_accuracy,g_loss\n0,")
+    assert judged.startswith("step,d_loss,d_accuracy,g_loss,frechet_distance,recall\n0,")
+    assert judged.splitlines()[3].endswith(",351.5,0.25")
+    assert judged.splitlines()[4].endswith(",,")
+    for content in (plain, judged):
+        assert read_history(content).tobytes() == history.tobytes()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 1000])
-def test_curves_are_drawn_for_any_length_and_the_same_each_time(steps) -> None:
+def test_charts_are_drawn_for_any_length_and_the_same_each_time(steps) -> None:
     history = np.random.default_rng(0).random((steps, 3), dtype=np.float32)
-    picture = draw_curves(history)
+    picture = as_png(draw_losses(history))
     assert picture.startswith(b"\x89PNG")
-    assert picture == draw_curves(history)
+    assert picture == as_png(draw_losses(history))
+    assert as_svg(draw_losses(history), "a") == as_svg(draw_losses(history), "a")
+
+
+def test_a_chart_marks_each_snapshot_and_names_the_best() -> None:
+    quality = np.array([[900.0, 0], [300, 0.1], [350, 0.3]])
+    svg = as_svg(draw_quality([0, 1000, 2000], quality), "quality")
+    assert "best: 300 at step 1,000" in svg
+    assert "best: 0.3 at step 2,000" in svg
+    assert all(f'id="quality-point-{index}"' in svg for index in range(3))

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from builders import put_extractor
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -48,8 +49,10 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
     store, data, tiny_config, tiny_images, tmp_path, monkeypatch
 ) -> None:
     elsewhere = Store.open(tmp_path / "elsewhere")
-    there = put_data(elsewhere, tiny_images)
-    undisturbed = flow(lambda: train(elsewhere, there, tiny_config, Conduct(device="cpu")), name="test")()
+    there, conduct = put_data(elsewhere, tiny_images), Conduct(device="cpu")
+    undisturbed = flow(
+        lambda: train(elsewhere, there, tiny_config, Conduct(device="cpu"), put_extractor(elsewhere)), name="test"
+    )()
     already_shown = len(versions_of("training-progress"))
     failures = iter([ConnectionResetError])
     show = tasks.watching.ProgressBar.on_step
@@ -62,12 +65,15 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
     monkeypatch.setattr(tasks.watching.ProgressBar, "on_step", fail_once_at_7)
     monkeypatch.setattr(Checkpoints, "due", lambda self: True)
     monkeypatch.setattr(train.task, "retry_delay_seconds", [0, 0])
-    trained = flow(lambda: train(store, data, tiny_config, Conduct(device="cpu")), name="test")()
+    trained = flow(lambda: train(store, data, tiny_config, conduct, put_extractor(store)), name="test")()
     assert trained.facts["resumed_at_step"] == 7
     assert trained.identity() == undisturbed.identity(), "the same files, to the byte"
     shown = versions_of("training-progress")[already_shown:]
     assert len(shown) == len(tiny_config.snapshot_steps)
-    assert all("![fixed latents at step" in markdown for markdown in shown)
+    for markdown in shown:
+        assert "![fixed latents, a row a snapshot](data:image/png;base64," in markdown
+        assert "![Fréchet distance and recall so far](data:image/png;base64," in markdown
+        assert len(markdown) < 300_000
     assert trained.snapshot_steps == tiny_config.snapshot_steps
     assert not list(store.root.glob("scratch/*"))
 
@@ -78,13 +84,15 @@ def test_a_server_that_fails_costs_a_picture_and_not_the_training(store, data, t
 
     monkeypatch.setattr(tasks.watching, "create_markdown_artifact", fail)
     config = tiny_config.model_copy(update={"seed": 99})
-    trained = flow(lambda: train(store, data, config, Conduct(device="cpu")), name="test")()
+    trained = flow(lambda: train(store, data, config, Conduct(device="cpu"), put_extractor(store)), name="test")()
     assert trained.facts["resumed_at_step"] == 0
 
 
 def test_tensorboard_is_written_beside_the_runs(store, data, tiny_config, caplog) -> None:
     caplog.set_level(logging.INFO, "tasks")
     config = tiny_config.model_copy(update={"seed": 100})
-    flow(lambda: train(store, data, config, Conduct(device="cpu", tensorboard=True)), name="test")()
+    flow(
+        lambda: train(store, data, config, Conduct(device="cpu", tensorboard=True), put_extractor(store)), name="test"
+    )()
     assert len(list(store.root.glob("tensorboard/train-*/events.out.tfevents.*"))) == 1
     assert f"tensorboard --logdir {store.root / 'tensorboard'}" in caplog.text

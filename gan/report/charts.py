@@ -1,47 +1,168 @@
-"""Charts of a report."""
+"""Charts of a report: drawn once, shown as PNG where only pictures are, and as SVG that takes the page's colours."""
 
 import io
+import re
 from collections.abc import Sequence
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
-REAL_COLOR, FAKE_COLOR = "#2a7ab8", "#c8553d"
+from gan.report.words import describe_number
+
+REAL_COLOR, FAKE_COLOR, AVERAGE_COLOR = "#2a7ab8", "#c8553d", "#c9a227"
 POINTS_IN_A_CURVE = 400
+LONGEST_NAME = 24
+INK = "#0a0b0c"
+"""Of axes and words; in SVG it becomes the colour of the text around it."""
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "font.size": 10,
+}
 
 
-def draw_curves(history: np.ndarray) -> bytes:
+def draw_losses(history: np.ndarray) -> Figure:
     """Losses and discriminator accuracy over training.
 
     A line is the mean over a few steps, the band around it their 10th to 90th percentile.
 
     Args:
         history: float, shape (steps, 3): d_loss, d_accuracy, g_loss.
-
-    Returns:
-        A PNG; equal histories give equal bytes.
     """
-    figure = Figure(figsize=(10, 3.6), layout="constrained", dpi=150)
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
-    chunks = np.array_split(np.arange(len(history)), min(POINTS_IN_A_CURVE, len(history)))
-    steps = np.array([chunk.mean() for chunk in chunks])
-    d_loss, d_accuracy, g_loss = history.T
-    _draw_curve(loss_axes, steps, d_loss, chunks, "discriminator", REAL_COLOR)
-    _draw_curve(loss_axes, steps, g_loss, chunks, "generator", FAKE_COLOR)
-    loss_axes.set(title="Loss", xlabel="step", ylim=(0, None))
-    loss_axes.legend(frameon=False)
-    _draw_curve(accuracy_axes, steps, d_accuracy, chunks, "discriminator", REAL_COLOR)
-    accuracy_axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-    accuracy_axes.annotate("guessing", (0, 0.5), (4, 4), textcoords="offset points", color="grey", fontsize=8)
-    accuracy_axes.set(title="Discriminator accuracy", xlabel="step", ylim=(0, 1))
-    for axes in (loss_axes, accuracy_axes):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-        axes.margins(x=0.01)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        loss_axes, accuracy_axes = figure.subplots(1, 2)
+        chunks = np.array_split(np.arange(len(history)), min(POINTS_IN_A_CURVE, len(history)))
+        steps = np.array([chunk.mean() for chunk in chunks])
+        d_loss, d_accuracy, g_loss = history.T
+        _draw_curve(loss_axes, steps, d_loss, chunks, "discriminator", REAL_COLOR)
+        _draw_curve(loss_axes, steps, g_loss, chunks, "generator", FAKE_COLOR)
+        loss_axes.set(title="Loss", xlabel="step", ylim=(0, None))
+        loss_axes.legend()
+        _draw_curve(accuracy_axes, steps, d_accuracy, chunks, "discriminator", REAL_COLOR)
+        accuracy_axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+        accuracy_axes.annotate("guessing", (0, 0.5), (4, 4), textcoords="offset points", color="grey", fontsize=8)
+        accuracy_axes.set(title="Discriminator accuracy", xlabel="step", ylim=(0, 1))
+        for axes in (loss_axes, accuracy_axes):
+            _count_steps(axes)
+    return figure
+
+
+def draw_quality(steps: Sequence[int], quality: np.ndarray) -> Figure:
+    """Fréchet distance and recall at every snapshot, with the best of each.
+
+    The mark of snapshot i is a group "point-i" in the SVG, for a page to answer to.
+
+    Args:
+        steps: Of the snapshots.
+        quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        distance_axes, recall_axes = figure.subplots(1, 2)
+        distances, recalls = quality.T
+        _draw_points(distance_axes, steps, distances, int(distances.argmin()), FAKE_COLOR, "point")
+        _draw_points(recall_axes, steps, recalls, int(recalls.argmax()), REAL_COLOR, "recall")
+        distance_axes.set(title="Fréchet distance (lower is better)", xlabel="step")
+        if distances.max() > 10 * distances.min() > 0:
+            distance_axes.set_yscale("log")
+        _write_plainly(distance_axes)
+        recall_axes.set(title="Recall (higher is better)", xlabel="step", ylim=(0, max(0.05, 1.25 * recalls.max())))
+        for axes in (distance_axes, recall_axes):
+            _count_steps(axes)
+    return figure
+
+
+def draw_class_balance(names: Sequence[str], real: np.ndarray, fake: np.ndarray, average: np.ndarray) -> Figure:
+    """Share of each predicted class.
+
+    Args:
+        names: By label.
+        real: float, shape (num_classes,), shares of test images.
+        fake: The same of generated images.
+        average: The same of images of the averaged generator.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6, 0.9 + 0.42 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        places = np.arange(len(names))
+        for offset, shares, color, label in _three_kinds(real, fake, average):
+            axes.barh(places + offset, 100 * shares, height=0.26, color=color, label=label)
+        axes.set(xlabel="share of the images, %")
+        axes.set_yticks(places, [_plain(name) for name in names])
+        axes.invert_yaxis()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return figure
+
+
+def draw_intensities(real: np.ndarray, fake: np.ndarray, average: np.ndarray) -> Figure:
+    """Share of the pixels by grey level, 16 levels a step.
+
+    Args:
+        real: float, shape (256,), sums to 1, of test images.
+        fake: The same of generated images.
+        average: The same of images of the averaged generator.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6, 3.6), layout="constrained")
+        axes = figure.subplots()
+        edges = np.arange(0, 257, 16)
+        for _, histogram, color, label in _three_kinds(real, fake, average):
+            shares = 100 * histogram.reshape(16, 16).sum(axis=1)
+            axes.stairs(shares, edges, color=color, linewidth=1.6, label=label)
+        axes.set(
+            xlabel="grey level, 0 black to 255 white", ylabel="share of the pixels, %", yscale="log", xlim=(0, 256)
+        )
+        _write_plainly(axes)
+        axes.legend(loc="upper right")
+    return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """A picture with a white ground; equal charts give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def as_svg(figure: Figure, name: str) -> Markup:
+    """A part of a page: no ground, words and axes in the colour of the text, as wide as there is room.
+
+    Args:
+        figure: Drawn here.
+        name: Unique in the page; identities in the SVG start with it.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, **STYLE}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="presentation">', svg, count=1)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace(INK, "currentColor")
+    return Markup(re.sub(r"\n\s*", "\n", svg))
+
+
+def _three_kinds(real: np.ndarray, fake: np.ndarray, average: np.ndarray) -> list[tuple[float, np.ndarray, str, str]]:
+    return [
+        (-0.28, real, REAL_COLOR, "real"),
+        (0.0, fake, FAKE_COLOR, "generated"),
+        (0.28, average, AVERAGE_COLOR, "averaged"),
+    ]
 
 
 def _draw_curve(
@@ -51,3 +172,36 @@ def _draw_curve(
     low, high = np.transpose([np.percentile(values[chunk], (10, 90)) for chunk in chunks])
     axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
     axes.plot(steps, mean, color=color, linewidth=1.4, label=label)
+
+
+def _draw_points(axes: Axes, steps: Sequence[int], values: np.ndarray, best: int, color: str, gid: str) -> None:
+    axes.plot(steps, values, color=color, linewidth=1.4)
+    for index, (step, value) in enumerate(zip(steps, values, strict=True)):
+        axes.plot([step], [value], "o", color=color, markersize=5, gid=f"{gid}-{index}")
+    axes.plot([steps[best]], [values[best]], "o", markersize=11, markerfacecolor="none", markeredgecolor=color)
+    right = best > len(steps) / 2
+    axes.annotate(
+        f"best: {describe_number(float(values[best]))} at step {steps[best]:,}",
+        (steps[best], values[best]),
+        (-8 if right else 8, 9),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        fontsize=9,
+    )
+
+
+def _write_plainly(axes: Axes) -> None:
+    """1,000 and not 10 to the third; on a logarithmic axis only at the powers of ten."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: describe_number(value)))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+
+
+def _count_steps(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axes.margins(x=0.03)
+
+
+def _plain(name: str) -> str:
+    """The start of a name as it is: a dollar sign would start a formula."""
+    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return short.replace("$", r"\$")

@@ -1,13 +1,28 @@
 """The real-vs-fake report: one self-contained page for people, and its digest in markdown."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
+from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
-from gan.judging import Metric
-from gan.report.words import data_uri, describe_number
+from gan.judging.definitions import Metric
+from gan.report.against import Against
+from gan.report.exhibits import Exhibits, tiles
+from gan.report.words import (
+    as_data_uri,
+    data_uri,
+    describe_change,
+    describe_number,
+    describe_share,
+    escape_markdown,
+)
+
+TOLD_APART, HARDLY_TOLD_APART = 0.75, 0.53
+MANY_COPIES, FEW_BITS = 0.05, 1.0
 
 Rows = Sequence[tuple[str, str]]
 
@@ -19,45 +34,97 @@ class Report:
     title: str
     subtitle: str
     metrics: Sequence[Metric]
+    extractor_sha256: str
     warnings: Sequence[str]
+    exhibits: Exhibits
+    animation: Path  # .webp
+    interpolation: Path  # .png
+    snapshot_n: int
+    against: Against | None
     settings: Rows
     provenance: Rows
     timings: Rows
-    pictures: Mapping[str, Path]  # by name in the templates
-    grids: Sequence[tuple[str, Path]]  # caption and picture of each snapshot
-    credit: str = ""  # of the data
+    credit: str
 
     @property
     def verdict(self) -> str:
-        """The numbers that matter, in one sentence."""
-        distance = next(metric for metric in self.metrics if metric.name == "frechet_distance")
+        """Whether the images can be told from real ones, in one sentence with the numbers that carry it."""
+        of = {metric.name: metric for metric in self.metrics}
+        told, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
         return (
-            f"On {distance.extractor} features the generated images are at a Fréchet distance of "
-            f"{describe_number(distance.value)} from {distance.n:,} test images, with averaged weights "
-            f"{describe_number(distance.average)}; real training images are at {describe_number(distance.floor)}."
+            f"{_lead(told.value, of)}: a classifier is right for {describe_share(told.value)} of the images that it "
+            f"has not seen (averaged weights: {describe_share(told.average)}; guessing: 50 %), the Fréchet distance is "
+            f"{describe_number(distance.value)} (averaged: {describe_number(distance.average)}; real images: "
+            f"{describe_number(distance.floor)}), {describe_share(recall.value)} of the real variety is reached "
+            f"(averaged: {describe_share(recall.average)}; real images: {describe_share(recall.floor)}), and "
+            f"{describe_share(of['near_copies'].value)} are near copies of training images (test images: "
+            f"{describe_share(of['near_copies'].floor)})."
         )
+
+
+def _lead(accuracy: float, of: Mapping[str, Metric]) -> str:
+    if of["near_copies"].value > MANY_COPIES:
+        return "The generator copies training images"
+    if of["class_entropy"].value < FEW_BITS < of["class_entropy"].floor:
+        return "The generator makes only a few kinds of images"
+    if accuracy >= TOLD_APART:
+        return "The generated images can be told from real ones"
+    if accuracy >= HARDLY_TOLD_APART:
+        return "The generated images can sometimes be told from real ones"
+    return "The generated images can hardly be told from real ones"
 
 
 def render_html(report: Report) -> str:
     """The page: every picture inside it, no request to anywhere."""
-    return _HTML.render(report=report)
+    names = ["page.js", "blind_test.js"] if report.exhibits.test else ["page.js"]
+    return _render_page("page.html.jinja", names, report=report)
+
+
+def render_comparison(against: Against, credit: str) -> str:
+    """A page with nothing but the comparison of two runs."""
+    return _render_page("page.against.html.jinja", [], against=against, credit=credit)
 
 
 def render_markdown(report: Report) -> str:
     """The digest, for terminals, pull requests and the orchestrator's pages; no pictures."""
-    return _MARKDOWN.render(report=report)
+    return _ENVIRONMENT.get_template("page.md.jinja").render(report=report)
 
 
-def _templates() -> tuple[Template, Template]:
+def _render_page(template: str, names: Sequence[str], **content: object) -> str:
+    """A page may run the scripts beside this file and nothing else, and ask no one for anything."""
+    scripts = [_SOURCES[name] for name in names]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    return _ENVIRONMENT.get_template(template).render(
+        styles=[Markup(_SOURCES[name]) for name in ("page.css", "blind_test.css")],
+        scripts=[Markup(script) for script in scripts],
+        script_sources=" ".join(f"'sha256-{digest}'" for digest in digests),
+        **content,
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=DictLoader(_SOURCES),
         autoescape=select_autoescape(("html", "html.jinja")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": data_uri, "number": describe_number}
-    return environment.get_template("page.html.jinja"), environment.get_template("page.md.jinja")
+    environment.filters |= {
+        "number": describe_number,
+        "change": describe_change,
+        "share": describe_share,
+        "markdown": escape_markdown,
+        "uri": data_uri,
+        "png": lambda content: as_data_uri(content, "png"),
+        "tiles": lambda pixels, columns: as_data_uri(tiles(pixels, columns), "png"),
+    }
+    return environment
 
 
-_HTML, _MARKDOWN = _templates()  # read with this module, so that an edit during a run does not mix with it
+_SOURCES = {  # read with this module, so that an edit during a run does not mix with it
+    path.name: path.read_text(encoding="utf-8")
+    for path in Path(__file__).parent.iterdir()
+    if path.suffix in {".css", ".js", ".jinja"}
+}
+_ENVIRONMENT = _environment()

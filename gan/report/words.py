@@ -1,13 +1,24 @@
-"""How a report writes numbers, durations and pictures."""
+"""How a report writes numbers, durations, pictures, and words that come from elsewhere."""
 
 import base64
+import html
+import re
 from pathlib import Path
 
 
+def as_data_uri(content: bytes, kind: str) -> str:
+    """A picture as an address that needs no server.
+
+    Args:
+        content: The file.
+        kind: "png" or "webp".
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
 def data_uri(path: Path) -> str:
-    """A picture as an address that needs no server."""
-    kind = {".png": "png", ".webp": "webp"}[path.suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    """A picture's file, .png or .webp, as an address that needs no server."""
+    return as_data_uri(path.read_bytes(), path.suffix.removeprefix("."))
 
 
 def describe_number(value: float) -> str:
@@ -17,9 +28,26 @@ def describe_number(value: float) -> str:
     return f"{value:.3g}" if value else "0"
 
 
+def describe_change(value: float) -> str:
+    """A number with its sign."""
+    return f"{'+' if value >= 0 else '−'}{describe_number(abs(value))}"
+
+
+def describe_share(share: float) -> str:
+    """A share as a percentage of three digits at most."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 99.95 or percent == 0 else f"{percent:.3g} %"
+
+
 def describe_seconds(seconds: float) -> str:
     """A duration as people say it."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that stays text in markdown, also where a page shows the markdown, and on one line of a table."""
+    one_line = " ".join(text.split())
+    return re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", html.escape(one_line, quote=False))

@@ -1,4 +1,4 @@
-"""Metrics of generated images, in NumPy, each with its formula, its source and its bias."""
+"""Fréchet distance."""
 
 import numpy as np
 
@@ -40,21 +40,3 @@ def frechet_distance(real_features: np.ndarray, fake_features: np.ndarray) -> fl
         mean_difference @ mean_difference + np.trace(real_covariance) + np.trace(fake_covariance) - 2 * cross_trace
     )
     return max(0.0, float(distance))
-
-
-def total_variation(pixels: np.ndarray) -> float:
-    """Mean absolute difference of neighbouring pixels, down and across (anisotropic; Rudin et al. 1992).
-
-        TV = mean over images of (mean |x[i+1, j] - x[i, j]| + mean |x[i, j+1] - x[i, j]|) / 2
-
-    Salt-and-pepper noise raises it, blur lowers it: good images have the value of real ones. Unbiased in n.
-
-    Args:
-        pixels: uint8, shape (n, 28, 28).
-
-    Returns:
-        Grey levels, 0 to 255.
-    """
-    levels = pixels.astype(np.int16)
-    down, across = np.abs(np.diff(levels, axis=1)).mean(), np.abs(np.diff(levels, axis=2)).mean()
-    return float((down + across) / 2)

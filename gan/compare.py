@@ -1,0 +1,199 @@
+"""Two published runs side by side: the same latents, and every metric's difference with its interval.
+
+python -m gan.compare artifacts/runs/new artifacts/runs/old --out comparison.html
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gan.command import run_command
+from gan.datasets.catalog import CATALOG
+from gan.datasets.idx import decode_images
+from gan.datasets.pixels import denormalize_images
+from gan.datasets.sources import fetch_files
+from gan.errors import SettingsError
+from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.generate import generate_pixels, load_samples
+from gan.judging.judge import Judge
+from gan.networks import load_model
+from gan.publishing import MANIFEST
+from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
+from gan.report.page import render_comparison
+from gan.report.words import describe_change, describe_number
+from gan.sampling import sample_latents
+from gan.store import Store, atomic_path, sha256_of
+
+SEED = 0
+
+app = App(
+    name="python -m gan.compare",
+    help="Compare two published runs on a page.",
+    version_flags=(),
+    suppress_keyboard_interrupt=False,
+)
+
+
+@app.default
+def compare(
+    run_a: Path,
+    run_b: Path,
+    *,
+    out: Path = Path("comparison.html"),
+    num_samples: Annotated[int, Parameter(validator=Number(gte=100, lte=60_000))] = 10_000,
+) -> None:
+    """Compare two published runs on a page: is A better than B?
+
+    Parameters
+    ----------
+    run_a
+        Folder of the run that is asked about.
+    run_b
+        Folder of the run that it is compared with.
+    out
+        The page.
+    num_samples
+        Images of each run, at most; as many as the runs and the test split have.
+    """
+    if out.suffix != ".html":
+        raise SettingsError(f"--out got {out}; it expects a name that ends in .html.")
+    manifests = [read_manifest(run) for run in (run_a, run_b)]
+    if manifests[0]["data"] | {"source": None} != manifests[1]["data"] | {"source": None}:
+        raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
+    train_pixels, test_pixels = _find_images(manifests[0], (run_a, run_b))
+    this, other, same_latents = contestants(*(contestant_files(run) for run in (run_a, run_b)), seed=SEED)
+    n = min(len(this.samples), len(other.samples), len(test_pixels), num_samples)
+    judge = Judge(_find_extractor(manifests[0], run_a), train_pixels, test_pixels, n=n, seed=SEED)
+    against = compare_runs(judge, this, other, same_latents=same_latents, seed=SEED)
+    dataset = manifests[0]["data"]["name"]
+    try:
+        with atomic_path(out) as partial:
+            partial.write_text(
+                render_comparison(against, CATALOG[dataset].credit if dataset in CATALOG else dataset), encoding="utf-8"
+            )
+    except OSError as error:
+        raise SettingsError(f"{out} cannot be written: {error.strerror or error}.\nGive another --out.") from error
+    _print(against, out)
+
+
+@dataclass(frozen=True)
+class ContestantFiles:
+    """Where a run's part in a comparison lies."""
+
+    name: str
+    generator: Path
+    samples: Path
+    average_samples: Path
+
+
+def contestant_files(run: Path) -> ContestantFiles:
+    """Those of a published run."""
+    return ContestantFiles(
+        run.resolve().name, run / "generator.keras", run / "samples.npz", run / "samples_average.npz"
+    )
+
+
+def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> tuple[Contestant, Contestant, bool]:
+    """Two runs with images of the same latents, if both generators take latents of one length.
+
+    Args:
+        this: The run that is asked about.
+        other: The one that it is compared with.
+        seed: Seeds the latents.
+
+    Returns:
+        Both, and whether the latents are the same.
+    """
+    dims, found = [], []
+    for files in (this, other):
+        generator = load_model(files.generator)
+        dims.append(generator.input_shape[-1])
+        shown = generate_pixels(generator, sample_latents(NUM_SHOWN, dims[-1], seed=seed))
+        found.append(Contestant(files.name, shown, load_samples(files.samples), load_samples(files.average_samples)))
+    return found[0], found[1], dims[0] == dims[1]
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a published run, with what a comparison needs of it.
+
+    Raises:
+        SettingsError: If the folder holds none, or a file of the comparison is not the one that it lists.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
+        listed = {file["path"]: file["sha256"] for file in manifest["files"]}
+        for name in ("generator.keras", "samples.npz", "samples_average.npz", "extractor.keras"):
+            if sha256_of(run / name) != listed[name]:
+                raise SettingsError(
+                    f"{run / name} is not the file that was published: its SHA-256 is not the one in {MANIFEST}.\n"
+                    "Publish the run again: the command that made it mends it."
+                )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError(
+            f"{run} is no published run that can be compared: {type(error).__name__}: {error}.\n"
+            "Give a folder in runs/ of an output folder, such as artifacts/latest."
+        ) from error
+    return manifest
+
+
+def _find_images(manifest: dict[str, Any], runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images as pixels: from the store beside a run, or fetched anew."""
+    digests = [manifest["data"]["sha256"][split]["images"] for split in ("train", "test")]
+    for run in runs:
+        store = Store(run.resolve().parent.parent)
+        paths = [store.root / "store" / digest[:2] / f"{digest}.npy" for digest in digests]
+        if all(path.is_file() and sha256_of(path) == digest for path, digest in zip(paths, digests, strict=True)):
+            train, test = (denormalize_images(np.load(path, mmap_mode="r", allow_pickle=False)) for path in paths)
+            return train, test
+    dataset = CATALOG.get(manifest["data"]["name"])
+    if dataset is None:
+        raise SettingsError(
+            f"The images of {manifest['data']['name']} are not in the store beside the runs.\n"
+            "Run the pipeline on that data set again (it fills the store), then compare."
+        )
+    with TemporaryDirectory() as name:
+        fetch_files(dataset, Path(name), data_dir=None)
+        train, test = (
+            decode_images((Path(name) / file.name).read_bytes(), file.name, dataset.num_images[file.split])
+            for file in (dataset.file("train", "images"), dataset.file("test", "images"))
+        )
+    return train, test
+
+
+def _find_extractor(manifest: dict[str, Any], run: Path) -> Extractor:
+    """The one of this code for the data set, so that all comparisons have one measure; else the run's own."""
+    dataset = manifest["data"]["name"]
+    if dataset in SHIPPED_SHA256:
+        return Extractor.load(shipped_weights(dataset), dataset, SHIPPED_SHA256[dataset])
+    return Extractor.load(run / "extractor.keras", dataset, sha256_of(run / "extractor.keras"))
+
+
+def _print(against: Against, out: Path) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for kind, rows in (("last weights", against.differences), ("averaged weights", against.average_differences)):
+        table = Table(title=f"{kind}, n = {against.n:,}", title_justify="left", box=None)
+        for heading in ("metric", against.this_name, against.other_name, "difference", "95 % interval", ""):
+            table.add_column(Text(heading), justify="left" if heading in ("metric", "") else "right")
+        for row in rows:
+            interval = f"{describe_change(row.low)} to {describe_change(row.high)}"
+            numbers = (describe_number(row.this), describe_number(row.other), describe_change(row.difference), interval)
+            table.add_row(row.title, *numbers, row.verdict)
+        console.print(table)
+        console.print()
+    console.print(f"Page   {out}", markup=False)
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,0 +1,7 @@
+"""How generated images compare with real ones.
+
+evidence       what is found of each image
+judge          who finds it: `Judge(...).examine(pixels)`, beside the test split
+definitions    the numbers that are made of it, each a function of the evidence, so that all can be bootstrapped alike
+snapshots      few numbers of few images, while a training goes on
+"""

@@ -1,0 +1,147 @@
+"""The numbers that a comparison ends with: what they are called, how they are read, and how they are computed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from gan.features import GREY_LEVELS, HALF_RESOLUTION
+from gan.judging.evidence import Evidence
+from gan.metrics.classes import class_entropy
+from gan.metrics.frechet import frechet_distance
+from gan.metrics.pixels import intensity_distance
+
+Better = Literal["lower", "higher", "as real"]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A metric: what it is called, how it is read, and how it is computed."""
+
+    name: str
+    title: str
+    better: Better
+    reading: str
+    measure: Callable[[Evidence], float]
+    features: str = ""  # the extractor's, if empty
+    standard_error: Callable[[Evidence], float] | None = None
+
+
+METRICS = (
+    Definition(
+        "frechet_distance",
+        "Fréchet distance",
+        "lower",
+        "between the features of real and generated images; compare only equal n",
+        lambda e: frechet_distance(e.real.features, e.fake.features),
+    ),
+    Definition(
+        "kernel_distance",
+        "Kernel distance",
+        "lower",
+        "the same question, not biased by n; about 0 for real images",
+        lambda e: float(e.fake.kernel_terms.mean()),
+        standard_error=lambda e: float(e.fake.kernel_terms.std(ddof=1) / np.sqrt(len(e.fake.kernel_terms))),
+    ),
+    Definition(
+        "precision",
+        "Precision",
+        "higher",
+        "share of generated images that lie among real ones: how good they are",
+        lambda e: float(e.fake.precise.mean()),
+    ),
+    Definition(
+        "recall",
+        "Recall",
+        "higher",
+        "share of real images that lie among generated ones: how much is covered",
+        lambda e: float(e.real.recalled.mean()),
+    ),
+    Definition(
+        "density",
+        "Density",
+        "higher",
+        "how crowded with real images the places of the generated ones are; 1 for real images",
+        lambda e: float(e.fake.density.mean()),
+    ),
+    Definition(
+        "coverage",
+        "Coverage",
+        "higher",
+        "share of real images with a generated one in their neighbourhood",
+        lambda e: float(e.real.covered.mean()),
+    ),
+    Definition(
+        "two_sample_accuracy",
+        "Two-sample accuracy",
+        "lower",
+        "how often a classifier tells real from generated; 0.5 is guessing",
+        lambda e: float(((e.real.logits > 0).mean() + (e.fake.logits <= 0).mean()) / 2),
+    ),
+    Definition(
+        "class_entropy",
+        "Class entropy",
+        "as real",
+        "bits in the predicted classes; 3.32 if all ten come equally often",
+        lambda e: class_entropy(e.fake.classes, e.num_classes),
+    ),
+    Definition(
+        "confidence",
+        "Confidence",
+        "as real",
+        "of the classifier in its class: lower is no garment, higher too typical a one",
+        lambda e: float(e.fake.confidence.mean()),
+    ),
+    Definition(
+        "nearest_training_image",
+        "Nearest training image",
+        "as real",
+        "its distance relative to that of test images; far below 1 is copying, above is noise",
+        lambda e: float(np.median(e.fake.relative_distance)),
+        features=HALF_RESOLUTION,
+    ),
+    Definition(
+        "near_copies",
+        "Near copies",
+        "as real",
+        "share that is nearer to a training image than 99 % of test images of its class are",
+        lambda e: float(e.fake.near_copy.mean()),
+        features=HALF_RESOLUTION,
+    ),
+    Definition(
+        "total_variation",
+        "Total variation",
+        "as real",
+        "between neighbouring pixels: more is noise, less is blur",
+        lambda e: float(e.fake.variation.mean()),
+        features=GREY_LEVELS,
+    ),
+    Definition(
+        "intensity_distance",
+        "Intensity distance",
+        "lower",
+        "between the histograms of grey levels",
+        lambda e: intensity_distance(e.real.intensities.mean(axis=0), e.fake.intensities.mean(axis=0)),
+        features=GREY_LEVELS,
+    ),
+)
+"""In the order in which they are shown."""
+
+
+class Metric(BaseModel):
+    """One measured quantity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="key in metrics.json")
+    title: str = Field(description="what a table calls it")
+    value: float = Field(description="generated images against test images")
+    average: float = Field(description="the same for images of the averaged generator")
+    floor: float = Field(description="the same for real training images: what a perfect generator would reach")
+    standard_error: float | None = Field(None, description="of value, where the estimator has one")
+    n: int = Field(description="images on each side")
+    better: Better
+    extractor: str = Field(description="the features that it is computed on")
+    reading: str = Field(description="how to read it, in a few words")

@@ -1,0 +1,30 @@
+"""Few numbers of few images: enough to see which way a training goes."""
+
+import numpy as np
+
+from gan.features import Extractor
+from gan.metrics.frechet import frechet_distance
+from gan.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
+
+
+class SnapshotJudge:
+    """Judges the generator on the way, by few images: its numbers are comparable only with each other."""
+
+    def __init__(self, extractor: Extractor, test_pixels: np.ndarray, num_images: int) -> None:
+        """Take the first test images.
+
+        Args:
+            extractor: Whose features count.
+            test_pixels: uint8, shape (k, 28, 28), of the test split.
+            num_images: In a snapshot; n is the smaller of it and k.
+        """
+        self.n = min(num_images, len(test_pixels))
+        self._extractor = extractor
+        self._test = extractor.features(test_pixels[: self.n]).values
+        self._test_radii = ball_radii(self._test, K_PRECISION_RECALL)
+
+    def __call__(self, pixels: np.ndarray) -> tuple[float, float]:
+        """Fréchet distance and recall (QUALITY_COLUMNS) of the first n images of a snapshot, uint8 (m, 28, 28)."""
+        fake = self._extractor.features(pixels[: self.n]).values
+        _, recalled = precision_recall(self._test, fake, self._test_radii, ball_radii(fake, K_PRECISION_RECALL))
+        return frechet_distance(self._test, fake), float(recalled.mean())

@@ -1,0 +1,46 @@
+"""The features that images are compared by: weights that are part of the code, or fitted here for other data sets."""
+
+from gan.config import Device
+from gan.errors import StoreError
+from gan.features import SHIPPED_SHA256, shipped_weights
+from gan.store import Store
+from tasks.records import FittedExtractor, NormalizedData
+from tasks.stage import stage
+
+SEED = 0
+
+
+def extractor_of(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
+    """The feature extractor for a data set.
+
+    Raises:
+        StoreError: If weights that are part of the code are missing or were altered.
+    """
+    if data.dataset not in SHIPPED_SHA256:
+        return fit_extractor(store, data, device)
+    path = shipped_weights(data.dataset)
+    weights = store.put_bytes(path.read_bytes() if path.is_file() else b"", ".keras")
+    if weights.sha256 != SHIPPED_SHA256[data.dataset]:
+        raise StoreError(
+            f"{path} is not the feature extractor that this code is for: SHA-256 {weights.sha256}, "
+            f"expected {SHIPPED_SHA256[data.dataset]}.\nGet the file again (git checkout)."
+        )
+    return FittedExtractor(weights=weights)
+
+
+@stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
+def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
+    """Fit a classifier on the training split."""
+    from gan.backend import use_device
+    from gan.classifier import accuracy, fit_classifier
+    from gan.networks import save_model
+
+    use_device(device)
+    classifier = fit_classifier(
+        store.load_array(data.train_images), store.load_array(data.train_labels), len(data.class_names), seed=SEED
+    )
+    share = accuracy(classifier, store.load_array(data.test_images), store.load_array(data.test_labels))
+    return FittedExtractor(
+        weights=store.put_file(lambda path: save_model(classifier, path), ".keras"),
+        facts={"test_accuracy": round(share, 4)},
+    )

@@ -1,0 +1,178 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from builders import small_extractor, smooth_pixels
+
+from gan.features import Extractor
+from gan.judging.definitions import METRICS
+from gan.judging.evidence import Evidence
+from gan.judging.judge import Judge
+from gan.judging.snapshots import SnapshotJudge
+
+N = 100
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    return small_extractor()
+
+
+@pytest.fixture(scope="module")
+def train_pixels() -> np.ndarray:
+    return smooth_pixels(400, seed=0)
+
+
+@pytest.fixture(scope="module")
+def judge(extractor, train_pixels) -> Judge:
+    return Judge(extractor, train_pixels, smooth_pixels(150, seed=1), n=N, seed=0)
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 256, (N, 28, 28), dtype=np.uint8)
+
+
+def numbers(evidence: Evidence) -> dict[str, float]:
+    return {definition.name: definition.measure(evidence) for definition in METRICS}
+
+
+@pytest.fixture(scope="module")
+def real_like(judge) -> Evidence:
+    """Images of the same distribution, neither trained on nor among the test images."""
+    return judge.examine(smooth_pixels(N, seed=3))
+
+
+def test_real_images_have_values_near_the_floor(judge, real_like) -> None:
+    found, floor = numbers(real_like), numbers(judge.floor)
+    for share in ("precision", "recall", "coverage", "two_sample_accuracy"):
+        assert found[share] == pytest.approx(floor[share], abs=0.15), share
+    assert (found["density"], floor["density"]) == pytest.approx((1, 1), abs=0.25)
+    assert found["two_sample_accuracy"] == pytest.approx(0.5, abs=0.15)
+    assert found["total_variation"] == pytest.approx(floor["total_variation"], rel=0.1)
+    assert found["class_entropy"] == pytest.approx(floor["class_entropy"], abs=0.3)
+    assert found["confidence"] == pytest.approx(floor["confidence"], abs=0.05)
+    assert found["nearest_training_image"] == pytest.approx(1, abs=0.3)
+    assert found["near_copies"] < 0.1
+    assert (floor["nearest_training_image"], floor["near_copies"]) == pytest.approx((1, 0.01), abs=0.05)
+    standard_error = next(d for d in METRICS if d.name == "kernel_distance").standard_error
+    assert abs(found["kernel_distance"]) < 3 * standard_error(real_like)
+
+
+def test_noise_is_worse_than_the_floor_in_each_metric_in_its_direction(judge, noise) -> None:
+    found, floor = numbers(judge.examine(noise)), numbers(judge.floor)
+    for definition in METRICS:
+        value, at_best = found[definition.name], floor[definition.name]
+        if definition.better == "lower":
+            assert value > 1.5 * abs(at_best), definition.name
+        elif definition.better == "higher":
+            assert value < 0.5 * at_best, definition.name
+    assert found["two_sample_accuracy"] > 0.95
+    assert found["total_variation"] > 3 * floor["total_variation"]
+    assert found["nearest_training_image"] > 3
+    assert found["near_copies"] == 0
+
+
+def test_copies_of_training_images_are_near_copies_and_each_is_traced_to_its_original(judge, train_pixels) -> None:
+    evidence = judge.examine(train_pixels[200 : 200 + N])
+    found = numbers(evidence)
+    assert (found["near_copies"], found["nearest_training_image"]) == (1, 0)
+    np.testing.assert_array_equal(evidence.fake.nearest, np.arange(200, 200 + N))
+
+
+def test_a_collapsed_generator_has_one_class_no_recall_and_finite_numbers(judge) -> None:
+    found = numbers(judge.examine(np.repeat(smooth_pixels(1, seed=5), N, axis=0)))
+    assert found["class_entropy"] == 0
+    assert found["recall"] == 0
+    assert found["coverage"] < 0.2
+    assert found["two_sample_accuracy"] > 0.9
+    assert np.isfinite(list(found.values())).all()
+
+
+def test_black_images_give_finite_numbers(judge) -> None:
+    found = numbers(judge.examine(np.zeros((N, 28, 28), np.uint8)))
+    assert np.isfinite(list(found.values())).all()
+    assert found["total_variation"] == 0
+
+
+def test_taking_every_image_once_changes_no_metric(real_like) -> None:
+    every = np.arange(N)
+    taken = real_like.take(every, every)
+    assert numbers(taken) == numbers(real_like)
+    for side in ("real", "fake"):
+        for field in fields(getattr(taken, side)):
+            original, chosen = getattr(getattr(real_like, side), field.name), getattr(getattr(taken, side), field.name)
+            np.testing.assert_array_equal(chosen, original)
+
+
+def test_taking_some_images_takes_them_on_their_side_only(real_like) -> None:
+    taken = real_like.take(np.array([4, 4, 2]), np.array([7]))
+    np.testing.assert_array_equal(taken.real.features, real_like.real.features[[4, 4, 2]])
+    np.testing.assert_array_equal(taken.fake.features, real_like.fake.features[[7]])
+
+
+def test_a_resample_scatters_a_mean_by_its_standard_error(real_like) -> None:
+    rng = np.random.default_rng(0)
+    kernel = next(definition for definition in METRICS if definition.name == "kernel_distance")
+    resampled = [kernel.measure(real_like.take(rng.integers(0, N, N), rng.integers(0, N, N))) for _ in range(300)]
+    assert np.std(resampled) == pytest.approx(kernel.standard_error(real_like), rel=0.15)
+
+
+def test_metrics_stand_beside_their_average_and_their_floor(judge, real_like, noise) -> None:
+    average = judge.examine(noise)
+    metrics = judge.metrics(real_like, average)
+    assert [metric.name for metric in metrics] == [definition.name for definition in METRICS]
+    for metric, definition in zip(metrics, METRICS, strict=True):
+        expected = tuple(definition.measure(evidence) for evidence in (real_like, average, judge.floor))
+        assert (metric.value, metric.average, metric.floor) == expected
+        assert metric.n == N
+        assert (metric.standard_error is not None) == (metric.name == "kernel_distance")
+    extractors = {metric.name: metric.extractor for metric in metrics}
+    assert extractors["recall"] == "small@00000000"
+    assert (extractors["near_copies"], extractors["total_variation"]) == ("pixels196", "grey levels")
+
+
+def test_snapshots_on_the_way_from_noise_over_collapse_to_real_like_images_are_in_that_order(judge, noise) -> None:
+    collapsed = np.repeat(smooth_pixels(1, seed=5), N, axis=0)
+    distances, recalls = judge.judge_snapshots(np.stack([noise, collapsed, smooth_pixels(N, seed=6)])).T
+    assert distances[0] > distances[1] > distances[2]
+    assert recalls[0] == recalls[1] == 0
+    assert recalls[2] > 0.8
+
+
+def test_snapshots_of_fewer_images_are_compared_with_as_many_test_images(judge) -> None:
+    pixels, test_pixels = smooth_pixels(150, seed=7), smooth_pixels(40, seed=8)
+    by_30, by_40 = (SnapshotJudge(judge.extractor, test_pixels, num) for num in (30, 150))
+    assert (by_30.n, by_40.n) == (30, 40)
+    assert by_30(pixels) == SnapshotJudge(judge.extractor, test_pixels[:30], 150)(pixels[:30])
+    assert by_40(pixels) == by_40(pixels[:40]) != by_30(pixels)
+
+
+def test_equal_input_gives_equal_numbers(extractor, judge, train_pixels, real_like) -> None:
+    again = Judge(extractor, train_pixels, smooth_pixels(150, seed=1), n=N, seed=0)
+    assert again.metrics(again.examine(smooth_pixels(N, seed=3)), again.floor) == judge.metrics(real_like, judge.floor)
+
+
+def test_another_seed_chooses_other_real_images(extractor, judge, train_pixels) -> None:
+    other = Judge(extractor, train_pixels, smooth_pixels(150, seed=1), n=N, seed=1)
+    assert not np.array_equal(other.test_pixels, judge.test_pixels)
+
+
+def test_what_is_found_of_an_image_does_not_depend_on_its_place(judge, real_like) -> None:
+    reversed_order = judge.examine(smooth_pixels(N, seed=3)[::-1])
+    for name in (
+        "classes",
+        "confidence",
+        "precise",
+        "density",
+        "nearest",
+        "relative_distance",
+        "near_copy",
+        "variation",
+    ):
+        found, expected = getattr(reversed_order.fake, name), getattr(real_like.fake, name)[::-1]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
+
+
+def test_more_images_than_are_compared_do_not_count(judge, real_like, noise) -> None:
+    assert numbers(judge.examine(np.concatenate([smooth_pixels(N, seed=3), noise]))) == numbers(real_like)

@@ -1,0 +1,122 @@
+"""A reviewer's walk through the UI of a real Prefect server, in a real browser."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pipeline import Checkout
+from playwright.sync_api import Browser, Page, expect
+
+pytestmark = pytest.mark.real_data
+
+STEPS = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 300, "--run-name", "reviewed")
+PICTURES = {"final-grid": 1, "real-beside-fake": 3, "class-rows": 2, "verdict": 1, "training-progress": 2}
+"""Pictures on the page of each artifact that has any."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A checkout whose runs go to a Prefect server of their own."""
+    folder = tmp_path_factory.mktemp("server")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    checkout.env |= {"PREFECT_SERVER_API_PORT": port, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    log = (folder / "server.log").open("w")
+    with log, subprocess.Popen(command, cwd=folder, env=checkout.env, stdout=log, stderr=log) as process:
+        checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        checkout.run("-c", WAIT_FOR_SERVER)
+        yield checkout
+        process.terminate()
+
+
+WAIT_FOR_SERVER = """
+import time
+from prefect.client.orchestration import get_client
+deadline = time.monotonic() + 120
+while True:
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is None:
+            break
+    assert time.monotonic() < deadline, "the server does not answer"
+    time.sleep(0.5)
+"""
+
+
+@pytest.fixture(scope="module")
+def reviewed(server: Checkout, real_data_dir: Path) -> dict[str, dict[str, str]]:
+    """The latest artifacts of a finished run by key."""
+    server.train(*STEPS, "--data-dir", real_data_dir, "--output-dir", server.folder / "artifacts")
+    (run,) = ask(server, "flow_runs/filter", {})
+    artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    return {artifact["key"]: artifact for artifact in sorted(artifacts, key=lambda artifact: artifact["created"])}
+
+
+def ask(server: Checkout, path: str, body: dict) -> list[dict]:
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{server.env['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+@pytest.fixture
+def page(browser: Browser, server: Checkout) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000}, base_url=server.env["PREFECT_API_URL"][:-4])
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def wait_for_pictures(page: Page, num: int) -> None:
+    """Pictures count only once the browser has decoded them."""
+    loaded = "[...document.images].filter(image => image.src.startsWith('data:') && image.naturalWidth > 0).length"
+    page.wait_for_function(f"{loaded} >= {num}")
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+
+
+def test_the_artifacts_tab_of_the_run_shows_thumbnails_and_the_verdict(page: Page, reviewed) -> None:
+    page.goto(f"/runs/flow-run/{reviewed['verdict']['flow_run_id']}")
+    page.get_by_text("Artifacts", exact=True).last.click()
+    wait_for_pictures(page, 3)
+    expect(page.get_by_text("a classifier is right for").first).to_be_visible()
+
+
+@pytest.mark.parametrize(("key", "num"), PICTURES.items())
+def test_the_pictures_of_an_artifact_are_really_loaded(page: Page, reviewed, key: str, num: int) -> None:
+    page.goto(f"/artifacts/artifact/{reviewed[key]['id']}")
+    wait_for_pictures(page, num)
+
+
+def test_metrics_stand_beside_their_floors(page: Page, reviewed) -> None:
+    page.goto(f"/artifacts/artifact/{reviewed['metrics']['id']}")
+    for words in ("Fréchet distance", "Near copies", "floor (real)", "averaged weights"):
+        expect(page.get_by_text(words).first).to_be_visible()
+
+
+def test_the_digest_says_where_the_full_report_is(page: Page, reviewed, server: Checkout) -> None:
+    page.goto(f"/artifacts/artifact/{reviewed['verdict']['id']}")
+    report = server.folder / "artifacts" / "runs" / "reviewed" / "report.html"
+    expect(page.get_by_text(str(report)).first).to_be_visible()
+    assert report.is_file()
+
+
+def test_no_artifact_is_larger_than_300_kilobytes(reviewed) -> None:
+    sizes = {
+        key: len(json.dumps(artifact["data"])) + len(artifact["description"]) for key, artifact in reviewed.items()
+    }
+    assert set(sizes) == {*PICTURES, "metrics", "report"}
+    assert max(sizes.values()) < 300_000, sizes
+
+
+def test_words_of_a_run_are_no_markup_in_the_ui(reviewed) -> None:
+    for key in ("verdict", "report"):
+        without_pictures = re.sub(r"!\[[^\]]*\]\(data:[^)]*\)|<img src=\"data:[^>]*>", "", reviewed[key]["data"])
+        assert "<" not in without_pictures
