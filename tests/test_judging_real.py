@@ -1,0 +1,100 @@
+"""What the numbers say of sets of real images whose faults are known, by the weights that are part of the code."""
+
+import numpy as np
+import pytest
+
+from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.idx import decode_images, decode_labels
+from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.judging.definitions import METRICS
+from gan.judging.judge import Judge
+
+pytestmark = pytest.mark.real_data
+
+N = 450
+TROUSER = 1
+
+
+@pytest.fixture(scope="module")
+def splits(real_data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training images, and test images with their labels."""
+    files = {(file.split, file.kind): (real_data_dir / file.name).read_bytes() for file in FASHION_MNIST.files}
+    return (
+        decode_images(files["train", "images"], "train", 60_000),
+        decode_images(files["test", "images"], "test", 10_000),
+        decode_labels(files["test", "labels"], "test", 10_000, 10),
+    )
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    name = FASHION_MNIST.name
+    return Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
+
+
+@pytest.fixture(scope="module")
+def found(extractor, splits) -> dict[str, dict[str, float]]:
+    """All metrics of each set, against one half of the test split; the sets are made of the other half."""
+    train, test, labels = splits
+    judge = Judge(extractor, train, test[:5000], n=N, seed=0)
+    real, rng = test[5000 : 5000 + N], np.random.default_rng(0)
+    sprinkled = real.copy()
+    salt, pepper = rng.random((2, *real.shape)) < 0.02
+    sprinkled[salt], sprinkled[pepper] = 255, 0
+    sets = {
+        "real": real,
+        "salt and pepper": sprinkled,
+        "noise": rng.integers(0, 256, real.shape, dtype=np.uint8),
+        "copies": train[rng.choice(len(train), N, replace=False)],
+        "one class": test[5000:][labels[5000:] == TROUSER][:N],
+        "one image": np.repeat(real[:1], N, axis=0),
+    }
+    return {
+        name: {metric.name: metric.measure(judge.examine(pixels)) for metric in METRICS}
+        for name, pixels in sets.items()
+    }
+
+
+def test_the_classifier_is_right_for_93_percent_of_the_test_images(extractor, splits) -> None:
+    _, test, labels = splits
+    assert (extractor.features(test).classes == labels).mean() >= 0.93
+
+
+def test_held_out_real_images_cannot_be_told_from_real_ones_and_are_no_copies(found) -> None:
+    real = found["real"]
+    assert real["two_sample_accuracy"] == pytest.approx(0.5, abs=0.05)
+    assert real["near_copies"] < 0.03
+    assert real["nearest_training_image"] == pytest.approx(1, abs=0.1)
+    assert min(real[name] for name in ("precision", "recall", "coverage")) > 0.8
+
+
+@pytest.mark.parametrize("name", ["frechet_distance", "kernel_distance", "two_sample_accuracy", "total_variation"])
+def test_the_more_noise_the_worse(found, name) -> None:
+    assert found["real"][name] < found["salt and pepper"][name] < found["noise"][name] + 1e-9
+
+
+def test_noise_lies_among_no_real_images(found) -> None:
+    assert found["noise"]["precision"] < 0.05
+    assert found["noise"]["coverage"] < 0.05
+    assert found["salt and pepper"]["precision"] < found["real"]["precision"]
+
+
+def test_copies_of_training_images_are_caught_though_every_other_number_is_as_good_as_real(found) -> None:
+    assert found["copies"]["near_copies"] == 1
+    assert found["copies"]["nearest_training_image"] == 0
+    assert found["copies"]["frechet_distance"] < 2 * found["real"]["frechet_distance"]
+
+
+def test_one_class_alone_is_precise_but_does_not_recall_and_is_not_called_a_copy(found) -> None:
+    one, real = found["one class"], found["real"]
+    assert one["precision"] > 0.8
+    assert one["recall"] < 0.3
+    assert one["class_entropy"] < 0.5 < 3 < real["class_entropy"]
+    assert one["near_copies"] < 0.04
+
+
+def test_a_collapse_to_one_image_has_no_variety_at_all(found) -> None:
+    one = found["one image"]
+    assert one["class_entropy"] == 0
+    assert one["recall"] < 0.01
+    assert one["coverage"] < 0.05
