@@ -27,7 +27,7 @@ class TrainConfig(BaseModel):
     seed: NonNegativeInt = Field(0, lt=2**31, description="seeds weights, batches and latents")
     sample_every: PositiveInt = Field(1000, description="steps between two snapshots of the fixed latents")
     num_snapshot_images: PositiveInt = Field(
-        2000, description="images a snapshot, of latents that never change; training is judged on the way by them"
+        2000, ge=9, description="images a snapshot, of latents that never change; training is judged on the way by them"
     )
 
     @model_validator(mode="after")

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from gan.errors import SettingsError
 from gan.publishing import MANIFEST
 from gan.store import FileRef, Store
@@ -39,10 +41,16 @@ def find_reference(
     manifest = _read_manifest(store.root / "runs" / name)
     if manifest is not None and _sha256_in(manifest, GENERATOR) == trained.generator.sha256:
         recorded = manifest.get("reference")
-        reference = Reference.model_validate(recorded) if recorded else None
-        if reference is None or all(store.is_intact(ref) for ref in reference.files()):
-            return reference
-        log.warning("The run %s that this one was compared with is gone from the store.", reference.name)
+        if recorded is None:
+            return None
+        try:
+            reference = Reference.model_validate(recorded)
+        except ValidationError:
+            log.warning("The run that this one was compared with is not recorded as it should be.")
+        else:
+            if all(store.is_intact(ref) for ref in reference.files()):
+                return reference
+            log.warning("The run %s that this one was compared with is gone from the store.", reference.name)
     try:
         return _reference_to(store, check_comparable((store.root / "latest").resolve(), data.dataset))
     except SettingsError:

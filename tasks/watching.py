@@ -64,11 +64,12 @@ class LiveView(Watcher):
         self._row = row
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
-        """Show it; a server that does not answer costs a picture, not the training."""
-        self._steps.append(step)
-        self._quality.append(self._judge(pixels))
-        self._rows.append(pixels[:NUM_IN_A_ROW].copy())
+        """Judge and show it; a server that does not answer costs a picture, not the training."""
         try:
+            quality = self._judge(pixels)
+            self._steps.append(step)
+            self._quality.append(quality)
+            self._rows.append(pixels[:NUM_IN_A_ROW].copy())
             create_markdown_artifact(key=self.KEY, markdown=self._markdown(), description=self._description(pixels))
         except Exception as error:  # whatever the server or the way to it has: training goes on
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
