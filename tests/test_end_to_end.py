@@ -212,3 +212,28 @@ def test_images_are_had_from_a_published_generator(checkout, artifacts, tmp_path
     checkout.run("-m", "gan.generate", artifacts / "latest", "--num-images", 9, "--out", tmp_path / "clothes.png")
     with Image.open(tmp_path / "clothes.png") as picture:
         assert picture.width > 3 * 28
+
+
+def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(checkout, artifacts, tmp_path) -> None:
+    more = (*FEW[:-1], "more", "--seed", 1, "--output-dir", artifacts)
+    assert ran(checkout.train(*more)) == {"train", "render", "compare", "publish"}
+    run = artifacts / "runs" / "more"
+    assert json.loads((run / "manifest.json").read_text())["reference"]["name"] == "few"
+    differences = json.loads((run / "metrics.json").read_text())["differences"]
+    for rows in differences.values():
+        assert all(row["low"] <= row["high"] and row["verdict"] for row in rows.values())
+    assert "Against few" in (run / "report.html").read_text()
+    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == set(), "few was there first: it has no reference"
+    assert ran(checkout.train(*more)) == set(), "though few is the latest now, and more has been published"
+    shown = checkout.run("-m", "gan.compare", run, artifacts / "runs" / "few", "--out", tmp_path / "comparison.html")
+    assert "Fréchet distance" in shown
+    assert "more against few" in (tmp_path / "comparison.html").read_text()
+
+
+def test_a_run_to_compare_with_that_is_none_is_a_clear_error_before_any_work(checkout, artifacts) -> None:
+    with checkout.start("flows/train_flow.py", *FEW, "--output-dir", artifacts, "--compare-with", "nobody") as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "nobody is no published run to compare with" in output
+    assert "Traceback" not in output
+    assert "Beginning flow run" not in output

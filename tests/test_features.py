@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from builders import small_classifier, smooth_pixels
+
+import gan.classifier
+from gan.classifier import build_classifier, fit_classifier, flip_and_shift
+from gan.datasets.pixels import normalize_images
+from gan.errors import StoreError
+from gan.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights, softmax
+from gan.networks import save_model
+from gan.store import sha256_of
+
+
+def test_shipped_weights_are_the_ones_that_the_code_names_and_at_most_a_megabyte() -> None:
+    for dataset, sha256 in SHIPPED_SHA256.items():
+        path = shipped_weights(dataset)
+        assert sha256_of(path) == sha256
+        assert path.stat().st_size <= 1_000_000
+        extractor = Extractor.load(path, dataset, sha256)
+        assert extractor.name == f"{dataset}-cnn112@{sha256[:8]}"
+
+
+def test_shipped_weights_are_what_the_command_would_make(tmp_path) -> None:
+    """The same layers, names and shapes, down to the byte of their description."""
+    shipped = Extractor.load(shipped_weights("fashion-mnist"), "fashion-mnist", SHIPPED_SHA256["fashion-mnist"])
+    assert shipped.network.to_json() == build_classifier(10).to_json()
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing"])
+def test_other_weights_than_the_named_ones_are_refused(tmp_path, damage) -> None:
+    path = tmp_path / "extractor.keras"
+    save_model(small_classifier(3), path)
+    sha256 = sha256_of(path)
+    if damage == "altered":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    with pytest.raises(StoreError, match=f"not the one that was meant: SHA-256 .*, expected {sha256}"):
+        Extractor.load(path, "tiny", sha256)
+
+
+def test_features_do_not_depend_on_how_images_are_batched(monkeypatch) -> None:
+    extractor = Extractor(small_classifier(3), "small", "0" * 64)
+    pixels = smooth_pixels(10, seed=0)
+    whole = extractor.features(pixels)
+    monkeypatch.setattr("gan.features.BATCH_SIZE", 4)
+    by_four = extractor.features(pixels)
+    np.testing.assert_allclose(by_four.values, whole.values, rtol=1e-5)
+    np.testing.assert_allclose(by_four.probabilities.sum(axis=1), 1, rtol=1e-6)
+    assert whole.classes.tolist() == whole.probabilities.argmax(axis=1).tolist()
+
+
+def test_softmax_of_large_logits_does_not_overflow() -> None:
+    np.testing.assert_allclose(softmax(np.array([[1e4, 1e4], [0, -1e4]])), [[0.5, 0.5], [1, 0]])
+
+
+def test_half_resolution_is_the_mean_of_each_two_by_two_pixels() -> None:
+    pixels = np.zeros((1, 28, 28), np.uint8)
+    pixels[0, 2:4, 0:2] = [[255, 0], [255, 0]]
+    features = half_resolution(pixels).reshape(14, 14)
+    assert features[1, 0] == pytest.approx(0.5)
+    assert features.sum() == pytest.approx(0.5)
+
+
+def test_images_are_moved_and_mirrored_but_not_changed() -> None:
+    images = normalize_images(smooth_pixels(50, seed=0))
+    images[:, [0, -1]] = images[:, :, [0, -1]] = -1  # nothing is lost at the edge
+    moved = flip_and_shift(images, np.random.default_rng(0))
+    assert moved.shape == images.shape
+    np.testing.assert_allclose(np.sort(moved.reshape(50, -1)), np.sort(images.reshape(50, -1)))
+    assert (moved != images).any(axis=(1, 2, 3)).mean() > 0.8
+
+
+def test_a_classifier_learns_what_can_be_seen(monkeypatch) -> None:
+    monkeypatch.setattr(gan.classifier, "MIN_STEPS", 0)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 256).astype(np.uint8)
+    noise = rng.integers(0, 256, (256, 28, 28), dtype=np.uint8)
+    images = normalize_images(np.where(labels[:, np.newaxis, np.newaxis] == 1, smooth_pixels(256, seed=1), noise))
+    classifier = fit_classifier(images[:192], labels[:192], 2, seed=0)
+    _, logits = classifier(images[192:], training=True)  # the moving statistics lag behind in so few steps
+    assert (np.asarray(logits).argmax(axis=1) == labels[192:]).mean() > 0.95
