@@ -155,9 +155,13 @@ class RunSettings(BaseModel):
         """Folder of the run that was asked for with `compare_with`."""
         if self.compare_with is None:
             return None
-        output_dir, given = self.output_dir.expanduser().absolute(), Path(self.compare_with).expanduser().absolute()
-        places = (output_dir / "runs" / self.compare_with, output_dir / self.compare_with, given)
-        return next((place.resolve() for place in places if place.is_dir()), given)
+        given = Path(self.compare_with)
+        places = (self.output_dir / "runs" / given, self.output_dir / given, given)
+        try:
+            found = (place.expanduser().resolve() for place in places)
+            return next((folder for folder in found if folder.is_dir()), given)
+        except (OSError, RuntimeError, ValueError):
+            return given  # no path at all; what is read there says so
 
     @property
     def run_label(self) -> str:

@@ -3,12 +3,11 @@
 python -m gan.compare artifacts/runs/new artifacts/runs/old --out comparison.html
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from cyclopts import App, Parameter
@@ -27,14 +26,14 @@ from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.generate import generate_pixels, load_samples
 from gan.judging.judge import Judge
 from gan.networks import load_model
-from gan.publishing import MANIFEST
+from gan.published import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
 from gan.report.page import render_comparison
 from gan.report.words import describe_change, describe_number
 from gan.sampling import sample_latents
 from gan.store import Store, atomic_path, sha256_of
 
-SEED = 0
+SEED, MIN_SAMPLES = 0, 100
 
 app = App(
     name="python -m gan.compare",
@@ -68,14 +67,19 @@ def compare(
     if out.suffix != ".html":
         raise SettingsError(f"--out got {out}; it expects a name that ends in .html.")
     manifests = [read_manifest(run) for run in (run_a, run_b)]
-    if manifests[0]["data"] | {"source": None} != manifests[1]["data"] | {"source": None}:
+    for run, manifest in zip((run_a, run_b), manifests, strict=True):
+        check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
+    if manifests[0].data != manifests[1].data:
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
     train_pixels, test_pixels = _find_images(manifests[0], (run_a, run_b))
     this, other, same_latents = contestants(*(contestant_files(run) for run in (run_a, run_b)), seed=SEED)
-    n = min(len(this.samples), len(other.samples), len(test_pixels), num_samples)
+    sets = (this.samples, this.average_samples, other.samples, other.average_samples, test_pixels)
+    n = min(num_samples, *map(len, sets))
+    if n < MIN_SAMPLES:
+        raise SettingsError(f"{run_a} and {run_b} have {n} samples to compare; expected {MIN_SAMPLES} or more of each.")
     judge = Judge(_find_extractor(manifests[0], run_a), train_pixels, test_pixels, n=n, seed=SEED)
     against = compare_runs(judge, this, other, same_latents=same_latents, seed=SEED)
-    dataset = manifests[0]["data"]["name"]
+    dataset = manifests[0].data.name
     try:
         with atomic_path(out) as partial:
             partial.write_text(
@@ -98,9 +102,7 @@ class ContestantFiles:
 
 def contestant_files(run: Path) -> ContestantFiles:
     """Those of a published run."""
-    return ContestantFiles(
-        run.resolve().name, run / "generator.keras", run / "samples.npz", run / "samples_average.npz"
-    )
+    return ContestantFiles(run.resolve().name, run / GENERATOR, run / SAMPLES, run / AVERAGE_SAMPLES)
 
 
 def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> tuple[Contestant, Contestant, bool]:
@@ -123,44 +125,19 @@ def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> 
     return found[0], found[1], dims[0] == dims[1]
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
-    """The manifest of a published run, with what a comparison needs of it.
-
-    Raises:
-        SettingsError: If the folder holds none, or a file of the comparison is not the one that it lists.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
-        listed = {file["path"]: file["sha256"] for file in manifest["files"]}
-        for name in ("generator.keras", "samples.npz", "samples_average.npz", "extractor.keras"):
-            if sha256_of(run / name) != listed[name]:
-                raise SettingsError(
-                    f"{run / name} is not the file that was published: its SHA-256 is not the one in {MANIFEST}.\n"
-                    "Publish the run again: the command that made it mends it."
-                )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, SettingsError):
-            raise
-        raise SettingsError(
-            f"{run} is no published run that can be compared: {type(error).__name__}: {error}.\n"
-            "Give a folder in runs/ of an output folder, such as artifacts/latest."
-        ) from error
-    return manifest
-
-
-def _find_images(manifest: dict[str, Any], runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Training and test images as pixels: from the store beside a run, or fetched anew."""
-    digests = [manifest["data"]["sha256"][split]["images"] for split in ("train", "test")]
+    digests = [manifest.data.sha256.get(split, {}).get("images", "") for split in ("train", "test")]
     for run in runs:
         store = Store(run.resolve().parent.parent)
         paths = [store.root / "store" / digest[:2] / f"{digest}.npy" for digest in digests]
         if all(path.is_file() and sha256_of(path) == digest for path, digest in zip(paths, digests, strict=True)):
             train, test = (denormalize_images(np.load(path, mmap_mode="r", allow_pickle=False)) for path in paths)
             return train, test
-    dataset = CATALOG.get(manifest["data"]["name"])
+    dataset = CATALOG.get(manifest.data.name)
     if dataset is None:
         raise SettingsError(
-            f"The images of {manifest['data']['name']} are not in the store beside the runs.\n"
+            f"The images of {manifest.data.name} are not in the store beside the runs.\n"
             "Run the pipeline on that data set again (it fills the store), then compare."
         )
     with TemporaryDirectory() as name:
@@ -172,18 +149,18 @@ def _find_images(manifest: dict[str, Any], runs: Iterable[Path]) -> tuple[np.nda
     return train, test
 
 
-def _find_extractor(manifest: dict[str, Any], run: Path) -> Extractor:
+def _find_extractor(manifest: Manifest, run: Path) -> Extractor:
     """The one of this code for the data set, so that all comparisons have one measure; else the run's own."""
-    dataset = manifest["data"]["name"]
+    dataset = manifest.data.name
     if dataset in SHIPPED_SHA256:
         return Extractor.load(shipped_weights(dataset), dataset, SHIPPED_SHA256[dataset])
-    return Extractor.load(run / "extractor.keras", dataset, sha256_of(run / "extractor.keras"))
+    return Extractor.load(run / EXTRACTOR, dataset, sha256_of(run / EXTRACTOR))
 
 
 def _print(against: Against, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for kind, rows in (("last weights", against.differences), ("averaged weights", against.average_differences)):
-        table = Table(title=f"{kind}, n = {against.n:,}", title_justify="left", box=None)
+        table = Table(title=f"{kind}, n = {against.n:,}, {against.extractor}", title_justify="left", box=None)
         for heading in ("metric", against.this_name, against.other_name, "difference", "95 % interval", ""):
             table.add_column(Text(heading), justify="left" if heading in ("metric", "") else "right")
         for row in rows:

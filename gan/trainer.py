@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Is told how a training goes; does nothing unless a method is overridden."""
 
+    def on_resume(self, steps: Sequence[int], snapshots: np.ndarray) -> None:
+        """Before a training goes on: the snapshots of before, uint8 (len(steps), n, 28, 28)."""
+
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
         """After every step or call of several: steps done, and the last one's row of the history, float32 (3,)."""
 
@@ -80,6 +83,9 @@ def train(
     log.info("Training on %s, %s", hardware.name, engine.name)
     if resumed_at:
         log.info("Going on from the checkpoint after %s of %s steps", f"{resumed_at:,}", f"{config.steps:,}")
+        taken = [step for step in config.snapshot_steps if step < resumed_at]
+        for watcher in watchers:
+            watcher.on_resume(taken, progress.snapshots[: len(taken)])
     update_average = make_update_average(networks, config.batch_size, config.recipe.average_half_life_images)
     latents = sample_latents(
         config.num_snapshot_images, config.recipe.latent_dim, seed=config.seed, stream=Stream.SNAPSHOTS

@@ -9,7 +9,7 @@ from gan.judging.judge import Judge
 from gan.report.against import Against, compare_runs
 from gan.report.exhibits import Findings, make_exhibits
 from gan.report.page import Report, render_html, render_markdown
-from gan.report.words import describe_seconds
+from gan.report.words import describe_seconds, describe_share
 from gan.sampling import sample_latents
 from gan.store import FileRef, Store
 from tasks.records import (
@@ -62,7 +62,7 @@ def compare(
         exhibits=exhibits,
         animation=store.path(pictures.animation),
         interpolation=store.path(pictures.interpolation),
-        snapshot_n=min(found.judge.n, found.snapshots.shape[1]),
+        snapshot_n=min(len(found.test_labels), found.snapshots.shape[1]),
         against=against,
         settings=_settings(train_config, sample_config),
         provenance=_provenance(raw, data, extractor, trained),
@@ -176,9 +176,15 @@ def _provenance(
         ("training images", f"SHA-256 {data.train_images.sha256[:16]}…"),
         ("generator", f"SHA-256 {trained.generator.sha256[:16]}…"),
         ("averaged generator", f"SHA-256 {trained.average.sha256[:16]}…"),
-        ("feature extractor", f"SHA-256 {extractor.weights.sha256[:16]}…"),
+        ("feature extractor", f"SHA-256 {extractor.weights.sha256[:16]}…{_accuracy(extractor)}"),
         ("trained on", f"{trained.facts.get('device', 'unknown')}, {trained.facts.get('engine', '')}"),
     ]
+
+
+def _accuracy(extractor: FittedExtractor) -> str:
+    """How good a classifier that was fitted in this pipeline is: the features of one that guesses are worth nothing."""
+    share = extractor.facts.get("test_accuracy")
+    return f", right for {describe_share(float(share))} of the test images" if share is not None else ""
 
 
 def _timings(raw: RawData, data: NormalizedData, trained: TrainedGan, pictures: Pictures) -> list[tuple[str, str]]:

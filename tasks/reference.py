@@ -1,19 +1,15 @@
 """Which earlier run a new one is compared with."""
 
-import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from gan.errors import SettingsError
-from gan.publishing import MANIFEST
+from gan.published import AVERAGE_SAMPLES, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.store import FileRef, Store
 from tasks.records import NormalizedData, Reference, TrainedGan
-
-GENERATOR, SAMPLES, AVERAGE_SAMPLES = "generator.keras", "samples.npz", "samples_average.npz"
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +19,8 @@ def find_reference(
 ) -> Reference | None:
     """The run that was asked for; else the one that this run has been compared with before; else the latest one.
 
-    A run that is published already keeps its reference as long as its generator is the same: else the same command
-    again would compare the run with itself, and not be cached.
+    A run is never compared with itself: where the reference would have the same generator, it is the reference of that
+    run instead. So the same command again has the same reference, whatever has become the latest run meanwhile.
 
     Args:
         store: Receives the reference's files, so that it can go while its copy is in use.
@@ -34,51 +30,42 @@ def find_reference(
         compare_with: Folder of a published run.
 
     Raises:
-        SettingsError: If `compare_with` is given and is no run on the same data set.
+        SettingsError: If `compare_with` is given and is no whole run on the same data.
     """
     if compare_with is not None:
-        return _reference_to(store, check_comparable(compare_with, data.dataset))
-    manifest = _read_manifest(store.root / "runs" / name)
-    if manifest is not None and _sha256_in(manifest, GENERATOR) == trained.generator.sha256:
-        recorded = manifest.get("reference")
-        if recorded is None:
-            return None
+        return _reference_to(store, compare_with, data, trained)
+    for folder in (store.root / "runs" / name, (store.root / "latest").resolve()):
         try:
-            reference = Reference.model_validate(recorded)
-        except ValidationError:
-            log.warning("The run that this one was compared with is not recorded as it should be.")
-        else:
-            if all(store.is_intact(ref) for ref in reference.files()):
-                return reference
-            log.warning("The run %s that this one was compared with is gone from the store.", reference.name)
-    try:
-        return _reference_to(store, check_comparable((store.root / "latest").resolve(), data.dataset))
-    except SettingsError:
-        return None  # there is none, or it is of other data
+            manifest = read_manifest(folder)
+            if folder.name != name or _is_same(manifest, trained):
+                return _reference_to(store, folder, data, trained)
+        except SettingsError as error:
+            if folder.exists():
+                log.warning("Not compared with %s: %s", folder.name, str(error).partition("\n")[0])
+    return None
 
 
-def check_comparable(folder: Path, dataset: str) -> Path:
-    """Make sure that a folder holds a published run on a data set, and give it back.
+def check_comparable(folder: Path, dataset: str) -> None:
+    """Refuse at once what cannot be compared with, before any work is done.
 
     Raises:
-        SettingsError: If it does not.
+        SettingsError: If the folder holds no published run, or one on another data set.
     """
-    manifest = _read_manifest(folder)
-    missing = [name for name in (GENERATOR, SAMPLES, AVERAGE_SAMPLES) if not (folder / name).is_file()]
-    if manifest is None or missing:
-        raise SettingsError(
-            f"{folder} is no published run to compare with: it lacks {', '.join(missing) or MANIFEST}.\n"
-            "Give a folder in runs/ of an output folder, or the name of a run in this one."
-        )
-    if manifest.get("data", {}).get("name") != dataset:
-        raise SettingsError(
-            f"{folder} was trained on {manifest.get('data', {}).get('name')}, not on {dataset}.\n"
-            "Runs are compared by the same test images: give one of the same data set."
-        )
-    return folder
+    manifest = read_manifest(folder)
+    if manifest.data.name != dataset:
+        raise _other_data(folder, manifest.data.name, dataset)
+    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
 
 
-def _reference_to(store: Store, folder: Path) -> Reference:
+def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: TrainedGan) -> Reference | None:
+    manifest = read_manifest(folder)
+    if _is_same(manifest, trained):
+        return _recorded(store, manifest)
+    digests = {"train": data.train_images.sha256, "test": data.test_images.sha256}
+    if any(manifest.data.sha256.get(split, {}).get("images") != digest for split, digest in digests.items()):
+        raise _other_data(folder, manifest.data.name, data.dataset)
+    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
+
     def keep(name: str) -> FileRef:
         return store.put_file(lambda path: shutil.copyfile(folder / name, path), Path(name).suffix)
 
@@ -87,13 +74,26 @@ def _reference_to(store: Store, folder: Path) -> Reference:
     )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:
+    return manifest.sha256(GENERATOR) == trained.generator.sha256
+
+
+def _recorded(store: Store, manifest: Manifest) -> Reference | None:
+    """The reference of a run, if it had one and the store still has its files."""
+    if manifest.reference is None:
         return None
-    return manifest if isinstance(manifest, dict) else None
+    try:
+        reference = Reference.model_validate(manifest.reference)
+    except ValidationError:
+        return None
+    if all(store.is_intact(ref) for ref in reference.files()):
+        return reference
+    log.warning("%s, which this run was compared with, is gone from the store: compared with none.", reference.name)
+    return None
 
 
-def _sha256_in(manifest: dict[str, Any], name: str) -> str | None:
-    return next((file["sha256"] for file in manifest.get("files", []) if file.get("path") == name), None)
+def _other_data(folder: Path, found: str, expected: str) -> SettingsError:
+    return SettingsError(
+        f"{folder} was trained on other data ({found}) than this run ({expected}).\n"
+        "Runs are compared by the same test images: give one of the same data set."
+    )

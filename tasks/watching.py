@@ -4,6 +4,7 @@ No part of what a training is: no cache key accounts for this module, so `tasks.
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from prefect.artifacts import create_markdown_artifact
@@ -63,16 +64,24 @@ class LiveView(Watcher):
         """Keep the newest losses."""
         self._row = row
 
+    def on_resume(self, steps: Sequence[int], snapshots: np.ndarray) -> None:
+        """Begin anew with what was shown before; also when a retry goes on in the same process."""
+        self._steps, self._quality, self._rows = [], [], []
+        for step, pixels in zip(steps, snapshots, strict=True):
+            self._add(step, pixels)
+
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
         """Judge and show it; a server that does not answer costs a picture, not the training."""
         try:
-            quality = self._judge(pixels)
-            self._steps.append(step)
-            self._quality.append(quality)
-            self._rows.append(pixels[:NUM_IN_A_ROW].copy())
+            self._add(step, pixels)
             create_markdown_artifact(key=self.KEY, markdown=self._markdown(), description=self._description(pixels))
         except Exception as error:  # whatever the server or the way to it has: training goes on
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
+
+    def _add(self, step: int, pixels: np.ndarray) -> None:
+        self._quality.append(self._judge(pixels))
+        self._steps.append(step)
+        self._rows.append(pixels[:NUM_IN_A_ROW].copy())
 
     def _done(self) -> str:
         distance, recall = self._quality[-1]
@@ -94,7 +103,8 @@ class LiveView(Watcher):
         return (
             f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
-            f"On {self._judge.n:,} images a side. The same latents after the steps {steps}:\n\n"
+            f"On {self._judge.n:,} images a side, {self._judge.extractor.name} features. "
+            f"The same latents after the steps {steps}:\n\n"
             f"![fixed latents, a row a snapshot]({as_data_uri(png_bytes(grid), 'png')})"
         )
 

@@ -54,7 +54,8 @@ def test_real_images_have_values_near_the_floor(judge, real_like) -> None:
     assert found["confidence"] == pytest.approx(floor["confidence"], abs=0.05)
     assert found["nearest_training_image"] == pytest.approx(1, abs=0.3)
     assert found["near_copies"] < 0.1
-    assert (floor["nearest_training_image"], floor["near_copies"]) == pytest.approx((1, 0.01), abs=0.05)
+    assert floor["nearest_training_image"] == pytest.approx(1, abs=0.3)
+    assert floor["near_copies"] == pytest.approx(0.01, abs=0.05)
     standard_error = next(d for d in METRICS if d.name == "kernel_distance").standard_error
     assert abs(found["kernel_distance"]) < 3 * standard_error(real_like)
 

@@ -70,6 +70,7 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
     assert trained.identity() == undisturbed.identity(), "the same files, to the byte"
     shown = versions_of("training-progress")[already_shown:]
     assert len(shown) == len(tiny_config.snapshot_steps)
+    assert any("after the steps 0, 5, 10, 11" in markdown for markdown in shown), "those before the retry too"
     for markdown in shown:
         assert "![fixed latents, a row a snapshot](data:image/png;base64," in markdown
         assert "![Fréchet distance and recall so far](data:image/png;base64," in markdown

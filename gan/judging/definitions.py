@@ -27,6 +27,7 @@ class Definition:
     measure: Callable[[Evidence], float]
     features: str = ""  # the extractor's, if empty
     standard_error: Callable[[Evidence], float] | None = None
+    kept: bool = False  # whether a resample keeps what was made of all images: balls, classifiers
 
 
 METRICS = (
@@ -51,6 +52,7 @@ METRICS = (
         "higher",
         "share of generated images that lie among real ones: how good they are",
         lambda e: float(e.fake.precise.mean()),
+        kept=True,
     ),
     Definition(
         "recall",
@@ -58,6 +60,7 @@ METRICS = (
         "higher",
         "share of real images that lie among generated ones: how much is covered",
         lambda e: float(e.real.recalled.mean()),
+        kept=True,
     ),
     Definition(
         "density",
@@ -65,6 +68,7 @@ METRICS = (
         "higher",
         "how crowded with real images the places of the generated ones are; 1 for real images",
         lambda e: float(e.fake.density.mean()),
+        kept=True,
     ),
     Definition(
         "coverage",
@@ -72,6 +76,7 @@ METRICS = (
         "higher",
         "share of real images with a generated one in their neighbourhood",
         lambda e: float(e.real.covered.mean()),
+        kept=True,
     ),
     Definition(
         "two_sample_accuracy",
@@ -79,19 +84,20 @@ METRICS = (
         "lower",
         "how often a classifier tells real from generated; 0.5 is guessing",
         lambda e: float(((e.real.logits > 0).mean() + (e.fake.logits <= 0).mean()) / 2),
+        kept=True,
     ),
     Definition(
         "class_entropy",
         "Class entropy",
         "as real",
-        "bits in the predicted classes; 3.32 if all ten come equally often",
+        "bits in the predicted classes; log2 of their number if all come equally often",
         lambda e: class_entropy(e.fake.classes, e.num_classes),
     ),
     Definition(
         "confidence",
         "Confidence",
         "as real",
-        "of the classifier in its class: lower is no garment, higher too typical a one",
+        "of the classifier in its class: lower is none of them, higher too typical a one",
         lambda e: float(e.fake.confidence.mean()),
     ),
     Definition(

@@ -50,7 +50,8 @@ class Judge:
         self.test_intensities = intensity_histograms(self.test_pixels)
         self._radii_3 = ball_radii(self.test.values, K_PRECISION_RECALL)
         self._radii_5 = ball_radii(self.test.values, K_DENSITY_COVERAGE)
-        _, self._test_distances = nearest(half_resolution(self.test_pixels), self._train_half)
+        self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
+        _, self._all_distances = nearest(half_resolution(test_pixels), self._train_half)  # the more, the surer
 
     def of(self, n: int) -> "Judge":
         """The same judge of fewer images."""
@@ -69,7 +70,8 @@ class Judge:
     def floor(self) -> Evidence:
         """Training images in the place of generated ones: what a perfect generator would reach.
 
-        Training images are their own nearest training images, so for memorization test images stand in for them.
+        Training images are their own nearest training images, so for memorization test images stand in for them: one
+        half of the test split, measured by the other.
         """
         return self._examine(self._floor_pixels, np.zeros(self.n, np.int64), None)
 
@@ -79,8 +81,14 @@ class Judge:
         precise, recalled = precision_recall(test.values, found.values, self._radii_3, radii)
         density, covered = density_coverage(test.values, found.values, self._radii_5)
         real_logits, fake_logits = held_out_logits(test.values, found.values, np.random.default_rng(self._seed))
-        compared = (self._test_distances, test.classes) if distances is None else (distances, found.classes)
-        relative, near_copy = relative_to_test(*compared, self._test_distances, test.classes)
+        if distances is None:
+            relative, near_copy = relative_to_test(
+                self._all_distances[::2], self._all_classes[::2], self._all_distances[1::2], self._all_classes[1::2]
+            )
+            rows = np.arange(self.n) % len(relative)  # as many as there are images; the share stays
+            relative, near_copy = relative[rows], near_copy[rows]
+        else:
+            relative, near_copy = relative_to_test(distances, found.classes, self._all_distances, self._all_classes)
         return Evidence(
             RealSide(test.values, self.test_intensities, recalled, covered, real_logits),
             FakeSide(

@@ -19,12 +19,12 @@ class SnapshotJudge:
             num_images: In a snapshot; n is the smaller of it and k.
         """
         self.n = min(num_images, len(test_pixels))
-        self._extractor = extractor
+        self.extractor = extractor
         self._test = extractor.features(test_pixels[: self.n]).values
         self._test_radii = ball_radii(self._test, K_PRECISION_RECALL)
 
     def __call__(self, pixels: np.ndarray) -> tuple[float, float]:
         """Fréchet distance and recall (QUALITY_COLUMNS) of the first n images of a snapshot, uint8 (m, 28, 28)."""
-        fake = self._extractor.features(pixels[: self.n]).values
+        fake = self.extractor.features(pixels[: self.n]).values
         _, recalled = precision_recall(self._test, fake, self._test_radii, ball_radii(fake, K_PRECISION_RECALL))
         return frechet_distance(self._test, fake), float(recalled.mean())

@@ -34,6 +34,7 @@ class Against:
     differences: Sequence[Difference]
     average_differences: Sequence[Difference]
     n: int
+    extractor: str
 
     @property
     def verdict(self) -> str:
@@ -65,6 +66,7 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_late
         differences=differences,
         average_differences=average_differences,
         n=judge.n,
+        extractor=judge.extractor.name,
     )
 
 

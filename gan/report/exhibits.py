@@ -13,7 +13,7 @@ from gan.report.blind_test import MIN_IMAGES, BlindTest, make_blind_test
 from gan.report.charts import as_png, as_svg, draw_class_balance, draw_intensities, draw_losses, draw_quality
 
 NUM_IN_A_GRID, NUM_OF_A_CLASS, NUM_NEIGHBOURS, NUM_EXTREMES = 64, 10, 10, 20
-NUM_IN_PAIRS = 8
+NUM_IN_PAIRS, MAX_CLASSES_DRAWN, MIN_OF_A_CLASS, MAX_OF_ALL_CLASSES = 8, 10, 3, 200
 NUM_IN_BLIND_TEST, NUM_IN_A_SNAPSHOT, MAX_SNAPSHOTS = 120, 16, 24
 SCALE = 2
 
@@ -76,7 +76,7 @@ class Exhibits:
     average_grid: bytes
     pairs: bytes  # real images above as many generated ones: small enough to stand anywhere
     classes: Sequence[ClassRow]
-    class_rows: bytes  # the same as one picture
+    class_rows: bytes  # the first of them as one picture
     neighbours: Sequence[Neighbours]
     neighbour_rows: bytes  # the same as one picture
     convincing: bytes
@@ -103,9 +103,10 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
     quality, losses = draw_quality(found.snapshot_steps, found.quality), draw_losses(found.history)
     predicted = (judge.test.classes, found.fake.fake.classes, found.average.fake.classes)
     shares = [np.bincount(classes, minlength=judge.num_classes) / n for classes in predicted]
+    shown = NUM_IN_A_GRID if n >= NUM_IN_A_GRID + MIN_IMAGES else 0  # what the page shows above is no question below
     in_blind_test = (
-        judge.test_pixels[real_order[:NUM_IN_BLIND_TEST]],
-        found.fake_pixels[fake_order[:NUM_IN_BLIND_TEST]],
+        judge.test_pixels[real_order[shown:][:NUM_IN_BLIND_TEST]],
+        found.fake_pixels[fake_order[fake_order >= shown][:NUM_IN_BLIND_TEST]],
     )
     histograms = [side.intensities.mean(axis=0) for side in (found.fake.real, found.fake.fake, found.average.fake)]
     return Exhibits(
@@ -116,7 +117,9 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
             np.concatenate([judge.test_pixels[real_order[:NUM_IN_PAIRS]], found.fake_pixels[:NUM_IN_PAIRS]]), 8
         ),
         classes=class_rows,
-        class_rows=png_bytes(draw_class_rows([(row.name, row.real, row.fake) for row in class_rows], scale=SCALE)),
+        class_rows=png_bytes(
+            draw_class_rows([(row.name, row.real, row.fake) for row in class_rows[:MAX_CLASSES_DRAWN]], scale=SCALE)
+        ),
         neighbours=neighbours,
         neighbour_rows=tiles(
             np.concatenate([half for group in neighbours for half in (group.fake, group.train)]), NUM_NEIGHBOURS
@@ -140,13 +143,14 @@ def choose_class_rows(found: Findings) -> list[ClassRow]:
     """The first images of every class, not chosen: real ones of the label, generated ones that are taken for it."""
     judge, fake = found.judge, found.fake
     labels, classes = found.test_labels[judge.test_rows], fake.fake.classes
+    num = max(MIN_OF_A_CLASS, min(NUM_OF_A_CLASS, MAX_OF_ALL_CLASSES // len(found.class_names)))
     return [
         ClassRow(
             name=name,
             real_share=float((judge.test.classes == label).mean()),
             fake_share=float((classes == label).mean()),
-            real=judge.test_pixels[labels == label][:NUM_OF_A_CLASS],
-            fake=found.fake_pixels[: judge.n][classes == label][:NUM_OF_A_CLASS],
+            real=judge.test_pixels[labels == label][:num],
+            fake=found.fake_pixels[: judge.n][classes == label][:num],
         )
         for label, name in enumerate(found.class_names)
     ]

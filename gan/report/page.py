@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
@@ -21,8 +22,9 @@ from gan.report.words import (
     escape_markdown,
 )
 
-TOLD_APART, HARDLY_TOLD_APART = 0.75, 0.53
+TOLD_APART, HARDLY = 0.75, 0.03
 MANY_COPIES, FEW_BITS = 0.05, 1.0
+CERTAIN = 3  # standard errors
 
 Rows = Sequence[tuple[str, str]]
 
@@ -58,18 +60,21 @@ class Report:
             f"{describe_number(distance.floor)}), {describe_share(recall.value)} of the real variety is reached "
             f"(averaged: {describe_share(recall.average)}; real images: {describe_share(recall.floor)}), and "
             f"{describe_share(of['near_copies'].value)} are near copies of training images (test images: "
-            f"{describe_share(of['near_copies'].floor)})."
+            f"{describe_share(of['near_copies'].floor)}). On {distance.n:,} images a side and {distance.extractor} "
+            "features."
         )
 
 
 def _lead(accuracy: float, of: Mapping[str, Metric]) -> str:
-    if of["near_copies"].value > MANY_COPIES:
+    copies, entropy = of["near_copies"], of["class_entropy"]
+    noise = CERTAIN * sqrt(copies.floor * (1 - copies.floor) / copies.n)
+    if copies.value > copies.floor + max(MANY_COPIES, noise):
         return "The generator copies training images"
-    if of["class_entropy"].value < FEW_BITS < of["class_entropy"].floor:
+    if entropy.value < FEW_BITS < entropy.floor:
         return "The generator makes only a few kinds of images"
     if accuracy >= TOLD_APART:
         return "The generated images can be told from real ones"
-    if accuracy >= HARDLY_TOLD_APART:
+    if accuracy >= 0.5 + max(HARDLY, CERTAIN * 0.5 / sqrt(2 * copies.n)):
         return "The generated images can sometimes be told from real ones"
     return "The generated images can hardly be told from real ones"
 

@@ -1,0 +1,138 @@
+"""Which run a new one is compared with: never itself, never one of other data, never one that is not whole."""
+
+import json
+
+import numpy as np
+import pytest
+
+from flows.settings import RunSettings
+from gan.errors import SettingsError
+from gan.publishing import point_latest, write_json, write_manifest
+from gan.store import Store
+from tasks.records import NormalizedData, TrainedGan
+from tasks.reference import check_comparable, find_reference
+
+
+@pytest.fixture
+def data(store: Store) -> NormalizedData:
+    array = store.put_array(np.zeros(3, np.uint8))
+    return NormalizedData(
+        dataset="tiny",
+        title="Tiny",
+        credit="Tiny",
+        class_names=("all alike",),
+        train_images=array,
+        train_labels=array,
+        test_images=array,
+        test_labels=array,
+        summary=array,
+    )
+
+
+def trained(store: Store, generator: bytes) -> TrainedGan:
+    ref = store.put_bytes(generator, ".keras")
+    return TrainedGan(generator=ref, average=ref, history=ref, snapshot_steps=(0,), snapshots=ref, warnings=())
+
+
+def publish(store: Store, data: NormalizedData, name: str, reference=None) -> None:
+    """A run whose generator is its name."""
+    folder = store.root / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("generator.keras", "samples.npz", "samples_average.npz"):
+        (folder / file).write_bytes(name.encode())
+    digests = {split: {"images": data.train_images.sha256} for split in ("train", "test")}
+    write_manifest(
+        folder,
+        {
+            "data": {"name": data.dataset, "sha256": digests},
+            "reference": reference and reference.model_dump(mode="json"),
+        },
+    )
+    point_latest(store.root, name)
+
+
+def reference_of(store: Store, data: NormalizedData, name: str, compare_with=None):
+    return find_reference(store, name, data, trained(store, name.encode()), compare_with)
+
+
+def test_the_first_run_has_none_and_a_later_one_the_latest(store, data) -> None:
+    assert reference_of(store, data, "a") is None
+    publish(store, data, "a")
+    found = reference_of(store, data, "b")
+    assert found.name == "a"
+    assert store.path(found.samples).read_bytes() == b"a"
+
+
+def test_runs_in_turn_keep_their_references(store, data) -> None:
+    publish(store, data, "a")
+    first = reference_of(store, data, "b")
+    publish(store, data, "b", first)
+    assert reference_of(store, data, "a") is None, "it was there first"
+    assert reference_of(store, data, "b") == first, "and not itself, though it is the latest"
+    publish(store, data, "a")
+    assert reference_of(store, data, "b") == first
+    assert reference_of(store, data, "b", store.root / "latest") == first.model_copy(), "a, whichever way it is said"
+
+
+def test_a_twin_under_another_name_has_the_same_reference(store, data) -> None:
+    publish(store, data, "a")
+    first = reference_of(store, data, "b")
+    publish(store, data, "b", first)
+    twin = find_reference(store, "twin", data, trained(store, b"b"), None)
+    assert twin == first
+
+
+def test_a_reference_outlives_its_folder(store, data) -> None:
+    publish(store, data, "a")
+    publish(store, data, "b", reference_of(store, data, "b"))
+    (store.root / "runs" / "a" / "manifest.json").unlink()
+    assert reference_of(store, data, "b").name == "a"
+
+
+def test_new_code_under_an_old_name_is_compared_with_what_the_old_code_made(store, data) -> None:
+    publish(store, data, "nightly")
+    found = find_reference(store, "nightly", data, trained(store, b"of the new code"), None)
+    assert found.name == "nightly"
+    assert store.path(found.generator).read_bytes() == b"nightly"
+
+
+@pytest.mark.parametrize("damage", ["samples altered", "samples gone", "no manifest", "nonsense", "other data"])
+def test_a_latest_run_that_is_not_whole_or_of_other_data_is_left_out_and_no_error(store, data, damage, caplog) -> None:
+    publish(store, data, "a")
+    folder = store.root / "runs" / "a"
+    if damage == "samples altered":
+        (folder / "samples.npz").write_bytes(b"else")
+    elif damage == "samples gone":
+        (folder / "samples.npz").unlink()
+    elif damage == "no manifest":
+        (folder / "manifest.json").unlink()
+    elif damage == "nonsense":
+        write_json(folder / "manifest.json", {"data": None, "files": "x", "reference": 3})
+    else:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["data"]["sha256"]["test"]["images"] = "0" * 64
+        write_json(folder / "manifest.json", manifest)
+    assert reference_of(store, data, "b") is None
+    assert "Not compared with a:" in caplog.text
+    with pytest.raises(SettingsError, match=r"to compare with|other data"):
+        reference_of(store, data, "b", folder)
+
+
+def test_a_run_of_another_data_set_is_refused_before_any_work(store, data) -> None:
+    publish(store, data, "a")
+    with pytest.raises(SettingsError, match=r"was trained on other data \(tiny\) than this run \(fashion-mnist\)"):
+        check_comparable(store.root / "runs" / "a", "fashion-mnist")
+
+
+@pytest.mark.parametrize("nonsense", ["nobody", "x" * 300, "~nobodyhere/x", "a\0b", "<b>|"])
+def test_a_run_that_is_none_is_one_clear_error(nonsense, tmp_path) -> None:
+    settings = RunSettings(compare_with=nonsense, output_dir=tmp_path)
+    with pytest.raises(SettingsError, match="is no published run to compare with"):
+        settings.open_store()
+
+
+def test_a_run_is_found_by_name_by_link_and_by_folder(store, data) -> None:
+    publish(store, data, "a")
+    folder = store.root / "runs" / "a"
+    for given in ("a", "latest", str(folder)):
+        assert RunSettings(compare_with=given, output_dir=store.root).reference_folder == folder
