@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,15 +34,16 @@ def find_reference(
         SettingsError: If `compare_with` is given and is no whole run on the same data.
     """
     if compare_with is not None:
-        return _reference_to(store, compare_with, data, trained)
-    for folder in (store.root / "runs" / name, (store.root / "latest").resolve()):
-        try:
-            manifest = read_manifest(folder)
-            if folder.name != name or _is_same(manifest, trained):
-                return _reference_to(store, folder, data, trained)
-        except SettingsError as error:
-            if folder.exists():
-                log.warning("Not compared with %s: %s", folder.name, str(error).partition("\n")[0])
+        return _reference_to(store, compare_with.resolve(), data, trained)
+    earlier, latest = store.root / "runs" / name, (store.root / "latest").resolve()
+    with suppress(SettingsError):
+        if _is_same(read_manifest(earlier), trained):
+            return _reference_to(store, earlier, data, trained)
+    try:
+        return _reference_to(store, latest, data, trained)
+    except SettingsError as error:
+        if latest.exists():
+            log.warning("Not compared with %s: %s", latest.name, str(error).partition("\n")[0])
     return None
 
 
