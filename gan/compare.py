@@ -14,7 +14,6 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gan.command import run_command
 from gan.datasets.catalog import CATALOG
@@ -159,14 +158,16 @@ def _find_extractor(manifest: Manifest, run: Path) -> Extractor:
 
 def _print(against: Against, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    for kind, rows in (("last weights", against.differences), ("averaged weights", against.average_differences)):
-        table = Table(title=f"{kind}, n = {against.n:,}, {against.extractor}", title_justify="left", box=None)
-        for heading in ("metric", against.this_name, against.other_name, "difference", "95 % interval", ""):
-            table.add_column(Text(heading), justify="left" if heading in ("metric", "") else "right")
+    console.print(f"A      {against.this_name}\nB      {against.other_name}", markup=False)
+    console.print(f"n      {against.n:,} images of each, {against.extractor} features\n", markup=False)
+    for kind, rows in (("Last weights", against.differences), ("Averaged weights", against.average_differences)):
+        table = Table(box=None, pad_edge=False)
+        for heading in (kind, "A", "B", "A - B", "95 % interval", "A is"):
+            table.add_column(heading, justify="left" if heading in (kind, "A is") else "right", no_wrap=True)
         for row in rows:
             interval = f"{describe_change(row.low)} to {describe_change(row.high)}"
             numbers = (describe_number(row.this), describe_number(row.other), describe_change(row.difference), interval)
-            table.add_row(row.title, *numbers, row.verdict)
+            table.add_row(row.title, *numbers, row.verdict if row.verdict in ("better", "worse") else "")
         console.print(table)
         console.print()
     console.print(f"Page   {out}", markup=False)

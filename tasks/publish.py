@@ -87,7 +87,7 @@ def present(store: Store, run: PublishedRun) -> None:
     digest = (folder / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(
         key="verdict",
-        markdown=f"# {run.name}\n\n{escape_markdown(content['verdict'])}\n\n{_differences(content)}"
+        markdown=f"# {run.name}\n\n{_differences(content)}"
         f"The full report, with the blind test: `{folder / 'report.html'}`\n\n"
         f"{picture('quality.png', 'Fréchet distance and recall at every snapshot')}",
         description=escape_markdown(content["verdict"]),
@@ -110,7 +110,7 @@ def present(store: Store, run: PublishedRun) -> None:
         f"# Nearest training images\n\nGenerated above, the nearest training image below; the first ten, then the ten "
         f"that come nearest:\n\n{picture('neighbours.png', 'Generated images and their nearest training images')}",
         description=thumbnail(
-            "neighbours.png", "Every class, real and generated; here, generated images above their nearest"
+            "neighbours.png", "Every class; here, generated images above the nearest training images"
         ),
     )
     create_table_artifact(

@@ -1,5 +1,6 @@
 """Who looks at generated images beside real ones."""
 
+import hashlib
 from functools import cached_property
 
 import numpy as np
@@ -41,6 +42,7 @@ class Judge:
         rng = np.random.default_rng(seed)
         self.extractor, self.n, self._seed = extractor, n, seed
         self._splits = train_pixels, test_pixels
+        self._examined: dict[bytes, Evidence] = {}
         self._floor_pixels = train_pixels[np.sort(rng.choice(len(train_pixels), n, replace=False))]
         self.test_rows = np.sort(rng.choice(len(test_pixels), n, replace=False))
         self.test_pixels = test_pixels[self.test_rows]
@@ -58,13 +60,17 @@ class Judge:
         return self if n == self.n else Judge(self.extractor, *self._splits, n=n, seed=self._seed)
 
     def examine(self, pixels: np.ndarray) -> Evidence:
-        """Look at every image.
+        """Look at every image; what has been looked at before is not looked at again.
 
         Args:
             pixels: uint8, shape (k, 28, 28), k >= n; the first n count.
         """
-        index, distances = nearest(half_resolution(pixels[: self.n]), self._train_half)
-        return self._examine(pixels[: self.n], index, distances)
+        pixels = np.ascontiguousarray(pixels[: self.n])
+        digest = hashlib.sha256(pixels.data).digest()
+        if digest not in self._examined:
+            index, distances = nearest(half_resolution(pixels), self._train_half)
+            self._examined[digest] = self._examine(pixels, index, distances)
+        return self._examined[digest]
 
     @cached_property
     def floor(self) -> Evidence:
