@@ -42,7 +42,7 @@ def put_data(store: Store, tiny_images: np.ndarray) -> NormalizedData:
 def versions_of(key: str) -> list[str]:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
-    return [artifact.data for artifact in found]
+    return [artifact.data for artifact in sorted(found, key=lambda artifact: artifact.created)]
 
 
 def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
