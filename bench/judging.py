@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan.command import run_command
-from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.catalog import FASHION_MNIST, Split
 from gan.datasets.idx import decode_images
 from gan.datasets.sources import fetch_files
 from gan.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights
@@ -210,8 +210,8 @@ def main(
     show(measure(extractor, train_pixels, test_pixels, num_images=num_images, rounds=rounds))
 
 
-def _read_pixels(folder: Path, split: str) -> np.ndarray:
-    file = next(file for file in FASHION_MNIST.files if (file.split, file.kind) == (split, "images"))
+def _read_pixels(folder: Path, split: Split) -> np.ndarray:
+    file = FASHION_MNIST.file(split, "images")
     return decode_images((folder / file.name).read_bytes(), file.name, FASHION_MNIST.num_images[file.split])
 
 

@@ -1,6 +1,6 @@
 """Whether one generator is better than another, or only looks so: differences of metrics with their intervals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -56,9 +56,10 @@ def bootstrap_differences(this: Evidence, other: Evidence, floor: Evidence, *, s
         seed: Seeds the resamples.
     """
     rng = np.random.default_rng(seed)
-    rows = np.array([_differences(*pair, floor) for pair in _resamples(this, other, rng)])
+    real = {metric.name: metric.measure(floor) for metric in METRICS if metric.better == "as real"}
+    rows = np.array([_differences(*pair, real) for pair in _resamples(this, other, rng)])
     tail = (1 - CONFIDENCE) / 2
-    differences = np.array(_differences(this, other, floor))
+    differences = np.array(_differences(this, other, real))
     wider = np.sqrt([2.0 if metric.kept else 1.0 for metric in METRICS])
     low, high = differences + wider * (np.quantile(rows, [tail, 1 - tail], axis=0) - differences)
     return tuple(
@@ -83,12 +84,11 @@ def _resamples(this: Evidence, other: Evidence, rng: np.random.Generator) -> Ite
         yield this.take(real_rows, fake_rows), other.take(real_rows, fake_rows)
 
 
-def _differences(this: Evidence, other: Evidence, floor: Evidence) -> list[float]:
+def _differences(this: Evidence, other: Evidence, real: Mapping[str, float]) -> list[float]:
     differences = []
     for metric in METRICS:
         mine, theirs = metric.measure(this), metric.measure(other)
         if metric.better == "as real":
-            real = metric.measure(floor)
-            mine, theirs = abs(mine - real), abs(theirs - real)
+            mine, theirs = abs(mine - real[metric.name]), abs(theirs - real[metric.name])
         differences.append(mine - theirs)
     return differences

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gan.backend import keras, tf
 from gan.command import run_command
-from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.catalog import FASHION_MNIST, Split
 from gan.datasets.idx import decode_images, decode_labels
 from gan.datasets.pixels import IMAGE_SIZE, normalize_images
 from gan.datasets.sources import fetch_files
@@ -194,10 +194,9 @@ def main(
     console.print(f"File       {out}, {out.stat().st_size:,} bytes, SHA-256 {sha256_of(out)}", markup=False)
 
 
-def _read_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    files = {file.kind: file for file in FASHION_MNIST.files if file.split == split}
-    num, num_classes = FASHION_MNIST.num_images[files["images"].split], len(FASHION_MNIST.class_names)
-    images, labels = files["images"].name, files["labels"].name
+def _read_split(folder: Path, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    num, num_classes = FASHION_MNIST.num_images[split], len(FASHION_MNIST.class_names)
+    images, labels = FASHION_MNIST.file(split, "images").name, FASHION_MNIST.file(split, "labels").name
     pixels = decode_images((folder / images).read_bytes(), images, num)
     return normalize_images(pixels), decode_labels((folder / labels).read_bytes(), labels, num, num_classes)
 
