@@ -10,7 +10,7 @@ from gan.datasets.catalog import FILE_NAMES, Dataset
 from gan.datasets.sources import fetch_files
 from gan.features import Extractor
 from gan.store import Store
-from tasks.records import FittedExtractor
+from tasks.records import FittedExtractor, NormalizedData
 
 
 def idx_images(pixels: np.ndarray, magic: int = 0x803) -> bytes:
@@ -84,3 +84,18 @@ def put_extractor(store: Store) -> FittedExtractor:
     from gan.networks import save_model
 
     return FittedExtractor(weights=store.put_file(lambda path: save_model(small_classifier(10), path), ".keras"))
+
+
+def put_data(store: Store, normalized: np.ndarray) -> NormalizedData:
+    images, labels = store.put_array(normalized), store.put_array(np.zeros(len(normalized), np.uint8))
+    return NormalizedData(
+        dataset="tiny",
+        title="Tiny",
+        credit="Tiny",
+        class_names=("all alike",),
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+        summary=store.put_json({}),
+    )

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from builders import put_data
 
 from flows.settings import RunSettings
 from gan.errors import SettingsError
@@ -15,18 +16,7 @@ from tasks.reference import check_comparable, find_reference
 
 @pytest.fixture
 def data(store: Store) -> NormalizedData:
-    array = store.put_array(np.zeros(3, np.uint8))
-    return NormalizedData(
-        dataset="tiny",
-        title="Tiny",
-        credit="Tiny",
-        class_names=("all alike",),
-        train_images=array,
-        train_labels=array,
-        test_images=array,
-        test_labels=array,
-        summary=array,
-    )
+    return put_data(store, np.zeros((3, 28, 28, 1), np.float32))
 
 
 def trained(store: Store, generator: bytes) -> TrainedGan:

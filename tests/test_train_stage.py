@@ -2,9 +2,8 @@
 
 import logging
 
-import numpy as np
 import pytest
-from builders import put_extractor
+from builders import put_data, put_extractor
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -22,21 +21,6 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 @pytest.fixture
 def data(store, tiny_images) -> NormalizedData:
     return put_data(store, tiny_images)
-
-
-def put_data(store: Store, tiny_images: np.ndarray) -> NormalizedData:
-    images, labels = store.put_array(tiny_images), store.put_array(np.zeros(len(tiny_images), np.uint8))
-    return NormalizedData(
-        dataset="tiny",
-        title="Tiny",
-        credit="Tiny",
-        class_names=("all alike",),
-        train_images=images,
-        train_labels=labels,
-        test_images=images,
-        test_labels=labels,
-        summary=store.put_json({}),
-    )
 
 
 def versions_of(key: str) -> list[str]:
