@@ -1,12 +1,17 @@
 """Command lines: whatever goes wrong for a reason that the user can mend is one clear message and an exit code."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 from rich.console import Console
 
-from gan.errors import FashionGanError
+from gan.errors import FashionGanError, SettingsError
+from gan.store import atomic_path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -21,6 +26,43 @@ def run_command(app: App) -> None:
         _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         _fail("Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
+
+
+def check_output(out: Path, *suffixes: str) -> None:
+    """Refuse a target that could not be written, before the work whose result it is to hold.
+
+    Args:
+        out: The file.
+        suffixes: What its name may end in, such as ".png".
+
+    Raises:
+        SettingsError: If its name ends otherwise, or its folder cannot be made or written.
+    """
+    if out.suffix not in suffixes:
+        raise SettingsError(f"--out got {out}; it expects a name that ends in {' or '.join(suffixes)}.")
+    with _explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+
+
+@contextmanager
+def output_file(out: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success it becomes `out`, on failure nothing is left.
+
+    Raises:
+        SettingsError: If it cannot be written.
+    """
+    with _explained(out), atomic_path(out) as partial:
+        yield partial
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(f"{out} cannot be written: {error.strerror or error}.\nGive another --out.") from error
 
 
 def describe_validation(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import run_command
+from gan.command import check_output, output_file, run_command
 from gan.datasets.catalog import CATALOG
 from gan.datasets.idx import decode_images
 from gan.datasets.pixels import denormalize_images
@@ -30,7 +30,7 @@ from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
 from gan.report.page import render_comparison
 from gan.report.words import describe_change, describe_number
 from gan.sampling import sample_latents
-from gan.store import Store, atomic_path, sha256_of
+from gan.store import Store, sha256_of
 
 SEED, MIN_SAMPLES = 0, 100
 
@@ -63,8 +63,7 @@ def compare(
     num_samples
         Images of each run, at most; as many as the runs and the test split have.
     """
-    if out.suffix != ".html":
-        raise SettingsError(f"--out got {out}; it expects a name that ends in .html.")
+    check_output(out, ".html")
     manifests = [read_manifest(run) for run in (run_a, run_b)]
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
         check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
@@ -79,13 +78,9 @@ def compare(
     judge = Judge(_find_extractor(manifests[0], run_a), train_pixels, test_pixels, n=n, seed=SEED)
     against = compare_runs(judge, this, other, same_latents=same_latents, seed=SEED)
     dataset = manifests[0].data.name
-    try:
-        with atomic_path(out) as partial:
-            partial.write_text(
-                render_comparison(against, CATALOG[dataset].credit if dataset in CATALOG else dataset), encoding="utf-8"
-            )
-    except OSError as error:
-        raise SettingsError(f"{out} cannot be written: {error.strerror or error}.\nGive another --out.") from error
+    credit = CATALOG[dataset].credit if dataset in CATALOG else dataset
+    with output_file(out) as partial:
+        partial.write_text(render_comparison(against, credit), encoding="utf-8")
     _print(against, out)
 
 
@@ -162,14 +157,19 @@ def _print(against: Against, out: Path) -> None:
     console.print(f"n      {against.n:,} images of each, {against.extractor} features\n", markup=False)
     for kind, rows in (("Last weights", against.differences), ("Averaged weights", against.average_differences)):
         table = Table(box=None, pad_edge=False)
-        for heading in (kind, "A", "B", "A - B", "95 % interval", "A is"):
+        for heading in (kind, "A", "B", "Difference", "Interval", "A is"):
             table.add_column(heading, justify="left" if heading in (kind, "A is") else "right", no_wrap=True)
         for row in rows:
             interval = f"{describe_change(row.low)} to {describe_change(row.high)}"
             numbers = (describe_number(row.this), describe_number(row.other), describe_change(row.difference), interval)
-            table.add_row(row.title, *numbers, row.verdict if row.verdict in ("better", "worse") else "")
+            table.add_row(
+                f"{row.title} (from real)" if row.is_from_real else row.title,
+                *numbers,
+                row.verdict if row.verdict in ("better", "worse") else "",
+            )
         console.print(table)
         console.print()
+    console.print(f"{against.NOTE}\n", markup=False)
     console.print(f"Page   {out}", markup=False)
 
 

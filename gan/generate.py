@@ -13,13 +13,12 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from gan.backend import keras
-from gan.command import run_command
+from gan.command import check_output, output_file, run_command
 from gan.datasets.pixels import IMAGE_SIZE, denormalize_images
 from gan.errors import SettingsError, StoreError
 from gan.networks import load_model
 from gan.rendering import draw_grid, save_png
 from gan.sampling import interpolate_latents, sample_latents
-from gan.store import atomic_path
 
 BATCH_SIZE = 500
 MAX_COLUMNS, MAX_GRID = 16, 1024
@@ -108,8 +107,7 @@ def generate(
     out
         A .png (a grid of at most 1,024) or .npz file (key "images", uint8, (n, 28, 28)).
     """
-    if out.suffix not in (".png", ".npz"):
-        raise SettingsError(f"--out got {out}; it expects a name that ends in .png (a grid) or .npz (an array).")
+    check_output(out, ".png", ".npz")
     if out.suffix == ".png" and num_images > MAX_GRID:
         raise SettingsError(
             f"--num-images got {num_images:,}; a grid shows at most {MAX_GRID:,}. Give --out a name that ends in .npz."
@@ -121,15 +119,12 @@ def generate(
         )
     generator = load_model(model)
     pixels = generate_pixels(generator, sample_latents(num_images, generator.input_shape[-1], seed=seed))
-    try:
-        with atomic_path(out) as partial:
-            if out.suffix == ".npz":
-                save_samples(pixels, partial)
-            else:
-                columns = min(MAX_COLUMNS, round(num_images**0.5))
-                save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
-    except OSError as error:
-        raise SettingsError(f"{out} cannot be written: {error.strerror or error}.\nGive another --out.") from error
+    with output_file(out) as partial:
+        if out.suffix == ".npz":
+            save_samples(pixels, partial)
+        else:
+            columns = min(MAX_COLUMNS, round(num_images**0.5))
+            save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
 
 
 if __name__ == "__main__":

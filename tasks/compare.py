@@ -62,7 +62,6 @@ def compare(
         exhibits=exhibits,
         animation=store.path(pictures.animation),
         interpolation=store.path(pictures.interpolation),
-        snapshot_n=min(len(found.test_labels), found.snapshots.shape[1]),
         against=against,
         settings=_settings(train_config, sample_config),
         provenance=_provenance(raw, data, extractor, trained),
@@ -87,6 +86,7 @@ def compare(
         pairs=store.put_bytes(exhibits.pairs, ".png"),
         class_rows=store.put_bytes(exhibits.class_rows, ".png"),
         neighbours=store.put_bytes(exhibits.neighbour_rows, ".png"),
+        history_quality=found.quality_of,
         quality=store.put_bytes(exhibits.quality, ".png"),
         curves=store.put_bytes(exhibits.curves, ".png"),
         report_html=store.put_bytes(render_html(report).encode(), ".html"),
@@ -111,6 +111,7 @@ def _judge(
     n = min(len(test_pixels), len(fake_pixels))
     judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
     snapshots = store.load_array(trained.snapshots)
+    on_the_way = judge.of_snapshots(snapshots.shape[1])
     return Findings(
         judge=judge,
         class_names=data.class_names,
@@ -122,7 +123,8 @@ def _judge(
         average=judge.examine(average_pixels),
         snapshot_steps=trained.snapshot_steps,
         snapshots=snapshots,
-        quality=judge.judge_snapshots(snapshots),
+        quality=np.array([on_the_way(pixels) for pixels in snapshots]),
+        quality_of=on_the_way.described,
         history=read_history(store.path(trained.history).read_text()),
     )
 
@@ -149,7 +151,7 @@ def _against(
         ),
         seed=config.seed,
     )
-    judge = found.judge.of(min(found.judge.n, len(other.samples)))
+    judge = found.judge.of(min(found.judge.n, len(other.samples), len(other.average_samples)))
     return compare_runs(judge, this, other, same_latents=same_latents, seed=config.seed)
 
 

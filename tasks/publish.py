@@ -23,7 +23,7 @@ from gan.publishing import (
     write_json,
     write_manifest,
 )
-from gan.report.words import data_uri, describe_number, escape_markdown
+from gan.report.words import code_span, data_uri, describe_number, escape_markdown
 from gan.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
 from tasks.records import (
@@ -62,7 +62,7 @@ def publish(
         timings = {name: record.seconds for name, record in records.items()}
         timings["publish"] = round(time.perf_counter() - started, 3)  # so far: this file is a part of it
         write_json(folder / CONFIG, run.content())
-        write_json(folder / METRICS, _metrics(extractor, trained, comparison, timings))
+        write_json(folder / METRICS, _metrics(extractor, trained, reference, comparison, timings))
         write_manifest(folder, _manifest(run, raw, data, trained, reference))
     return PublishedRun(name=run.name, published=published_files(store.root, run.name))
 
@@ -76,43 +76,14 @@ def present(store: Store, run: PublishedRun) -> None:
     point_latest(store.root, run.name)
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-
-    def picture(name: str, alt: str, width: int | None = None) -> str:
-        size = f' width="{width}"' if width else ""
-        return f'<img src="{data_uri(folder / name)}" alt="{alt}"{size}>'
-
-    def thumbnail(name: str, words: str) -> str:
-        return f"![{words}]({data_uri(folder / name)}) {words}"
-
-    digest = (folder / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(
         key="verdict",
         markdown=f"# {run.name}\n\n{_differences(content)}"
-        f"The full report, with the blind test: `{folder / 'report.html'}`\n\n"
-        f"{picture('quality.png', 'Fréchet distance and recall at every snapshot')}",
+        f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
+        f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
         description=escape_markdown(content["verdict"]),
     )
-    create_markdown_artifact(
-        key="final-grid",
-        markdown=f"# {run.name}\n\nMore of the same snapshot:\n\n{picture('samples_grid.png', '64 fixed latents')}",
-        description=thumbnail("final_grid.png", "Nine fixed latents after the last step"),
-    )
-    create_markdown_artifact(
-        key="real-beside-fake",
-        markdown="| Real (test split) | Generated (not chosen) | The same, averaged weights |\n|---|---|---|\n"
-        f"| {picture('real_grid.png', 'real', 245)} | {picture('generated_grid.png', 'generated', 245)} "
-        f"| {picture('average_grid.png', 'averaged', 245)} |",
-        description=thumbnail("real_above_generated.png", "Real images above generated ones, not chosen"),
-    )
-    create_markdown_artifact(
-        key="class-rows",
-        markdown=f"# Class by class\n\n{picture('class_rows.png', 'Of every class real and generated images')}\n\n"
-        f"# Nearest training images\n\nGenerated above, the nearest training image below; the first ten, then the ten "
-        f"that come nearest:\n\n{picture('neighbours.png', 'Generated images and their nearest training images')}",
-        description=thumbnail(
-            "neighbours.png", "Every class; here, generated images above the nearest training images"
-        ),
-    )
+    _present_pictures(folder, run.name)
     create_table_artifact(
         key="metrics",
         table=[
@@ -122,22 +93,62 @@ def present(store: Store, run: PublishedRun) -> None:
                 "averaged weights": describe_number(metric["average"]),
                 "floor (real)": describe_number(metric["floor"]),
                 "n": f"{metric['n']:,}",
-                "features": metric["extractor"],
-                "how to read it": metric["reading"],
+                "features, and how to read it": f"{metric['extractor']}: {metric['reading']}",
             }
             for metric in content["metrics"].values()
         ],
         description="Generated images against the test split; the floor is the same for real training images",
     )
+    digest = (folder / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(
         key="report",
         markdown=f"{digest}\n\n## Files\n\n{_file_list(folder, run)}",
-        description=f"Digest, and where the files are: {folder}",
+        description=f"Digest, and where the files are: {escape_markdown(str(folder))}",
     )
+
+
+def _present_pictures(folder: Path, name: str) -> None:
+    create_markdown_artifact(
+        key="final-grid",
+        markdown=f"# {name}\n\nMore of the same snapshot:\n\n"
+        f"{_picture(folder / 'samples_grid.png', '64 fixed latents')}",
+        description=_thumbnail(folder / "final_grid.png", "Nine fixed latents after the last step"),
+    )
+    create_markdown_artifact(
+        key="real-beside-fake",
+        markdown="| Real (test split) | Generated (not chosen) | The same, averaged weights |\n|---|---|---|\n"
+        f"| {_picture(folder / 'real_grid.png', 'real', 245)} "
+        f"| {_picture(folder / 'generated_grid.png', 'generated', 245)} "
+        f"| {_picture(folder / 'average_grid.png', 'averaged', 245)} |",
+        description=_thumbnail(folder / "real_above_generated.png", "Real images above generated ones, not chosen"),
+    )
+    create_markdown_artifact(
+        key="class-rows",
+        markdown="# Class by class\n\n"
+        f"{_picture(folder / 'class_rows.png', 'Of every class real and generated images')}",
+        description="Of every class a row of real and a row of generated images; up to ten classes",
+    )
+    create_markdown_artifact(
+        key="nearest-training-images",
+        markdown="# Does it copy?\n\nGenerated above, the nearest training image below; the first ten, then the ten "
+        f"that come nearest:\n\n{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
+        description=_thumbnail(folder / "neighbours.png", "Generated images above the nearest training images"),
+    )
+
+
+def _picture(path: Path, alt: str, width: int | None = None) -> str:
+    size = f' width="{width}"' if width else ""
+    return f'<img src="{data_uri(path)}" alt="{alt}"{size}>'
+
+
+def _thumbnail(path: Path, words: str) -> str:
+    return f"![{words}]({data_uri(path)}) {words}"
 
 
 def _differences(content: dict[str, Any]) -> str:
     """What is better and what worse than the reference, a line each, if there is one."""
+    if content["reference"] is None:
+        return ""
     names = {"value": "Last weights", "average": "Averaged weights"}
     lines = [
         f"- {names[kind]}, {verdict}: " + ", ".join(row["title"] for row in rows.values() if row["verdict"] == verdict)
@@ -145,7 +156,8 @@ def _differences(content: dict[str, Any]) -> str:
         for verdict in ("better", "worse")
         if any(row["verdict"] == verdict for row in rows.values())
     ]
-    return "Beyond noise, against the reference:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
+    against = f"Against {escape_markdown(content['reference'])}, beyond noise:"
+    return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"
 
 
 def _files(
@@ -185,7 +197,11 @@ def _files(
 
 
 def _metrics(
-    extractor: FittedExtractor, trained: TrainedGan, comparison: Comparison, timings: dict[str, float]
+    extractor: FittedExtractor,
+    trained: TrainedGan,
+    reference: Reference | None,
+    comparison: Comparison,
+    timings: dict[str, float],
 ) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict,
@@ -194,6 +210,8 @@ def _metrics(
             kind: {row.name: {**row.model_dump(exclude={"name"}), "verdict": row.verdict} for row in rows}
             for kind, rows in (("value", comparison.differences), ("average", comparison.average_differences))
         },
+        "reference": reference and reference.name,
+        "history_quality": comparison.history_quality,
         "class_shares": [row.model_dump() for row in comparison.class_shares],
         "extractor_sha256": extractor.weights.sha256,
         "timings_seconds": timings,
@@ -245,4 +263,4 @@ def _commit() -> dict[str, Any]:
 
 def _file_list(folder: Path, run: PublishedRun) -> str:
     rows = [f"| `{Path(ref.key).relative_to(f'runs/{run.name}')}` | {ref.size:,} |" for ref in run.published]
-    return "\n".join([f"In `{folder}`:", "", "| file | bytes |", "|---|---:|", *rows])
+    return "\n".join([f"In {code_span(str(folder))}:", "", "| file | bytes |", "|---|---:|", *rows])

@@ -130,6 +130,7 @@ class Comparison(StageRecord):
     pairs: FileRef = Field(description="eight test images above the first eight samples")
     class_rows: FileRef = Field(description="of every class a real and a generated row")
     neighbours: FileRef = Field(description="generated images above their nearest training images")
+    history_quality: str = Field(description="what the history's distances and recalls are of: images and features")
     quality: FileRef = Field(description="chart of Fréchet distance and recall over training")
     curves: FileRef = Field(description="chart of losses and accuracy")
     report_html: FileRef

@@ -34,7 +34,11 @@ def find_reference(
         SettingsError: If `compare_with` is given and is no whole run on the same data.
     """
     if compare_with is not None:
-        return _reference_to(store, compare_with.resolve(), data, trained)
+        found = _reference_to(store, compare_with.resolve(), data, trained)
+        if found is None or found.name != compare_with.resolve().name:
+            instead = f"compared with {found.name}, as that run was" if found else "compared with none"
+            log.warning("%s has the same generator as this run: %s.", compare_with.name, instead)
+        return found
     earlier, latest = store.root / "runs" / name, (store.root / "latest").resolve()
     with suppress(SettingsError):
         if _is_same(read_manifest(earlier), trained):

@@ -99,12 +99,11 @@ class LiveView(Watcher):
         shown = spaced(len(self._rows), MAX_ROWS)
         grid = draw_grid(np.concatenate([self._rows[row] for row in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
         steps = ", ".join(f"{self._steps[row]:,}" for row in shown)
-        chart = as_png(draw_quality(self._steps, np.array(self._quality)))
+        chart = as_png(draw_quality(self._steps, np.array(self._quality), self._judge.described))
         return (
             f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
-            f"On {self._judge.n:,} images a side, {self._judge.extractor.name} features. "
-            f"The same latents after the steps {steps}:\n\n"
+            f"{self._judge.described}. The same latents after the steps {steps}:\n\n"
             f"![fixed latents, a row a snapshot]({as_data_uri(png_bytes(grid), 'png')})"
         )
 
@@ -114,8 +113,7 @@ def snapshot_judge(
 ) -> SnapshotJudge:
     """Who judges snapshots: as the report does in the end."""
     network = Extractor.load(store.path(extractor.weights), data.dataset, extractor.weights.sha256)
-    test_images = store.load_array(data.test_images)[: config.num_snapshot_images]
-    return SnapshotJudge(network, denormalize_images(test_images), config.num_snapshot_images)
+    return SnapshotJudge(network, denormalize_images(store.load_array(data.test_images)), config.num_snapshot_images)
 
 
 def watch_in_tensorboard(store: Store, name: str, images: np.ndarray, config: TrainConfig) -> Watcher:

@@ -308,6 +308,9 @@ def test_a_board_by_keyboard(open_page: Open) -> None:
         press("ArrowRight")
     expect(tiles[39]).to_be_focused()
     press("Enter")
+    expect(tiles[39]).to_have_attribute("aria-pressed", str(blind.board_is_real()[39]).lower())  # as Space: turned
+    press("Enter")
+    press("f")
     expect(blind.part("score")).to_contain_text("40 of 40 right")
 
 
@@ -328,6 +331,24 @@ def test_escape_leaves_a_game(open_page: Open, way: str) -> None:
     expect(blind.button(way)).to_be_hidden()
     blind.page.keyboard.press("Escape")
     expect(blind.button(way)).to_be_focused()
+
+
+def test_a_game_that_was_left_goes_on_where_it_was(open_page: Open) -> None:
+    blind = Blind(open_page())
+    blind.button("One at a time").click()
+    blind.page.keyboard.press("r")
+    blind.page.keyboard.press("Escape")
+    blind.button("One at a time").click()
+    expect(blind.part("single-progress")).to_have_text("Image 2 of 40")
+    blind.page.keyboard.press("Escape")
+    blind.button("As a board").click()
+    blind.tiles[3].click()
+    blind.page.keyboard.press("Escape")
+    blind.button("As a board").click()
+    expect(blind.tiles[3]).to_have_attribute("aria-pressed", "true")
+    blind.button("Finish").click()
+    blind.button("Play again").click()
+    expect(blind.progress).to_have_text("0 of 40 marked as generated")
 
 
 def test_keys_pressed_elsewhere_do_nothing(open_page: Open) -> None:

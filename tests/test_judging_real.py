@@ -68,6 +68,13 @@ def test_held_out_real_images_cannot_be_told_from_real_ones_and_are_no_copies(fo
     assert min(real[name] for name in ("precision", "recall", "coverage")) > 0.8
 
 
+@pytest.mark.parametrize("name", ["frechet_distance", "kernel_distance"])
+def test_of_all_faults_pure_noise_is_the_worst(found, name) -> None:
+    order = ["real", "salt and pepper", "one class", "noise"]
+    assert [found[kind][name] for kind in order] == sorted(found[kind][name] for kind in order)
+    assert found["one image"][name] < found["noise"][name]
+
+
 @pytest.mark.parametrize("name", ["frechet_distance", "kernel_distance", "two_sample_accuracy", "total_variation"])
 def test_the_more_noise_the_worse(found, name) -> None:
     assert found["real"][name] < found["salt and pepper"][name] < found["noise"][name] + 1e-9

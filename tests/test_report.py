@@ -1,23 +1,37 @@
 """The report of small synthetic images: what it says, that it asks nobody for anything, that text stays text."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 from builders import small_extractor, smooth_pixels
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from gan.bootstrap import Difference, bootstrap_differences
+from gan.bootstrap import NORMAL_QUANTILE, PARTS, STUDENT_QUANTILE, Difference, bootstrap_differences
+from gan.features import HALF_RESOLUTION
 from gan.history import history_csv, read_history
 from gan.judging.definitions import METRICS
+from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
 from gan.rendering import draw_grid, save_animation, save_png
 from gan.report.against import Contestant, compare_runs
+from gan.report.blind_test import BlindTest
 from gan.report.charts import as_png, as_svg, draw_losses, draw_quality
 from gan.report.exhibits import MAX_SNAPSHOTS, Findings, make_exhibits
 from gan.report.page import Report, render_comparison, render_html, render_markdown
-from gan.report.words import describe_change, describe_number, describe_seconds, describe_share, escape_markdown
+from gan.report.words import (
+    code_span,
+    describe_change,
+    describe_number,
+    describe_seconds,
+    describe_share,
+    escape_markdown,
+)
 
 HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
 NUM_SNAPSHOTS = 5
@@ -47,7 +61,8 @@ def findings(judge) -> Findings:
         average=judge.examine(average),
         snapshot_steps=range(0, 1000 * NUM_SNAPSHOTS, 1000),
         snapshots=snapshots,
-        quality=judge.judge_snapshots(snapshots),
+        quality=np.array([judge.of_snapshots(40)(pixels) for pixels in snapshots]),
+        quality_of=judge.of_snapshots(40).described,
         history=np.random.default_rng(0).random((4001, 3), dtype=np.float32),
     )
 
@@ -67,7 +82,6 @@ def report(findings, tmp_path) -> Report:
         exhibits=make_exhibits(findings, seed=0),
         animation=tmp_path / "training.webp",
         interpolation=tmp_path / "interpolation.png",
-        snapshot_n=40,
         against=compare_runs(findings.judge, this, other, same_latents=True, seed=0),
         settings=[("steps", "10,001")],
         provenance=[("data", HOSTILE)],
@@ -110,6 +124,53 @@ def test_hostile_words_stay_words(page: Page) -> None:
 def test_no_part_of_the_page_is_wider_than_its_window(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_every_point_of_a_curve_has_a_grid_though_not_every_snapshot_has(browser, findings, report, tmp_path) -> None:
+    num = 60
+    snapshots = np.stack([noise(20, step) for step in range(num)])
+    many = replace(findings, snapshots=snapshots, snapshot_steps=range(num), quality=np.ones((num, 2)))
+    exhibits = make_exhibits(many, seed=0)
+    (tmp_path / "many.html").write_text(render_html(replace(report, exhibits=exhibits)), "utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "many.html").as_uri())
+    shown = {
+        page.hover(f"#quality-point-{point}") or page.locator(".film img:visible").get_attribute("alt")
+        for point in (1, 2, 30, 31, 58)
+    }
+    assert len(shown) >= 4
+    page.emulate_media(media="print")
+    assert page.locator(".film img:visible").count() == len(exhibits.snapshots), "on paper all of them"
+    page.close()
+    assert render_markdown(replace(report, exhibits=exhibits)).count("\n| 59 | 1 | 100 % |") == 1
+
+
+def test_no_question_of_the_blind_test_stands_above_it(findings) -> None:
+    judge = Judge(findings.judge.extractor, smooth_pixels(900, 0), smooth_pixels(700, 1), n=700, seed=0)
+    fake = noise(700, 2)
+    found = replace(
+        findings,
+        judge=judge,
+        train_pixels=smooth_pixels(900, 0),
+        test_labels=np.arange(700) % 10,
+        fake_pixels=fake,
+        average_pixels=fake,
+        fake=judge.examine(fake),
+        average=judge.examine(fake),
+    )
+    exhibits = make_exhibits(found, seed=0)
+    shown = [*exhibits.classes, *exhibits.neighbours]
+    asked = tiles_of(exhibits.test)
+    for pixels in (*(row.real for row in exhibits.classes), *(row.fake for row in shown), fake[:64]):
+        assert not {image.tobytes() for image in pixels} & asked
+    assert len(asked) == 240
+
+
+def tiles_of(test: BlindTest) -> set[bytes]:
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(test.sheet.partition(",")[2]))).convert("L"))
+    rows, columns = sheet.shape[0] // 28, sheet.shape[1] // 28
+    tiles = sheet.reshape(rows, 28, columns, 28).swapaxes(1, 2).reshape(-1, 28, 28)
+    return {tile.tobytes() for tile in tiles[: test.num_tiles]}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -171,7 +232,8 @@ def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_feature
         for part in (metric.value, metric.average, metric.floor):
             assert f" {describe_number(part)} " in row
             assert describe_number(part) in page
-        assert f"| 150 | {metric.extractor} |" in row
+        n = "150 (floor 75)" if metric.extractor == HALF_RESOLUTION else "150"
+        assert f"| {n} | {metric.extractor} |" in row
         assert metric.extractor in page
     assert report.extractor_sha256[:16] in page
     assert report.extractor_sha256[:16] in digest
@@ -183,9 +245,15 @@ def test_the_digest_is_markdown_whatever_the_words(report) -> None:
     digest = render_markdown(report)
     assert "<img" not in digest
     assert not re.search(r"(?<!\\)\]\(", digest), "no link"
+    assert "://" not in digest, "no address that a page would link"
+    previous = 0
     for line in digest.splitlines():
         if line.startswith("|"):
-            assert line.endswith("|")
+            columns = len(re.findall(r"(?<!\\)\|", line))
+            assert columns == (previous or columns), line
+            previous = columns
+        else:
+            previous = 0
 
 
 def test_the_verdict_says_told_apart_copies_or_collapsed(report, findings) -> None:
@@ -212,22 +280,35 @@ def test_a_comparison_is_a_page_by_itself(browser: Browser, report, tmp_path) ->
     page.close()
 
 
+def differences(judge: Judge, this: Evidence, other: Evidence) -> tuple[Difference, ...]:
+    return bootstrap_differences(this, other, judge.floor, extractor=judge.extractor.name, seed=0)
+
+
+def test_the_quantiles_are_those_of_thirteen_intervals_that_hold_together() -> None:
+    level = 1 - 0.05 / 2 / len(METRICS)
+    assert pytest.approx(scipy.stats.norm.ppf(level)) == NORMAL_QUANTILE
+    assert pytest.approx(scipy.stats.t.ppf(level, PARTS - 1), abs=1e-4) == STUDENT_QUANTILE
+
+
+def test_fewer_near_copies_than_real_images_have_are_no_progress(findings) -> None:
+    of = next(metric for metric in METRICS if metric.name == "near_copies")
+    assert of.cost(0.0, 0.015) == of.cost(0.015, 0.015) == 0 < of.cost(0.02, 0.015)
+
+
 def test_noise_is_not_called_progress_and_progress_is(findings) -> None:
     judge, average = findings.judge, findings.average
     other = judge.examine(smooth_pixels(150, 8))
-    same = {row.name: row for row in bootstrap_differences(average, other, judge.floor, seed=0)}
-    assert sum(row.verdict == "no difference beyond noise" for row in same.values()) >= 10, "of 13"
-    better = {row.name: row for row in bootstrap_differences(average, findings.fake, judge.floor, seed=0)}
+    assert {row.verdict for row in differences(judge, average, other)} == {"no difference beyond noise"}
+    better = {row.name: row for row in differences(judge, average, findings.fake)}
     for name in ("frechet_distance", "kernel_distance", "coverage", "two_sample_accuracy", "total_variation"):
         assert better[name].verdict == "better", name
         assert better[name].low <= better[name].difference <= better[name].high
-    assert {row.name: row.verdict for row in bootstrap_differences(findings.fake, average, judge.floor, seed=0)}[
-        "frechet_distance"
-    ] == "worse"
+    worse = {row.name: row.verdict for row in differences(judge, findings.fake, average)}
+    assert worse["frechet_distance"] == "worse"
 
 
 def test_a_generator_does_not_differ_from_itself(findings) -> None:
-    for row in bootstrap_differences(findings.fake, findings.fake, findings.judge.floor, seed=0):
+    for row in differences(findings.judge, findings.fake, findings.fake):
         assert (row.difference, row.low, row.high, row.verdict) == (0, 0, 0, "no difference beyond noise")
 
 
@@ -242,8 +323,9 @@ def test_a_generator_does_not_differ_from_itself(findings) -> None:
     ],
 )
 def test_what_is_better_depends_on_the_metric(better, low, high, verdict) -> None:
+    middle = (low + high) / 2
     row = Difference(
-        name="a", title="A", better=better, this=0, other=0, difference=(low + high) / 2, low=low, high=high
+        name="a", title="A", better=better, this=0, other=0, n=9, extractor="b", difference=middle, low=low, high=high
     )
     assert row.verdict == verdict
 
@@ -279,6 +361,12 @@ def test_markdown_of_hostile_words_has_no_markup() -> None:
     assert escaped == r"a\|b &lt;b&gt; c \[d\](e) \`f\`"
 
 
+def test_addresses_become_no_links_and_paths_stay_in_their_code() -> None:
+    assert escape_markdown("http://a.b www.c.d e@f.g") == "http&#58;//a.b www&#46;c.d e&#64;f.g"
+    assert code_span("/a`b``c") == "``` /a`b``c ```"
+    assert code_span("/plain") == "`/plain`"
+
+
 def test_history_survives_its_csv_file_to_the_bit_and_has_quality_where_there_is_any() -> None:
     history = np.random.default_rng(0).random((7, 3), dtype=np.float32) / 3
     plain, judged = history_csv(history).decode(), history_csv(history, {2: np.array([351.5, 0.25])}).decode()
@@ -301,7 +389,7 @@ def test_charts_are_drawn_for_any_length_and_the_same_each_time(steps) -> None:
 
 def test_a_chart_marks_each_snapshot_and_names_the_best() -> None:
     quality = np.array([[900.0, 0], [300, 0.1], [350, 0.3]])
-    svg = as_svg(draw_quality([0, 1000, 2000], quality), "quality")
+    svg = as_svg(draw_quality([0, 1000, 2000], quality, "9 images"), "quality")
     assert "best: 300 at step 1,000" in svg
     assert "best: 0.3 at step 2,000" in svg
     assert all(f'id="quality-point-{index}"' in svg for index in range(3))

@@ -15,7 +15,14 @@ from playwright.sync_api import Browser, Page, expect
 pytestmark = pytest.mark.real_data
 
 STEPS = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 300, "--run-name", "reviewed")
-PICTURES = {"final-grid": 1, "real-beside-fake": 3, "class-rows": 2, "verdict": 1, "training-progress": 2}
+PICTURES = {
+    "final-grid": 1,
+    "real-beside-fake": 3,
+    "class-rows": 1,
+    "nearest-training-images": 1,
+    "verdict": 1,
+    "training-progress": 2,
+}
 """Pictures on the page of each artifact that has any."""
 
 

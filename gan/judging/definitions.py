@@ -13,7 +13,7 @@ from gan.metrics.classes import class_entropy
 from gan.metrics.frechet import frechet_distance
 from gan.metrics.pixels import intensity_distance
 
-Better = Literal["lower", "higher", "as real"]
+Better = Literal["lower", "higher", "as real", "no more than real"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,13 @@ class Definition:
     measure: Callable[[Evidence], float]
     features: str = ""  # the extractor's, if empty
     standard_error: Callable[[Evidence], float] | None = None
-    kept: bool = False  # whether a resample keeps what was made of all images: balls, classifiers
+    mutual: bool = False  # whether it is made of what images say of each other (`gan.judging.mutual`)
+
+    def cost(self, value: float, real: float) -> float:
+        """What two generators are compared by: the value, or its distance from that of real images if that is best."""
+        if self.better == "as real":
+            return abs(value - real)
+        return max(0.0, value - real) if self.better == "no more than real" else value
 
 
 METRICS = (
@@ -52,15 +58,15 @@ METRICS = (
         "higher",
         "share of generated images that lie among real ones: how good they are",
         lambda e: float(e.fake.precise.mean()),
-        kept=True,
+        mutual=True,
     ),
     Definition(
         "recall",
         "Recall",
         "higher",
-        "share of real images that lie among generated ones: how much is covered",
+        "share of real images that lie among generated ones: how much is covered; noise lowers it too",
         lambda e: float(e.real.recalled.mean()),
-        kept=True,
+        mutual=True,
     ),
     Definition(
         "density",
@@ -68,7 +74,7 @@ METRICS = (
         "higher",
         "how crowded with real images the places of the generated ones are; 1 for real images",
         lambda e: float(e.fake.density.mean()),
-        kept=True,
+        mutual=True,
     ),
     Definition(
         "coverage",
@@ -76,7 +82,7 @@ METRICS = (
         "higher",
         "share of real images with a generated one in their neighbourhood",
         lambda e: float(e.real.covered.mean()),
-        kept=True,
+        mutual=True,
     ),
     Definition(
         "two_sample_accuracy",
@@ -84,7 +90,7 @@ METRICS = (
         "lower",
         "how often a classifier tells real from generated; 0.5 is guessing",
         lambda e: float(((e.real.logits > 0).mean() + (e.fake.logits <= 0).mean()) / 2),
-        kept=True,
+        mutual=True,
     ),
     Definition(
         "class_entropy",
@@ -111,8 +117,8 @@ METRICS = (
     Definition(
         "near_copies",
         "Near copies",
-        "as real",
-        "share that is nearer to a training image than 99 % of test images of its class are",
+        "no more than real",
+        "share that is nearer to a training image than 99 % of test images of its class are; noise hides copies",
         lambda e: float(e.fake.near_copy.mean()),
         features=HALF_RESOLUTION,
     ),
@@ -148,6 +154,7 @@ class Metric(BaseModel):
     floor: float = Field(description="the same for real training images: what a perfect generator would reach")
     standard_error: float | None = Field(None, description="of value, where the estimator has one")
     n: int = Field(description="images on each side")
+    floor_n: int = Field(description="the same of the floor; fewer where test images stand in for training images")
     better: Better
     extractor: str = Field(description="the features that it is computed on")
     reading: str = Field(description="how to read it, in a few words")

@@ -5,23 +5,16 @@ from functools import cached_property
 
 import numpy as np
 
-from gan.features import Extractor, half_resolution
+from gan.features import HALF_RESOLUTION, Extractor, half_resolution
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.evidence import Evidence, FakeSide, RealSide
+from gan.judging.mutual import RealBalls, judge_mutually
 from gan.judging.snapshots import SnapshotJudge
 from gan.metrics.classes import confidence
 from gan.metrics.kernel import kernel_terms
 from gan.metrics.memorization import relative_to_test
-from gan.metrics.neighbours import (
-    K_DENSITY_COVERAGE,
-    K_PRECISION_RECALL,
-    ball_radii,
-    density_coverage,
-    nearest,
-    precision_recall,
-)
+from gan.metrics.neighbours import nearest
 from gan.metrics.pixels import intensity_histograms, total_variation
-from gan.metrics.two_sample import held_out_logits
 
 
 class Judge:
@@ -36,7 +29,7 @@ class Judge:
             extractor: Whose features count.
             train_pixels: uint8, shape (k, 28, 28), k >= n: what a generator may have copied, and the floor.
             test_pixels: uint8, shape (m, 28, 28), m >= n.
-            n: Images on each side of every comparison, more than K_DENSITY_COVERAGE.
+            n: Images on each side of every comparison, 60 or more: a tenth has to have neighbours (`mutual`).
             seed: Seeds the choice, and the folds of the two-sample test.
         """
         rng = np.random.default_rng(seed)
@@ -50,8 +43,7 @@ class Judge:
         self.test = extractor.features(self.test_pixels)
         self.num_classes = self.test.probabilities.shape[1]
         self.test_intensities = intensity_histograms(self.test_pixels)
-        self._radii_3 = ball_radii(self.test.values, K_PRECISION_RECALL)
-        self._radii_5 = ball_radii(self.test.values, K_DENSITY_COVERAGE)
+        self._balls = RealBalls.of(self.test.values)
         self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
         _, self._all_distances = nearest(half_resolution(test_pixels), self._train_half)  # the more, the surer
 
@@ -83,28 +75,23 @@ class Judge:
 
     def _examine(self, pixels: np.ndarray, index: np.ndarray, distances: np.ndarray | None) -> Evidence:
         found, test = self.extractor.features(pixels), self.test
-        radii = ball_radii(found.values, K_PRECISION_RECALL)
-        precise, recalled = precision_recall(test.values, found.values, self._radii_3, radii)
-        density, covered = density_coverage(test.values, found.values, self._radii_5)
-        real_logits, fake_logits = held_out_logits(test.values, found.values, np.random.default_rng(self._seed))
+        mutual = judge_mutually(self._balls, found.values, seed=self._seed)
         if distances is None:
             relative, near_copy = relative_to_test(
                 self._all_distances[::2], self._all_classes[::2], self._all_distances[1::2], self._all_classes[1::2]
             )
-            rows = np.arange(self.n) % len(relative)  # as many as there are images; the share stays
-            relative, near_copy = relative[rows], near_copy[rows]
         else:
             relative, near_copy = relative_to_test(distances, found.classes, self._all_distances, self._all_classes)
         return Evidence(
-            RealSide(test.values, self.test_intensities, recalled, covered, real_logits),
+            RealSide(test.values, self.test_intensities, mutual.recalled, mutual.covered, mutual.real_logits),
             FakeSide(
                 features=found.values,
                 classes=found.classes,
                 confidence=confidence(found.probabilities),
-                precise=precise,
-                density=density,
+                precise=mutual.precise,
+                density=mutual.density,
                 kernel_terms=kernel_terms(test.values, found.values),
-                logits=fake_logits,
+                logits=mutual.fake_logits,
                 nearest=index,
                 relative_distance=relative,
                 near_copy=near_copy,
@@ -125,6 +112,7 @@ class Judge:
                 floor=definition.measure(self.floor),
                 standard_error=definition.standard_error(fake) if definition.standard_error else None,
                 n=self.n,
+                floor_n=len(self.floor.fake.near_copy) if definition.features == HALF_RESOLUTION else self.n,
                 better=definition.better,
                 extractor=definition.features or self.extractor.name,
                 reading=definition.reading,
@@ -132,14 +120,6 @@ class Judge:
             for definition in METRICS
         )
 
-    def judge_snapshots(self, snapshots: np.ndarray) -> np.ndarray:
-        """Fréchet distance and recall of each snapshot of a training, by `SnapshotJudge`.
-
-        Args:
-            snapshots: uint8, shape (num_snapshots, m, 28, 28).
-
-        Returns:
-            float64, shape (num_snapshots, 2).
-        """
-        judge = SnapshotJudge(self.extractor, self._splits[1], snapshots.shape[1])
-        return np.array([judge(pixels) for pixels in snapshots])
+    def of_snapshots(self, num_images: int) -> SnapshotJudge:
+        """Who judges snapshots of so many images on the way, by the same features and test split."""
+        return SnapshotJudge(self.extractor, self._splits[1], num_images)

@@ -6,22 +6,30 @@ from gan.features import Extractor
 from gan.metrics.frechet import frechet_distance
 from gan.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
 
+SEED = 0
+
 
 class SnapshotJudge:
     """Judges the generator on the way, by few images: its numbers are comparable only with each other."""
 
     def __init__(self, extractor: Extractor, test_pixels: np.ndarray, num_images: int) -> None:
-        """Take the first test images.
+        """Draw test images, always the same; not the first ones, which may all be of one class.
 
         Args:
             extractor: Whose features count.
-            test_pixels: uint8, shape (k, 28, 28), of the test split.
+            test_pixels: uint8, shape (k, 28, 28), the whole test split.
             num_images: In a snapshot; n is the smaller of it and k.
         """
         self.n = min(num_images, len(test_pixels))
         self.extractor = extractor
-        self._test = extractor.features(test_pixels[: self.n]).values
+        rows = np.sort(np.random.default_rng(SEED).choice(len(test_pixels), self.n, replace=False))
+        self._test = extractor.features(test_pixels[rows]).values
         self._test_radii = ball_radii(self._test, K_PRECISION_RECALL)
+
+    @property
+    def described(self) -> str:
+        """What its numbers are of: images and features."""
+        return f"{self.n:,} images a side, {self.extractor.name} features"
 
     def __call__(self, pixels: np.ndarray) -> tuple[float, float]:
         """Fréchet distance and recall (QUALITY_COLUMNS) of the first n images of a snapshot, uint8 (m, 28, 28)."""

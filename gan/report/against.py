@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,6 +26,13 @@ class Contestant:
 @dataclass(frozen=True)
 class Against:
     """What a page shows of a comparison; the last weights, and the averaged ones."""
+
+    NOTE: ClassVar[str] = (
+        "Intervals are of the chance in drawing images; those of all metrics hold together at 95 %. One that holds "
+        "zero shows no difference, which does not prove that there is none; and they are about these two trainings: "
+        "another seed of the same recipe may differ by more. (from real): the difference is of the distances from the "
+        "value of real images."
+    )
 
     this_name: str
     other_name: str
@@ -54,7 +62,9 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_late
         seed: Seeds the bootstrap.
     """
     differences, average_differences = (
-        bootstrap_differences(judge.examine(mine), judge.examine(theirs), judge.floor, seed=seed)
+        bootstrap_differences(
+            judge.examine(mine), judge.examine(theirs), judge.floor, extractor=judge.extractor.name, seed=seed
+        )
         for mine, theirs in ((this.samples, other.samples), (this.average_samples, other.average_samples))
     )
     return Against(

@@ -43,6 +43,14 @@
     return Array.from({ length: questions }, () => (random() < 0.5 ? decks.real : decks.fake).pop());
   }
 
+  // Whether the reader had left a game of this kind before its end, and finds it as it was; else a new one is dealt.
+  function goesOn(kind) {
+    const left = unfinished === kind;
+    if (!left) dealt = deal();
+    unfinished = mode = kind;
+    return left;
+  }
+
   // P(X <= most) for X binomial of n trials with probability p.
   function atMost(most, n, p) {
     let choices = 1;
@@ -89,9 +97,7 @@
   // One at a time
 
   function startSingle() {
-    mode = "single";
-    dealt = deal();
-    takenForReal = [];
+    if (!goesOn("single")) takenForReal = [];
     show("single");
     showQuestion();
     stage.focus({ preventScroll: true });
@@ -122,10 +128,10 @@
   // As a board
 
   function startBoard() {
-    mode = "board";
-    dealt = deal();
-    takenForReal = dealt.map(() => true);
-    part("board").replaceChildren(...dealt.map(boardTile));
+    if (!goesOn("board")) {
+      takenForReal = dealt.map(() => true);
+      part("board").replaceChildren(...dealt.map(boardTile));
+    }
     show("board");
     showMarks();
     moveTo(0);
@@ -168,6 +174,7 @@
   // The end
 
   function finish() {
+    unfinished = "";
     const right = dealt.filter((tile, index) => isReal[tile] === takenForReal[index]).length;
     const [low, high] = confidenceInterval(right, questions);
     part("score").textContent =
@@ -237,7 +244,7 @@
       ArrowRight: () => move(1, 0),
       ArrowUp: () => move(0, -1),
       ArrowDown: () => move(0, 1),
-      Enter: finish,
+      f: finish,
       Escape: leave,
     },
   };
@@ -269,6 +276,7 @@
   let seenBefore = false;
   let view = "";
   let mode = ""; // the way of the last game
+  let unfinished = ""; // the same, until its end
   let dealt = []; // the tiles of a game
   let takenForReal = []; // the answers so far
 

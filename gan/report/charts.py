@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from gan.report.words import describe_number
 
-REAL_COLOR, FAKE_COLOR, AVERAGE_COLOR = "#2a7ab8", "#c8553d", "#c9a227"
+REAL_COLOR, FAKE_COLOR, AVERAGE_COLOR = "#2a7ab8", "#c8553d", "#a8840f"
 POINTS_IN_A_CURVE = 400
 LONGEST_NAME = 24
 INK = "#0a0b0c"
@@ -53,15 +53,15 @@ def draw_losses(history: np.ndarray) -> Figure:
         loss_axes.set(title="Loss", xlabel="step", ylim=(0, None))
         loss_axes.legend()
         _draw_curve(accuracy_axes, steps, d_accuracy, chunks, "discriminator", REAL_COLOR)
-        accuracy_axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-        accuracy_axes.annotate("guessing", (0, 0.5), (4, 4), textcoords="offset points", color="grey", fontsize=8)
+        accuracy_axes.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
+        accuracy_axes.annotate("guessing", (0, 0.5), (4, 4), textcoords="offset points", fontsize=8)
         accuracy_axes.set(title="Discriminator accuracy", xlabel="step", ylim=(0, 1))
         for axes in (loss_axes, accuracy_axes):
             _count_steps(axes)
     return figure
 
 
-def draw_quality(steps: Sequence[int], quality: np.ndarray) -> Figure:
+def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> Figure:
     """Fréchet distance and recall at every snapshot, with the best of each.
 
     The mark of snapshot i is a group "point-i" in the SVG, for a page to answer to.
@@ -69,18 +69,23 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray) -> Figure:
     Args:
         steps: Of the snapshots.
         quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS.
+        described: What the numbers are of: images and features.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        figure = Figure(figsize=(9, 3.5), layout="constrained")
         distance_axes, recall_axes = figure.subplots(1, 2)
         distances, recalls = quality.T
-        _draw_points(distance_axes, steps, distances, int(distances.argmin()), FAKE_COLOR, "point")
-        _draw_points(recall_axes, steps, recalls, int(recalls.argmax()), REAL_COLOR, "recall")
-        distance_axes.set(title="Fréchet distance (lower is better)", xlabel="step")
+        lowest, highest = int(distances.argmin()), int(recalls.argmax())
+        _draw_points(distance_axes, steps, distances, lowest, FAKE_COLOR, "point")
+        _draw_points(recall_axes, steps, recalls, highest, REAL_COLOR, "recall")
+        best = f"best: {describe_number(float(distances[lowest]))} at step {steps[lowest]:,}"
+        distance_axes.set(title=f"Fréchet distance, low is good\n{best}", xlabel="step")
+        figure.supxlabel(described, fontsize=8)
         if distances.max() > 10 * distances.min() > 0:
             distance_axes.set_yscale("log")
         _write_plainly(distance_axes)
-        recall_axes.set(title="Recall (higher is better)", xlabel="step", ylim=(0, max(0.05, 1.25 * recalls.max())))
+        best = f"best: {describe_number(float(recalls[highest]))} at step {steps[highest]:,}"
+        recall_axes.set(title=f"Recall, high is good\n{best}", xlabel="step", ylim=(0, max(0.05, 1.25 * recalls.max())))
         for axes in (distance_axes, recall_axes):
             _count_steps(axes)
     return figure
@@ -178,16 +183,8 @@ def _draw_points(axes: Axes, steps: Sequence[int], values: np.ndarray, best: int
     axes.plot(steps, values, color=color, linewidth=1.4)
     for index, (step, value) in enumerate(zip(steps, values, strict=True)):
         axes.plot([step], [value], "o", color=color, markersize=5, gid=f"{gid}-{index}")
-    axes.plot([steps[best]], [values[best]], "o", markersize=11, markerfacecolor="none", markeredgecolor=color)
-    right = best > len(steps) / 2
-    axes.annotate(
-        f"best: {describe_number(float(values[best]))} at step {steps[best]:,}",
-        (steps[best], values[best]),
-        (-8 if right else 8, 9),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        fontsize=9,
-    )
+    (ring,) = axes.plot([steps[best]], [values[best]], "o", markersize=11, markerfacecolor="none", color=color)
+    ring.set_gid(f"best-{gid}")
 
 
 def _write_plainly(axes: Axes) -> None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
 from gan.rendering import draw_class_rows, draw_grid, png_bytes, spaced
-from gan.report.blind_test import MIN_IMAGES, BlindTest, make_blind_test
+from gan.report.blind_test import GAME_LENGTH, MIN_IMAGES, BlindTest, make_blind_test
 from gan.report.charts import as_png, as_svg, draw_class_balance, draw_intensities, draw_losses, draw_quality
 
 NUM_IN_A_GRID, NUM_OF_A_CLASS, NUM_NEIGHBOURS, NUM_EXTREMES = 64, 10, 10, 20
@@ -33,6 +33,7 @@ class Findings:
     snapshot_steps: Sequence[int]
     snapshots: np.ndarray  # uint8 (num_snapshots, num_images, 28, 28)
     quality: np.ndarray  # float64 (num_snapshots, 2), QUALITY_COLUMNS
+    quality_of: str  # images and features that it is of
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS
 
 
@@ -45,6 +46,8 @@ class ClassRow:
     fake_share: float
     real: np.ndarray  # uint8 (k, 28, 28), k <= NUM_OF_A_CLASS
     fake: np.ndarray  # uint8 (k, 28, 28)
+    real_rows: np.ndarray  # int (k,), which of the judge's test images they are
+    fake_rows: np.ndarray  # int (k,), which of the samples
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Neighbours:
     caption: str
     fake: np.ndarray  # uint8 (k, 28, 28)
     train: np.ndarray  # uint8 (k, 28, 28)
+    fake_rows: np.ndarray  # int (k,), which of the samples they are
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Exhibits:
     convincing: bytes
     unconvincing: bytes
     snapshots: Sequence[Snapshot]
+    judged: Sequence[tuple[int, float, float]]  # of every snapshot: step, Fréchet distance, recall
     quality: bytes
+    quality_of: str
     curves: bytes
     charts: Mapping[str, Markup]  # SVG by name
     test: BlindTest | None  # None where there are too few images
@@ -97,24 +103,27 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
     """
     rng = np.random.default_rng(seed)
     judge, n = found.judge, found.judge.n
-    real_order, fake_order = rng.permutation(n), rng.permutation(n)
-    convincing, unconvincing = choose_extremes(found.fake_pixels, found.fake)
-    class_rows, neighbours = choose_class_rows(found), choose_neighbours(found)
-    quality, losses = draw_quality(found.snapshot_steps, found.quality), draw_losses(found.history)
+    real_in_grid, fake_in_grid = rng.permutation(n)[:NUM_IN_A_GRID], np.arange(min(NUM_IN_A_GRID, n))
+    class_rows, neighbours, extremes = choose_class_rows(found), choose_neighbours(found), choose_extremes(found.fake)
+    questions = choose_questions(
+        found,
+        shown_real=np.concatenate([real_in_grid, *(row.real_rows for row in class_rows)]),
+        shown_fake=np.concatenate(
+            [fake_in_grid, *extremes, *(row.fake_rows for row in class_rows), *(row.fake_rows for row in neighbours)]
+        ),
+        rng=rng,
+    )
+    quality = draw_quality(found.snapshot_steps, found.quality, found.quality_of)
+    losses = draw_losses(found.history)
     predicted = (judge.test.classes, found.fake.fake.classes, found.average.fake.classes)
     shares = [np.bincount(classes, minlength=judge.num_classes) / n for classes in predicted]
-    shown = NUM_IN_A_GRID if n >= NUM_IN_A_GRID + MIN_IMAGES else 0  # what the page shows above is no question below
-    in_blind_test = (
-        judge.test_pixels[real_order[shown:][:NUM_IN_BLIND_TEST]],
-        found.fake_pixels[fake_order[fake_order >= shown][:NUM_IN_BLIND_TEST]],
-    )
     histograms = [side.intensities.mean(axis=0) for side in (found.fake.real, found.fake.fake, found.average.fake)]
     return Exhibits(
-        real_grid=png_bytes(draw_grid(judge.test_pixels[real_order[:NUM_IN_A_GRID]], 8, scale=SCALE)),
-        fake_grid=png_bytes(draw_grid(found.fake_pixels[:NUM_IN_A_GRID], 8, scale=SCALE)),
-        average_grid=png_bytes(draw_grid(found.average_pixels[:NUM_IN_A_GRID], 8, scale=SCALE)),
+        real_grid=png_bytes(draw_grid(judge.test_pixels[real_in_grid], 8, scale=SCALE)),
+        fake_grid=png_bytes(draw_grid(found.fake_pixels[fake_in_grid], 8, scale=SCALE)),
+        average_grid=png_bytes(draw_grid(found.average_pixels[fake_in_grid], 8, scale=SCALE)),
         pairs=tiles(
-            np.concatenate([judge.test_pixels[real_order[:NUM_IN_PAIRS]], found.fake_pixels[:NUM_IN_PAIRS]]), 8
+            np.concatenate([judge.test_pixels[real_in_grid[:NUM_IN_PAIRS]], found.fake_pixels[:NUM_IN_PAIRS]]), 8
         ),
         classes=class_rows,
         class_rows=png_bytes(
@@ -124,10 +133,15 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
         neighbour_rows=tiles(
             np.concatenate([half for group in neighbours for half in (group.fake, group.train)]), NUM_NEIGHBOURS
         ),
-        convincing=tiles(convincing, 10),
-        unconvincing=tiles(unconvincing, 10),
+        convincing=tiles(found.fake_pixels[extremes[0]], 10),
+        unconvincing=tiles(found.fake_pixels[extremes[1]], 10),
         snapshots=choose_snapshots(found),
+        judged=[
+            (step, float(distance), float(recall))
+            for step, (distance, recall) in zip(found.snapshot_steps, found.quality, strict=True)
+        ],
         quality=as_png(quality),
+        quality_of=found.quality_of,
         curves=as_png(losses),
         charts={
             "quality": as_svg(quality, "quality"),
@@ -135,7 +149,7 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
             "classes": as_svg(draw_class_balance(found.class_names, *shares), "classes"),
             "intensities": as_svg(draw_intensities(*histograms), "intensities"),
         },
-        test=None if n < MIN_IMAGES else make_blind_test(*in_blind_test, seed=seed),
+        test=None if n < MIN_IMAGES else make_blind_test(*questions, seed=seed),
     )
 
 
@@ -144,16 +158,21 @@ def choose_class_rows(found: Findings) -> list[ClassRow]:
     judge, fake = found.judge, found.fake
     labels, classes = found.test_labels[judge.test_rows], fake.fake.classes
     num = max(MIN_OF_A_CLASS, min(NUM_OF_A_CLASS, MAX_OF_ALL_CLASSES // len(found.class_names)))
-    return [
-        ClassRow(
-            name=name,
-            real_share=float((judge.test.classes == label).mean()),
-            fake_share=float((classes == label).mean()),
-            real=judge.test_pixels[labels == label][:num],
-            fake=found.fake_pixels[: judge.n][classes == label][:num],
+    rows = []
+    for label, name in enumerate(found.class_names):
+        real_rows, fake_rows = np.flatnonzero(labels == label)[:num], np.flatnonzero(classes == label)[:num]
+        rows.append(
+            ClassRow(
+                name=name,
+                real_share=float((judge.test.classes == label).mean()),
+                fake_share=float((classes == label).mean()),
+                real=judge.test_pixels[real_rows],
+                fake=found.fake_pixels[fake_rows],
+                real_rows=real_rows,
+                fake_rows=fake_rows,
+            )
         )
-        for label, name in enumerate(found.class_names)
-    ]
+    return rows
 
 
 def choose_neighbours(found: Findings) -> list[Neighbours]:
@@ -162,7 +181,7 @@ def choose_neighbours(found: Findings) -> list[Neighbours]:
     first = np.arange(min(NUM_NEIGHBOURS, len(fake.nearest)))
     closest = np.argsort(fake.relative_distance, kind="stable")[:NUM_NEIGHBOURS]
     return [
-        Neighbours(caption, found.fake_pixels[rows], found.train_pixels[fake.nearest[rows]])
+        Neighbours(caption, found.fake_pixels[rows], found.train_pixels[fake.nearest[rows]], rows)
         for caption, rows in (
             ("The first generated images, not chosen", first),
             ("The ones that come nearest, for their class: copies would be here", closest),
@@ -185,18 +204,38 @@ def choose_snapshots(found: Findings) -> list[Snapshot]:
     ]
 
 
-def choose_extremes(fake_pixels: np.ndarray, fake: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """The fakes that look most real to the two-sample classifier, and those that look least real, best first.
-
-    Args:
-        fake_pixels: uint8, shape (k, 28, 28).
-        fake: Evidence of the fakes.
+def choose_extremes(fake: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """The fakes that look most real to the two-sample classifier, and those that look least real, the extreme first.
 
     Returns:
-        uint8 (NUM_EXTREMES, 28, 28), twice; fewer if there are fewer.
+        Which of the samples, int (NUM_EXTREMES,), twice; fewer if there are fewer.
     """
     order = np.argsort(-fake.fake.logits, kind="stable")
-    return fake_pixels[order[:NUM_EXTREMES]], fake_pixels[order[::-1][:NUM_EXTREMES]]
+    return order[:NUM_EXTREMES], order[::-1][:NUM_EXTREMES]
+
+
+def choose_questions(
+    found: Findings, *, shown_real: np.ndarray, shown_fake: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Real and generated images for the blind test, none that the page shows: it would be known.
+
+    Args:
+        found: What was found.
+        shown_real: int, which of the judge's test images the page shows.
+        shown_fake: int, which of the samples.
+        rng: Draws the images.
+
+    Returns:
+        uint8 (k, 28, 28), twice, k <= NUM_IN_BLIND_TEST. Where there would be less than a game left, the shown ones
+        are dealt as well.
+    """
+    n = found.judge.n
+    orders = [rng.permutation(n), rng.permutation(n)]
+    hidden = [order[~np.isin(order, shown)] for order, shown in zip(orders, (shown_real, shown_fake), strict=True)]
+    if min(map(len, hidden)) < GAME_LENGTH:
+        hidden = orders
+    num = min(NUM_IN_BLIND_TEST, *map(len, hidden))
+    return found.judge.test_pixels[hidden[0][:num]], found.fake_pixels[hidden[1][:num]]
 
 
 def tiles(pixels: np.ndarray, columns: int) -> bytes:

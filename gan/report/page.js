@@ -5,20 +5,29 @@
   const slider = film.querySelector("input");
   const words = film.querySelector("output");
   const grids = [...film.querySelectorAll("img")];
-  const marks = grids.map((_, index) =>
-    ["point", "recall"].map((kind) => document.getElementById(`quality-${kind}-${grids[index].dataset.point}`)));
+  // Every point of the curves has the grid that is nearest to it: of many snapshots not all have one of their own.
+  const points = document.querySelectorAll('[id^="quality-point-"]').length;
+  const marks = grids.map(() => []);
+  const nearest = (point) => grids.reduce((best, grid, index) =>
+    Math.abs(grid.dataset.point - point) < Math.abs(grids[best].dataset.point - point) ? index : best, 0);
+  for (let point = 0; point < points; point++) {
+    for (const kind of ["point", "recall"]) {
+      const mark = document.getElementById(`quality-${kind}-${point}`);
+      if (mark) marks[nearest(point)].push({ mark, own: Number(grids[nearest(point)].dataset.point) === point });
+    }
+  }
 
   const show = (index) => {
     slider.value = index;
     grids.forEach((grid, at) => { grid.hidden = at !== index; });
-    marks.forEach((pair, at) => pair.forEach((mark) => mark?.classList.toggle("marked", at === index)));
+    marks.forEach((pair, at) => pair.forEach(({ mark, own }) => mark.classList.toggle("marked", own && at === index)));
     words.textContent = grids[index].dataset.words;
     slider.setAttribute("aria-valuetext", grids[index].dataset.words);
   };
   slider.addEventListener("input", () => show(Number(slider.value)));
-  marks.forEach((pair, index) => pair.forEach((mark) => {
-    mark?.addEventListener("pointerenter", () => show(index));
-    mark?.addEventListener("click", () => show(index));
+  marks.forEach((pair, index) => pair.forEach(({ mark }) => {
+    mark.addEventListener("pointerenter", () => show(index));
+    mark.addEventListener("click", () => show(index));
   }));
   slider.disabled = false;
   show(grids.length - 1);

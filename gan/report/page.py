@@ -41,7 +41,6 @@ class Report:
     exhibits: Exhibits
     animation: Path  # .webp
     interpolation: Path  # .png
-    snapshot_n: int
     against: Against | None
     settings: Rows
     provenance: Rows
@@ -53,15 +52,16 @@ class Report:
         """Whether the images can be told from real ones, in one sentence with the numbers that carry it."""
         of = {metric.name: metric for metric in self.metrics}
         told, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
+        share, number = describe_share, describe_number
+        copies = of["near_copies"]
         return (
-            f"{_lead(told.value, of)}: a classifier is right for {describe_share(told.value)} of the images that it "
-            f"has not seen (averaged weights: {describe_share(told.average)}; guessing: 50 %), the Fréchet distance is "
-            f"{describe_number(distance.value)} (averaged: {describe_number(distance.average)}; real images: "
-            f"{describe_number(distance.floor)}), {describe_share(recall.value)} of the real variety is reached "
-            f"(averaged: {describe_share(recall.average)}; real images: {describe_share(recall.floor)}), and "
-            f"{describe_share(of['near_copies'].value)} are near copies of training images (test images: "
-            f"{describe_share(of['near_copies'].floor)}). On {distance.n:,} images a side and {distance.extractor} "
-            "features."
+            f"{_lead(told.value, of)}: a classifier is right for {share(told.value)} of the images that it has not "
+            f"seen (averaged weights: {share(told.average)}; guessing: 50 %), the Fréchet distance is "
+            f"{number(distance.value)} (averaged: {number(distance.average)}; real images: {number(distance.floor)}), "
+            f"{share(recall.value)} of the real images lie among generated ones (recall; averaged: "
+            f"{share(recall.average)}; real images: {share(recall.floor)}), and {share(copies.value)} are near copies "
+            f"of training images (test images: {share(copies.floor)}). On {distance.n:,} images a side and "
+            f"{distance.extractor} features."
         )
 
 

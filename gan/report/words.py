@@ -47,7 +47,15 @@ def describe_seconds(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def code_span(text: str) -> str:
+    """Text that stays as it is in markdown, between more backticks than it holds anywhere."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{' '.join(text.split())}{pad}{fence}"
+
+
 def escape_markdown(text: str) -> str:
-    """Text that stays text in markdown, also where a page shows the markdown, and on one line of a table."""
+    """Text that stays text in markdown, on one line of a table; addresses in it become no links."""
     one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", html.escape(one_line, quote=False))
+    escaped = re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", html.escape(one_line, quote=False))
+    return re.sub(r":(?=//)|@|(?<=www)\.", lambda found: f"&#{ord(found[0])};", escaped, flags=re.IGNORECASE)
