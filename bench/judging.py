@@ -215,11 +215,12 @@ def main(
     extractor = Extractor.load(path, dataset, sha256)
     with TemporaryDirectory() as name:
         fetch_files(FASHION_MNIST, Path(name), data_dir=data_dir)
-        train_pixels, test_pixels = _read_pixels(Path(name), "train"), _read_pixels(Path(name), "test")
+        train_pixels, test_pixels = read_pixels(Path(name), "train"), read_pixels(Path(name), "test")
     show(measure(extractor, train_pixels, test_pixels, num_images=num_images, rounds=rounds))
 
 
-def _read_pixels(folder: Path, split: Split) -> np.ndarray:
+def read_pixels(folder: Path, split: Split) -> np.ndarray:
+    """Images of a split of Fashion-MNIST, uint8 (n, 28, 28), from the folder with its unpacked files."""
     file = FASHION_MNIST.file(split, "images")
     return decode_images((folder / file.name).read_bytes(), file.name, FASHION_MNIST.num_images[file.split])
 

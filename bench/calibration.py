@@ -1,0 +1,93 @@
+"""How often noise is called progress: comparisons of sets that do not differ (python -m bench.calibration)."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bench.judging import read_pixels
+from gan.bootstrap import bootstrap_differences
+from gan.command import run_command
+from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.sources import fetch_files
+from gan.errors import SettingsError
+from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.generate import generate_pixels
+from gan.judging.definitions import METRICS
+from gan.judging.judge import Judge
+from gan.networks import load_model
+from gan.sampling import sample_latents
+
+app = App(name="python -m bench.calibration", help="Count how often noise is called progress.", version_flags=())
+
+
+@app.default
+def main(
+    *,
+    run: Path | None = None,
+    num_images: Annotated[int, Parameter(validator=Number(gte=100, lte=3000))] = 1000,
+    num_comparisons: Annotated[int, Parameter(validator=Number(gte=1))] = 40,
+    data_dir: Path | None = None,
+) -> None:
+    """Count how often noise is called progress.
+
+    Parameters
+    ----------
+    run
+        A published run: compared are images of its generator, of two seeds. Empty: two sets of real test images.
+    num_images
+        Images of each set.
+    num_comparisons
+        Comparisons, each with other images.
+    data_dir
+        Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
+    """
+    if run and not (run / "generator.keras").is_file():
+        raise SettingsError(f"{run} holds no generator.keras.\nGive the folder of a published run.")
+    name = FASHION_MNIST.name
+    extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
+    with TemporaryDirectory() as folder:
+        fetch_files(FASHION_MNIST, Path(folder), data_dir=data_dir)
+        train_pixels, test_pixels = (read_pixels(Path(folder), split) for split in ("train", "test"))
+    calls: Counter[str] = Counter()
+    comparisons_with_any = 0
+    for seed in track(range(num_comparisons), description="Comparing"):
+        rows = np.random.default_rng(seed).permutation(len(test_pixels))
+        judge = Judge(extractor, train_pixels[:6000], test_pixels[rows[:num_images]], n=num_images, seed=seed)
+        sets = _generated(run, num_images, seed) if run else (test_pixels[rows[num_images:]], test_pixels[rows[::-1]])
+        this, other = (judge.examine(pixels) for pixels in sets)
+        found = bootstrap_differences(this, other, judge.floor, extractor=extractor.name, seed=seed)
+        called = [row.title for row in found if row.verdict != "no difference beyond noise"]
+        calls.update(called)
+        comparisons_with_any += bool(called)
+    _print(calls, comparisons_with_any, num_comparisons)
+
+
+def _generated(run: Path, num_images: int, seed: int) -> Iterator[np.ndarray]:
+    generator = load_model(run / "generator.keras")
+    for kind in (0, 1):
+        latents = sample_latents(num_images, generator.input_shape[-1], seed=2 * seed + kind)
+        yield generate_pixels(generator, latents)
+
+
+def _print(calls: Counter[str], comparisons_with_any: int, num_comparisons: int) -> None:
+    table = Table("Called a difference, of sets that do not differ", box=box.SIMPLE_HEAD)
+    table.add_column(f"of {num_comparisons}", justify="right")
+    for metric in METRICS:
+        table.add_row(metric.title, str(calls[metric.title]))
+    table.add_section()
+    table.add_row("Any of them", str(comparisons_with_any))
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    run_command(app)
