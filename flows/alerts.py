@@ -32,7 +32,7 @@ NO_HEARTBEAT = "No heartbeat"
 """How the message of a run begins that the server marks as Crashed because its process is gone."""
 
 MAX_LENGTH = 500
-NEUTRAL = str.maketrans("<>@[]{}`*|&", "‹›＠()()'∗¦＆")
+NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
 """What chat programs would make a mention, a link or markup of, and Prefect a place for a secret of the block."""
 
 log = logging.getLogger("tasks.alerts")  # a name whose lines show in the UI
@@ -90,7 +90,7 @@ def tell_of_collapse(slug: str | None, warnings: Sequence[str]) -> None:
 def plain(text: str) -> str:
     """One line without markup, mentions or links, cut to a readable length: names and errors may hold anything."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return (line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…").translate(NEUTRAL)
+    return (line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…").translate({ord(old): new for old, new in NEUTRAL.items()})
 
 
 def _alert_block_of(parameters: Mapping[str, Any]) -> str | None:
@@ -107,13 +107,16 @@ def _reason(state: State) -> str:
     return first.partition("encountered an exception: ")[2] or first
 
 
+def _link(run_id: str) -> str | None:
+    return url_for("flow-run", obj_id=run_id, default_base_url=UI_ADDRESS)
+
+
 def _tell(slug: str, subject: str, what: str, run_id: str) -> None:
     """Send a message; where it cannot be delivered that costs a warning, not the run."""
-    link = url_for("flow-run", obj_id=run_id, default_base_url=UI_ADDRESS)
     try:
         block = load_alert_block(slug)
         with block.raise_on_failure():
-            sent = block.notify(f"{plain(what)}\n{link}", f"fashion-gan: {plain(subject)}")
+            sent = block.notify(f"{plain(what)}\n{_link(run_id)}", f"fashion-gan: {plain(subject)}")
             if inspect.isawaitable(sent):  # as blocks of other packages may be written
                 run_coro_as_sync(sent)
     except Exception as error:  # its text may hold the webhook's address, which is a secret
@@ -150,7 +153,7 @@ def alert_automation(slug: str) -> AutomationCore:
             SendNotification(
                 block_document_id=block_id,
                 subject=f"fashion-gan: {_in_template('flow_run.name')} crashed",
-                body=f"{_in_template('flow_run.state.message')}\n{{{{ flow_run|ui_url }}}}",
+                body=f"{_in_template('flow_run.state.message')}\n{_link('{{ flow_run.id }}')}",
             )
         ],
     )
@@ -158,5 +161,5 @@ def alert_automation(slug: str) -> AutomationCore:
 
 def _in_template(expression: str) -> str:
     """What `plain` does with a text, for a server that fills in the text itself."""
-    replacing = "".join(f"|replace({chr(old)!r}, {new!r})" for old, new in NEUTRAL.items())
+    replacing = "".join(f"|replace({old!r}, {new!r})" for old, new in NEUTRAL.items())
     return f"{{{{ {expression}|string|truncate({MAX_LENGTH}, true)|replace('\\n', ' '){replacing} }}}}"
