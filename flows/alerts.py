@@ -90,7 +90,8 @@ def tell_of_collapse(slug: str | None, warnings: Sequence[str]) -> None:
 def plain(text: str) -> str:
     """One line without markup, mentions or links, cut to a readable length: names and errors may hold anything."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return (line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…").translate({ord(old): new for old, new in NEUTRAL.items()})
+    short = line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"
+    return short.translate({ord(old): new for old, new in NEUTRAL.items()})
 
 
 def _alert_block_of(parameters: Mapping[str, Any]) -> str | None:
