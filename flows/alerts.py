@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
 from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -78,7 +79,7 @@ def tell_of_end(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
     slug = _alert_block_of(flow_run.parameters)
     if slug is not None and AlertError.__name__ not in (state.message or ""):  # nobody is there to be told
         what = "was stopped or crashed" if state.is_crashed() else "failed"
-        _tell(slug, f"{flow_run.name} {what}", _reason(state), str(flow_run.id))
+        _tell(slug, f"{_name_of(flow_run)} {what}", _reason(state), str(flow_run.id))
 
 
 def tell_of_collapse(slug: str | None, warnings: Sequence[str]) -> None:
@@ -100,6 +101,15 @@ def _alert_block_of(parameters: Mapping[str, Any]) -> str | None:
         settings = settings.model_dump()
     named = settings.get("alert_block") if isinstance(settings, Mapping) else None
     return named or os.environ.get(ALERT_VARIABLE) or None
+
+
+def _name_of(flow_run: FlowRun) -> str:
+    """What the run is called by now: a worker that tells of a killed run knows its first name only."""
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(flow_run.id).name
+    except Exception:  # a server that does not answer: a name for people is no reason not to tell them
+        return flow_run.name
 
 
 def _reason(state: State) -> str:

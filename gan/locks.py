@@ -121,6 +121,21 @@ def alone(path: Path, on_wait: Callable[[], object]) -> Iterator[None]:
             return
 
 
+@contextmanager
+def alone_if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock file, and remove it in the end; yields False, and leaves it, if another one is at work."""
+    if is_held(path):  # not even opened: its holder may remove it now, and this would make a new one
+        yield False
+        return
+    with path.open("ab") as file:
+        free = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_at(path, file)
+        try:
+            yield free
+        finally:
+            if free:
+                path.unlink(missing_ok=True)
+
+
 def _is_at(path: Path, file: IO[bytes]) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))

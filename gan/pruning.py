@@ -21,6 +21,7 @@ import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from gan.errors import SettingsError, StoreError
-from gan.locks import is_held, keeping_others_out
+from gan.locks import alone_if_free, is_held, keeping_others_out
 from gan.published import Manifest
 from gan.publishing import MANIFEST
 from gan.store import Store, lock_of
@@ -44,11 +45,12 @@ UNFINISHED_DOWNLOAD = re.compile(r"\..+\.partial|tmp[a-z0-9_]{8}")
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that can go."""
+    """A file or folder that can go; where it has a lock, only while nobody holds that."""
 
     path: Path
     kind: str
     size: int
+    lock: Path | None = None
 
 
 @dataclass
@@ -219,10 +221,10 @@ def _scratch(store: Store, before: float) -> Iterator[Leftover]:
     scratch = store.scratch_dir("any").parent
     for folder in _folders_in(scratch):
         if _newest(folder) < before and not is_held(lock_of(folder)):
-            yield Leftover(folder, "checkpoints of runs that were not finished", _size(folder))
+            yield Leftover(folder, "checkpoints of runs that were not finished", _size(folder), lock_of(folder))
     for path in _files_in(scratch):
         if path.suffix == ".lock" and path.lstat().st_mtime < before and not is_held(path):
-            yield Leftover(path, "lock files of killed runs", _size(path))
+            yield Leftover(path, "lock files of killed runs", _size(path), path)
 
 
 def _unfinished(store: Store, before: float) -> Iterator[Leftover]:
@@ -245,10 +247,13 @@ def _remove(pruning: Pruning) -> None:
     """Remove what was found; what cannot be removed stays, and is told."""
     for leftover in list(pruning.leftovers):
         try:
-            if leftover.path.is_dir() and not leftover.path.is_symlink():
-                shutil.rmtree(leftover.path)
-            else:
-                leftover.path.unlink(missing_ok=True)
+            with alone_if_free(leftover.lock) if leftover.lock else nullcontext(True) as free:
+                if not free:
+                    pruning.leftovers.remove(leftover)
+                elif leftover.path.is_dir() and not leftover.path.is_symlink():
+                    shutil.rmtree(leftover.path)
+                else:
+                    leftover.path.unlink(missing_ok=True)
         except OSError as error:
             pruning.leftovers.remove(leftover)
             pruning.failures.append(f"{str(leftover.path)!r}: {error.strerror or error}")

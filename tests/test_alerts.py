@@ -186,6 +186,7 @@ def checkout(tmp_path_factory, prefect_server) -> Checkout:
     folder = tmp_path_factory.mktemp("checkout")
     checkout = Checkout.make(folder / "project", folder / "prefect")
     checkout.save_all_the_time()
+    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
     checkout.edit("gan/guards.py", "CHECK_EVERY = 200", "CHECK_EVERY = 4")
     checkout.edit("gan/guards.py", "MIN_STEPS = 500", "MIN_STEPS = 4")
     checkout.edit("gan/guards.py", "MIN_RELATIVE_SPREAD = 0.05", "MIN_RELATIVE_SPREAD = 500")

@@ -24,6 +24,7 @@ def checkout(tmp_path_factory, prefect_server) -> Checkout:
     folder = tmp_path_factory.mktemp("checkout")
     checkout = Checkout.make(folder / "project", folder / "prefect")
     checkout.save_all_the_time()
+    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
     checkout.env["PREFECT_API_URL"] = PREFECT_API_URL.value()
     return checkout
 

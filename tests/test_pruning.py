@@ -3,12 +3,14 @@
 import json
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from prefect.results import ResultRecord, ResultRecordMetadata
 from prefect.serializers import JSONSerializer
 
+import gan.pruning
 from flows.prune_flow import PruneSettings, prune_flow
 from flows.summary import describe_disk
 from gan.errors import SettingsError, StoreError
@@ -257,6 +259,36 @@ def test_disk_use_is_told_with_what_could_go(store) -> None:
     assert describe_disk(store.root) == f"3.0 MB in {store.root}, all of it needed or used in the last 30 days"
     put(store, "y" * 1_500_000)
     assert describe_disk(store.root) == f"4.5 MB in {store.root}, 1.5 MB of it could be pruned (make prune)"
+
+
+def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(store, monkeypatch) -> None:
+    folder = store.scratch_dir("train-old")
+    folder.mkdir(parents=True)
+    age(folder)
+    find = gan.pruning.find_leftovers
+    with ExitStack() as stack:
+
+        def find_and_take_up(*args):
+            found = find(*args)
+            stack.enter_context(alone(lock_of(folder), lambda: None))
+            return found
+
+        monkeypatch.setattr(gan.pruning, "find_leftovers", find_and_take_up)
+        assert prune(store.root, 0, dry_run=False).leftovers == []
+        assert folder.exists()
+        assert lock_of(folder).exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
+def test_what_cannot_be_removed_is_told_and_all_else_goes(store) -> None:
+    kept, gone = put(store, "kept"), put(store, "gone")
+    folder = (store.root / kept.key).parent
+    folder.chmod(0o555)
+    pruning = prune(store.root, 0, dry_run=False)
+    folder.chmod(0o755)
+    assert len(pruning.failures) == 1
+    assert "Permission denied" in pruning.failures[0]
+    assert [leftover.path for leftover in pruning.leftovers] == [store.root / gone.key]
 
 
 @pytest.mark.usefixtures("prefect_server")
