@@ -106,7 +106,7 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(checkout,
 
 def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undisturbed, tmp_path) -> None:
     folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
-    other = command(data, folder, name="other", steps=2000, seed=1)
+    other = command(data, folder, name="other", steps=1000, seed=1)
     shutil.rmtree(folder / "runs")
     for path in (*folder.glob("store/*/*"), *folder.glob(".results/*")):
         os.utime(path, (1_000_000_000, 1_000_000_000))
