@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check bench bench-judging bench-peers server lock
+.PHONY: help setup train test check bench bench-judging bench-peers prune server lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-judging: $(READY) ## Measure how long judging 10,000 images takes, and its
 
 bench-peers: $(READY) ## Add PyTorch and JAX to .venv, for make bench (5 GB)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+
+prune: $(READY) ## Remove what nobody needs from the store; first look with make prune ARGS="--dry-run"
+	@$(VENV)/bin/python flows/prune_flow.py $(ARGS)
 
 server: $(READY) ## Start a Prefect server with its UI, which shows all runs made on this machine
 	@$(VENV)/bin/prefect server start

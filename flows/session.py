@@ -1,6 +1,7 @@
 """A Prefect session for a command in a terminal: a server that answers, and no noise that is not the user's."""
 
 import logging
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 from gan.errors import FashionGanError
+
+FAILED = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
+
+HOOK = re.compile(r"Running hook |Hook '\w+' finished")
 
 
 class ServerError(FashionGanError):
@@ -28,8 +33,8 @@ def prefect_session() -> Iterator[None]:
         if PREFECT_API_URL.value() is None:
             stack.enter_context(_embedded_server_ends_with_us())
         for handler in logging.getLogger().handlers:
-            handler.addFilter(_is_unexpected)
-            stack.callback(handler.removeFilter, _is_unexpected)
+            handler.addFilter(_keep_short)
+            stack.callback(handler.removeFilter, _keep_short)
         yield
 
 
@@ -73,6 +78,19 @@ def _embedded_server_ends_with_us() -> Iterator[None]:
             watcher.communicate("well\n")
 
 
-def _is_unexpected(record: logging.LogRecord) -> bool:
-    """False for the traceback of an error that explains itself: the command ends with its message."""
-    return not (isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], FashionGanError))
+def _keep_short(record: logging.LogRecord) -> bool:
+    """Leave one short line of a failure to each task and flow: the command ends with the whole message.
+
+    The traceback of an error that explains itself goes, and its line too unless it tells of a retry; how a run finished
+    is said without the message, and hooks not at all. What the server records was handed over before: it stays whole.
+    """
+    if HOOK.match(record.getMessage()):
+        return False
+    if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], FashionGanError):
+        if "will start" not in record.getMessage():
+            return False
+        record.exc_info = record.exc_text = None
+    failure = FAILED.match(record.getMessage())
+    if failure:
+        record.msg, record.args = f"Finished in state {failure['state']} ({failure['error']})", ()
+    return True

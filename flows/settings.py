@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,7 @@ from gan.recipes import RECIPES, RecipeName
 from gan.store import Store
 from tasks.reference import check_comparable
 
+ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 
 
@@ -73,6 +75,12 @@ class RunSettings(BaseModel):
     )
     refresh: bool = Field(
         False, description="run every stage again, whatever is cached; a training that was stopped half-way goes on"
+    )
+    alert_block: str | None = Field(
+        default_factory=lambda: os.environ.get(ALERT_VARIABLE) or None,
+        pattern="^[a-z0-9-]+/[a-z0-9-]+$",
+        description="a notification block of Prefect, as type/name, such as slack-webhook/team; it is told when a run "
+        f"fails or crashes and when a training shows signs of collapse; empty: ${ALERT_VARIABLE}, or nobody",
     )
     smoke: bool = Field(
         False, description=f"a quick look at all stages: {SMOKE_STEPS} steps, {SMOKE_NUM_SAMPLES:,} samples, unless set"

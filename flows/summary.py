@@ -1,9 +1,12 @@
 """What a run ends with in a terminal."""
 
 import json
+from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 
+from gan.pruning import DEFAULT_DAYS, disk_use
 from gan.report.words import describe_seconds
 from gan.store import Store
 from tasks.records import PublishedRun
@@ -23,9 +26,20 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     rows["Training"] = f"{seconds} on {device}"
     if "milliseconds_per_step" in training:
         rows["Training"] += f", {training['milliseconds_per_step']} ms a step"
+    rows["Disk"] = describe_disk(store.root)
     rows["Prefect UI"] = f"{UI_COMMAND}, then open {UI_ADDRESS}"
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     for name, value in rows.items():
         console.print(f"[bold]{name:<12}[/]", end="")
         console.print(value, markup=False)
+
+
+def describe_disk(root: Path) -> str:
+    """How much an output folder takes, and how much of it nobody needs."""
+    used, removable = disk_use(root)
+    if removable is None:
+        return f"{decimal(used)} in {root} (make prune says why it is not known what could go)"
+    if not removable:
+        return f"{decimal(used)} in {root}, all of it needed or used in the last {DEFAULT_DAYS} days"
+    return f"{decimal(used)} in {root}, {decimal(removable)} of it could be pruned (make prune)"

@@ -10,10 +10,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from prefect import flow
 
+from flows.alerts import check_alert_block, tell_of_collapse, tell_of_end
 from flows.session import prefect_session
 from flows.settings import RunSettings
 from flows.summary import print_summary
 from gan.command import run_command
+from gan.locks import in_use
 from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.fit_extractor import extractor_of
@@ -26,16 +28,24 @@ from tasks.stage import refreshing
 from tasks.train import refuse_collapse, train
 
 
-@flow(name="train-gan", flow_run_name="{settings.run_label}", description="Train a GAN, judge it, publish the result.")
+@flow(
+    name="train-gan",
+    flow_run_name="{settings.run_label}",
+    description="Train a GAN, judge it, publish the result.",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
+)
 def train_flow(settings: RunSettings) -> PublishedRun:
     """Train a GAN on a data set, judge its pictures against real ones, and publish the result."""
+    check_alert_block(settings.alert_block)
     store, run, conduct = settings.open_store(), settings.run_config(), settings.conduct()
-    with refreshing(settings.refresh):
+    with in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         extractor = extractor_of(store, data, conduct.device)
         trained = train(store, data, run.train, conduct, extractor)
         refuse_collapse(trained, conduct)
+        tell_of_collapse(settings.alert_block, trained.warnings)
         pictures = render(store, data, trained, run.train, conduct.device)
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
         comparison = compare(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import SettingsError, StoreError
+from gan.locks import undisturbed
 from gan.store import FileRef, sha256_of
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -66,7 +67,8 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
         staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=runs))
         staging.chmod(0o755)
         yield staging
-        _replace(staging, runs / name)
+        with undisturbed(root):  # who looks for what published runs refer to finds the old run or the new one
+            _replace(staging, runs / name)
     except OSError as error:
         raise StoreError(
             f"The run {name} could not be published in {runs}: {error.strerror or error}.\n"

@@ -8,6 +8,7 @@ whenever it is read, so that the same reference means the same bytes on every ma
     <root>/.results/                  result records of the stages (the orchestrator's)
     <root>/scratch/<name>/            unfinished work that outlives a kill (checkpoints)
     <root>/runs/<name>/               published runs
+    <root>/.in-use/                   who is at work (gan/locks.py)
 """
 
 import errno
@@ -25,6 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gan.errors import StoreError
+from gan.locks import undisturbed
 
 
 class FileRef(BaseModel):
@@ -56,6 +58,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def lock_of(scratch: Path) -> Path:
+    """The lock file of a scratch folder, beside it; `gan.locks.alone` makes and removes it."""
+    return scratch.with_name(f"{scratch.name}.lock")
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Store:
             suffix: File name extension with its dot, such as ".npy".
 
         Returns:
-            The reference. An earlier file of the same key is replaced, so that a damaged one heals.
+            The reference. An earlier file of the same key is replaced, so that a damaged one heals and none is old.
         """
         self.partial_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.partial_dir) as folder:
@@ -121,8 +128,9 @@ class Store:
             sha256 = sha256_of(partial)
             ref = FileRef(key=f"store/{sha256[:2]}/{sha256}{suffix}", sha256=sha256, size=partial.stat().st_size)
             target = self.root / ref.key
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.replace(target)
+            with undisturbed(self.root):  # an equal file, old and about to be removed, must not take this one along
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial.replace(target)
         return ref
 
     def put_bytes(self, content: bytes, suffix: str) -> FileRef:

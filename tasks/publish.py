@@ -34,6 +34,7 @@ from tasks.records import (
     PublishedRun,
     RawData,
     Reference,
+    StageRecord,
     TrainedGan,
 )
 from tasks.stage import stage
@@ -63,7 +64,8 @@ def publish(
         timings["publish"] = round(time.perf_counter() - started, 3)  # so far: this file is a part of it
         write_json(folder / CONFIG, run.content())
         write_json(folder / METRICS, _metrics(extractor, trained, reference, comparison, timings))
-        write_manifest(folder, _manifest(run, raw, data, trained, reference))
+        made_of = [raw, data, extractor, trained, pictures, comparison]
+        write_manifest(folder, _manifest(run, raw, data, trained, reference, made_of))
     return PublishedRun(name=run.name, published=published_files(store.root, run.name))
 
 
@@ -221,7 +223,12 @@ def _metrics(
 
 
 def _manifest(
-    run: RunConfig, raw: RawData, data: NormalizedData, trained: TrainedGan, reference: Reference | None
+    run: RunConfig,
+    raw: RawData,
+    data: NormalizedData,
+    trained: TrainedGan,
+    reference: Reference | None,
+    made_of: list[StageRecord],
 ) -> dict[str, Any]:
     splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
     return {
@@ -241,6 +248,8 @@ def _manifest(
         "code": _commit(),
         "python": python_version(),
         "libraries": {name: version(name) for name in sorted({*COMPUTING_LIBRARIES.values(), "prefect"})},
+        # everything in the store that the run was made of: kept as long as the run is
+        "stored": sorted({ref.sha256 for record in made_of for ref in record.files()}),
     }
 
 

@@ -4,11 +4,12 @@ import errno
 import hashlib
 import inspect
 import json
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -27,7 +28,8 @@ from prefect.tasks import exponential_backoff
 from pydantic import BaseModel
 
 from gan.errors import FashionGanError, StoreError
-from gan.store import Store
+from gan.locks import alone, undisturbed
+from gan.store import Store, lock_of
 from tasks.code_identity import import_reached, reached_code, reached_libraries
 from tasks.records import StageRecord
 
@@ -37,6 +39,8 @@ R = TypeVar("R", bound=StageRecord)
 RETRIES = 2
 FIRST_RETRY_SECONDS = 4
 RETRY_JITTER = 0.5
+
+log = logging.getLogger(__name__)
 
 _HEALING_ERRNOS = frozenset(
     {
@@ -72,16 +76,8 @@ def stage(
         def timed(store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
             import_reached(function.__module__)
-            try:
+            with _refusals_explained(function.__name__, store):
                 record = function(store, *args, **kwargs)
-            except OSError as error:
-                if not _is_refused(error):
-                    raise
-                raise StoreError(
-                    f"The stage {function.__name__} could not write below {store.root}: {error}.\n"
-                    "Nothing half-written is left. Make room there or give another --output-dir, and run the same "
-                    "command again: it goes on from what is finished."
-                ) from error
             return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
 
         task = Task(
@@ -104,20 +100,41 @@ def stage(
 
 @dataclass(frozen=True)
 class Stage(Generic[P, R]):
-    """A Prefect task whose result records lie beside the files that they refer to."""
+    """A Prefect task whose result records lie beside the files that they refer to.
+
+    Of equal stages that are started at the same moment one works; the others wait, and then find its result cached.
+
+    Attributes:
+        task: The task.
+        waits: False where the work is left to another process, which is the one that must be alone (with
+            `dataclasses.replace`); two that wait for each other would never end.
+    """
 
     task: Task[Any, Any]
+    waits: bool = True
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the stage, or take its cached result; its scratch folder is removed once the result is safe."""
         scratch = self.scratch_dir(store, *args, **kwargs)
-        store.results_dir.mkdir(parents=True, exist_ok=True)
         task = self.task.with_options(result_storage=store.results_dir)
-        result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
-        if scratch.exists():
-            os.sync()  # a power cut must not take both the result and what it could be made anew from
-            shutil.rmtree(scratch, ignore_errors=True)
+        with _refusals_explained(self.task.name, store), self._alone_at(scratch):
+            store.results_dir.mkdir(parents=True, exist_ok=True)
+            # Prefect's overloads cannot tell that it is sync
+            result: R = task(store, *args, **kwargs)  # type: ignore[assignment]
+            if self.waits and scratch.exists():
+                os.sync()  # a power cut must not take both the result and what it could be made anew from
+                shutil.rmtree(scratch, ignore_errors=True)
         return result
+
+    def _alone_at(self, scratch: Path) -> AbstractContextManager[None]:
+        """Hold the lock of the scratch folder until the result is there for all."""
+        if not self.waits:
+            return nullcontext()
+
+        def say_so() -> None:
+            log.info("Another run is at the same stage, %s: waiting for its result.", self.task.name)
+
+        return alone(lock_of(scratch), say_so)
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """A folder for the unfinished work of this stage with these arguments: what lies there outlives a kill."""
@@ -168,22 +185,35 @@ def _identity(value: object) -> Any:
 
 
 def _discard_if_damaged(key: str, store: Store) -> None:
+    """Empty the record of a damaged result; mark a whole one as used now, so that nobody removes it as unused."""
     path = store.results_dir / key
     if not path.is_file():
         return
-    try:
-        record = ResultRecord[Any].deserialize(path.read_bytes()).result
-        damaged = [ref.key for ref in record.files() if not store.is_intact(ref)]
-    except Exception:  # whatever a broken or outdated record holds, it is no result
-        damaged = ["its record"]
+    with undisturbed(store.root):
+        try:
+            record = ResultRecord[Any].deserialize(path.read_bytes()).result
+            damaged = [ref.key for ref in record.files() if not store.is_intact(ref)]
+            os.utime(path)
+        except Exception:  # whatever a broken or outdated record holds, it is no result; nor is one that just went
+            damaged = ["its record"]
     if damaged:
         get_run_logger().warning("The cached result is not whole (%s is missing or altered): made anew.", damaged[0])
         path.write_bytes(b"")
 
 
-def _is_refused(error: OSError) -> bool:
-    """Whether the disk is full or closed to us."""
-    return error.errno in _REFUSING_ERRNOS
+@contextmanager
+def _refusals_explained(name: str, store: Store) -> Iterator[None]:
+    """Within it, a disk that is full or closed to us is an error for the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSING_ERRNOS:
+            raise
+        raise StoreError(
+            f"The stage {name} could not write below {store.root}: {error}.\n"
+            "Nothing half-written is left. Make room there (make prune) or give another --output-dir, and run the same "
+            "command again: it goes on from what is finished."
+        ) from error
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """The decorator that every stage wears, on stages of a few bytes and a real Prefect server."""
 
+import os
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from prefect import flow
@@ -8,7 +11,8 @@ from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import DataError, SourceError, StoreError
-from gan.store import FileRef, Store
+from gan.locks import alone
+from gan.store import FileRef, Store, lock_of
 from tasks.records import StageRecord
 from tasks.stage import Stage, may_heal, refreshing, stage
 
@@ -177,3 +181,28 @@ def test_scratch_outlives_a_failure_and_goes_with_the_result(store) -> None:
     assert (write.scratch_dir(store, "a") / "half").exists()
     run(write, store, "a")
     assert not write.scratch_dir(store, "a").exists()
+
+
+def test_a_stage_waits_for_an_equal_one_unless_the_work_is_left_to_that(store) -> None:
+    write, runs = counted()
+    told = threading.Event()
+    with alone(lock_of(write.scratch_dir(store, "a")), told.set):
+        run(replace(write, waits=False), store, "a")
+        assert runs == [0]
+        waiting = threading.Thread(target=lambda: run(write, store, "b") and run(write, store, "a"))
+        waiting.start()
+        waiting.join(2)
+        assert waiting.is_alive()
+        assert runs == [0, 1], "another one is not waited for"
+    waiting.join(60)
+    assert runs == [0, 1], "its result was there by then"
+    assert not list(store.root.glob("scratch/*"))
+
+
+def test_taking_a_whole_result_marks_it_as_used_now(store) -> None:
+    write, _ = counted()
+    run(write, store, "a")
+    (record,) = store.results_dir.iterdir()
+    os.utime(record, (1000, 1000))
+    run(write, store, "a")
+    assert record.stat().st_mtime > 1000

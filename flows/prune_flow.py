@@ -1,0 +1,106 @@
+"""House-keeping: remove from an output folder what no published run and no live result needs.
+
+python flows/prune_flow.py --help
+"""
+
+import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from gan.command import run_command
+from gan.errors import StoreError
+from gan.pruning import DEFAULT_DAYS, Pruning, prune
+
+MAX_FAILURES_SHOWN = 5
+
+log = logging.getLogger("tasks.prune")  # a name whose lines show in the UI
+
+
+class PruneSettings(BaseModel):
+    """Options of house-keeping."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    older_than: NonNegativeInt = Field(
+        DEFAULT_DAYS, le=36_500, description="days since the last use; what was used later stays"
+    )
+    output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
+    dry_run: bool = Field(False, description="say what would go, and remove nothing")
+
+
+@flow(
+    name="prune",
+    flow_run_name="prune what is older than {settings.older_than} days",
+    description="Remove from the store what no published run and no live result needs.",
+)
+def prune_flow(settings: PruneSettings) -> None:
+    """Remove from an output folder what no published run and no live result needs.
+
+    Args:
+        settings: All options.
+    """
+    pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
+    log.info(_total(pruning, settings))
+    create_table_artifact(
+        key="pruned",
+        table=[{"what": kind, "how many": f"{num:,}", "how much": decimal(size)} for kind, num, size in pruning.rows()],
+        description=_total(pruning, settings),
+    )
+    _refuse_failures(pruning)
+
+
+def _total(pruning: Pruning, settings: PruneSettings) -> str:
+    folder, days = settings.output_dir, settings.older_than
+    if not pruning.leftovers:
+        return f"Nothing to prune in {folder}: all is needed, or was used in the last {days} days."
+    verb = "would go from" if settings.dry_run else "went from"
+    return f"{decimal(pruning.size)} {verb} {folder}, unused for {days} days or more."
+
+
+def _refuse_failures(pruning: Pruning) -> None:
+    if pruning.failures:
+        shown = "\n".join(f"  - {failure}" for failure in pruning.failures[:MAX_FAILURES_SHOWN])
+        raise StoreError(
+            f"{len(pruning.failures):,} of what should go could not be removed.\n{shown}\n"
+            "Run this as the user whose runs these are; all else was removed."
+        )
+
+
+def print_pruning(pruning: Pruning, settings: PruneSettings) -> None:
+    """What, how many, how much."""
+    console = Console(highlight=False, soft_wrap=True)
+    if pruning.leftovers:
+        table = Table("What", box=None, header_style="bold", pad_edge=False)
+        table.add_column("How many", justify="right")
+        table.add_column("How much", justify="right")
+        for kind, num, size in pruning.rows():
+            table.add_row(kind, f"{num:,}", decimal(size))
+        console.print(table)
+    console.print(_total(pruning, settings), markup=False)
+
+
+app = App(
+    name="python flows/prune_flow.py", help=prune_flow.description, version_flags=(), suppress_keyboard_interrupt=False
+)
+
+
+@app.default
+def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())] = PruneSettings()) -> None:  # noqa: B008
+    """Prune, and say what went. No server is needed: none may start where the disk is full."""
+    pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
+    print_pruning(pruning, settings)
+    _refuse_failures(pruning)
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,0 +1,238 @@
+"""Who is told, on a real web server of this machine: of failed, stopped and collapsed runs, and of what they hold."""
+
+import http.server
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from builders import write_own_data
+from pipeline import Checkout
+from prefect import flow
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.states import Crashed, Running
+
+from flows.alerts import AlertError, alert_automation, load_alert_block, plain, tell_of_collapse, tell_of_end
+from flows.settings import ALERT_VARIABLE, RunSettings
+from gan.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+SLUG = "custom-webhook/ops"
+SECRET = "a-secret-token"
+LOADED_SECONDS = 8
+"""After this time a server heeds a new automation."""
+
+
+class Mailbox(list[dict[str, str]]):
+    """What was received."""
+
+    def wait(self) -> dict[str, str]:
+        deadline = time.monotonic() + 60
+        while not self and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (message,) = self
+        self.clear()
+        return message
+
+
+@contextmanager
+def listening(mailbox: Mailbox, status: int = 200) -> Iterator[int]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            mailbox.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def save_block(port: int, name: str = "ops") -> None:
+    CustomWebhookNotificationBlock(
+        name=name,
+        url=f"http://127.0.0.1:{port}/{{{{token}}}}",
+        json_data={"subject": "{{subject}}", "body": "{{body}}", "token": "{{token}}"},
+        secrets={"token": SECRET},
+    ).save(name, overwrite=True)
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    mailbox = Mailbox()
+    with listening(mailbox) as port:
+        save_block(port)
+        yield mailbox
+    assert not mailbox, "nothing is told twice"
+
+
+def failing(error: Exception, name: str = "a-run"):
+    @flow(name="test", flow_run_name=name.replace("{", "{{").replace("}", "}}"), on_failure=[tell_of_end])
+    def run(settings: RunSettings) -> None:
+        raise error
+
+    return run
+
+
+def test_a_failure_is_told_with_its_first_line_and_a_link(mailbox) -> None:
+    with pytest.raises(DataError):
+        failing(DataError("Labels are missing.\nPut them there."))(RunSettings(alert_block=SLUG))
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: a-run failed"
+    what, link = message["body"].splitlines()
+    assert what == "DataError: Labels are missing."
+    assert "/runs/flow-run/" in link
+
+
+def test_the_block_can_be_named_by_the_environment(mailbox, monkeypatch) -> None:
+    monkeypatch.setenv(ALERT_VARIABLE, SLUG)
+    assert RunSettings().alert_block == SLUG
+    with pytest.raises(DataError):
+        failing(DataError("x"))(RunSettings())
+    assert mailbox.wait()["subject"] == "fashion-gan: a-run failed"
+
+
+def test_hostile_names_and_errors_are_only_text(mailbox) -> None:
+    hostile = "<!channel> @everyone [x](http://x) {{token}} `a` *b*\r\n\x1b[2J\u202e<script>" + "x" * 1000
+    with pytest.raises(DataError):
+        failing(DataError(hostile), hostile.replace("\r\n", " "))(RunSettings(alert_block=SLUG))
+    message = mailbox.wait()
+    for text in (message["subject"], message["body"].splitlines()[0]):
+        assert not set("<>@[]{}`*\x1b\u202e") & set(text)
+        assert SECRET not in text
+        assert len(text) <= 520
+    assert len(message["body"].splitlines()) == 2
+
+
+def test_plain_words_stay_as_they_are() -> None:
+    assert plain("The stage train could not write below /data/out: [Errno 28].") == (
+        "The stage train could not write below /data/out: (Errno 28)."
+    )
+
+
+def test_signs_of_collapse_are_told_and_nobody_is_told_of_nothing(mailbox) -> None:
+    @flow(name="test", flow_run_name="a-run")
+    def run() -> None:
+        tell_of_collapse(SLUG, ())
+        tell_of_collapse(None, ("Mode collapse after 600 steps.",))
+        tell_of_collapse(SLUG, ("Mode collapse after 600 steps.",))
+
+    run()
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: a-run may have collapsed"
+    assert message["body"].startswith("Mode collapse after 600 steps.\nhttp")
+
+
+@pytest.mark.parametrize("answers", [500, None])
+def test_what_cannot_be_delivered_costs_a_warning_without_the_address(caplog, answers) -> None:
+    with listening(Mailbox(), answers or 200) as port:
+        save_block(port)
+        if answers:
+            flow(lambda: tell_of_collapse(SLUG, ("x",)), name="test")()
+    if not answers:
+        flow(lambda: tell_of_collapse(SLUG, ("x",)), name="test")()
+    (warning,) = [record.getMessage() for record in caplog.records if "could not be delivered" in record.getMessage()]
+    assert SLUG in warning
+    assert SECRET not in caplog.text
+
+
+def test_a_block_that_is_not_there_or_cannot_notify_is_one_clear_error() -> None:
+    with pytest.raises(AlertError, match=r"There is no alert block slack-webhook/none.*\nMake one in the UI"):
+        load_alert_block("slack-webhook/none")
+    with pytest.raises(AlertError, match="There is no alert block no-such-type/x"):
+        load_alert_block("no-such-type/x")
+    Secret(value="x").save("no-notification", overwrite=True)
+    with pytest.raises(AlertError, match="none that can notify"):
+        load_alert_block("secret/no-notification")
+    with pytest.raises(ValueError, match="alert_block"):
+        RunSettings(alert_block="../../etc")
+
+
+def test_the_server_tells_of_a_run_without_heartbeats_and_of_no_other(mailbox) -> None:
+    automation = alert_automation(SLUG)
+    hostile = flow(lambda: None, name="test")
+    with get_client(sync_client=True) as client:
+        automation_id = client.create_automation(automation)
+        time.sleep(LOADED_SECONDS)
+        for message in ("Execution was cancelled.", "No heartbeat for 120 s."):
+            run = client.create_flow_run(hostile, name="<!channel> @x {{token}} `y`", state=Running())
+            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+        told = mailbox.wait()
+        client.delete_automation(automation_id)
+    assert told["subject"] == "fashion-gan: ‹!channel› ＠x ((token)) 'y' crashed"
+    assert told["body"].startswith("No heartbeat for 120 s.\nhttp")
+    assert told["body"].endswith(f"/runs/flow-run/{run.id}")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, prefect_server) -> Checkout:
+    """The project with guards that see a collapse in every training."""
+    from prefect.settings import PREFECT_API_URL
+
+    folder = tmp_path_factory.mktemp("checkout")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.save_all_the_time()
+    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    checkout.edit("gan/guards.py", "CHECK_EVERY = 200", "CHECK_EVERY = 4")
+    checkout.edit("gan/guards.py", "MIN_STEPS = 500", "MIN_STEPS = 4")
+    checkout.edit("gan/guards.py", "MIN_RELATIVE_SPREAD = 0.05", "MIN_RELATIVE_SPREAD = 500")
+    checkout.env["PREFECT_API_URL"] = PREFECT_API_URL.value()
+    return checkout
+
+
+def test_real_runs_tell_of_collapse_of_failure_and_of_a_crash(checkout, mailbox, tmp_path) -> None:
+    data = write_own_data(tmp_path / "own")
+    command = ("flows/train_flow.py", "--batch-size", 16, "--num-samples", 100, "--device", "cpu", "--dataset", "own")
+    command += ("--data-dir", data, "--output-dir", tmp_path / "artifacts", "--alert-block", SLUG)
+    checkout.run(*command, "--steps", 6, "--run-name", "collapsed")
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: collapsed may have collapsed"
+    assert message["body"].startswith("Mode collapse after 4 steps")
+
+    output = failed(checkout.start(*command, "--steps", 6, "--run-name", "collapsed", "--stop-on-collapse"))
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: collapsed failed"
+    assert message["body"].startswith("TrainingError: Mode collapse after 4 steps")
+    assert output.count("Mode collapse after 4 steps") == 1, "the message is there once, in the end"
+    assert "Traceback" not in output
+    assert "hook" not in output
+
+    process = checkout.start(*command, "--steps", 100_000, "--run-name", "stopped")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("artifacts/scratch/*/*/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    failed(process)
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: stopped was stopped or crashed"
+    assert "/runs/flow-run/" in message["body"]
+
+
+def failed(process: subprocess.Popen[str]) -> str:
+    with process:
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0, output
+    return output
+
+
+def test_a_block_that_is_not_there_ends_a_run_before_any_work(checkout, tmp_path) -> None:
+    data, folder = write_own_data(tmp_path / "own"), Path(tmp_path / "artifacts")
+    command = ("flows/train_flow.py", "--dataset", "own", "--data-dir", data, "--output-dir", folder)
+    output = failed(checkout.start(*command, "--alert-block", "slack-webhook/none"))
+    assert output.count("There is no alert block slack-webhook/none") == 1
+    assert "Traceback" not in output
+    assert not list(folder.glob("store/*/*"))

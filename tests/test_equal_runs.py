@@ -1,0 +1,139 @@
+"""Real runs at the same moment: two equal ones, and house-keeping beside one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from builders import write_own_data
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+
+from gan.store import sha256_of
+
+SAME_BYTES = ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp")
+WAITING = "Another run is at the same stage"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, prefect_server) -> Checkout:
+    from prefect.settings import PREFECT_API_URL
+
+    folder = tmp_path_factory.mktemp("checkout")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.save_all_the_time()
+    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    checkout.env["PREFECT_API_URL"] = PREFECT_API_URL.value()
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_own_data(tmp_path_factory.mktemp("data") / "own")
+
+
+def command(data: Path, folder: Path, *, name: str = "same", steps: int = 300, seed: int = 0) -> tuple[object, ...]:
+    few = ("--sample-every", 300, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+    where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
+    return ("flows/train_flow.py", *few, *where, "--run-name", name, "--steps", steps, "--seed", seed)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, checkout, data) -> Path:
+    """The output folder of a run that was alone."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "artifacts"
+    assert ran(states(checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
+    return folder
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    with process:
+        output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    return output
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """What a process prints, up to the line with these words."""
+    lines: list[str] = []
+    while not lines or words not in lines[-1]:
+        lines.append(process.stdout.readline())
+        assert lines[-1], "".join(lines)
+    return "".join(lines)
+
+
+def wait_until(condition, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def assert_same_run(folder: Path, undisturbed: Path) -> None:
+    for name in SAME_BYTES:
+        assert sha256_of(folder / "runs" / "same" / name) == sha256_of(undisturbed / "runs" / "same" / name), name
+    assert not list(folder.glob("scratch/*"))
+    assert not list(folder.glob("store/.partial/*"))
+    assert not list(folder.glob(".in-use/run-*"))
+
+
+def test_of_two_equal_runs_started_together_one_does_the_work(checkout, data, undisturbed, tmp_path) -> None:
+    both = [checkout.start(*command(data, tmp_path / "artifacts")) for _ in range(2)]
+    outputs = [finish(process) for process in both]
+    ways = [states(output) for output in outputs]
+    for stage in STAGES_OF_OWN_DATA:
+        assert sorted(way[stage] for way in ways) == ["Cached", "Completed"], stage
+    assert any(WAITING in output for output in outputs)
+    assert_same_run(tmp_path / "artifacts", undisturbed)
+
+
+def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(checkout, data, undisturbed, tmp_path) -> None:
+    folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
+    longer = command(data, folder, name="longer", steps=400)
+    with checkout.start(*longer) as first:
+        wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")), first)
+        first.send_signal(signal.SIGSTOP)  # so that the second finds it at work, however slow the machine is
+        second = checkout.start(*longer)
+        seen = read_until(second, WAITING)
+        first.kill()
+    output = seen + finish(second)
+    assert "Going on from the checkpoint after" in output
+    assert states(output)["train"] == "Completed"
+
+
+def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undisturbed, tmp_path) -> None:
+    folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
+    other = command(data, folder, name="other", steps=1000, seed=1)
+    shutil.rmtree(folder / "runs")
+    for path in (*folder.glob("store/*/*"), *folder.glob(".results/*")):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    generators = set(folder.glob("store/*/*.keras"))
+    before = len(list(folder.glob("store/*/*")))
+    process = checkout.start(*other)
+    wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")), process)
+    printed = checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
+    assert process.poll() is None, "the run was over too soon to mean anything"
+    assert "result records" in printed
+    assert "checkpoints" not in printed
+    assert len([path for path in generators if path.exists()]) == 1, (
+        "the extractor that the run uses, not the generators"
+    )
+    assert len(list(folder.glob("store/*/*"))) < before
+    assert ran(states(finish(process))) == {"train", "render", "compare", "publish"}
+    assert ran(states(checkout.run(*other))) == set(), "all results are still there"
+
+
+def test_a_killed_run_leaves_what_pruning_finds(checkout, data, undisturbed, tmp_path) -> None:
+    folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
+    with checkout.start(*command(data, folder, name="killed", seed=2)) as process:
+        wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")), process)
+        process.kill()
+    assert "Nothing to prune" in checkout.run("flows/prune_flow.py", "--output-dir", folder)
+    printed = checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
+    assert "checkpoints of runs that were not finished" in printed
+    assert not list(folder.glob("scratch/*"))
+    assert not list(folder.glob(".in-use/run-*"))
+    assert ran(states(checkout.run(*command(data, folder)))) == set(), "the published run's results are still there"

@@ -1,0 +1,303 @@
+"""House-keeping on files as the stages leave them: what goes, what stays, and what nobody can be sure of."""
+
+import json
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from prefect.results import ResultRecord, ResultRecordMetadata
+from prefect.serializers import JSONSerializer
+
+import gan.pruning
+from flows.prune_flow import PruneSettings, prune_flow
+from flows.summary import describe_disk
+from gan.errors import SettingsError, StoreError
+from gan.locks import alone, in_use
+from gan.pruning import disk_use, prune
+from gan.publishing import published_files, staged_run, write_manifest
+from gan.store import FileRef, Store, lock_of
+from tasks.records import FittedExtractor, PublishedRun, StageRecord
+
+OLD = time.time() - 40 * 24 * 60 * 60
+REFERENCE = "a run before"
+
+
+@pytest.fixture(autouse=True)
+def downloads(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "fashion-gan" / "tiny"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def age(*paths: Path) -> None:
+    for path in paths:
+        os.utime(path, (OLD, OLD), follow_symlinks=False)
+
+
+def put(store: Store, content: str) -> FileRef:
+    """A file that was stored long ago."""
+    ref = store.put_bytes(content.encode(), ".txt")
+    age(store.root / ref.key)
+    return ref
+
+
+def put_record(store: Store, name: str, record: StageRecord) -> Path:
+    """A result record as Prefect writes it, long ago."""
+    store.results_dir.mkdir(exist_ok=True)
+    path = store.results_dir / name
+    metadata = ResultRecordMetadata(serializer=JSONSerializer(), storage_key=str(path))
+    path.write_bytes(ResultRecord(result=record, metadata=metadata).serialize())
+    age(path)
+    return path
+
+
+def publish(store: Store, name: str, *refs: FileRef, reference: FileRef | None = None) -> Path:
+    with staged_run(store.root, name) as folder:
+        for ref in refs:
+            (folder / ref.sha256[:8]).write_bytes(store.path(ref).read_bytes())
+        facts = {"data": {"name": "tiny", "sha256": {}}, "reference": reference and reference.model_dump()}
+        write_manifest(folder, facts)
+    return store.root / "runs" / name
+
+
+def left(store: Store) -> set[str]:
+    return {path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file()} - {
+        ".in-use/moment"
+    }
+
+
+def pruned(store: Store, days: int = 30) -> list[str]:
+    """What goes, after a look that says the same and changes nothing."""
+    before = left(store)
+    seen = prune(store.root, days, dry_run=True)
+    assert left(store) == before
+    done = prune(store.root, days, dry_run=False)
+    assert done == seen
+    assert not done.failures
+    return sorted(leftover.path.name for leftover in done.leftovers)
+
+
+def test_what_a_published_run_names_stays_and_what_nobody_names_goes(store) -> None:
+    published, unnamed, reference = put(store, "published"), put(store, "unnamed"), put(store, REFERENCE)
+    publish(store, "one", published, reference=reference)
+    assert pruned(store) == [Path(unnamed.key).name]
+    assert store.is_intact(published)
+    assert store.is_intact(reference), "what a run was compared with is needed for the same comparison"
+
+
+def test_a_record_that_was_used_keeps_its_files_and_one_that_was_not_goes_with_them(store) -> None:
+    used, unused = put(store, "used"), put(store, "unused")
+    os.utime(put_record(store, "a" * 64, FittedExtractor(weights=used)))
+    gone = put_record(store, "b" * 64, FittedExtractor(weights=unused))
+    assert pruned(store) == sorted([gone.name, Path(unused.key).name])
+    assert store.is_intact(used)
+
+
+def test_the_records_of_a_published_run_stay_while_all_their_files_do(store) -> None:
+    ref = put(store, "published")
+    publish(store, "one", ref)
+    records = [
+        put_record(store, "a" * 64, FittedExtractor(weights=ref)),
+        put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(store.root, "one"))),
+    ]
+    assert pruned(store) == []
+    (store.root / ref.key).unlink()
+    assert pruned(store) == [records[0].name]
+
+
+def test_damaged_records_go_when_they_are_old_and_keep_what_they_name_until_then(store) -> None:
+    refs = [put(store, text) for text in ("cut short", "of other code")]
+    cut = put_record(store, "a" * 64, FittedExtractor(weights=refs[0]))
+    cut.write_bytes(cut.read_bytes()[:-5])
+    newer = put_record(store, "b" * 64, FittedExtractor(weights=refs[1]))
+    newer.write_text(newer.read_text().replace("FittedExtractor", "NoSuchRecord"))
+    damaged = []
+    for number, content in enumerate(
+        (b"", b"\xff\xfe", b"[]", b"null", b'{"result": 3}', b'{"result": "[' + b"[" * 9999)
+    ):
+        damaged.append(store.results_dir / f"damaged{number}")
+        damaged[-1].write_bytes(content)
+    assert pruned(store) == []
+    age(cut, newer, *damaged)
+    expected = [cut.name, newer.name, *(path.name for path in damaged), *(Path(ref.key).name for ref in refs)]
+    assert pruned(store) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_text(path.read_text()[:-20]),
+        lambda path: path.write_text("{}"),
+        lambda path: path.write_bytes(b"\xff"),
+        lambda path: path.unlink(),
+    ],
+    ids=["cut short", "empty", "no text", "missing"],
+)
+def test_where_a_manifest_cannot_be_read_nothing_is_removed(store, damage) -> None:
+    ref = put(store, "unnamed")
+    damage(publish(store, "one", put(store, "published")) / "manifest.json")
+    with pytest.raises(StoreError, match=r"manifest.json of the published run .*one.* cannot be read.*\nNothing was"):
+        prune(store.root, 0, dry_run=False)
+    assert store.is_intact(ref)
+    assert disk_use(store.root)[1] is None
+    assert "make prune says why" in describe_disk(store.root)
+
+
+def test_runs_on_a_drive_that_is_not_there_count_as_unreadable(store) -> None:
+    (store.root / "runs").mkdir()
+    (store.root / "runs" / "moved").symlink_to("/nowhere/at/all")
+    with pytest.raises(StoreError, match="moved"):
+        prune(store.root, 0, dry_run=False)
+    (store.root / "runs" / "moved").unlink()
+    (store.root / "runs").rmdir()
+    (store.root / "runs").symlink_to("/nowhere/at/all")
+    with pytest.raises(StoreError, match="cannot be read"):
+        prune(store.root, 0, dry_run=False)
+
+
+def test_runs_that_were_moved_and_linked_keep_what_they_need(store, tmp_path) -> None:
+    ref = put(store, "published")
+    publish(store, "one", ref).rename(tmp_path / "elsewhere")
+    (store.root / "runs" / "one").symlink_to(tmp_path / "elsewhere")
+    assert pruned(store) == []
+
+
+def test_links_are_never_followed_and_odd_names_left_alone(store, tmp_path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    precious = outside / ("a" * 64)
+    precious.write_text("mine")
+    age(precious, outside)
+    (store.root / "store" / "aa").symlink_to(outside)
+    folder = store.root / "store" / "bb"
+    folder.mkdir()
+    (folder / f"{'b' * 64}.npy").symlink_to(precious)
+    (store.root / "scratch").mkdir()
+    (store.root / "scratch" / "train-x").symlink_to(outside)
+    (store.partial_dir / "link").symlink_to(outside)
+    odd = [folder / name for name in ("notes.txt", "b" * 63, "c" * 64, "bb\n\udcff[red]", "B" * 64)]
+    for path in odd:
+        path.touch()
+    age(*odd, folder / f"{'b' * 64}.npy", store.root / "scratch" / "train-x", store.partial_dir / "link")
+    assert pruned(store, 0) == ["link"], "a link that a kill left half-written goes, not what it points to"
+    assert precious.read_text() == "mine"
+    assert all(path.exists() for path in odd)
+
+
+def test_unfinished_work_goes_when_it_is_old_and_nobody_is_at_it(store) -> None:
+    scratch = {name: store.scratch_dir(name) for name in ("train-old", "train-held", "train-new")}
+    for folder in scratch.values():
+        (folder / "cpu").mkdir(parents=True)
+        (folder / "cpu" / ".0001.npz.abc.partial").write_bytes(b"half")
+        (folder / "cpu" / "0000.npz").write_bytes(b"checkpoint")
+        age(*folder.rglob("*"), folder)
+    os.utime(scratch["train-new"] / "cpu" / "0000.npz")
+    lock_of(scratch["train-old"]).touch()
+    age(lock_of(scratch["train-old"]))
+    with alone(lock_of(scratch["train-held"]), lambda: None):
+        age(lock_of(scratch["train-held"]))
+        assert pruned(store) == ["train-old", "train-old.lock"]
+    assert scratch["train-held"].exists()
+    assert scratch["train-new"].exists()
+
+
+def test_what_kills_left_half_written_goes(store, downloads) -> None:
+    runs = store.root / "runs"
+    publish(store, "one.b", put(store, "published"))
+    left_behind = [
+        store.partial_dir / "tmpabc",
+        runs / ".one.b.x1y2.partial",
+        runs / ".one.b.x1y2.old",
+        runs / ".gone.x1y2.old",
+    ]
+    for folder in left_behind:
+        folder.mkdir()
+        (folder / "file").touch()
+        age(folder / "file", folder)
+    files = [downloads / "tmpab12cd_z", downloads / ".train.gz.x1y2.partial", downloads / "train.gz"]
+    for path in files:
+        path.touch()
+    (store.root / ".latest.123").symlink_to("runs/one.b")
+    age(*files, store.root / ".latest.123")
+    expected = [
+        ".latest.123",
+        ".one.b.x1y2.old",
+        ".one.b.x1y2.partial",
+        ".train.gz.x1y2.partial",
+        "tmpab12cd_z",
+        "tmpabc",
+    ]
+    assert pruned(store) == expected
+    assert (runs / ".gone.x1y2.old").exists(), "where a kill left no run in its place, it is all there is"
+    assert files[2].exists()
+
+
+def test_what_a_run_that_goes_on_has_filed_or_taken_stays_even_at_0_days(store) -> None:
+    before = put(store, "before")
+    with in_use(store.root):
+        filed, again = store.put_bytes(b"filed", ".txt"), put(store, "again")
+        assert store.put_bytes(b"again", ".txt") == again
+        taken = put(store, "taken")
+        os.utime(put_record(store, "a" * 64, FittedExtractor(weights=taken)))
+        assert pruned(store, 0) == [Path(before.key).name]
+        assert all(store.is_intact(ref) for ref in (filed, again, taken))
+    time.sleep(0.02)  # the drive's clock ticks every few ms
+    assert len(pruned(store, 0)) == 4
+
+
+def test_a_folder_that_is_no_output_folder_is_refused_and_not_touched(tmp_path) -> None:
+    with pytest.raises(SettingsError, match="has no store"):
+        prune(tmp_path / "cache", 0, dry_run=False)
+    assert not (tmp_path / "cache" / ".in-use").exists()
+
+
+def test_disk_use_is_told_with_what_could_go(store) -> None:
+    store.put_bytes(b"x" * 3_000_000, ".bin")
+    assert describe_disk(store.root) == f"3.0 MB in {store.root}, all of it needed or used in the last 30 days"
+    put(store, "y" * 1_500_000)
+    assert describe_disk(store.root) == f"4.5 MB in {store.root}, 1.5 MB of it could be pruned (make prune)"
+
+
+def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(store, monkeypatch) -> None:
+    folder = store.scratch_dir("train-old")
+    folder.mkdir(parents=True)
+    age(folder)
+    find = gan.pruning.find_leftovers
+    with ExitStack() as stack:
+
+        def find_and_take_up(*args):
+            found = find(*args)
+            stack.enter_context(alone(lock_of(folder), lambda: None))
+            return found
+
+        monkeypatch.setattr(gan.pruning, "find_leftovers", find_and_take_up)
+        assert prune(store.root, 0, dry_run=False).leftovers == []
+        assert folder.exists()
+        assert lock_of(folder).exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
+def test_what_cannot_be_removed_is_told_and_all_else_goes(store) -> None:
+    kept, gone = put(store, "kept"), put(store, "gone")
+    folder = (store.root / kept.key).parent
+    folder.chmod(0o555)
+    pruning = prune(store.root, 0, dry_run=False)
+    folder.chmod(0o755)
+    assert len(pruning.failures) == 1
+    assert "Permission denied" in pruning.failures[0]
+    assert [leftover.path for leftover in pruning.leftovers] == [store.root / gone.key]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_as_a_flow_it_shows_in_the_ui_what_went(store) -> None:
+    from prefect.client.orchestration import get_client
+
+    put(store, "unnamed")
+    prune_flow(PruneSettings(output_dir=store.root))
+    assert left(store) == set()
+    with get_client(sync_client=True) as client:
+        (artifact,) = [artifact for artifact in client.read_artifacts() if artifact.key == "pruned"]
+    assert json.loads(artifact.data) == [{"what": "stored files", "how many": "1", "how much": "7 bytes"}]

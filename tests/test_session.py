@@ -1,0 +1,54 @@
+"""What a terminal shows of a failure."""
+
+import io
+import logging
+
+import pytest
+from prefect import flow, task
+
+from flows.session import prefect_session
+from gan.errors import DataError, SourceError
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What the log shows in a terminal, a line an entry."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
+    return lambda: stream.getvalue().splitlines()
+
+
+def failing(*errors: Exception):
+    left = list(errors)
+
+    @task(name="work", task_run_name="work", retries=1, retry_condition_fn=lambda task, run, state: bool(left))
+    def work() -> None:
+        raise left.pop(0)
+
+    return flow(lambda: work(), name="test")
+
+
+def test_a_failure_is_a_line_for_the_task_and_a_line_for_the_flow(terminal) -> None:
+    with prefect_session(), pytest.raises(DataError):
+        failing(DataError("What happened.\nWhat to do."))()
+    failed = [line for line in terminal() if "What happened" in line or "Failed" in line or "DataError" in line]
+    assert failed == ["Finished in state Failed (DataError)"] * 2
+    assert not any("Traceback" in line for line in terminal())
+
+
+def test_a_retry_is_a_line_that_says_why(terminal) -> None:
+    with prefect_session(), pytest.raises(DataError):
+        failing(SourceError("No network.\nConnect.", transient=True), DataError("Wrong."))()
+    (retry,) = [line for line in terminal() if "No network" in line]
+    assert retry == "Task run failed with exception: SourceError: No network. - Retry 1/1 will start immediately"
+    assert not any("Traceback" in line for line in terminal())
+
+
+def test_an_unexpected_error_keeps_its_traceback(terminal) -> None:
+    with prefect_session(), pytest.raises(ZeroDivisionError):
+        failing(ZeroDivisionError("unexpected"))()
+    assert any("Traceback" in line for line in terminal())
