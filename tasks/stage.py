@@ -18,13 +18,15 @@ from prefect import Task
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas import TaskRun
 from prefect.context import TaskRunContext
+from prefect.filesystems import LocalFileSystem
 from prefect.logging import get_run_logger
-from prefect.results import ResultRecord
+from prefect.results import ResultRecord, ResultStore
+from prefect.serializers import JSONSerializer
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from gan.errors import FashionGanError, StoreError
 from gan.store import Store
@@ -97,23 +99,38 @@ def stage(
             retry_condition_fn=may_heal,
             timeout_seconds=timeout_seconds,
         )
-        return Stage(task)
+        return Stage(task, returns=inspect.signature(function).return_annotation)
 
     return decorate
 
 
 @dataclass(frozen=True)
 class Stage(Generic[P, R]):
-    """A Prefect task whose result records lie beside the files that they refer to."""
+    """A Prefect task whose result records lie beside the files that they refer to.
+
+    Prefect reads and writes them in the output folder only. With an object store, a record that is there is brought
+    before the task looks for it, and one that is new is shared when its files are: Prefect itself would take a network
+    that is down for a result that is not there, and would load whatever a record in the bucket names.
+    """
 
     task: Task[Any, Any]
+    returns: type[R]
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the stage, or take its cached result; its scratch folder is removed once the result is safe."""
-        scratch = self.scratch_dir(store, *args, **kwargs)
-        store.results_dir.mkdir(parents=True, exist_ok=True)
+        """Run the stage, or take its cached result; its scratch folder is removed once the result is safe.
+
+        Raises:
+            StoreError: If there is an object store and it cannot be reached. A result made here is kept.
+        """
+        key = self._key(store, *args, **kwargs)
+        scratch = self._scratch_dir(key, store)
+        before = self._look_up(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
         result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
+        if store.remote:
+            store.share(result.files())
+            if result != before or not store.remote.size(_shared_name(key)):
+                store.remote.write(_shared_name(key), result.model_dump_json().encode())
         if scratch.exists():
             os.sync()  # a power cut must not take both the result and what it could be made anew from
             shutil.rmtree(scratch, ignore_errors=True)
@@ -121,29 +138,61 @@ class Stage(Generic[P, R]):
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """A folder for the unfinished work of this stage with these arguments: what lies there outlives a kill."""
+        return self._scratch_dir(self._key(store, *args, **kwargs), store)
+
+    def finished(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """The whole result of these arguments, if this or another machine has made it; nothing is run."""
+        return self._look_up(self._key(store, *args, **kwargs), store)
+
+    def _scratch_dir(self, key: str, store: Store) -> Path:
+        return store.scratch_dir(f"{self.task.name}-{key[:16]}")
+
+    def _key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
         policy = self.task.cache_policy
         assert isinstance(policy, StagePolicy)
         inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)
         inputs.apply_defaults()
-        return store.scratch_dir(f"{self.task.name}-{policy.key(self.task, inputs.arguments)[:16]}")
+        return policy.key(self.task, inputs.arguments)
+
+    def _look_up(self, key: str, store: Store) -> R | None:
+        """The cached result. One that is not whole is no result: its record is emptied, and the stage will run."""
+        store.results_dir.mkdir(parents=True, exist_ok=True)
+        path = store.results_dir / key
+        record = _read_record(path)
+        if record is None and store.remote:
+            record = self._bring_record(key, store)
+        missing = store.missing(record.files()) if record else []
+        if path.is_file() and (record is None or missing):
+            what = missing[0].key if missing else "its record"
+            get_run_logger().warning("The cached result is not whole (%s is missing or altered): made anew.", what)
+            path.write_bytes(b"")
+        return None if missing else record
+
+    def _bring_record(self, key: str, store: Store) -> R | None:
+        """Take over a record from the object store. It is read as the plain values of one known class, no more."""
+        assert store.remote
+        try:
+            record = self.returns.model_validate_json(store.remote.read(_shared_name(key)) or b"")
+        except ValidationError:
+            return None  # there is none, or it is damaged and will be replaced
+        records = ResultStore(
+            result_storage=LocalFileSystem(basepath=str(store.results_dir)), serializer=JSONSerializer()
+        )
+        records.write(record, key)
+        return record
 
 
 @dataclass
 class StagePolicy(CachePolicy):
-    """Key of a stage: its inputs by content, the code it reaches, the libraries that compute.
-
-    A cached result whose files are gone or altered is no result: its record is emptied, and the stage runs again.
-    """
+    """Key of a stage: its inputs by content, the code it reaches, the libraries that compute."""
 
     incidental: tuple[str, ...] = ()
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str:
-        """The key, after a look at what is cached under it."""
-        key = self.key(task_ctx.task, inputs)
-        _discard_if_damaged(key, inputs["store"])
-        return key
+        """The key."""
+        return self.key(task_ctx.task, inputs)
 
     def key(self, task: Task[Any, Any], inputs: Mapping[str, Any]) -> str:
         """SHA-256 over everything that decides the result."""
@@ -167,18 +216,17 @@ def _identity(value: object) -> Any:
     return value
 
 
-def _discard_if_damaged(key: str, store: Store) -> None:
-    path = store.results_dir / key
-    if not path.is_file():
-        return
+def _shared_name(key: str) -> str:
+    return f".results/{key}"
+
+
+def _read_record(path: Path) -> Any:
+    """The record in a file; None if there is none that can be read."""
     try:
         record = ResultRecord[Any].deserialize(path.read_bytes()).result
-        damaged = [ref.key for ref in record.files() if not store.is_intact(ref)]
     except Exception:  # whatever a broken or outdated record holds, it is no result
-        damaged = ["its record"]
-    if damaged:
-        get_run_logger().warning("The cached result is not whole (%s is missing or altered): made anew.", damaged[0])
-        path.write_bytes(b"")
+        return None
+    return record if isinstance(record, StageRecord) else None
 
 
 def _is_refused(error: OSError) -> bool:
