@@ -10,8 +10,9 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
+from builders import write_own_data
 from conftest import PROJECT
-from pipeline import STAGES, Checkout, ran
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran
 from s3_server import BUCKET, SECRET, Line, S3Server
 from test_end_to_end import wait_for_checkpoint
 from test_stage import Note, counted, known_code, run  # noqa: F401
@@ -357,14 +358,14 @@ def test_without_an_address_nothing_of_it_is_imported(tmp_path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, check=False).returncode == 0
 
 
-@pytest.mark.real_data
-def test_two_machines_one_bucket_and_a_server_that_loses_everything(s3, url, real_data_dir, tmp_path) -> None:
+def test_two_machines_one_bucket_and_a_server_that_loses_everything(s3, url, tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     checkout.env |= {**s3.env, "FASHION_GAN_STORE_URL": url}
     checkout.save_all_the_time()
     checkout.edit("gan/object_store.py", "ATTEMPTS, ATTEMPTS_AT_START = 6, 2", "ATTEMPTS, ATTEMPTS_AT_START = 2, 2")
     one, two = tmp_path / "one", tmp_path / "two"
-    command = ("flows/train_flow.py", *FEW, "--data-dir", real_data_dir, "--output-dir")
+    data = ("--dataset", "mine", "--data-dir", write_own_data(tmp_path / "mine"))
+    command = ("flows/train_flow.py", *FEW, *data, "--output-dir")
     with checkout.start(*command, one) as process:
         wait_for_checkpoint(one, process)
         s3.stop()
@@ -375,7 +376,7 @@ def test_two_machines_one_bucket_and_a_server_that_loses_everything(s3, url, rea
     s3.start()
     assert ran(checkout.train(*command[1:], one)) == {"render", "compare", "publish"}, "what was finished is kept"
     output = checkout.run(*command, two)
-    assert output.count("Finished in state Cached") == len(STAGES)
+    assert output.count("Finished in state Cached") == len(STAGES_OF_OWN_DATA)
     files = {path.relative_to(one): path.read_bytes() for path in one.glob("runs/few/**/*") if path.is_file()}
     assert len(files) > 20
     assert {path.relative_to(two): path.read_bytes() for path in two.glob("runs/few/**/*") if path.is_file()} == files
