@@ -158,13 +158,15 @@ class Stage(Generic[P, R]):
         """The cached result. One that is not whole is no result: its record is emptied, and the stage will run."""
         store.results_dir.mkdir(parents=True, exist_ok=True)
         path = store.results_dir / key
-        record = _read_record(path)
-        if record is None and store.remote:
+        record: R | None = _read_record(path)
+        missing = _missing(record, store)
+        if missing and store.remote:
             record = self._bring_record(key, store)
-        missing = store.missing(record.files()) if record else []
-        if path.is_file() and (record is None or missing):
-            what = missing[0].key if missing else "its record"
-            get_run_logger().warning("The cached result is not whole (%s is missing or altered): made anew.", what)
+            missing = _missing(record, store)
+        if missing and path.is_file():
+            get_run_logger().warning(
+                "The cached result is not whole (%s is missing or altered): made anew.", missing[0]
+            )
             path.write_bytes(b"")
         return None if missing else record
 
@@ -218,6 +220,11 @@ def _identity(value: object) -> Any:
 
 def _shared_name(key: str) -> str:
     return f".results/{key}"
+
+
+def _missing(record: StageRecord | None, store: Store) -> list[str]:
+    """What a result lacks to be whole."""
+    return ["its record"] if record is None else [ref.key for ref in store.missing(record.files())]
 
 
 def _read_record(path: Path) -> Any:

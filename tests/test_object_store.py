@@ -21,6 +21,7 @@ from gan import object_store
 from gan.errors import StoreError
 from gan.store import FileRef, Store
 from tasks.records import PublishedRun
+from tasks.stage import stage
 
 FEW = ("--steps", 40, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
 
@@ -196,6 +197,28 @@ def test_a_file_lost_in_the_bucket_is_uploaded_again_or_made_anew(
     run(write, one, "a")
     assert runs == [0, 1]
     assert Store.open(tmp_path / "three", url).path(note.file).read_bytes() == b"a"
+
+
+def test_a_result_lost_here_is_replaced_by_the_one_that_another_machine_made(
+    prefect_server,
+    known_code,  # noqa: F811
+    url,
+    tmp_path,
+) -> None:
+    runs: list[bytes] = []
+
+    @stage(run_name="train", timeout_seconds=60)
+    def train(store: Store) -> Note:
+        runs.append(b"weights %d" % len(runs))
+        return Note(file=store.put_bytes(runs[-1], ".txt"))
+
+    alone = Store.open(tmp_path / "one")
+    lost, found = run(train, alone), run(train, Store.open(tmp_path / "two", url))
+    (alone.root / lost.file.key).unlink()
+    one = Store.open(tmp_path / "one", url)
+    assert run(train, one) == found
+    assert one.path(found.file).read_bytes() == b"weights 1"
+    assert runs == [b"weights 0", b"weights 1"]
 
 
 def test_a_damaged_record_in_the_bucket_is_replaced(prefect_server, known_code, s3, machines) -> None:  # noqa: F811
