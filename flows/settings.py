@@ -21,6 +21,7 @@ from gan.store import Store
 from tasks.reference import check_comparable
 
 ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
+STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 
 
@@ -59,6 +60,11 @@ class RunSettings(BaseModel):
         "the public mirrors, Debian's package",
     )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
+    store_url: str | None = Field(
+        None,
+        description="object store that machines share, as in s3://bucket/prefix; empty: the environment's "
+        f"{STORE_URL_VARIABLE}, or none",
+    )
     run_name: str | None = Field(None, description="name of the published run; empty: made from the settings")
     compare_with: str | None = Field(
         None,
@@ -183,7 +189,7 @@ class RunSettings(BaseModel):
         """The store of the output folder, after checking all that can be checked before any work is done.
 
         Raises:
-            StoreError: If the output folder cannot be written.
+            StoreError: If the output folder or the object store cannot be used.
             SettingsError: If the run's name cannot be used.
             TrainingError: If a GPU is insisted on, and there is none.
             DataError: If `data_dir` is given and does not hold the data set.
@@ -198,4 +204,4 @@ class RunSettings(BaseModel):
             use_device(self.device, data_parallel=self.data_parallel)
         if self.data_dir is not None and self.dataset in CATALOG:  # one's own was just described
             copy_verified(self.data, self.data_dir, target=None)
-        return Store.open(self.output_dir)
+        return Store.open(self.output_dir, self.store_url or os.environ.get(STORE_URL_VARIABLE))

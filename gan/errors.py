@@ -33,7 +33,12 @@ class SourceError(FashionGanError):
 
 
 class StoreError(FashionGanError):
-    """A stored file is missing or altered, or the output folder cannot be used."""
+    """A stored file is missing or altered, or the output folder or the object store cannot be used."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        """Keep whether the failure may heal, as one of a network may."""
+        super().__init__(message)
+        self.transient = transient
 
 
 class SettingsError(FashionGanError, ValueError):

@@ -1,7 +1,8 @@
 """Files named by their content.
 
 A stage gives its files to the store and passes on `FileRef`s: what lies at a key is checked against the reference
-whenever it is read, so that the same reference means the same bytes on every machine that shares the store.
+whenever it is read, so that the same reference means the same bytes on every machine that shares the store. Machines
+that share no file system share an object store, whose files the folder then keeps copies of.
 
     <root>/store/ab/abcdef....npy     files, named by their SHA-256
     <root>/store/.partial/            files being written; never read
@@ -9,6 +10,9 @@ whenever it is read, so that the same reference means the same bytes on every ma
     <root>/scratch/<name>/            unfinished work that outlives a kill (checkpoints)
     <root>/runs/<name>/               published runs
     <root>/.in-use/                   who is at work (gan/locks.py)
+
+    <object store>/store/ab/abcdef....npy    files, those of published runs among them
+    <object store>/.results/<key>            records of finished stages, plain JSON
 """
 
 import errno
@@ -16,10 +20,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gan.errors import StoreError
 from gan.locks import undisturbed
+from gan.object_store import ObjectStore
 
 
 class FileRef(BaseModel):
@@ -34,15 +39,34 @@ class FileRef(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str = Field(description="path below the store's root, with forward slashes")
+    key: str = Field(
+        pattern=r"^(store|runs)(/[A-Za-z0-9][A-Za-z0-9._-]*)+$",
+        description="path below the store's root, with forward slashes; none that leads out of it",
+    )
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hexadecimal")
     size: int = Field(ge=0, description="bytes")
+
+    @classmethod
+    def stored(cls, sha256: str, size: int, suffix: str) -> "FileRef":
+        """A file that is named by its content."""
+        return cls(key=f"store/{sha256[:2]}/{sha256}{suffix}", sha256=sha256, size=size)
+
+    def by_content(self) -> "FileRef":
+        """The same bytes as the store names them; a published file's key is another."""
+        return self.stored(self.sha256, self.size, PurePosixPath(self.key).suffix)
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is(path: Path, ref: FileRef) -> bool:
+    try:
+        return path.stat().st_size == ref.size and sha256_of(path) == ref.sha256
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -67,16 +91,21 @@ def lock_of(scratch: Path) -> Path:
 
 @dataclass(frozen=True)
 class Store:
-    """Content-addressed files below one local folder."""
+    """Content-addressed files below one local folder, and perhaps in an object store that others use as well."""
 
     root: Path
+    remote: ObjectStore | None = None
 
     @classmethod
-    def open(cls, root: Path) -> "Store":
-        """Make the folders if need be and check that they can be written.
+    def open(cls, root: Path, store_url: str | None = None) -> "Store":
+        """Make the folders if need be and check that they, and the object store, can be written.
+
+        Args:
+            root: The output folder.
+            store_url: Address of an object store, as in s3://bucket/prefix.
 
         Raises:
-            StoreError: If the folder cannot be made or written to.
+            StoreError: If the folder or the object store cannot be used.
         """
         store = cls(root.expanduser().absolute())
         try:
@@ -90,7 +119,7 @@ class Store:
                 f"The output folder {root} cannot be written: {error.strerror or error}.\n"
                 "Give a folder that you may write to with --output-dir."
             ) from error
-        return store
+        return cls(store.root, ObjectStore.open(store_url)) if store_url else store
 
     @property
     def partial_dir(self) -> Path:
@@ -126,11 +155,8 @@ class Store:
                     raise
                 raise OSError(errno.ENOSPC, str(error)) from error  # as NumPy, h5py and Pillow say it: without a number
             sha256 = sha256_of(partial)
-            ref = FileRef(key=f"store/{sha256[:2]}/{sha256}{suffix}", sha256=sha256, size=partial.stat().st_size)
-            target = self.root / ref.key
-            with undisturbed(self.root):  # an equal file, old and about to be removed, must not take this one along
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial.replace(target)
+            ref = FileRef.stored(sha256, partial.stat().st_size, suffix)
+            self._file(partial, ref)
         return ref
 
     def put_bytes(self, content: bytes, suffix: str) -> FileRef:
@@ -145,27 +171,70 @@ class Store:
         """File plain values as JSON for people."""
         return self.put_bytes((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), ".json")
 
+    def is_here(self, ref: FileRef) -> bool:
+        """Whether the file is in the folder with exactly the bytes of the reference."""
+        return _is(self.root / ref.key, ref)
+
     def is_intact(self, ref: FileRef) -> bool:
-        """Whether the file is there with exactly the bytes of the reference."""
-        path = self.root / ref.key
-        try:
-            return path.stat().st_size == ref.size and sha256_of(path) == ref.sha256
-        except OSError:
-            return False
+        """Whether the file can be had: from the folder, or from the object store."""
+        return not self.missing([ref])
+
+    def missing(self, refs: Iterable[FileRef]) -> list[FileRef]:
+        """Files that are neither in the folder, with exactly their bytes, nor in the object store, with their size."""
+        return self._not_shared([ref for ref in refs if not self.is_here(ref)])
 
     def path(self, ref: FileRef) -> Path:
-        """The verified local path of a file.
+        """The verified local path of a file; it is brought from the object store if need be.
 
         Raises:
-            StoreError: If the file is missing or not the one that was stored.
+            StoreError: If the file is missing or not the one that was stored; transient if the network is to blame.
         """
-        if not self.is_intact(ref):
-            raise StoreError(
-                f"The stored file {ref.key} is missing or was altered.\n"
-                f"Expected {ref.size} bytes with SHA-256 {ref.sha256} in {self.root}. "
-                "Run the same command again: the stage that made it notices and makes it anew."
-            )
+        if not self.is_here(ref):
+            self._bring(ref)
         return self.root / ref.key
+
+    def share(self, refs: Iterable[FileRef]) -> None:
+        """Upload what the object store does not have yet. Without one there is nothing to do.
+
+        Raises:
+            StoreError: If that cannot be done; transient if the network is to blame.
+        """
+        if self.remote:
+            lacking = {ref.by_content().key: ref for ref in self._not_shared(list(refs))}
+            for key, ref in lacking.items():
+                self.remote.upload(self.path(ref), key)
+
+    def _not_shared(self, refs: Sequence[FileRef]) -> list[FileRef]:
+        if not self.remote or not refs:
+            return list(refs)
+        sizes = self.remote.sizes(ref.by_content().key for ref in refs)
+        return [ref for ref, size in zip(refs, sizes, strict=True) if size != ref.size]
+
+    def _bring(self, ref: FileRef) -> None:
+        """Download a file; what turns out to be other bytes is emptied there, so that it is nobody's file any more."""
+        shared, places = ref.by_content().key, [str(self.root)]
+        if self.remote:
+            places.append(self.remote.url)
+            self.partial_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.partial_dir) as folder:
+                partial = Path(folder) / "file"
+                found = self.remote.download(shared, partial)
+                if found and _is(partial, ref):
+                    self._file(partial, ref)
+                    return
+                if found:
+                    self.remote.write(shared, b"")
+        raise StoreError(
+            f"The stored file {ref.key} is missing or was altered.\n"
+            f"Expected {ref.size} bytes with SHA-256 {ref.sha256} in {' or '.join(places)}. "
+            "Run the same command again: the stage that made it notices and makes it anew."
+        )
+
+    def _file(self, partial: Path, ref: FileRef) -> None:
+        target = self.root / ref.key
+        with undisturbed(self.root):  # an equal file, old and about to be removed, must not take this one along
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.replace(target)
 
     def load_array(self, ref: FileRef) -> np.ndarray:
         """A stored array, memory-mapped and read-only."""

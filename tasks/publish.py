@@ -6,7 +6,7 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from platform import python_version
 from typing import Any
 
@@ -75,6 +75,7 @@ def present(store: Store, run: PublishedRun) -> None:
     Called within a flow run, whose artifacts these become. Pictures are data URIs in markdown, since the UI shows no
     local files; one in a description becomes a thumbnail.
     """
+    _bring(store, run)
     point_latest(store.root, run.name)
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
@@ -107,6 +108,17 @@ def present(store: Store, run: PublishedRun) -> None:
         markdown=f"{digest}\n\n## Files\n\n{_file_list(folder, run)}",
         description=f"Digest, and where the files are: {escape_markdown(str(folder))}",
     )
+
+
+def _bring(store: Store, run: PublishedRun) -> None:
+    """Make the folder of a run that another machine has published in the object store."""
+    if store.remote is None or all(store.is_here(ref) for ref in run.published):
+        return
+    with staged_run(store.root, run.name) as folder:
+        for ref in run.published:
+            target = folder / PurePosixPath(ref.key).relative_to(f"runs/{run.name}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store.path(ref.by_content()), target)
 
 
 def _present_pictures(folder: Path, name: str) -> None:

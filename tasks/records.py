@@ -140,5 +140,5 @@ class Comparison(StageRecord):
 class PublishedRun(StageRecord):
     """A run in `runs/<name>`; the keys of its files start with that folder."""
 
-    name: str
+    name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", description="one folder below runs/, whoever says so")
     published: tuple[FileRef, ...]

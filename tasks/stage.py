@@ -19,13 +19,14 @@ from prefect import Task
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas import TaskRun
 from prefect.context import TaskRunContext
-from prefect.logging import get_run_logger
-from prefect.results import ResultRecord
+from prefect.filesystems import LocalFileSystem
+from prefect.results import ResultStore
+from prefect.serializers import JSONSerializer
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from gan.errors import FashionGanError, StoreError
 from gan.locks import alone, undisturbed
@@ -93,7 +94,7 @@ def stage(
             retry_condition_fn=may_heal,
             timeout_seconds=timeout_seconds,
         )
-        return Stage(task)
+        return Stage(task, returns=inspect.signature(function).return_annotation)
 
     return decorate
 
@@ -104,23 +105,35 @@ class Stage(Generic[P, R]):
 
     Of equal stages that are started at the same moment one works; the others wait, and then find its result cached.
 
+    Prefect reads and writes the records in the output folder only. With an object store, a record that is there is
+    brought before the task looks for it, and one that is new is shared when its files are: Prefect itself would take a
+    network that is down for a result that is not there.
+
     Attributes:
         task: The task.
+        returns: The class of its results.
         waits: False where the work is left to another process, which is the one that must be alone (with
             `dataclasses.replace`); two that wait for each other would never end.
     """
 
     task: Task[Any, Any]
+    returns: type[R]
     waits: bool = True
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the stage, or take its cached result; its scratch folder is removed once the result is safe."""
-        scratch = self.scratch_dir(store, *args, **kwargs)
+        """Run the stage, or take its cached result; its scratch folder is removed once the result is safe.
+
+        Raises:
+            StoreError: If there is an object store and it cannot be reached. A result made here is kept.
+        """
+        key = self._key(store, *args, **kwargs)
+        scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
         with _refusals_explained(self.task.name, store), self._alone_at(scratch):
-            store.results_dir.mkdir(parents=True, exist_ok=True)
+            before = self._look_up(key, store)
             # Prefect's overloads cannot tell that it is sync
             result: R = task(store, *args, **kwargs)  # type: ignore[assignment]
+            self._share(result, key, store, known=result == before)
             if self.waits and scratch.exists():
                 os.sync()  # a power cut must not take both the result and what it could be made anew from
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -138,29 +151,71 @@ class Stage(Generic[P, R]):
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """A folder for the unfinished work of this stage with these arguments: what lies there outlives a kill."""
+        return self._scratch_dir(self._key(store, *args, **kwargs), store)
+
+    def recorded(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """The whole result of these arguments, if this or another process or machine has made it; nothing is run."""
+        return self._look_up(self._key(store, *args, **kwargs), store)
+
+    def _scratch_dir(self, key: str, store: Store) -> Path:
+        return store.scratch_dir(f"{self.task.name}-{key[:16]}")
+
+    def _key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
         policy = self.task.cache_policy
         assert isinstance(policy, StagePolicy)
         inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)
         inputs.apply_defaults()
-        return store.scratch_dir(f"{self.task.name}-{policy.key(self.task, inputs.arguments)[:16]}")
+        return policy.key(self.task, inputs.arguments)
+
+    def _look_up(self, key: str, store: Store) -> R | None:
+        """The cached result. One that is not whole is no result: its record is emptied, and the stage will run."""
+        store.results_dir.mkdir(parents=True, exist_ok=True)
+        path = store.results_dir / key
+        with undisturbed(store.root):
+            record = _read_record(path, self.returns)
+            missing = _missing(record, store)
+            if not missing:
+                os.utime(path)  # used now: nobody removes it as unused
+        if missing and store.remote:
+            record = self._bring_record(key, store)
+            missing = _missing(record, store)
+        if missing and path.is_file() and path.stat().st_size:
+            log.warning("The cached result is not whole (%s is missing or altered): made anew.", missing[0])
+            path.write_bytes(b"")
+        return None if missing else record
+
+    def _share(self, result: R, key: str, store: Store, *, known: bool) -> None:
+        """Let other machines find a result."""
+        if store.remote:
+            store.share(result.files())
+            if not known or not store.remote.size(_shared_name(key)):
+                store.remote.write(_shared_name(key), result.model_dump_json().encode())
+
+    def _bring_record(self, key: str, store: Store) -> R | None:
+        """Take over a record from the object store. It is read as the plain values of one known class, no more."""
+        assert store.remote
+        try:
+            record = self.returns.model_validate_json(store.remote.read(_shared_name(key)) or b"")
+        except ValidationError:
+            return None  # there is none, or it is damaged and will be replaced
+        records = ResultStore(
+            result_storage=LocalFileSystem(basepath=str(store.results_dir)), serializer=JSONSerializer()
+        )
+        records.write(record, key)
+        return record
 
 
 @dataclass
 class StagePolicy(CachePolicy):
-    """Key of a stage: its inputs by content, the code it reaches, the libraries that compute.
-
-    A cached result whose files are gone or altered is no result: its record is emptied, and the stage runs again.
-    """
+    """Key of a stage: its inputs by content, the code it reaches, the libraries that compute."""
 
     incidental: tuple[str, ...] = ()
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str:
-        """The key, after a look at what is cached under it."""
-        key = self.key(task_ctx.task, inputs)
-        _discard_if_damaged(key, inputs["store"])
-        return key
+        """The key."""
+        return self.key(task_ctx.task, inputs)
 
     def key(self, task: Task[Any, Any], inputs: Mapping[str, Any]) -> str:
         """SHA-256 over everything that decides the result."""
@@ -184,21 +239,30 @@ def _identity(value: object) -> Any:
     return value
 
 
-def _discard_if_damaged(key: str, store: Store) -> None:
-    """Empty the record of a damaged result; mark a whole one as used now, so that nobody removes it as unused."""
-    path = store.results_dir / key
-    if not path.is_file():
-        return
-    with undisturbed(store.root):
-        try:
-            record = ResultRecord[Any].deserialize(path.read_bytes()).result
-            damaged = [ref.key for ref in record.files() if not store.is_intact(ref)]
-            os.utime(path)
-        except Exception:  # whatever a broken or outdated record holds, it is no result; nor is one that just went
-            damaged = ["its record"]
-    if damaged:
-        get_run_logger().warning("The cached result is not whole (%s is missing or altered): made anew.", damaged[0])
-        path.write_bytes(b"")
+def _shared_name(key: str) -> str:
+    return f".results/{key}"
+
+
+def _missing(record: StageRecord | None, store: Store) -> list[str]:
+    """What a result lacks to be whole."""
+    return ["its record"] if record is None else [ref.key for ref in store.missing(record.files())]
+
+
+def _read_record(path: Path, returns: type[R]) -> R | None:
+    """The record in a file, read as the plain values of one known class; None if that is not what it holds.
+
+    Prefect reads it again with whatever serializer and classes it names, pickle among them, so a record that names any
+    but ours is none.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        result = json.loads(content["result"])
+        plain = json.dumps(result["data"])
+        names = content["metadata"]["serializer"], result["__class__"]
+        expected = JSONSerializer().model_dump(mode="json"), f"{returns.__module__}.{returns.__qualname__}"
+        return returns.model_validate_json(plain) if names == expected and '"__' not in plain else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 @contextmanager

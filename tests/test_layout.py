@@ -12,7 +12,17 @@ from tasks.code_identity import COMPUTING_LIBRARIES, reached_libraries, reached_
 
 ALLOWED = {"bench": {"bench", "gan"}, "gan": {"gan"}, "tasks": {"gan", "tasks"}, "flows": {"gan", "tasks", "flows"}}
 MAY_IMPORT_PREFECT = {"tasks", "flows"}
-INCIDENTAL_LIBRARIES = {"cyclopts", "markupsafe", "platformdirs", "pooch", "pydantic", "requests", "rich"}
+INCIDENTAL_LIBRARIES = {
+    "boto3",
+    "botocore",
+    "cyclopts",
+    "markupsafe",
+    "platformdirs",
+    "pooch",
+    "pydantic",
+    "requests",
+    "rich",
+}
 """Libraries that carry settings, bytes and words, but compute nothing of a result."""
 
 

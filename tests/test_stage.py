@@ -160,6 +160,8 @@ def test_what_cannot_heal_fails_at_once(store) -> None:
         (FileNotFoundError(2, "No such file"), False),
         (SourceError("no network", transient=True), True),
         (SourceError("404", transient=False), False),
+        (StoreError("no network", transient=True), True),
+        (StoreError("altered"), False),
         (ValueError("NaN"), False),
     ],
 )

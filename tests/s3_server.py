@@ -1,0 +1,142 @@
+"""A server of the S3 API (moto) on this machine, and a line to it that can be cut."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+import boto3
+import requests
+
+BUCKET, SECRET = "garments", "a-secret-that-nobody-may-see"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@dataclass
+class S3Server:
+    """What it holds is in its memory: started again, it is empty."""
+
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                requests.get(f"{self.endpoint}/moto-api/", timeout=10)
+                break
+            assert self.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        self.client().create_bucket(Bucket=BUCKET)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def client(self, service: str = "s3"):
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            aws_access_key_id="root",
+            aws_secret_access_key="root",
+            region_name="us-east-1",
+        )
+
+    def keys(self, prefix: str) -> list[str]:
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [row["Key"] for page in pages for row in page.get("Contents", [])]
+
+    def get(self, key: str) -> bytes:
+        return self.client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client().put_object(Bucket=BUCKET, Key=key, Body=content)
+
+    def delete(self, key: str) -> None:
+        self.client().delete_object(Bucket=BUCKET, Key=key)
+
+    @contextlib.contextmanager
+    def asking_who_it_is(self):
+        """Within it the server checks signatures and rights."""
+        self._check_after("0")
+        try:
+            yield
+        finally:
+            self._check_after("inf")
+
+    def _check_after(self, num_requests: str) -> None:
+        requests.post(f"{self.endpoint}/moto-api/reset-auth", data=num_requests, timeout=10).raise_for_status()
+
+
+class Line:
+    """A way to a server for its clients, which stalls after so many bytes of an upload."""
+
+    def __init__(self, port: int, *, stall_after: int) -> None:
+        self.target, self.stall_after, self.passed = port, stall_after, 0
+        self.stalled, self.released = threading.Event(), threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def close(self) -> None:
+        """Cut it; the server is left with half of what was on its way."""
+        self.released.set()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        with self.listener, contextlib.suppress(OSError):  # when it is shut down
+            while True:
+                client, _ = self.listener.accept()
+                self.threads.append(threading.Thread(target=self._serve, args=(client,)))
+                self.threads[-1].start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self.target)) as server:
+            back = threading.Thread(target=self._carry, args=(server, client))
+            back.start()
+            self._carry(client, server, stalls=True)
+            back.join()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, stalls: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(1 << 14):
+                sink.sendall(chunk)
+                self.passed += len(chunk) if stalls else 0
+                if stalls and self.passed > self.stall_after:
+                    self.stalled.set()
+                    self.released.wait()
+                    break
+        for end in (sink, source):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
