@@ -1,9 +1,13 @@
 """The decorator that every stage wears, on stages of a few bytes and a real Prefect server."""
 
+import base64
+import json
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prefect import flow
@@ -100,6 +104,38 @@ def test_a_damaged_result_record_is_made_anew(store) -> None:
         record.write_bytes(record.read_bytes()[:40])
     run(write, store, "a")
     assert runs == [0, 1]
+
+
+@pytest.mark.parametrize("planted", ["serializer", "class", "inside"])
+def test_a_record_that_names_pickle_or_another_class_is_none(store, tmp_path, planted) -> None:
+    write, runs = counted()
+    run(write, store, "a")
+    (path,) = store.results_dir.iterdir()
+    record = json.loads(path.read_text())
+    result = json.loads(record["result"])
+    if planted == "serializer":
+        record["metadata"]["serializer"] = {"type": "pickle"}
+        bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
+        record["result"] = base64.b64encode(bomb).decode()
+    else:
+        call = {"__class__": "pathlib.Path", "data": "x"}
+        result = {**result, **call} if planted == "class" else {**result, "data": {**result["data"], "facts": call}}
+        record["result"] = json.dumps(result)
+    path.write_text(json.dumps(record))
+    assert write.recorded(store, "a") is None
+    run(write, store, "a")
+    assert runs == [0, 1]
+    assert not (tmp_path / "exploded").exists()
+
+
+class Bomb:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
 
 
 def test_refreshing_runs_a_cached_stage_again(store) -> None:

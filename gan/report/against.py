@@ -86,4 +86,8 @@ def _summary(differences: Sequence[Difference]) -> str:
     if not better and not worse:
         return "show no difference beyond noise"
     counts = (("better", better), ("worse", worse))
-    return " and ".join(f"are {word} by {len(names)} of {len(differences)} metrics" for word, names in counts if names)
+    return " and ".join(
+        f"are {word} by {len(names)} of {len(differences)} metrics ({', '.join(names)})"
+        for word, names in counts
+        if names
+    )

@@ -58,4 +58,6 @@ def escape_markdown(text: str) -> str:
     """Text that stays text in markdown, on one line of a table; addresses in it become no links."""
     one_line = " ".join(text.split())
     escaped = re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", html.escape(one_line, quote=False))
-    return re.sub(r":(?=//)|@|(?<=www)\.", lambda found: f"&#{ord(found[0])};", escaped, flags=re.IGNORECASE)
+    return re.sub(
+        r":(?=//)|(?<=\w)@(?=[\w-]+\.)|(?<=www)\.", lambda found: f"&#{ord(found[0])};", escaped, flags=re.IGNORECASE
+    )
