@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from prefect import flow
 
+from flows.serving import serve_flow
 from flows.session import prefect_session
 from flows.settings import RunSettings
 from flows.summary import print_summary
@@ -26,21 +27,26 @@ from tasks.stage import refreshing
 from tasks.train import refuse_collapse, train
 
 
-@flow(name="train-gan", flow_run_name="{settings.run_label}", description="Train a GAN, judge it, publish the result.")
+@flow(
+    name="fashion-gan", flow_run_name="{settings.run_label}", description="Train a GAN, judge it, publish the result."
+)
 def train_flow(settings: RunSettings) -> PublishedRun:
-    """Train a GAN on a data set, judge its pictures against real ones, and publish the result."""
+    """Train a GAN on a data set, judge its pictures against real ones, and publish the result.
+
+    Args:
+        settings: All options; what is left empty comes from the recipe.
+    """
     store, run, conduct = settings.open_store(), settings.run_config(), settings.conduct()
+    device = conduct.device_here
     with refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
-        extractor = extractor_of(store, data, conduct.device)
+        extractor = extractor_of(store, data, device)
         trained = train(store, data, run.train, conduct, extractor)
         refuse_collapse(trained, conduct)
-        pictures = render(store, data, trained, run.train, conduct.device)
+        pictures = render(store, data, trained, run.train, device)
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
-        comparison = compare(
-            store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, conduct.device
-        )
+        comparison = compare(store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, device)
         published = publish(store, run, raw, data, extractor, trained, pictures, reference, comparison)
     present(store, published)
     return published
@@ -52,10 +58,24 @@ app = App(
 
 
 @app.default
-def main(*, settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings()) -> None:  # noqa: B008
-    """Check the settings, run the flow, and say where the result is."""
+def main(
+    *,
+    settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings(),  # noqa: B008
+    serve: str | None = None,
+    time_zone: str = "UTC",
+) -> None:
+    """Check the settings, run the flow, and say where the result is.
+
+    Args:
+        settings: Options of the run.
+        serve: stay here and run at these times, without a worker: a cron string such as "0 3 * * *"; needs a server
+        time_zone: time zone of --serve, such as Europe/Berlin
+    """
     store = settings.open_store()
     with prefect_session():
+        if serve is not None:
+            serve_flow(train_flow, settings, serve, time_zone)
+            return
         published = train_flow(settings)
     print_summary(store, published)
 

@@ -121,11 +121,21 @@ class Stage(Generic[P, R]):
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """A folder for the unfinished work of this stage with these arguments: what lies there outlives a kill."""
+        return store.scratch_dir(f"{self.task.name}-{self._key(store, *args, **kwargs)[:16]}")
+
+    def recorded(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """The cached result for these arguments, whoever made it; None if there is none, or it is not whole."""
+        key = self._key(store, *args, **kwargs)
+        _discard_if_damaged(key, store)
+        content = (store.results_dir / key).read_bytes() if (store.results_dir / key).is_file() else b""
+        return ResultRecord[Any].deserialize(content).result if content else None
+
+    def _key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
         policy = self.task.cache_policy
         assert isinstance(policy, StagePolicy)
         inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)
         inputs.apply_defaults()
-        return store.scratch_dir(f"{self.task.name}-{policy.key(self.task, inputs.arguments)[:16]}")
+        return policy.key(self.task, inputs.arguments)
 
 
 @dataclass

@@ -22,6 +22,11 @@ def train(
 
     The extractor is for those who watch; nothing that comes out of training depends on it.
     """
+    if conduct.train_on == "gpu":
+        from tasks.hand_over import train_on_worker
+
+        return train_on_worker(store, data, config, conduct, extractor)
+
     from gan.backend import use_device
     from gan.history import history_csv
     from gan.networks import save_model
