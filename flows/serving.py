@@ -8,7 +8,7 @@ from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL
 from pydantic import ValidationError
 
-from flows.session import ServerError
+from flows.session import ServerError, prefect_session
 from flows.settings import RunSettings
 from gan.errors import SettingsError
 
@@ -43,9 +43,10 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
             "command.\nStart one (make server) and set PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     given = settings.model_copy(update={"output_dir": settings.output_dir.expanduser().absolute()})
-    flow.serve(
-        name=SERVED,
-        schedule=Cron(cron, timezone=time_zone),
-        parameters={"settings": given.model_dump(mode="json", exclude_none=True)},
-        global_limit=1,
-    )
+    with prefect_session():
+        flow.serve(
+            name=SERVED,
+            schedule=Cron(cron, timezone=time_zone),
+            parameters={"settings": given.model_dump(mode="json", exclude_none=True)},
+            global_limit=1,
+        )

@@ -77,16 +77,11 @@ def set_up(client: SyncPrefectClient, gpus: int | None) -> None:
         client.create_automation(AUTOMATION)
 
 
-def deploy() -> None:
-    """Deploy all that prefect.yaml lists.
-
-    Raises:
-        ServerError: If Prefect's own command fails.
-    """
+def deploy() -> str:
+    """Deploy all that prefect.yaml lists; what Prefect's own command complains of, if it does."""
     command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ServerError(f"prefect deploy --all failed:\n{done.stdout}{done.stderr}")
+    return f"{done.stdout}{done.stderr}" if done.returncode else ""
 
 
 def look(client: SyncPrefectClient) -> Iterator[tuple[str, str | None]]:
@@ -146,15 +141,17 @@ def main(*, gpus: PositiveInt | None = None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     with prefect_session(), get_client(sync_client=True) as client:
         set_up(client, gpus)
-        deploy()
+        complaint = deploy()
         seen = dict(look(client))
     for name, how in seen.items():
         console.print(f"{name}: {how}" if how else f"{name}: MISSING, or not as it should be", markup=False)
     missing = [name for name, how in seen.items() if how is None]
-    if missing:
+    if missing or complaint:
         raise ServerError(
-            f"Not everything is there on the server at {PREFECT_API_URL.value()}: {', '.join(missing)}.\n"
-            "Remove it there (in its UI) if it is of another kind, and run make setup-server again."
+            f"Not everything is as it should be on the server at {PREFECT_API_URL.value()}"
+            f"{': ' if missing else ''}{', '.join(missing)}.\n"
+            "What is there and of another kind must be removed first, in the server's UI; then run make setup-server "
+            f"again.{' Prefect says:' if complaint else ''}\n{complaint}"
         )
     console.print(f"All of it is on the server at {PREFECT_API_URL.value()}", markup=False)
 

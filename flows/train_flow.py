@@ -72,10 +72,10 @@ def main(
         time_zone: time zone of --serve, such as Europe/Berlin
     """
     store = settings.open_store()
+    if serve is not None:
+        serve_flow(train_flow, settings, serve, time_zone)
+        return
     with prefect_session():
-        if serve is not None:
-            serve_flow(train_flow, settings, serve, time_zone)
-            return
         published = train_flow(settings)
     print_summary(store, published)
 
