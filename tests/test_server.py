@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from builders import write_own_data
 from pipeline import Checkout, ask, running_server, wait_until
 
 ALL_IS_THERE = {
@@ -82,9 +83,9 @@ def test_the_run_form_explains_every_parameter_and_shows_the_deployments_default
     assert nightly["global_concurrency_limit"]["limit"] == 1
 
 
-@pytest.mark.real_data
-def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(server: Checkout, real_data_dir) -> None:
-    options = (*FEW, "--data-dir", real_data_dir, "--output-dir", "served")
+def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(server: Checkout) -> None:
+    write_own_data(server.folder / "mine")
+    options = (*FEW, "--dataset", "mine", "--data-dir", "mine", "--output-dir", "served")
     with server.started(
         "flows/train_flow.py", *options, "--serve", "0 3 * * *", "--time-zone", "Asia/Tokyo"
     ) as process:

@@ -5,12 +5,12 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from builders import write_own_data
 from pipeline import Checkout, ask, ran, running, running_server, states, wait_until
 
-pytestmark = pytest.mark.real_data
-
-FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100)
-LONG = ("--steps", 100_000, "--num-samples", 100)
+OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
+FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, *OWN)
+LONG = ("--steps", 100_000, "--num-samples", 100, *OWN)
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -18,6 +18,7 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     folder = tmp_path_factory.mktemp("worker")
     checkout = Checkout.make(folder / "project", folder / "prefect")
+    write_own_data(checkout.folder / "mine")
     with running_server(checkout):
         checkout.run("flows/setup_server.py")
         yield checkout
@@ -88,10 +89,10 @@ def test_a_gpu_that_is_insisted_on_is_the_workers_and_its_lack_is_the_runs_error
 
 @pytest.mark.parametrize("how", ["from the UI", "with SIGTERM"])
 def test_cancelling_a_run_cancels_its_training(server: Checkout, gpu_worker, how: str) -> None:
-    with server.started(
-        "flows/train_flow.py", *LONG, "--seed", 3, "--train-on", "gpu", "--run-name", how[-4:].strip()
-    ) as process:
-        wait_until(lambda: any(run["state_type"] == "RUNNING" for run in runs_of(server, "train-gan")))
+    with server.started("flows/train_flow.py", *LONG, "--train-on", "gpu") as process:
+        running = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "flows": {"name": {"any_": ["train-gan"]}}}
+        wait_until(lambda: ask(server, "flow_runs/filter", running) or process.poll() is not None)
+        assert process.poll() is None, process.stdout.read()
         child = newest(server, "train-gan")["id"]
         if how == "from the UI":
             parent = newest(server, "fashion-gan")["id"]
@@ -111,6 +112,7 @@ def test_a_nightly_run_goes_through_both_workers_into_the_projects_own_folder(
 ) -> None:
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
     settings = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "seed": 4, "run_name": "tonight"}
+    settings |= {"dataset": "mine", "data_dir": "mine"}
     run = ask(
         server,
         f"deployments/{nightly['id']}/create_flow_run",
