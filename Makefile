@@ -3,14 +3,20 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+GPU_READY := $(VENV)/.ready-gpu
 ARGS ?=
 
 # Prefect's own telemetry stays off: the embedded server's runs into its database lock at start-up.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Who holds a GPU outlives a restart of the server.
+export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check bench bench-judging bench-peers prune server lock
+.PHONY: help setup train test check bench bench-judging bench-peers prune server setup-server worker gpu-worker lock
+
+# The server that these talk to; another machine's as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
+setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(or $(PREFECT_SERVER_API_PORT),4200)/api
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +29,7 @@ $(READY): requirements.lock pyproject.toml Makefile
 	@echo "Setting up .venv with the locked dependencies (once; about 2 minutes and 2.5 GB)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "Error: $(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 	@echo "Ready: .venv"
@@ -46,17 +52,34 @@ bench-judging: $(READY) ## Measure how long judging 10,000 images takes, and its
 	@$(VENV)/bin/python -m bench.judging $(ARGS)
 
 bench-peers: $(READY) ## Add PyTorch and JAX to .venv, for make bench (5 GB)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 
 prune: $(READY) ## Remove what nobody needs from the store; first look with make prune ARGS="--dry-run"
 	@$(VENV)/bin/python flows/prune_flow.py $(ARGS)
 
 server: $(READY) ## Start a Prefect server with its UI, which shows all runs made on this machine
-	@$(VENV)/bin/prefect server start
+	@exec $(VENV)/bin/prefect server start
+
+setup-server: $(READY) ## Give the server its pools, limits and deployments, and check them; more GPUs with ARGS="--gpus 2"
+	@$(VENV)/bin/python flows/setup_server.py $(ARGS)
+
+worker: $(READY) ## Start a worker that carries out scheduled runs
+	@exec $(VENV)/bin/prefect worker start --pool default --type process
+
+gpu-worker: $(READY) ## Start a worker that trains, one training at a time; on a machine with a GPU set up for it
+	@if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); else \
+		echo "This machine has no NVIDIA GPU (nvidia-smi lists none): trainings with --device auto run on its CPU."; fi
+	@exec $(VENV)/bin/prefect worker start --pool gpu --type process --limit 1
+
+$(GPU_READY): requirements-gpu.lock $(READY)
+	@echo "Adding TensorFlow's CUDA libraries to .venv (once; some 3 GB)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-gpu.lock
+	@touch $(GPU_READY)
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --output-file requirements.lock
-	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' | \
+	@for extra in bench gpu; do \
+		$(PYTHON) -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")' $$extra | \
 		uv pip compile - --constraint requirements.lock --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-bench.lock
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-$$extra.lock || exit 1; done

@@ -10,6 +10,8 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 # The embedded server's telemetry runs into its own database lock at start-up, and logs that as a long traceback.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "gan,tasks")  # what they log shows in the UI as well
+# A run that gives no sign of life is marked as crashed (flows/setup_server.py).
+os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
 # The first start makes the database; on a busy machine that takes longer than Prefect's 20 s.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 

@@ -7,14 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from prefect.settings import PREFECT_API_URL
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from gan.command import describe_validation
-from gan.config import Conduct, DataConfig, Device, RunConfig, SampleConfig, TrainConfig
+from gan.config import Conduct, DataConfig, Device, RunConfig, SampleConfig, TrainConfig, TrainOn
 from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.datasets.folder import describe_folder
 from gan.datasets.sources import copy_verified
-from gan.errors import DataError
+from gan.errors import DataError, SettingsError
 from gan.publishing import check_run_name
 from gan.recipes import RECIPES, RecipeName
 from gan.store import Store
@@ -70,6 +71,12 @@ class RunSettings(BaseModel):
         None,
         description="an earlier run that this one is compared with: its name, or the folder of a published run; "
         "empty: the latest one",
+    )
+    train_on: TrainOn = Field(
+        "here", description="here: train in this process; gpu: as a run of its own on a GPU worker (make gpu-worker)"
+    )
+    worker_timeout: PositiveInt = Field(
+        600, description="seconds to wait for a GPU worker that takes the training, before this run fails"
     )
     device: Device = Field("auto", description="auto: a GPU if there is one; gpu: insist on one")
     data_parallel: bool = Field(
@@ -136,6 +143,8 @@ class RunSettings(BaseModel):
             data_parallel=self.data_parallel,
             stop_on_collapse=self.stop_on_collapse,
             tensorboard=self.tensorboard,
+            train_on=self.train_on,
+            worker_timeout=self.worker_timeout,
         )
 
     def sample_config(self) -> SampleConfig:
@@ -190,15 +199,21 @@ class RunSettings(BaseModel):
 
         Raises:
             StoreError: If the output folder or the object store cannot be used.
-            SettingsError: If the run's name cannot be used.
+            SettingsError: If the run's name cannot be used, or a worker is to train and there is no server to find one.
             TrainingError: If a GPU is insisted on, and there is none.
             DataError: If `data_dir` is given and does not hold the data set.
         """
+        if self.train_on == "gpu" and PREFECT_API_URL.value() is None:
+            raise SettingsError(
+                "--train-on gpu hands the training over to a GPU worker, but PREFECT_API_URL is not set: the embedded "
+                "server has no workers.\nStart a server (make server, make setup-server, make gpu-worker) and set "
+                "PREFECT_API_URL=http://127.0.0.1:4200/api, or train in this process (--train-on here)."
+            )
         run = self.run_config()
         check_run_name(self.output_dir.expanduser(), run.name, run.content())
         if self.reference_folder is not None:
             check_comparable(self.reference_folder, self.data.name)
-        if self.device == "gpu" or self.data_parallel:
+        if self.train_on == "here" and (self.device == "gpu" or self.data_parallel):
             from gan.backend import use_device  # imports TensorFlow, for those who insist on a GPU
 
             use_device(self.device, data_parallel=self.data_parallel)

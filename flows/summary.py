@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from rich.console import Console
 from rich.filesize import decimal
 
@@ -27,7 +28,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     if "milliseconds_per_step" in training:
         rows["Training"] += f", {training['milliseconds_per_step']} ms a step"
     rows["Disk"] = describe_disk(store.root)
-    rows["Prefect UI"] = f"{UI_COMMAND}, then open {UI_ADDRESS}"
+    rows["Prefect UI"] = PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"{UI_COMMAND}, then open {UI_ADDRESS}"
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     for name, value in rows.items():

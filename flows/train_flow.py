@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from prefect import flow
 
 from flows.alerts import check_alert_block, tell_of_collapse, tell_of_end
+from flows.serving import serve_flow
 from flows.session import prefect_session
 from flows.settings import RunSettings
 from flows.summary import print_summary
@@ -25,32 +26,35 @@ from tasks.records import PublishedRun
 from tasks.reference import find_reference
 from tasks.render import render
 from tasks.stage import refreshing
-from tasks.train import refuse_collapse, train
+from tasks.train import refuse_collapse, train_stage
 
 
 @flow(
-    name="train-gan",
+    name="fashion-gan",
     flow_run_name="{settings.run_label}",
     description="Train a GAN, judge it, publish the result.",
     on_failure=[tell_of_end],
     on_crashed=[tell_of_end],
 )
 def train_flow(settings: RunSettings) -> PublishedRun:
-    """Train a GAN on a data set, judge its pictures against real ones, and publish the result."""
+    """Train a GAN on a data set, judge its pictures against real ones, and publish the result.
+
+    Args:
+        settings: All options; what is left empty comes from the recipe.
+    """
     check_alert_block(settings.alert_block)
     store, run, conduct = settings.open_store(), settings.run_config(), settings.conduct()
+    device = conduct.device_here
     with in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
-        extractor = extractor_of(store, data, conduct.device)
-        trained = train(store, data, run.train, conduct, extractor)
+        extractor = extractor_of(store, data, device)
+        trained = train_stage(conduct)(store, data, run.train, conduct, extractor)
         refuse_collapse(trained, conduct)
         tell_of_collapse(settings.alert_block, trained.warnings)
-        pictures = render(store, data, trained, run.train, conduct.device)
+        pictures = render(store, data, trained, run.train, device)
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
-        comparison = compare(
-            store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, conduct.device
-        )
+        comparison = compare(store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, device)
         published = publish(store, run, raw, data, extractor, trained, pictures, reference, comparison)
     present(store, published)
     return published
@@ -62,9 +66,23 @@ app = App(
 
 
 @app.default
-def main(*, settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings()) -> None:  # noqa: B008
-    """Check the settings, run the flow, and say where the result is."""
+def main(
+    *,
+    settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings(),  # noqa: B008
+    serve: str | None = None,
+    time_zone: str = "UTC",
+) -> None:
+    """Check the settings, run the flow, and say where the result is.
+
+    Args:
+        settings: Options of the run.
+        serve: stay here and run at these times, without a worker: a cron string such as "0 3 * * *"; needs a server
+        time_zone: time zone of --serve, such as Europe/Berlin
+    """
     store = settings.open_store()
+    if serve is not None:
+        serve_flow(train_flow, settings, serve, time_zone)
+        return
     with prefect_session():
         published = train_flow(settings)
     print_summary(store, published)

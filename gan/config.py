@@ -12,6 +12,9 @@ from gan.recipes import ARTICLE, Recipe
 Device = Literal["auto", "cpu", "gpu"]
 """What to compute on. Results of a CPU and a GPU differ by rounding, and count as the same."""
 
+TrainOn = Literal["here", "gpu"]
+"""Where training is done: in the process that needs it, or as a run of its own on a worker that has a GPU."""
+
 MAX_SNAPSHOTS = 250
 """A grid is drawn for every snapshot; more than this many would be a film, not an overview."""
 
@@ -56,6 +59,13 @@ class Conduct(BaseModel):
     data_parallel: bool = Field(False, description="split each batch over all GPUs of the machine")
     stop_on_collapse: bool = Field(False, description="end with an error where there would be a warning")
     tensorboard: bool = Field(False, description="write event files")
+    train_on: TrainOn = "here"
+    worker_timeout: PositiveInt = Field(600, description="seconds within which a GPU worker must take the training")
+
+    @property
+    def device_here(self) -> Device:
+        """What this process computes on, training or not; a GPU that is insisted on may be the worker's."""
+        return "auto" if self.train_on == "gpu" and self.device == "gpu" else self.device
 
 
 class SampleConfig(BaseModel):

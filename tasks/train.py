@@ -1,11 +1,13 @@
 """Stage 3: the generator. The only stage whose time matters; it goes on where a killed run stopped."""
 
+from dataclasses import replace
+
 from gan.checkpoints import Checkpoints
 from gan.config import Conduct, TrainConfig
 from gan.errors import TrainingError
 from gan.store import Store
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
-from tasks.stage import stage
+from tasks.stage import Stage, stage
 
 DAY_SECONDS = 24 * 60 * 60
 
@@ -22,6 +24,11 @@ def train(
 
     The extractor is for those who watch; nothing that comes out of training depends on it.
     """
+    if conduct.train_on == "gpu":
+        from tasks.hand_over import train_on_worker
+
+        return train_on_worker(store, data, config, conduct, extractor)
+
     from gan.backend import use_device
     from gan.history import history_csv
     from gan.networks import save_model
@@ -51,6 +58,11 @@ def train(
         warnings=training.warnings,
         facts=training.facts,
     )
+
+
+def train_stage(conduct: Conduct) -> Stage[..., TrainedGan]:
+    """The stage; where a worker trains it is the worker's process that must be the only one at it."""
+    return replace(train, waits=conduct.train_on == "here")
 
 
 def refuse_collapse(trained: TrainedGan, conduct: Conduct) -> None:

@@ -1,13 +1,20 @@
 """Runs of the real command, in a copy of the project that a test may edit, with a Prefect home of its own."""
 
 import fcntl
+import json
 import os
 import pty
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import termios
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +36,7 @@ class Checkout:
         ignored = shutil.ignore_patterns("__pycache__")
         for package in ("flows", "gan", "tasks"):
             shutil.copytree(PROJECT / package, folder / package, ignore=ignored)
+        shutil.copy(PROJECT / "prefect.yaml", folder)
         env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         return cls(folder, {**env, "PYTHONPATH": str(folder), "PREFECT_HOME": str(prefect_home), "COLUMNS": "200"})
 
@@ -43,6 +51,15 @@ class Checkout:
         """Make a training write a checkpoint after nearly every step."""
         self.edit("gan/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 0.2")
         self.edit("gan/checkpoints.py", "MAX_SHARE_OF_TIME = 0.007", "MAX_SHARE_OF_TIME = 1.0")
+
+    @contextmanager
+    def started(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+        """The same, and it is killed if it has not ended by then: a test that fails must not wait for it."""
+        with self.start(*arguments) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start Python with these arguments, in a process group of its own; output goes to one pipe."""
@@ -86,6 +103,68 @@ class Checkout:
     def train(self, *options: object) -> dict[str, str]:
         """Run the main job; how each stage finished."""
         return states(self.run("flows/train_flow.py", *options))
+
+
+WAIT_FOR_SERVER = """
+import time
+from prefect.client.orchestration import get_client
+deadline = time.monotonic() + 120
+while True:
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is None:
+            break
+    assert time.monotonic() < deadline, "the server does not answer"
+    time.sleep(0.5)
+"""
+
+
+@contextmanager
+def running_server(checkout: Checkout, **env: str) -> Iterator[None]:
+    """A Prefect server of the checkout's own, as make server starts one; all that it runs goes there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    makefile = (PROJECT / "Makefile").read_text()
+    checkout.env |= dict(re.findall(r"^export (\w+) := (\S+)$", makefile, re.MULTILINE))
+    checkout.env |= {"PREFECT_SERVER_API_PORT": port, **env}
+    with running(checkout, "prefect", "server", "start"):
+        checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        checkout.run("-c", WAIT_FOR_SERVER)
+        yield
+    del checkout.env["PREFECT_API_URL"]
+
+
+@contextmanager
+def running(checkout: Checkout, *module: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A module that goes on until it is ended; what it prints is in <name>.log beside the project."""
+    log = checkout.folder.with_name("-".join(module[:4]) + ".log").open("w")
+    command = [sys.executable, "-m", *module]
+    with log, subprocess.Popen(command, cwd=checkout.folder, env=checkout.env, stdout=log, stderr=log) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def ask(server: Checkout, path: str, body: dict | None = None):
+    """What the server's API answers; without a body it is a GET."""
+    content = None if body is None else json.dumps(body).encode()
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{server.env['PREFECT_API_URL']}/{path}", content, headers)
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
+    """Look again and again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.5)
 
 
 def states(output: str) -> dict[str, str]:

@@ -1,15 +1,11 @@
 """A reviewer's walk through the UI of a real Prefect server, in a real browser."""
 
 import json
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pipeline import Checkout
+from pipeline import Checkout, ask, running_server
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.real_data
@@ -31,30 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A checkout whose runs go to a Prefect server of their own."""
     folder = tmp_path_factory.mktemp("server")
     checkout = Checkout.make(folder / "project", folder / "prefect")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    checkout.env |= {"PREFECT_SERVER_API_PORT": port, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    log = (folder / "server.log").open("w")
-    with log, subprocess.Popen(command, cwd=folder, env=checkout.env, stdout=log, stderr=log) as process:
-        checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-        checkout.run("-c", WAIT_FOR_SERVER)
+    with running_server(checkout):
         yield checkout
-        process.terminate()
-
-
-WAIT_FOR_SERVER = """
-import time
-from prefect.client.orchestration import get_client
-deadline = time.monotonic() + 120
-while True:
-    with get_client(sync_client=True) as client:
-        if client.api_healthcheck() is None:
-            break
-    assert time.monotonic() < deadline, "the server does not answer"
-    time.sleep(0.5)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +38,6 @@ def reviewed(server: Checkout, real_data_dir: Path) -> dict[str, dict[str, str]]
     (run,) = ask(server, "flow_runs/filter", {})
     artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     return {artifact["key"]: artifact for artifact in sorted(artifacts, key=lambda artifact: artifact["created"])}
-
-
-def ask(server: Checkout, path: str, body: dict) -> list[dict]:
-    headers = {"content-type": "application/json"}
-    request = urllib.request.Request(f"{server.env['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)
 
 
 @pytest.fixture

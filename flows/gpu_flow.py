@@ -1,0 +1,99 @@
+"""The training stage alone: the deployment train-gan/gpu, which a GPU worker runs for `--train-on gpu`."""
+
+import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from prefect import flow
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+from prefect.concurrency.sync import concurrency
+from prefect.logging import get_run_logger
+
+from gan.config import Conduct, TrainConfig
+from gan.errors import StoreError
+from gan.locks import in_use
+from gan.store import Store
+from tasks.hand_over import GPU_LIMIT, WorkerError
+from tasks.records import FittedExtractor, NormalizedData
+from tasks.stage import refreshing
+from tasks.train import train
+
+LEASE_SECONDS = 60
+
+
+@flow(
+    name="train-gan",
+    description="Train for a run of fashion-gan that waits for it; its result goes to the store that both share.",
+)
+def gpu_flow(
+    root: Path,
+    data: NormalizedData,
+    config: TrainConfig,
+    conduct: Conduct,
+    extractor: FittedExtractor,
+    store_url: str | None = None,
+    refresh: bool = False,
+) -> None:
+    """Run the stage `train` on this machine, one training a GPU.
+
+    Args:
+        root: The output folder, absolute; with an object store each machine has one of its own there.
+        data: The normalized data set, by reference.
+        config: What decides the weights.
+        conduct: How training is carried out.
+        extractor: The features that snapshots are judged by.
+        store_url: The object store that both machines use, if they share no folder.
+        refresh: Train again, though there may be a cached result.
+    """
+    from gan.backend import use_device
+
+    store = _open_shared(root, store_url, data)
+    with in_use(store.root), one_gpu(), refreshing(refresh):
+        hardware = use_device(conduct.device, data_parallel=conduct.data_parallel)
+        if hardware.kind == "CPU" and conduct.device != "cpu":
+            get_run_logger().warning(
+                "TensorFlow sees no GPU on this worker: training on its CPU, since --device is auto. "
+                "With --device gpu this would be an error."
+            )
+        train(store, data, config, conduct, extractor)
+
+
+def _open_shared(root: Path, store_url: str | None, data: NormalizedData) -> Store:
+    """The store that the run which waits has its files in.
+
+    Raises:
+        StoreError: If this machine does not see that folder or object store, or another one under its name.
+    """
+    if store_url or root.is_dir():
+        store = Store.open(root, store_url)
+        if store.is_intact(data.train_images):
+            return store
+    raise StoreError(
+        f"This worker does not find the training images in {store_url or root}.\n"
+        "Here and where the run was started the output folder must be the same, under the same path (share it), or "
+        "both must use one object store (--store-url)."
+    )
+
+
+@contextmanager
+def one_gpu() -> Iterator[None]:
+    """Hold one of the GPUs, and wait for it if need be.
+
+    It is held by a lease that is renewed: when its holder is killed it is free a minute later. A server that does not
+    answer for so long costs the lease, not the training; a GPU worker takes one training at a time all the same.
+
+    Raises:
+        WorkerError: If the server does not know how many there are.
+    """
+    held = concurrency(GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held)
+        except ConcurrencySlotAcquisitionError as error:
+            raise WorkerError(
+                f"The server has no concurrency limit {GPU_LIMIT}, which says how many GPUs there are.\n"
+                "Make it with: make setup-server"
+            ) from error
+        yield

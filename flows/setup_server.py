@@ -1,0 +1,160 @@
+"""What a Prefect server must have for this project: made, brought up to date, and looked at again. Run it at any time.
+
+python flows/setup_server.py --help
+"""
+
+import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from cyclopts import App
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from pydantic import PositiveInt
+from rich.console import Console
+
+from flows.session import ServerError, prefect_session
+from gan.command import run_command
+from tasks.code_identity import PROJECT_ROOT
+from tasks.hand_over import GPU_LIMIT, GPU_POOL
+
+POOLS = ("default", GPU_POOL)
+SILENCE_SECONDS = 120
+"""A run without a heartbeat for so long has crashed: four of them are missing."""
+
+AUTOMATION = AutomationCore(
+    name="Runs without heartbeats have crashed",
+    description=f"Marks a run as Crashed that gave no sign of life for {SILENCE_SECONDS} s: its process was killed.",
+    trigger=EventTrigger(
+        after={"prefect.flow-run.heartbeat"},
+        expect={
+            "prefect.flow-run.heartbeat",
+            "prefect.flow-run.Completed",
+            "prefect.flow-run.Failed",
+            "prefect.flow-run.Cancelled",
+            "prefect.flow-run.Crashed",
+        },
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=SILENCE_SECONDS),
+    ),
+    actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"No heartbeat for {SILENCE_SECONDS} s.")],
+)
+
+
+def set_up(client: SyncPrefectClient, gpus: int | None) -> None:
+    """Make what is missing, and change what is not as it should be; nothing is ever removed.
+
+    Args:
+        client: Of a running server.
+        gpus: How many trainings may go on at once; None leaves a limit that is there as it is.
+    """
+    for name in POOLS:
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+    if gpus is not None or _limit(client) is None:
+        client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or 1)
+    there = client.read_automations_by_name(AUTOMATION.name)
+    if there:
+        client.update_automation(there[0].id, AUTOMATION)
+    else:
+        client.create_automation(AUTOMATION)
+
+
+def deploy() -> str:
+    """Deploy all that prefect.yaml lists; what Prefect's own command complains of, if it does."""
+    command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    return f"{done.stdout}{done.stderr}" if done.returncode else ""
+
+
+def look(client: SyncPrefectClient) -> Iterator[tuple[str, str | None]]:
+    """What must be there, and how it is; None for what is missing or is not as it should be."""
+    for name in POOLS:
+        try:
+            kind = client.read_work_pool(name).type
+        except ObjectNotFound:
+            kind = None
+        yield f"work pool {name}", "process" if kind == "process" else None
+    limit = _limit(client)
+    yield f"concurrency limit {GPU_LIMIT}", f"{limit} training{'s' if limit > 1 else ''} at once" if limit else None
+    enabled = [found for found in client.read_automations_by_name(AUTOMATION.name) if found.enabled]
+    yield "automation", f"crashed after {SILENCE_SECONDS} s without a heartbeat" if enabled else None
+    deployed = {(found.entrypoint, found.name): found for found in client.read_deployments()}
+    for wanted in yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]:
+        found = deployed.get((wanted["entrypoint"], wanted["name"]))
+        name = f"{client.read_flow(found.flow_id).name}/{found.name}" if found else wanted["name"]
+        yield f"deployment {name}", _describe(found, wanted) if found else None
+
+
+def _describe(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
+    """When and where a deployment runs; None if that is not what prefect.yaml says."""
+    times = {(schedule.schedule.cron, schedule.schedule.timezone) for schedule in found.schedules}  # type: ignore[union-attr]
+    if found.work_pool_name != wanted["work_pool"]["name"]:
+        return None
+    if times != {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}:
+        return None
+    at = ", ".join(f"{cron} {zone}" for cron, zone in sorted(times)) or "when it is asked for"
+    paused = ", paused" if found.paused or not all(schedule.active for schedule in found.schedules) else ""
+    return f"{at}{paused}, on the work pool {found.work_pool_name}"
+
+
+def _limit(client: SyncPrefectClient) -> int | None:
+    try:
+        found = client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+    except ObjectNotFound:
+        return None
+    return found.limit if found.active else None
+
+
+app = App(name="python flows/setup_server.py", version_flags=(), suppress_keyboard_interrupt=False)
+
+
+@app.default
+def main(*, gpus: PositiveInt | None = None) -> None:
+    """Give a Prefect server what this project needs, and look at whether it is there.
+
+    Args:
+        gpus: how many trainings may go on at once, one a GPU; empty: as it is, at first 1
+    """
+    if PREFECT_API_URL.value() is None:
+        raise ServerError(
+            "PREFECT_API_URL is not set: there is no server to set up, since the embedded one ends with a command.\n"
+            "Start one (make server), then: make setup-server"
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    with prefect_session(), get_client(sync_client=True) as client:
+        set_up(client, gpus)
+        complaint = deploy()
+        seen = dict(look(client))
+    for name, how in seen.items():
+        console.print(f"{name}: {how}" if how else f"{name}: MISSING, or not as it should be", markup=False)
+    missing = [name for name, how in seen.items() if how is None]
+    if missing or complaint:
+        raise ServerError(
+            f"Not everything is as it should be on the server at {PREFECT_API_URL.value()}"
+            f"{': ' if missing else ''}{', '.join(missing)}.\n"
+            "What is there and of another kind must be removed first, in the server's UI; then run make setup-server "
+            f"again.{' Prefect says:' if complaint else ''}\n{complaint}"
+        )
+    console.print(f"All of it is on the server at {PREFECT_API_URL.value()}", markup=False)
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,0 +1,169 @@
+"""Training as a run of its own on a GPU worker: handed over, waited for, and cancelled with the run that needs it.
+
+Who trains is no part of what a training is: no cache key accounts for this module. What travels are references; the
+result is the record that the worker's `train` leaves in the store, under the key that it has here as well.
+"""
+
+import logging
+import time
+
+import httpx
+from prefect.artifacts import create_link_artifact
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
+from prefect.context import TaskRunContext
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, PREFECT_TASKS_REFRESH_CACHE
+from prefect.states import Cancelling
+from prefect.utilities.urls import url_for
+
+from gan.config import Conduct, TrainConfig
+from gan.errors import FashionGanError
+from gan.store import Store
+from tasks.records import FittedExtractor, NormalizedData, TrainedGan
+from tasks.train import train
+
+GPU_DEPLOYMENT, GPU_POOL, GPU_LIMIT = "train-gan/gpu", "gpu", "gpu"
+SECONDS_BETWEEN_LOOKS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class WorkerError(FashionGanError):
+    """A training that was handed over to a GPU worker gave no result."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        """Keep whether handing it over again may help."""
+        super().__init__(message)
+        self.transient = transient
+
+
+def train_on_worker(
+    store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
+) -> TrainedGan:
+    """Have a GPU worker train, within the stage `train`, and wait for what comes of it.
+
+    Raises:
+        WorkerError: If no worker takes the training in time, or it ends without a result.
+    """
+    run = _hand_over(store, data, config, conduct, extractor)
+    try:
+        state = _wait_for(run, conduct.worker_timeout)
+    except BaseException:  # Ctrl-C, SIGTERM and a cancelled run as well: nobody waits for this training any more
+        _cancel(run)
+        raise
+    if not state.is_completed():
+        raise _explain(run, state)
+    trained = train.recorded(store, data, config, conduct, extractor)
+    if trained is None:
+        raise WorkerError(
+            f'Run "{run.name}" on the GPU worker completed, but this run cannot find its result in {store.root}.\n'
+            "Either the worker has another output folder under that name, or other code or other versions of the "
+            "libraries than here: they count in the key of a result. Bring both to the same commit and run make setup."
+        )
+    return trained
+
+
+def _hand_over(
+    store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
+) -> FlowRun:
+    parameters = {
+        "root": str(store.root),
+        "data": data.model_dump(mode="json"),
+        "config": config.model_dump(mode="json"),
+        "conduct": conduct.model_copy(update={"train_on": "here"}).model_dump(mode="json"),
+        "extractor": extractor.model_dump(mode="json"),
+        "store_url": store.remote.url if store.remote else None,
+        "refresh": PREFECT_TASKS_REFRESH_CACHE.value(),
+    }
+    try:
+        run: FlowRun = run_deployment(  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
+            GPU_DEPLOYMENT,
+            parameters=parameters,
+            timeout=0,
+            flow_run_name=f"{config.recipe.name}, {config.steps} steps, seed {config.seed}",
+        )
+    except ObjectNotFound as error:
+        raise WorkerError(
+            f"There is no deployment {GPU_DEPLOYMENT} on the server at {PREFECT_API_URL.value()}.\n"
+            "Make it, and what belongs to it, with: make setup-server"
+        ) from error
+    address = url_for(run)
+    log.info('Handed over to the work pool %s as run "%s": %s', GPU_POOL, run.name, address)
+    if address:
+        create_link_artifact(
+            key="training",
+            link=address,
+            link_text=f"Run {run.name}",
+            description=f"Training on a GPU worker, run {run.name}: its log, its progress and its live grid",
+        )
+    return run
+
+
+def _wait_for(run: FlowRun, worker_timeout: float) -> State:
+    """How the run ended. A server that does not answer for a while is waited for.
+
+    Raises:
+        WorkerError: If no worker has started it within the time, or the run that waits was cancelled.
+    """
+    unclaimed_since, answered = time.monotonic(), True
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(run.id).state
+                if state is not None and state.is_final():
+                    return state
+                if _is_cancelled(client):
+                    raise WorkerError(f'This run was cancelled while run "{run.name}" was training for it.')
+                if _is_in_good_hands(client, state):
+                    unclaimed_since = time.monotonic()
+            answered = True
+        except httpx.HTTPError as error:
+            if answered:
+                log.warning("The Prefect server does not answer (%s): waiting for it.", type(error).__name__)
+            unclaimed_since, answered = time.monotonic(), False
+        if time.monotonic() - unclaimed_since > worker_timeout:
+            raise WorkerError(
+                f"No worker of the work pool {GPU_POOL} took the training within {worker_timeout:g} s.\n"
+                "Start one on the machine with the GPU, with PREFECT_API_URL set to this server: make gpu-worker\n"
+                "Or train in this process (--train-on here), or wait for longer (--worker-timeout)."
+            )
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _is_in_good_hands(client: SyncPrefectClient, state: State | None) -> bool:
+    """Whether the run was started, or will be: a worker that is there is busy, and takes one after the other."""
+    if state is not None and state.is_scheduled():
+        online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
+        return bool(client.read_workers_for_work_pool(GPU_POOL, worker_filter=online))
+    return state is None or not state.is_pending()
+
+
+def _is_cancelled(client: SyncPrefectClient) -> bool:
+    """Whether the run that waits was cancelled. A worker ends it then; a command in a terminal has to look."""
+    context = TaskRunContext.get()
+    if context is None or context.task_run.flow_run_id is None:
+        return False
+    state = client.read_flow_run(context.task_run.flow_run_id).state
+    return state is not None and state.type in {StateType.CANCELLING, StateType.CANCELLED}
+
+
+def _cancel(run: FlowRun) -> None:
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Cancelling(message="Nobody waits for this training any more."))
+        log.info('Run "%s" on the GPU worker is cancelled too.', run.name)
+    except Exception as error:  # the reason why we stop waiting is what a user must hear of
+        log.warning('Run "%s" could not be cancelled: %s', run.name, error)
+
+
+def _explain(run: FlowRun, state: State) -> WorkerError:
+    """What to say of a run that ended without a result; a crash (its worker was killed) is worth another try."""
+    return WorkerError(
+        f'The training on the GPU worker, run "{run.name}", is {state.name}: {state.message or "no reason was given"}\n'
+        f"Its log says more: {url_for(run)}. When that is mended, run the same command again: "
+        "training goes on from its last checkpoint.",
+        transient=state.is_crashed(),
+    )

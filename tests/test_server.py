@@ -1,0 +1,148 @@
+"""A server with all that the project needs, and what it shows: set up as with make, on SQLite and on PostgreSQL."""
+
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from builders import write_own_data
+from pipeline import Checkout, ask, running_server, wait_until
+
+ALL_IS_THERE = {
+    "work pool default: process",
+    "work pool gpu: process",
+    "concurrency limit gpu: 1 training at once",
+    "automation: crashed after 120 s without a heartbeat",
+    "deployment fashion-gan/nightly: 0 2 * * * Europe/Berlin, on the work pool default",
+    "deployment fashion-gan/weekly: 0 4 * * 0 Europe/Berlin, on the work pool default",
+    "deployment train-gan/gpu: when it is asked for, on the work pool gpu",
+}
+TINY_FLOW = "import flows; from prefect import flow; flow(lambda: None, name='tiny', flow_run_name='{}')()"
+FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A server that was set up, in a home where a run was made before with the embedded one."""
+    folder = tmp_path_factory.mktemp("server")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.run("-c", TINY_FLOW.format("before"))
+    with running_server(checkout):
+        checkout.run("flows/setup_server.py")
+        yield checkout
+
+
+def things(server: Checkout) -> dict[str, list[str]]:
+    """What is on the server, by its ids."""
+    kinds = ("work_pools", "v2/concurrency_limits", "automations", "deployments")
+    found = {kind: [thing["id"] for thing in ask(server, f"{kind}/filter", {})] for kind in kinds}
+    found["schedules"] = [schedule["cron"] for schedule in schedules(server)]
+    return found
+
+
+def schedules(server: Checkout) -> list[dict]:
+    found = ask(server, "deployments/filter", {})
+    return sorted((s["schedule"] for deployment in found for s in deployment["schedules"]), key=lambda s: s["cron"])
+
+
+def test_runs_made_with_the_embedded_server_are_shown(server: Checkout) -> None:
+    assert "before" in {run["name"] for run in ask(server, "flow_runs/filter", {})}
+
+
+def test_setting_up_again_changes_nothing_and_says_what_is_there(server: Checkout) -> None:
+    before = things(server)
+    assert set(server.run("flows/setup_server.py").splitlines()) >= ALL_IS_THERE
+    assert things(server) == before
+    assert "2 trainings at once" in server.run("flows/setup_server.py", "--gpus", 2)
+    assert "2 trainings at once" in server.run("flows/setup_server.py"), "what was asked for stays"
+    assert things(server) == before
+
+
+def test_what_could_not_be_made_is_named_with_exit_code_1(server: Checkout, tmp_path: Path) -> None:
+    lacking = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    lacking.env["PREFECT_API_URL"] = server.env["PREFECT_API_URL"]
+    lacking.edit("prefect.yaml", "    work_pool:\n      name: gpu", "    work_pool:\n      name: nowhere")
+    with lacking.started("flows/setup_server.py") as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "deployment train-gan/gpu: MISSING" in output
+    assert "Error: Not everything is as it should be" in output
+    assert "Traceback" not in output
+
+
+def test_the_run_form_explains_every_parameter_and_shows_the_deployments_defaults(server: Checkout) -> None:
+    (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
+    fields = nightly["parameter_openapi_schema"]["definitions"]["RunSettings"]["properties"]
+    assert all(field.get("description") for field in fields.values()), fields
+    assert nightly["parameters"] == {"settings": {"recipe": "article", "train_on": "gpu"}}
+    assert nightly["enforce_parameter_schema"]
+    assert nightly["global_concurrency_limit"]["limit"] == 1
+
+
+def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(server: Checkout) -> None:
+    write_own_data(server.folder / "mine")
+    options = (*FEW, "--dataset", "mine", "--data-dir", "mine", "--output-dir", "served")
+    with server.started(
+        "flows/train_flow.py", *options, "--serve", "0 3 * * *", "--time-zone", "Asia/Tokyo"
+    ) as process:
+        query = {"deployments": {"name": {"any_": ["served"]}}}
+        wait_until(lambda: ask(server, "deployments/filter", query) or process.poll() is not None)
+        (served,) = ask(server, "deployments/filter", query)
+        (schedule,) = served["schedules"]
+        assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * *", "Asia/Tokyo")
+        run = ask(server, f"deployments/{served['id']}/create_flow_run", {})
+        wait_until(lambda: ask(server, f"flow_runs/{run['id']}")["state_type"] in {"COMPLETED", "FAILED", "CRASHED"})
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert ask(server, f"flow_runs/{run['id']}")["state_type"] == "COMPLETED", output
+    assert (server.folder / "served" / "runs" / "few" / "report.html").is_file()
+    assert "Traceback" not in output
+
+
+def scheduled(server: Checkout) -> set[str]:
+    """The deployments whose next run is on the server's list."""
+    waiting = ask(server, "flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
+    return {run["deployment_id"] for run in waiting if run["auto_scheduled"]}
+
+
+def test_the_server_schedules_the_next_runs(server: Checkout) -> None:
+    wait_until(lambda: len(scheduled(server)) >= 2, 60)
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[str]:
+    """The address of a PostgreSQL database that is thrown away."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL here (on Debian: apt-get install postgresql)")
+    folder, user = tmp_path / "postgresql", "postgres" if os.getuid() == 0 else getpass.getuser()
+    folder.mkdir()
+    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+    if as_user:  # PostgreSQL does not run as root, and must get to its folder
+        shutil.chown(folder, user)
+        for parent in [*folder.parents][:3]:
+            parent.chmod(0o711)
+
+    def call(program: str, *arguments: str) -> None:
+        command = [*as_user, str(found[-1].with_name(program)), "-D", str(folder), *arguments]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    call("initdb", "--auth=trust", f"--username={user}", "--no-sync")
+    call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses=''", "start")
+    yield f"postgresql+asyncpg://{user}@/postgres?host={folder}"
+    call("pg_ctl", "-m", "immediate", "stop")
+
+
+def test_one_variable_puts_the_server_on_postgresql(tmp_path: Path, postgresql: str) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    with running_server(checkout, PREFECT_API_DATABASE_CONNECTION_URL=postgresql):
+        assert set(checkout.run("flows/setup_server.py").splitlines()) >= ALL_IS_THERE
+        checkout.run("-c", TINY_FLOW.format("on PostgreSQL"))
+        (run,) = ask(checkout, "flow_runs/filter", {"flow_runs": {"name": {"any_": ["on PostgreSQL"]}}})
+        assert run["state_type"] == "COMPLETED"
+        wait_until(lambda: len(scheduled(checkout)) == 2, 60)
+    assert not (tmp_path / "prefect" / "prefect.db").exists()

@@ -1,0 +1,125 @@
+"""Training on a GPU worker, with a real server and a real process worker; this machine's CPU stands in for the GPU."""
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+from builders import write_own_data
+from pipeline import Checkout, ask, ran, running, running_server, states, wait_until
+
+OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
+FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, *OWN)
+LONG = ("--steps", 100_000, "--num-samples", 100, *OWN)
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    folder = tmp_path_factory.mktemp("worker")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    write_own_data(checkout.folder / "mine")
+    with running_server(checkout):
+        checkout.run("flows/setup_server.py")
+        yield checkout
+
+
+@pytest.fixture(scope="module")
+def gpu_worker(server: Checkout) -> Iterator[None]:
+    with running(server, "prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def worker(server: Checkout) -> Iterator[None]:
+    with running(server, "prefect", "worker", "start", "--pool", "default", "--type", "process"):
+        yield
+
+
+def runs_of(server: Checkout, flow: str) -> list[dict]:
+    """The runs of a flow, oldest first."""
+    found = ask(server, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
+    return sorted(found, key=lambda run: run["created"])
+
+
+def newest(server: Checkout, flow: str) -> dict:
+    return runs_of(server, flow)[-1]
+
+
+def test_without_a_worker_a_run_ends_in_time_and_says_how_to_start_one(server: Checkout) -> None:
+    with server.started("flows/train_flow.py", *FEW, "--train-on", "gpu", "--worker-timeout", 3) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Error: No worker of the work pool gpu took the training within 3 s." in output
+    assert "make gpu-worker" in output
+    assert "Traceback" not in output
+    assert newest(server, "train-gan")["state_type"] == "CANCELLED"
+
+
+def test_a_training_handed_over_and_one_in_process_find_each_others_result(server: Checkout, gpu_worker) -> None:
+    output = server.run("flows/train_flow.py", *FEW, "--train-on", "gpu")
+    assert "train" in ran(states(output))
+    (address,) = re.findall(r"Handed over to .*: (http\S+)", output)
+    child, parent = newest(server, "train-gan"), newest(server, "fashion-gan")
+    assert child["state_type"] == "COMPLETED"
+    assert child["id"] in address
+    assert not ran(server.train(*FEW))
+
+    shown = {"artifacts": {"flow_run_id": {"any_": [parent["id"]]}, "key": {"any_": ["training"]}}}
+    (link,) = ask(server, "artifacts/filter", shown)
+    assert address in link["data"]
+    logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [child["id"]]}}})
+    assert any("TensorFlow sees no GPU on this worker" in line["message"] for line in logs)
+    live = {"artifacts": {"flow_run_id": {"any_": [child["id"]]}, "key": {"any_": ["training-progress"]}}}
+    assert ask(server, "artifacts/filter", live)
+
+    before = len(runs_of(server, "train-gan"))
+    assert "train" in ran(server.train(*FEW, "--seed", 1))
+    assert not ran(server.train(*FEW, "--seed", 1, "--train-on", "gpu"))
+    assert len(runs_of(server, "train-gan")) == before
+
+
+def test_a_gpu_that_is_insisted_on_is_the_workers_and_its_lack_is_the_runs_error(server: Checkout, gpu_worker) -> None:
+    with server.started("flows/train_flow.py", *FEW, "--seed", 2, "--train-on", "gpu", "--device", "gpu") as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert 'Error: The training on the GPU worker, run "article, 6 steps, seed 2", is Failed' in output
+    assert "--device gpu was asked for, but TensorFlow" in output
+
+
+@pytest.mark.parametrize("how", ["from the UI", "with SIGTERM"])
+def test_cancelling_a_run_cancels_its_training(server: Checkout, gpu_worker, how: str) -> None:
+    with server.started("flows/train_flow.py", *LONG, "--train-on", "gpu") as process:
+        running = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "flows": {"name": {"any_": ["train-gan"]}}}
+        wait_until(lambda: ask(server, "flow_runs/filter", running) or process.poll() is not None)
+        assert process.poll() is None, process.stdout.read()
+        child = newest(server, "train-gan")["id"]
+        if how == "from the UI":
+            parent = newest(server, "fashion-gan")["id"]
+            ask(server, f"flow_runs/{parent}/set_state", {"state": {"type": "CANCELLING"}})
+        else:
+            process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    wait_until(lambda: ask(server, f"flow_runs/{child}")["state_type"] in FINAL)
+    assert ask(server, f"flow_runs/{child}")["state_type"] == "CANCELLED", output
+    if how == "from the UI":
+        assert ask(server, f"flow_runs/{parent}")["state_type"] in {"CANCELLING", "CANCELLED"}, output
+
+
+def test_a_nightly_run_goes_through_both_workers_into_the_projects_own_folder(
+    server: Checkout, gpu_worker, worker
+) -> None:
+    (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
+    settings = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "seed": 4, "run_name": "tonight"}
+    settings |= {"dataset": "mine", "data_dir": "mine"}
+    run = ask(
+        server,
+        f"deployments/{nightly['id']}/create_flow_run",
+        {"parameters": {"settings": nightly["parameters"]["settings"] | settings}},
+    )
+    wait_until(lambda: ask(server, f"flow_runs/{run['id']}")["state_type"] in FINAL, 240)
+    state = ask(server, f"flow_runs/{run['id']}")["state"]
+    assert state["type"] == "COMPLETED", state
+    assert newest(server, "train-gan")["name"] == "article, 6 steps, seed 4"
+    assert (server.folder / "artifacts" / "latest").resolve().name == "tonight"
