@@ -1,14 +1,12 @@
 """Stage 5: real against generated, in numbers and on a page."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from gan.config import Device, SampleConfig, TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.history import history_csv, read_history
-from gan.judging.judge import Judge
-from gan.report.against import Against, compare_runs
-from gan.report.exhibits import Findings, make_exhibits
-from gan.report.page import Report, render_html, render_markdown
 from gan.report.words import describe_seconds, describe_share
 from gan.sampling import sample_latents
 from gan.store import FileRef, Store
@@ -23,6 +21,10 @@ from tasks.records import (
     TrainedGan,
 )
 from tasks.stage import stage
+
+if TYPE_CHECKING:  # matplotlib takes a second to import, for which a cached run must not wait
+    from gan.report.against import Against
+    from gan.report.exhibits import Findings
 
 
 @stage(run_name="compare real with generated", timeout_seconds=3600, incidental=("device",))
@@ -42,6 +44,8 @@ def compare(
     from gan.backend import use_device
     from gan.generate import generate_pixels, save_samples
     from gan.networks import load_model
+    from gan.report.exhibits import make_exhibits
+    from gan.report.page import Report, render_html, render_markdown
 
     use_device(device)
     latents = sample_latents(sample_config.num_images, train_config.recipe.latent_dim, seed=sample_config.seed)
@@ -102,8 +106,10 @@ def _judge(
     fake_pixels: np.ndarray,
     average_pixels: np.ndarray,
     config: SampleConfig,
-) -> Findings:
+) -> "Findings":
     from gan.features import Extractor
+    from gan.judging.judge import Judge
+    from gan.report.exhibits import Findings
 
     network = Extractor.load(store.path(extractor.weights), data.dataset, extractor.weights.sha256)
     train_pixels = denormalize_images(store.load_array(data.train_images))
@@ -137,9 +143,10 @@ def _against(
     average_samples: FileRef,
     reference: Reference,
     config: SampleConfig,
-) -> Against:
+) -> "Against":
     """The comparison with the reference, on as many images as both have."""
     from gan.compare import ContestantFiles, contestants
+    from gan.report.against import compare_runs
 
     this, other, same_latents = contestants(
         ContestantFiles("this run", store.path(trained.generator), store.path(samples), store.path(average_samples)),
