@@ -137,7 +137,7 @@ def _judge(
 
 def _against(
     store: Store,
-    found: Findings,
+    found: "Findings",
     trained: TrainedGan,
     samples: FileRef,
     average_samples: FileRef,
