@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -158,8 +159,14 @@ def ask(server: Checkout, path: str, body: dict | None = None):
     if password := server.env.get("PREFECT_API_AUTH_STRING"):
         headers["authorization"] = f"Basic {base64.b64encode(password.encode()).decode()}"
     request = urllib.request.Request(f"{server.env['PREFECT_API_URL']}/{path}", content, headers)
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)
+    for patience in (1, 2, 4, 0):  # a busy SQLite answers 503; Prefect's own client asks again as well
+        try:
+            with urllib.request.urlopen(request) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not patience:
+                raise
+            time.sleep(patience)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
