@@ -6,8 +6,10 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
 from gan.errors import FashionGanError
@@ -26,7 +28,7 @@ def prefect_session() -> Iterator[None]:
     """Make sure that a server answers (the embedded one is started if none is set), and keep the terminal readable.
 
     Raises:
-        ServerError: If PREFECT_API_URL names a server that does not answer.
+        ServerError: If PREFECT_API_URL names a server that does not answer, or does not let us in.
     """
     with ExitStack() as stack:
         _start_server()
@@ -48,6 +50,8 @@ def _start_server() -> None:
     try:
         with get_client(sync_client=True) as client:
             failure = client.api_healthcheck()
+            if failure is None:
+                _refuse_strangers(client)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if failure is not None:
@@ -55,6 +59,19 @@ def _start_server() -> None:
             f"The Prefect server at {PREFECT_API_URL.value()} does not answer: {failure}.\n"
             "Start it (make server), or unset PREFECT_API_URL to use the embedded one."
         )
+
+
+def _refuse_strangers(client: SyncPrefectClient) -> None:
+    """Find out whether the server lets us in: that it is well it tells everybody."""
+    try:
+        client.api_version()
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+            raise
+        raise ServerError(
+            f"The Prefect server at {PREFECT_API_URL.value()} does not let us in: it expects another auth string.\n"
+            "Set PREFECT_API_AUTH_STRING here to what PREFECT_SERVER_API_AUTH_STRING is there."
+        ) from error
 
 
 @contextmanager

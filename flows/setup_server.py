@@ -5,9 +5,10 @@ python flows/setup_server.py --help
 
 import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +26,9 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import PositiveInt
 from rich.console import Console
 
+from flows.alerts import NO_HEARTBEAT, alert_automation
 from flows.session import ServerError, prefect_session
+from flows.settings import ALERT_VARIABLE
 from gan.command import run_command
 from tasks.code_identity import PROJECT_ROOT
 from tasks.hand_over import GPU_LIMIT, GPU_POOL
@@ -52,16 +55,17 @@ AUTOMATION = AutomationCore(
         threshold=1,
         within=timedelta(seconds=SILENCE_SECONDS),
     ),
-    actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"No heartbeat for {SILENCE_SECONDS} s.")],
+    actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"{NO_HEARTBEAT} for {SILENCE_SECONDS} s.")],
 )
 
 
-def set_up(client: SyncPrefectClient, gpus: int | None) -> None:
+def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[AutomationCore]) -> None:
     """Make what is missing, and change what is not as it should be; nothing is ever removed.
 
     Args:
         client: Of a running server.
         gpus: How many trainings may go on at once; None leaves a limit that is there as it is.
+        automations: What the server is to do by itself; one of the same name is replaced.
     """
     for name in POOLS:
         try:
@@ -70,11 +74,12 @@ def set_up(client: SyncPrefectClient, gpus: int | None) -> None:
             client.create_work_pool(WorkPoolCreate(name=name, type="process"))
     if gpus is not None or _limit(client) is None:
         client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or 1)
-    there = client.read_automations_by_name(AUTOMATION.name)
-    if there:
-        client.update_automation(there[0].id, AUTOMATION)
-    else:
-        client.create_automation(AUTOMATION)
+    for automation in automations:
+        there = client.read_automations_by_name(automation.name)
+        if there:
+            client.update_automation(there[0].id, automation)
+        else:
+            client.create_automation(automation)
 
 
 def deploy() -> str:
@@ -84,7 +89,7 @@ def deploy() -> str:
     return f"{done.stdout}{done.stderr}" if done.returncode else ""
 
 
-def look(client: SyncPrefectClient) -> Iterator[tuple[str, str | None]]:
+def look(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> Iterator[tuple[str, str | None]]:
     """What must be there, and how it is; None for what is missing or is not as it should be."""
     for name in POOLS:
         try:
@@ -94,8 +99,13 @@ def look(client: SyncPrefectClient) -> Iterator[tuple[str, str | None]]:
         yield f"work pool {name}", "process" if kind == "process" else None
     limit = _limit(client)
     yield f"concurrency limit {GPU_LIMIT}", f"{limit} training{'s' if limit > 1 else ''} at once" if limit else None
-    enabled = [found for found in client.read_automations_by_name(AUTOMATION.name) if found.enabled]
-    yield "automation", f"crashed after {SILENCE_SECONDS} s without a heartbeat" if enabled else None
+    for automation in automations:
+        as_wanted = [
+            found
+            for found in client.read_automations_by_name(automation.name)
+            if found.enabled and found.actions == automation.actions
+        ]
+        yield f"automation {automation.name}", automation.description if as_wanted else None
     deployed = {(found.entrypoint, found.name): found for found in client.read_deployments()}
     for wanted in yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]:
         found = deployed.get((wanted["entrypoint"], wanted["name"]))
@@ -127,11 +137,13 @@ app = App(name="python flows/setup_server.py", version_flags=(), suppress_keyboa
 
 
 @app.default
-def main(*, gpus: PositiveInt | None = None) -> None:
+def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> None:
     """Give a Prefect server what this project needs, and look at whether it is there.
 
     Args:
         gpus: how many trainings may go on at once, one a GPU; empty: as it is, at first 1
+        alert_block: the notification block, as type/name, that the server tells of runs whose process was killed;
+            empty: $FASHION_GAN_ALERT_BLOCK, or as it is, at first nobody
     """
     if PREFECT_API_URL.value() is None:
         raise ServerError(
@@ -139,10 +151,12 @@ def main(*, gpus: PositiveInt | None = None) -> None:
             "Start one (make server), then: make setup-server"
         )
     console = Console(highlight=False, soft_wrap=True)
+    slug = alert_block or os.environ.get(ALERT_VARIABLE)
     with prefect_session(), get_client(sync_client=True) as client:
-        set_up(client, gpus)
+        automations = [AUTOMATION, *([alert_automation(slug)] if slug else [])]
+        set_up(client, gpus, automations)
         complaint = deploy()
-        seen = dict(look(client))
+        seen = dict(look(client, automations))
     for name, how in seen.items():
         console.print(f"{name}: {how}" if how else f"{name}: MISSING, or not as it should be", markup=False)
     missing = [name for name, how in seen.items() if how is None]

@@ -10,6 +10,8 @@ import logging
 import os
 import re
 import time
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +81,7 @@ class Checkpoints:
         for path in self._newest_first():
             step, digest, _ = path.name.split(".")
             if sha256_of(path) == digest:
-                with np.load(path, allow_pickle=False) as arrays:
+                with suppress(ValueError, zipfile.BadZipFile), np.load(path, allow_pickle=False) as arrays:
                     return int(step), dict(arrays)
             log.warning("The checkpoint %s is torn or was altered: passed over, and removed.", path)
             path.unlink(missing_ok=True)

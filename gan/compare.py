@@ -30,7 +30,7 @@ from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
 from gan.report.page import render_comparison
 from gan.report.words import describe_change, describe_number
 from gan.sampling import sample_latents
-from gan.store import Store, sha256_of
+from gan.store import Store, read_array, sha256_of
 
 SEED, MIN_SAMPLES = 0, 100
 
@@ -126,7 +126,7 @@ def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, 
         store = Store(run.resolve().parent.parent)
         paths = [store.root / "store" / digest[:2] / f"{digest}.npy" for digest in digests]
         if all(path.is_file() and sha256_of(path) == digest for path, digest in zip(paths, digests, strict=True)):
-            train, test = (denormalize_images(np.load(path, mmap_mode="r", allow_pickle=False)) for path in paths)
+            train, test = (denormalize_images(read_array(path)) for path in paths)
             return train, test
     dataset = CATALOG.get(manifest.data.name)
     if dataset is None:

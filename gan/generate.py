@@ -19,9 +19,12 @@ from gan.errors import SettingsError, StoreError
 from gan.networks import load_model
 from gan.rendering import draw_grid, save_png
 from gan.sampling import interpolate_latents, sample_latents
+from gan.store import check_unpacked_size
 
 BATCH_SIZE = 500
 MAX_COLUMNS, MAX_GRID = 16, 1024
+MAX_IMAGES = 1_000_000
+MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # and a header
 
 
 def generate_pixels(generator: keras.Model, latents: np.ndarray) -> np.ndarray:
@@ -63,12 +66,13 @@ def load_samples(path: Path) -> np.ndarray:
     """The inverse of `save_samples`; nothing in the file is executed.
 
     Raises:
-        StoreError: If the file does not hold images.
+        StoreError: If the file does not hold images, or more than a run can have.
     """
     try:
+        check_unpacked_size(path, MAX_SAMPLES_BYTES)
         with np.load(path, allow_pickle=False) as arrays:
             pixels: np.ndarray = arrays["images"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path} holds no images: {error}.\nGive the samples.npz of a published run.") from error
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise StoreError(f"{path} holds {pixels.dtype} of shape {pixels.shape}; expected uint8 of (n, 28, 28).")
@@ -87,7 +91,7 @@ app = App(
 def generate(
     run: Path,
     *,
-    num_images: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 64,
+    num_images: Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_IMAGES))] = 64,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
     average: Annotated[bool, Parameter(negative=())] = False,
     out: Path,

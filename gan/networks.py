@@ -14,8 +14,12 @@ from gan.backend import keras
 from gan.datasets.pixels import IMAGE_SIZE
 from gan.errors import StoreError
 from gan.recipes import Recipe
+from gan.store import check_unpacked_size
 
 _SHARED_OBJECT_ID = re.compile(rb'("shared_object_id": )(\d+)')
+
+MAX_MODEL_BYTES = 2**28
+"""Far more than any recipe's weights; what is larger is no model of ours."""
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 
@@ -154,11 +158,12 @@ def load_model(path: Path) -> keras.Model:
     """Load a model that `save_model` wrote; nothing in the file is executed.
 
     Raises:
-        StoreError: If the file is no model that this version of Keras reads.
+        StoreError: If the file is no model that this version of Keras reads, or is of the size of none of ours.
     """
     try:
+        check_unpacked_size(path, MAX_MODEL_BYTES)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise StoreError(
             f"{path} is no model that Keras {keras.__version__} can load: {str(error).splitlines()[0]}\n"
             "Give one that this project wrote, such as the generator.keras of a published run."

@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,41 @@ def _is(path: Path, ref: FileRef) -> bool:
         return path.stat().st_size == ref.size and sha256_of(path) == ref.sha256
     except OSError:
         return False
+
+
+def read_array(path: Path) -> np.ndarray:
+    """An array of plain numbers, memory-mapped and read-only; nothing in the file is executed.
+
+    Raises:
+        StoreError: If the file holds anything else, such as pickled objects.
+    """
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise StoreError(
+            f"{path} holds no array of plain numbers: {error}.\n"
+            "It is not a file that this project wrote. Remove it, and run the same command again."
+        ) from error
+    return array
+
+
+def check_unpacked_size(path: Path, max_bytes: int) -> None:
+    """Refuse a zip archive that would unpack to more, before any of it is unpacked.
+
+    No entry yields more than it declares: that is as far as Python reads it.
+
+    Raises:
+        StoreError: If it declares more than `max_bytes`.
+        OSError: If it cannot be read.
+        zipfile.BadZipFile: If it is no zip archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > max_bytes:
+        raise StoreError(
+            f"{path} unpacks to {size:,} bytes; expected at most {max_bytes:,}. Nothing of it was unpacked.\n"
+            "Give a file that this project wrote."
+        )
 
 
 @contextmanager
@@ -237,6 +273,9 @@ class Store:
             partial.replace(target)
 
     def load_array(self, ref: FileRef) -> np.ndarray:
-        """A stored array, memory-mapped and read-only."""
-        array: np.ndarray = np.load(self.path(ref), mmap_mode="r", allow_pickle=False)
-        return array
+        """A stored array, memory-mapped and read-only.
+
+        Raises:
+            StoreError: If the file is missing or altered, or holds anything but plain numbers.
+        """
+        return read_array(self.path(ref))

@@ -1,5 +1,6 @@
 """Runs of the real command, in a copy of the project that a test may edit, with a Prefect home of its own."""
 
+import base64
 import fcntl
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,9 +156,17 @@ def ask(server: Checkout, path: str, body: dict | None = None):
     """What the server's API answers; without a body it is a GET."""
     content = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"}
+    if password := server.env.get("PREFECT_API_AUTH_STRING"):
+        headers["authorization"] = f"Basic {base64.b64encode(password.encode()).decode()}"
     request = urllib.request.Request(f"{server.env['PREFECT_API_URL']}/{path}", content, headers)
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)
+    for patience in (1, 2, 4, 0):  # a busy SQLite answers 503; Prefect's own client asks again as well
+        try:
+            with urllib.request.urlopen(request) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not patience:
+                raise
+            time.sleep(patience)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:

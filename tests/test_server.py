@@ -12,15 +12,24 @@ import pytest
 from builders import write_own_data
 from pipeline import Checkout, ask, running_server, wait_until
 
+from flows.alerts import NO_HEARTBEAT
+from flows.settings import ALERT_VARIABLE
+
 ALL_IS_THERE = {
     "work pool default: process",
     "work pool gpu: process",
     "concurrency limit gpu: 1 training at once",
-    "automation: crashed after 120 s without a heartbeat",
+    "automation Runs without heartbeats have crashed: "
+    "Marks a run as Crashed that gave no sign of life for 120 s: its process was killed.",
     "deployment fashion-gan/nightly: 0 2 * * * Europe/Berlin, on the work pool default",
     "deployment fashion-gan/weekly: 0 4 * * 0 Europe/Berlin, on the work pool default",
+    "deployment prune/weekly: 0 12 * * 0 Europe/Berlin, on the work pool default",
     "deployment train-gan/gpu: when it is asked for, on the work pool gpu",
 }
+SAVE_BLOCK = (
+    "from prefect.blocks.notifications import SlackWebhook; SlackWebhook(url='http://127.0.0.1:1/x').save('{}')"
+)
+TELLS = "automation Tell of runs without heartbeats: Tells slack-webhook/{} of a run"
 TINY_FLOW = "import flows; from prefect import flow; flow(lambda: None, name='tiny', flow_run_name='{}')()"
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
 
@@ -62,6 +71,33 @@ def test_setting_up_again_changes_nothing_and_says_what_is_there(server: Checkou
     assert things(server) == before
 
 
+def test_the_message_of_a_run_without_heartbeats_begins_as_alerts_expect(server: Checkout) -> None:
+    actions = [action for found in ask(server, "automations/filter", {}) for action in found["actions"]]
+    (marking,) = [action for action in actions if action["type"] == "change-flow-run-state"]
+    assert marking["message"].startswith(NO_HEARTBEAT)
+
+
+def test_of_killed_runs_the_server_tells_the_block_that_is_named(server: Checkout) -> None:
+    with server.started("flows/setup_server.py", "--alert-block", "slack-webhook/none") as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Error: There is no alert block slack-webhook/none" in output
+
+    for name in ("team", "other"):
+        server.run("-c", SAVE_BLOCK.format(name))
+    before = len(things(server)["automations"])
+    assert TELLS.format("team") in server.run("flows/setup_server.py", "--alert-block", "slack-webhook/team")
+    assert len(things(server)["automations"]) == before + 1
+    server.env[ALERT_VARIABLE] = "slack-webhook/other"
+    assert TELLS.format("other") in server.run("flows/setup_server.py"), "another block takes the first one's place"
+    del server.env[ALERT_VARIABLE]
+    server.run("flows/setup_server.py")
+    assert len(things(server)["automations"]) == before + 1, "who was named stays"
+    other = ask(server, "block_types/slug/slack-webhook/block_documents/name/other")["id"]
+    (telling,) = [found for found in ask(server, "automations/filter", {}) if found["name"].startswith("Tell of")]
+    assert [action["block_document_id"] for action in telling["actions"]] == [other]
+
+
 def test_what_could_not_be_made_is_named_with_exit_code_1(server: Checkout, tmp_path: Path) -> None:
     lacking = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     lacking.env["PREFECT_API_URL"] = server.env["PREFECT_API_URL"]
@@ -75,6 +111,8 @@ def test_what_could_not_be_made_is_named_with_exit_code_1(server: Checkout, tmp_
 
 
 def test_the_run_form_explains_every_parameter_and_shows_the_deployments_defaults(server: Checkout) -> None:
+    (pruning,) = ask(server, "deployments/filter", {"flows": {"name": {"any_": ["prune"]}}})
+    assert pruning["parameters"] == {"settings": {"older_than": 30}}
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
     fields = nightly["parameter_openapi_schema"]["definitions"]["RunSettings"]["properties"]
     assert all(field.get("description") for field in fields.values()), fields
@@ -110,7 +148,7 @@ def scheduled(server: Checkout) -> set[str]:
 
 
 def test_the_server_schedules_the_next_runs(server: Checkout) -> None:
-    wait_until(lambda: len(scheduled(server)) >= 2, 60)
+    wait_until(lambda: len(scheduled(server)) >= 3, 60)
 
 
 @pytest.fixture
@@ -144,5 +182,5 @@ def test_one_variable_puts_the_server_on_postgresql(tmp_path: Path, postgresql: 
         checkout.run("-c", TINY_FLOW.format("on PostgreSQL"))
         (run,) = ask(checkout, "flow_runs/filter", {"flow_runs": {"name": {"any_": ["on PostgreSQL"]}}})
         assert run["state_type"] == "COMPLETED"
-        wait_until(lambda: len(scheduled(checkout)) == 2, 60)
+        wait_until(lambda: len(scheduled(checkout)) == 3, 60)
     assert not (tmp_path / "prefect" / "prefect.db").exists()

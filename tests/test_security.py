@@ -1,0 +1,371 @@
+"""Who gets in, what is executed, and what leaks: a server with an auth string, hostile files, names and secrets."""
+
+import ast
+import gzip
+import json
+import pickle
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import write_own_data
+from pipeline import Checkout, ask, running, running_server, wait_until
+from playwright.sync_api import Browser, Page, expect
+
+from gan.checkpoints import Checkpoints
+from gan.errors import StoreError
+from gan.store import FileRef, check_unpacked_size, read_array, sha256_of
+
+PROJECT = Path(__file__).resolve().parent.parent
+AUTH = "admin:correct-horse-battery"
+HOOK, KEY_ID, KEY = "hook-that-nobody-may-see", "AKIANOBODYMAYSEEIT", "key/that/nobody/may/see"
+SECRETS = (AUTH, HOOK, KEY_ID, KEY)
+SAVE_BLOCK = (
+    f"from prefect.blocks.notifications import SlackWebhook; SlackWebhook(url='http://127.0.0.1:1/{HOOK}').save('ops')"
+)
+OPEN = {"/health", "/ready"}
+HOSTILE_CLASSES = (
+    "<img src=x onerror=window.hacked=1>",
+    "[x](http://evil.example) | http://evil.example",
+    "www.evil.example",
+)
+HOSTILE_FOLDER = 'out <img src=x onerror="window.hacked=1"> [x](javascript:alert) www.evil.example `b`'
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A server with an auth string, set up, whose block holds a webhook's address."""
+    folder = tmp_path_factory.mktemp("auth")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.env |= {"PREFECT_API_AUTH_STRING": AUTH, "PREFECT_LOGGING_LEVEL": "DEBUG"}
+    data = write_own_data(checkout.folder / "mine")
+    (data / "class-names.txt").write_text("\n".join(HOSTILE_CLASSES))
+    with running_server(checkout, PREFECT_SERVER_API_AUTH_STRING=AUTH):
+        checkout.run("-c", SAVE_BLOCK)
+        checkout.run("flows/setup_server.py", "--alert-block", "slack-webhook/ops")
+        yield checkout
+
+
+@pytest.fixture(scope="module")
+def run(server: Checkout) -> dict:
+    """A run of the nightly deployment through a real worker that has secrets in its environment."""
+    (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
+    few = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
+    settings = nightly["parameters"]["settings"] | few | {"train_on": "here", "output_dir": HOSTILE_FOLDER}
+    server.env |= {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY}
+    server.env |= {"FASHION_GAN_ALERT_BLOCK": "slack-webhook/ops"}
+    with running(server, "prefect", "worker", "start", "--pool", "default", "--type", "process"):
+        created = ask(server, f"deployments/{nightly['id']}/create_flow_run", {"parameters": {"settings": settings}})
+        wait_until(lambda: ask(server, f"flow_runs/{created['id']}")["state_type"] in FINAL, 240)
+    return ask(server, f"flow_runs/{created['id']}")
+
+
+def status(server: Checkout, method: str, path: str, authorization: str = "") -> int:
+    """What the server answers to a stranger."""
+    headers = {"content-type": "application/json", "authorization": authorization}
+    content = None if method == "get" else b"{}"
+    url = f"{server.env['PREFECT_API_URL']}{path}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, content, headers, method=method.upper())) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_without_the_auth_string_every_path_but_health_answers_401(server: Checkout) -> None:
+    with urllib.request.urlopen(server.env["PREFECT_API_URL"].removesuffix("/api") + "/openapi.json") as answer:
+        paths = json.load(answer)["paths"]
+    asked = [(method, re.sub(r"\{.*?\}", "x", path)) for path, methods in paths.items() for method in methods]
+    answers = {(method, path): status(server, method, path) for method, path in asked if path not in OPEN}
+    assert len(answers) > 150
+    assert set(answers.values()) == {401}, {what: code for what, code in answers.items() if code != 401}
+    assert status(server, "post", "/flows/filter", "Basic YWRtaW46d3Jvbmc=") == 401
+    assert {status(server, "get", path) for path in OPEN} == {200}
+
+
+@pytest.mark.parametrize("given", [None, "admin:wrong"])
+@pytest.mark.parametrize("command", ["flows/setup_server.py", "flows/train_flow.py"])
+def test_a_command_without_the_auth_string_is_one_clear_error(server: Checkout, tmp_path, command, given) -> None:
+    env = {name: value for name, value in server.env.items() if name != "PREFECT_API_AUTH_STRING"}
+    stranger = Checkout(server.folder, env | ({"PREFECT_API_AUTH_STRING": given} if given else {}))
+    options = ("--output-dir", tmp_path) if "train" in command else ()
+    with stranger.started(command, *options) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "does not let us in" in output
+    assert "PREFECT_API_AUTH_STRING" in output
+    assert "Traceback" not in output
+
+
+def test_with_the_auth_string_a_worker_runs_a_deployment(server: Checkout, run) -> None:
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert (server.folder / HOSTILE_FOLDER / "latest" / "report.html").is_file()
+    assert {path.name for path in server.folder.iterdir()} <= {
+        "flows",
+        "gan",
+        "tasks",
+        "mine",
+        "prefect.yaml",
+        HOSTILE_FOLDER,
+    }
+
+
+def test_no_secret_is_in_what_a_run_writes(server: Checkout, run) -> None:
+    lines = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert any("Finished in state" in line["message"] for line in lines)
+    artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    shown = json.dumps([lines, artifacts, run, ask(server, "deployments/filter", {})])
+    home = server.folder.parent
+    written = [path for path in home.rglob("*") if path.is_file()]  # output folder, logs, the server's database
+    assert {"manifest.json", "prefect.db"} <= {path.name for path in written}
+    assert len([path for path in home.glob("*.log") if path.stat().st_size]) == 2, "of the server and of the worker"
+    for secret in SECRETS:
+        assert secret not in shown
+        found = [path for path in written if secret.encode() in path.read_bytes()]
+        assert not found, f"{secret} is in {found}"
+
+
+def listening(port: int) -> set[str]:
+    """Addresses that this machine listens on at a port, as the kernel lists them."""
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port}
+
+
+LOOPBACK = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
+EMBEDDED = """
+import flows
+from pathlib import Path
+from prefect import flow
+from prefect.server.api.server import SubprocessASGIServer
+flow(lambda: print("port", SubprocessASGIServer().port, "\\n", Path("/proc/net/tcp").read_text()), name="listening")()
+"""
+
+
+def test_a_server_listens_on_loopback_only(server: Checkout) -> None:
+    assert listening(int(server.env["PREFECT_SERVER_API_PORT"])) == {LOOPBACK}
+
+
+def test_the_embedded_server_listens_on_loopback_only(tmp_path) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    output = checkout.run("-c", EMBEDDED)
+    (port,) = re.findall(r"^port (\d+) ", output, re.MULTILINE)
+    addresses = re.findall(rf"^ *\d+: (\w+):{int(port):04X} \w+:\w+ 0A ", output, re.MULTILINE)
+    assert addresses == [LOOPBACK]
+
+
+@pytest.fixture
+def page(browser: Browser, server: Checkout) -> Iterator[Page]:
+    """A page of the UI, after its question for the auth string; what it asks of other hosts is an error."""
+    page = browser.new_page(base_url=server.env["PREFECT_API_URL"].removesuffix("/api"))
+    page.set_default_timeout(30_000)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("dialog", lambda dialog: requested.append("http://evil.example/dialog"))
+    page.goto("/login")
+    page.locator("input[type=password]").fill(AUTH)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dashboard")
+    yield page
+    assert not [url for url in requested if "evil.example" in url.partition("?")[0]]
+    page.close()
+
+
+def test_the_ui_shows_nothing_to_a_stranger(browser: Browser, server: Checkout, run) -> None:
+    page = browser.new_page(base_url=server.env["PREFECT_API_URL"].removesuffix("/api"))
+    page.goto(f"/runs/flow-run/{run['id']}")
+    expect(page.get_by_text("Authentication failed").first).to_be_visible(timeout=60_000)
+    page.goto("/login")
+    page.locator("input[type=password]").fill("admin:wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Authentication failed").first).to_be_visible(timeout=60_000)
+    assert not page.url.endswith("/dashboard")
+    page.close()
+
+
+def test_hostile_class_names_and_folders_are_only_text_in_the_ui(server: Checkout, run, page: Page) -> None:
+    artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert "evil.example" in json.dumps(artifacts), "else nothing is tested"
+    places = [f"/artifacts/artifact/{artifact['id']}" for artifact in artifacts]
+    for place in [*places, *(f"/runs/flow-run/{run['id']}?tab={tab}" for tab in ("Logs", "Artifacts", "Parameters"))]:
+        page.goto(place)
+        expect(page.get_by_text(run["name"]).or_(page.get_by_text(re.compile("Artifact"))).first).to_be_visible()
+        page.wait_for_timeout(1500)  # for what a script would do, late
+        assert page.evaluate("window.hacked") is None, place
+        assert not page.locator("a[href*='evil.example'], a[href^='javascript'], img[src='x']").count(), place
+
+
+def test_hostile_class_names_are_only_text_in_the_report(server: Checkout, run, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto((server.folder / HOSTILE_FOLDER / "latest" / "report.html").as_uri())
+    assert page.evaluate("window.hacked") is None
+    assert not page.locator("a[href*='evil.example'], img[src='x']").count()
+    assert HOSTILE_CLASSES[0] in page.content().replace("&lt;", "<").replace("&gt;", ">")
+    page.close()
+
+
+class Bomb:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def test_pickled_arrays_are_refused_and_not_loaded(store, tmp_path) -> None:
+    trace, objects = tmp_path / "exploded", np.array([Bomb(tmp_path / "exploded")], dtype=object)
+    pickled = store.put_file(lambda path: np.save(path, objects, allow_pickle=True), ".npy")
+    for content in (pickled, store.put_bytes(pickle.dumps(Bomb(trace)), ".npy"), store.put_bytes(b"", ".npy")):
+        with pytest.raises(StoreError, match="holds no array of plain numbers"):
+            store.load_array(content)
+        with pytest.raises(StoreError, match="holds no array of plain numbers"):
+            read_array(store.path(content))
+    assert not trace.exists()
+
+
+def test_a_pickled_checkpoint_is_passed_over(tmp_path) -> None:
+    trace, planted = tmp_path / "exploded", tmp_path / "planted.npz"
+    np.savez(planted, a=np.array([Bomb(trace)], dtype=object), allow_pickle=True)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(1, {"a": np.zeros(3)})
+    (whole,) = checkpoints.folder.iterdir()
+    planted.rename(
+        checkpoints.folder
+        / f"{int(whole.name.split('.')[0]) + 1:0{len(whole.name.split('.')[0])}}.{sha256_of(planted)}.npz"
+    )
+    assert checkpoints.load_latest()[0] == 1
+    assert not trace.exists()
+
+
+def test_samples_with_pickles_or_more_than_a_run_can_have_are_refused(tmp_path) -> None:
+    from gan.generate import load_samples
+
+    trace, path = tmp_path / "exploded", tmp_path / "samples.npz"
+    np.savez(path, images=np.array([Bomb(trace)], dtype=object), allow_pickle=True)
+    with pytest.raises(StoreError, match="holds no images"):
+        load_samples(path)
+    assert not trace.exists()
+    header = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 28, 28), }"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", header.ljust(127) + b"\n")
+    with pytest.raises(StoreError, match="holds no images"):
+        load_samples(path)
+
+
+def test_an_archive_that_would_unpack_to_too_much_is_not_unpacked(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", bytes(10**7))
+    with pytest.raises(StoreError, match="unpacks to 10,000,000 bytes; expected at most 1,000"):
+        check_unpacked_size(path, 1000)
+    from gan import networks
+
+    monkeypatch.setattr(networks, "MAX_MODEL_BYTES", 1000)
+    with pytest.raises(StoreError, match="Nothing of it was unpacked"):
+        networks.load_model(path)
+
+
+def planted_models(folder: Path) -> Iterator[Path]:
+    """Models that execute something when they are loaded without care."""
+    from gan.backend import keras
+    from gan.networks import save_model
+
+    layers = keras.layers.Dense(2), keras.layers.Lambda(lambda x: Path("exploded").touch() or x, output_shape=(4,))
+    for name, layer in zip(("plain", "lambda"), layers, strict=True):
+        save_model(keras.Sequential([keras.Input((4,)), layer]), folder / f"{name}.keras")
+    yield folder / "lambda.keras"
+    call = {"module": "subprocess", "class_name": "Popen", "registered_name": None}
+    call["config"] = {"args": f"touch {folder / 'exploded'}", "shell": True}
+    for name, content in (("call", call), ("nothing", None), ("list", [])):
+        with (
+            zipfile.ZipFile(folder / "plain.keras") as source,
+            zipfile.ZipFile(folder / f"{name}.keras", "w") as target,
+        ):
+            for entry in source.namelist():
+                other = entry == "config.json"
+                target.writestr(entry, json.dumps(content) if other else source.read(entry))
+        yield folder / f"{name}.keras"
+
+
+def test_models_that_would_execute_something_are_refused(tmp_path, monkeypatch) -> None:
+    from gan.networks import load_model
+
+    monkeypatch.chdir(tmp_path)
+    for path in planted_models(tmp_path):
+        with pytest.raises(StoreError, match="is no model that Keras"):
+            load_model(path)
+    assert not (tmp_path / "exploded").exists()
+    assert load_model(tmp_path / "plain.keras").count_params() == 10
+
+
+EXECUTING_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+EXECUTING_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+@pytest.mark.parametrize("package", ["bench", "flows", "gan", "tasks"])
+def test_no_source_loads_pickles_or_executes_text(package: str) -> None:
+    for path in sorted((PROJECT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.partition(".")[0] for name in names} & EXECUTING_MODULES, f"{path}:{node.lineno}"
+            if not isinstance(node, ast.Call):
+                continue
+            call, where = ast.unparse(node.func), f"{path}:{node.lineno}"
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert call not in EXECUTING_CALLS | {"os.system", "yaml.load", "yaml.unsafe_load"}, where
+            assert given.get("allow_pickle", "False") == "False", where
+            assert given.get("shell", "False") == "False", where
+            assert given.get("safe_mode", "True") == "True", where
+            assert call != "np.load" or "allow_pickle" in given, where
+
+
+@pytest.mark.parametrize("key", ["store/../../x", "/etc/passwd", "store/a/../b", "runs/.x", "store/a b", "other/x"])
+def test_a_reference_cannot_leave_its_folder(key: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        FileRef(key=key, sha256="0" * 64, size=0)
+
+
+@pytest.mark.parametrize("option", ["--run-name=../x", "--run-name=a/b", "--run-name=<b>", "--dataset=../x"])
+def test_names_that_would_leave_their_folder_are_refused(tmp_path, option: str) -> None:
+    command = [sys.executable, "flows/train_flow.py", option, f"--output-dir={tmp_path / 'out'}"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*"))
+
+
+UNPACK = """
+import re, sys
+from pathlib import Path
+from gan.datasets.folder import describe_folder
+from gan.errors import DataError
+try:
+    describe_folder("mine", Path(sys.argv[1]))
+except DataError as error:
+    print(error)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print("MiB", int(peak[1]) // 1024)
+"""
+
+
+@pytest.mark.parametrize(("name", "limit", "most"), [("images", "784,000,016", 2000), ("labels", "1,000,008", 200)])
+def test_a_gzip_bomb_costs_bounded_memory(tmp_path, name, limit, most) -> None:
+    data = write_own_data(tmp_path / "own")
+    kind = "train-images-idx3-ubyte" if name == "images" else "train-labels-idx1-ubyte"
+    member = gzip.compress(bytes(2**26))
+    (data / f"{kind}.gz").write_bytes(member * 64)  # 4 GiB
+    done = subprocess.run([sys.executable, "-c", UNPACK, data], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert f"unpacks to more than the expected {limit} bytes; nothing of it was kept" in done.stdout
+    assert int(done.stdout.split("MiB")[1]) < most, done.stdout
