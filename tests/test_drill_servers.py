@@ -32,8 +32,8 @@ from gan.store import sha256_of
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
 SAME_BYTES = ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp")
-FEW = ("--sample-every", 400, "--batch-size", 16, "--num-samples", 100, "--dataset", "mine", "--data-dir", "mine")
-COMMAND = ("flows/train_flow.py", *FEW, "--steps", 800, "--run-name", "drill")
+FEW = ("--sample-every", 150, "--batch-size", 16, "--num-samples", 100, "--dataset", "mine", "--data-dir", "mine")
+COMMAND = ("flows/train_flow.py", *FEW, "--steps", 300, "--run-name", "drill")
 
 
 def make_checkout(folder: Path) -> Checkout:
@@ -236,8 +236,8 @@ def wait_for_state(server: Checkout, run_id: str, state: str, seconds: float = 6
 
 def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(server, undisturbed, tmp_path) -> None:
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
-    options = {"sample_every": 400, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
-    settings = {**options, "steps": 800, "run_name": "drill", "output_dir": str(tmp_path), "train_on": "gpu"}
+    options = {"sample_every": 150, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
+    settings = {**options, "steps": 300, "run_name": "drill", "output_dir": str(tmp_path), "train_on": "gpu"}
 
     def start() -> str:
         parameters = {"parameters": {"settings": nightly["parameters"]["settings"] | settings}}
