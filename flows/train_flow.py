@@ -12,7 +12,7 @@ from prefect import flow
 
 from flows.alerts import check_alert_block, tell_of_collapse, tell_of_end
 from flows.serving import serve_flow
-from flows.session import prefect_session
+from flows.session import end_cancelled, prefect_session
 from flows.settings import RunSettings
 from flows.summary import print_summary
 from gan.command import run_command
@@ -35,6 +35,7 @@ from tasks.train import refuse_collapse, train_stage
     description="Train a GAN, judge it, publish the result.",
     on_failure=[tell_of_end],
     on_crashed=[tell_of_end],
+    on_cancellation=[end_cancelled],
 )
 def train_flow(settings: RunSettings) -> PublishedRun:
     """Train a GAN on a data set, judge its pictures against real ones, and publish the result.

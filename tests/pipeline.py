@@ -2,6 +2,7 @@
 
 import base64
 import fcntl
+import getpass
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import urllib.error
@@ -19,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
@@ -121,7 +125,7 @@ while True:
 
 
 @contextmanager
-def running_server(checkout: Checkout, **env: str) -> Iterator[None]:
+def running_server(checkout: Checkout, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """A Prefect server of the checkout's own, as make server starts one; all that it runs goes there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -129,18 +133,21 @@ def running_server(checkout: Checkout, **env: str) -> Iterator[None]:
     makefile = (PROJECT / "Makefile").read_text()
     checkout.env |= dict(re.findall(r"^export (\w+) := (\S+)$", makefile, re.MULTILINE))
     checkout.env |= {"PREFECT_SERVER_API_PORT": port, **env}
-    with running(checkout, "prefect", "server", "start"):
+    with running(checkout, "prefect", "server", "start") as process:
         checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         checkout.run("-c", WAIT_FOR_SERVER)
-        yield
+        yield process
     del checkout.env["PREFECT_API_URL"]
 
 
 @contextmanager
-def running(checkout: Checkout, *module: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A module that goes on until it is ended; what it prints is in <name>.log beside the project."""
-    log = checkout.folder.with_name("-".join(module[:4]) + ".log").open("w")
-    command = [sys.executable, "-m", *module]
+def running(checkout: Checkout, *module: str, before: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """A module that goes on until it is ended; what it prints is in <name>.log beside the project.
+
+    What stands before the command is a program that becomes it in the end.
+    """
+    log = checkout.folder.with_name("-".join(module[:5]) + ".log").open("a")
+    command = [*before, sys.executable, "-m", *module]
     with log, subprocess.Popen(command, cwd=checkout.folder, env=checkout.env, stdout=log, stderr=log) as process:
         try:
             yield process
@@ -150,6 +157,36 @@ def running(checkout: Checkout, *module: str) -> Iterator[subprocess.Popen[bytes
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+GPU_WORKER = ("prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
+WORKER = ("prefect", "worker", "start", "--pool", "default", "--type", "process")
+
+
+@contextmanager
+def running_postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL database of Debian's that is thrown away; the test is skipped where there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL here (on Debian: apt-get install postgresql)")
+    is_root = os.getuid() == 0  # PostgreSQL does not run as root
+    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if is_root else []
+    user = "postgres" if is_root else getpass.getuser()
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
+        folder = Path(name)
+        if is_root:
+            shutil.chown(folder, user)
+
+        def call(program: str, *arguments: str) -> None:
+            command = [*as_user, str(found[-1].with_name(program)), "-D", str(folder / "data"), *arguments]
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+        call("initdb", "--auth=trust", f"--username={user}", "--no-sync")
+        call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses=''", "start")
+        try:
+            yield f"postgresql+asyncpg://{user}@/postgres?host={folder}"
+        finally:
+            call("pg_ctl", "-m", "immediate", "stop")
 
 
 def ask(server: Checkout, path: str, body: dict | None = None):
@@ -175,6 +212,16 @@ def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.5)
+
+
+def runs_of(server: Checkout, flow: str) -> list[dict]:
+    """The runs of a flow, oldest first."""
+    found = ask(server, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
+    return sorted(found, key=lambda run: run["created"])
+
+
+def newest(server: Checkout, flow: str) -> dict:
+    return runs_of(server, flow)[-1]
 
 
 def states(output: str) -> dict[str, str]:

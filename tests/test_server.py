@@ -1,16 +1,12 @@
 """A server with all that the project needs, and what it shows: set up as with make, on SQLite and on PostgreSQL."""
 
-import getpass
-import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from pipeline import Checkout, ask, running_server, wait_until
+from pipeline import Checkout, ask, running_postgresql, running_server, wait_until
 
 from flows.alerts import NO_HEARTBEAT
 from flows.settings import ALERT_VARIABLE
@@ -152,27 +148,9 @@ def test_the_server_schedules_the_next_runs(server: Checkout) -> None:
 
 
 @pytest.fixture
-def postgresql(tmp_path: Path) -> Iterator[str]:
-    """The address of a PostgreSQL database that is thrown away."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("no PostgreSQL here (on Debian: apt-get install postgresql)")
-    folder, user = tmp_path / "postgresql", "postgres" if os.getuid() == 0 else getpass.getuser()
-    folder.mkdir()
-    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-    if as_user:  # PostgreSQL does not run as root, and must get to its folder
-        shutil.chown(folder, user)
-        for parent in [*folder.parents][:3]:
-            parent.chmod(0o711)
-
-    def call(program: str, *arguments: str) -> None:
-        command = [*as_user, str(found[-1].with_name(program)), "-D", str(folder), *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-
-    call("initdb", "--auth=trust", f"--username={user}", "--no-sync")
-    call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses=''", "start")
-    yield f"postgresql+asyncpg://{user}@/postgres?host={folder}"
-    call("pg_ctl", "-m", "immediate", "stop")
+def postgresql() -> Iterator[str]:
+    with running_postgresql() as address:
+        yield address
 
 
 def test_one_variable_puts_the_server_on_postgresql(tmp_path: Path, postgresql: str) -> None:

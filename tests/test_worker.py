@@ -6,7 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 from builders import write_own_data
-from pipeline import Checkout, ask, ran, running, running_server, states, wait_until
+from pipeline import (
+    GPU_WORKER,
+    WORKER,
+    Checkout,
+    ask,
+    newest,
+    ran,
+    running,
+    running_server,
+    runs_of,
+    states,
+    wait_until,
+)
 
 OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, *OWN)
@@ -26,24 +38,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 @pytest.fixture(scope="module")
 def gpu_worker(server: Checkout) -> Iterator[None]:
-    with running(server, "prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1"):
+    with running(server, *GPU_WORKER):
         yield
 
 
 @pytest.fixture(scope="module")
 def worker(server: Checkout) -> Iterator[None]:
-    with running(server, "prefect", "worker", "start", "--pool", "default", "--type", "process"):
+    with running(server, *WORKER):
         yield
-
-
-def runs_of(server: Checkout, flow: str) -> list[dict]:
-    """The runs of a flow, oldest first."""
-    found = ask(server, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
-    return sorted(found, key=lambda run: run["created"])
-
-
-def newest(server: Checkout, flow: str) -> dict:
-    return runs_of(server, flow)[-1]
 
 
 def test_without_a_worker_a_run_ends_in_time_and_says_how_to_start_one(server: Checkout) -> None:

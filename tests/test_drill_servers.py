@@ -1,0 +1,276 @@
+"""Drills with a real server and real workers: whatever is killed, locked or cancelled, a run ends well."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from builders import write_own_data
+from pipeline import (
+    GPU_WORKER,
+    WORKER,
+    Checkout,
+    ask,
+    newest,
+    ran,
+    running,
+    running_postgresql,
+    running_server,
+    runs_of,
+    states,
+    wait_until,
+)
+from s3_server import BUCKET, S3Server
+
+from gan.store import sha256_of
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
+
+SAME_BYTES = ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp")
+FEW = ("--sample-every", 150, "--batch-size", 16, "--num-samples", 100, "--dataset", "mine", "--data-dir", "mine")
+COMMAND = ("flows/train_flow.py", *FEW, "--steps", 300, "--run-name", "drill")
+
+
+def make_checkout(folder: Path) -> Checkout:
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.edit("gan/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 1.0")
+    checkout.edit("gan/checkpoints.py", "MAX_SHARE_OF_TIME = 0.007", "MAX_SHARE_OF_TIME = 0.3")
+    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    write_own_data(checkout.folder / "mine")
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    checkout = make_checkout(tmp_path_factory.mktemp("drills"))
+    with running_server(checkout):
+        checkout.run("flows/setup_server.py")
+        yield checkout
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a run on this machine publishes that nobody touched, by its SHA-256."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    make_checkout(folder).run(*COMMAND, "--output-dir", folder / "artifacts")
+    return published(folder / "artifacts")
+
+
+def published(folder: Path) -> dict[str, str]:
+    return {name: sha256_of(folder / "latest" / name) for name in SAME_BYTES}
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
+    """What a command prints that ends well."""
+    output, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for_training(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Until a checkpoint is there: the training goes on."""
+    wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")) or process.poll() is not None)
+    assert process.poll() is None, process.stdout.read()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
+def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, undisturbed, tmp_path) -> None:
+    command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
+    before = len(runs_of(server, "train-gan"))
+    with running(server, *GPU_WORKER), server.started(*command) as one, server.started(*command) as two:
+        outputs = [finish(one), finish(two)]
+    assert all("train" in states(output) for output in outputs)
+    children = runs_of(server, "train-gan")[before:]
+    assert {child["state_type"] for child in children} == {"COMPLETED"}
+    trained = [run for run in task_runs(server, children) if run["state_name"] == "Completed"]
+    assert len(trained) == 1, "the other one finds its result"
+    assert published(tmp_path) == undisturbed
+
+
+def task_runs(server: Checkout, flow_runs: list[dict]) -> list[dict]:
+    ids = [run["id"] for run in flow_runs]
+    return ask(server, "task_runs/filter", {"flow_runs": {"id": {"any_": ids}}})
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Server]:
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+def another_machine(folder: Path) -> tuple[str, ...]:
+    """What starts a command that has a folder of its own at this path, as on another machine."""
+    namespace = ["unshare", "--map-root-user", "--mount"] if os.getuid() else ["unshare", "--mount"]
+    if subprocess.run([*namespace, "true"], check=False).returncode:
+        pytest.skip("no mount namespaces here: one machine cannot stand for two")
+    return (*namespace, "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder))
+
+
+def test_a_worker_on_a_machine_that_shares_no_folder_finds_all_in_the_object_store(
+    server, undisturbed, s3, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(server, "env", server.env | s3.env)
+    here = tmp_path / "artifacts"
+    here.mkdir()
+    options = ("--output-dir", here, "--store-url", f"s3://{BUCKET}/drill", "--train-on", "gpu")
+    with running(server, *GPU_WORKER, before=another_machine(here)):
+        assert "train" in ran(states(server.run(*COMMAND, *options)))
+        assert published(here) == undisturbed
+        shutil.rmtree(here / "store")
+        shutil.rmtree(here / ".results")
+        assert "train" in ran(states(server.run(*COMMAND, *options, "--seed", 1)))
+    assert newest(server, "train-gan")["state_type"] == "COMPLETED"
+
+
+def kill_all(pid: int) -> None:
+    """Kill a process and all that it has started, as when the machine is gone."""
+    for member in family(pid):
+        os.kill(member, signal.SIGKILL)
+
+
+@contextmanager
+def database(kind: str) -> Iterator[dict[str, str]]:
+    """What the environment of a server must hold for its database."""
+    with ExitStack() as stack:
+        address = stack.enter_context(running_postgresql()) if kind == "PostgreSQL" else None
+        yield {"PREFECT_API_DATABASE_CONNECTION_URL": address} if address else {}
+
+
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str) -> None:
+    checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
+    with database(kind) as env, running_server(checkout, **env) as first:
+        checkout.run("flows/setup_server.py")
+        with (
+            running(checkout, *GPU_WORKER),
+            checkout.started(*COMMAND, "--output-dir", folder, "--train-on", "gpu") as process,
+        ):
+            wait_for_training(folder, process)
+            first.kill()
+            first.wait()
+            time.sleep(10)
+            with running(checkout, "prefect", "server", "start"):
+                output = finish(process)
+                runs = {flow: newest(checkout, flow)["state_type"] for flow in ("fashion-gan", "train-gan")}
+                assert set(ran(states(output))) >= {"train", "publish"}
+    assert runs == {"fashion-gan": "COMPLETED", "train-gan": "COMPLETED"}, output
+    assert published(folder) == undisturbed
+
+
+LOCK = """
+import sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("seconds", [5, 30])
+def test_a_run_waits_for_a_database_that_is_locked(server, undisturbed, tmp_path, seconds: int) -> None:
+    with server.started(*COMMAND, "--output-dir", tmp_path) as process:
+        wait_for_training(tmp_path, process)
+        with server.started("-c", LOCK, Path(server.env["PREFECT_HOME"]) / "prefect.db", seconds) as locker:
+            assert locker.stdout.readline() == "locked\n"
+            output = finish(process)
+    assert newest(server, "fashion-gan")["state_type"] == "COMPLETED", output
+    assert published(tmp_path) == undisturbed
+
+
+def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, undisturbed, tmp_path) -> None:
+    command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
+    with server.started(*command) as process:
+        with running(server, *GPU_WORKER) as worker:
+            wait_for_training(tmp_path, process)
+            lost = newest(server, "train-gan")["id"]
+            kill_all(worker.pid)
+        with running(server, *GPU_WORKER):
+            output = finish(process)
+    assert ask(server, f"flow_runs/{lost}")["state_type"] == "CRASHED"
+    again = newest(server, "train-gan")
+    assert (again["id"] != lost, again["state_type"]) == (True, "COMPLETED"), output
+    logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [again["id"]]}}})
+    assert any("Going on from the checkpoint after" in line["message"] for line in logs)
+    assert published(tmp_path) == undisturbed
+
+
+def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, undisturbed, tmp_path) -> None:
+    command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
+    with running(server, *GPU_WORKER) as worker, server.started(*command) as process:
+        wait_for_training(tmp_path, process)
+        lost = newest(server, "train-gan")["id"]
+        training = family(worker.pid)[1:]
+        for member in training:
+            os.kill(member, signal.SIGKILL)
+        killed = time.monotonic()
+        wait_until(lambda: newest(server, "train-gan")["id"] != lost)
+        again = newest(server, "train-gan")
+        wait_until(lambda: task_runs(server, [again]))
+        waited = time.monotonic() - killed
+        output = finish(process)
+    assert ask(server, f"flow_runs/{lost}")["state_type"] == "CRASHED", output
+    assert waited < 60 + 45, "a lease of 60 s, and the start of a process"
+    assert published(tmp_path) == undisturbed
+
+
+def cancel(server: Checkout, run_id: str) -> None:
+    """As the button Cancel of the UI does."""
+    ask(server, f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+
+
+def wait_for_state(server: Checkout, run_id: str, state: str, seconds: float = 60) -> None:
+    wait_until(lambda: ask(server, f"flow_runs/{run_id}")["state_type"] == state, seconds)
+
+
+def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(server, undisturbed, tmp_path) -> None:
+    (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
+    options = {"sample_every": 150, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
+    settings = {**options, "steps": 300, "run_name": "drill", "output_dir": str(tmp_path), "train_on": "gpu"}
+
+    def start() -> str:
+        parameters = {"parameters": {"settings": nightly["parameters"]["settings"] | settings}}
+        return ask(server, f"deployments/{nightly['id']}/create_flow_run", parameters)["id"]
+
+    with running(server, *WORKER) as worker, running(server, *GPU_WORKER) as gpu_worker:
+        workers = worker.pid, gpu_worker.pid
+        run = start()
+        wait_until(lambda: list(tmp_path.glob("scratch/*/*/*.npz")))
+        child = newest(server, "train-gan")["id"]
+        assert all(len(family(pid)) > 1 for pid in workers)
+        cancel(server, run)
+        for run_id in (run, child):
+            wait_for_state(server, run_id, "CANCELLED")
+        wait_until(lambda: all(len(family(pid)) == 1 for pid in workers), 60)
+        assert not (tmp_path / "latest").exists()
+        wait_for_state(server, start(), "COMPLETED", 300)
+    assert published(tmp_path) == undisturbed
+
+
+def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, undisturbed, tmp_path) -> None:
+    command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
+    with running(server, *GPU_WORKER) as worker:
+        with server.started(*command) as process:
+            wait_for_training(tmp_path, process)
+            parent, child = (newest(server, flow)["id"] for flow in ("fashion-gan", "train-gan"))
+            cancel(server, parent)
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "Error: This run was cancelled" in output
+        assert "Traceback" not in output
+        for run_id in (parent, child):
+            wait_for_state(server, run_id, "CANCELLED", 30)
+        wait_until(lambda: len(family(worker.pid)) == 1, 60)
+        server.run(*command)
+    assert published(tmp_path) == undisturbed
