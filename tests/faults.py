@@ -101,10 +101,10 @@ class Run:
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # so that the next wait is for the next stop
         self.process.send_signal(signal.SIGCONT)
 
-    def kill(self) -> None:
-        """SIGKILL to the process alone; what it started must see for itself."""
+    def kill(self) -> str:
+        """SIGKILL to the process alone: what it started must see for itself. What they all have printed."""
         self.process.kill()
-        self.process.wait(30)
+        return self.process.communicate(timeout=60)[0]
 
     def end(self) -> tuple[int, str]:
         """Exit code, and what it printed."""
