@@ -13,7 +13,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check bench bench-judging bench-peers prune server setup-server worker gpu-worker lock
+.PHONY: help setup train test drills check bench bench-judging bench-peers prune server setup-server worker gpu-worker lock
 
 # The server that these talk to; another machine's as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(or $(PREFECT_SERVER_API_PORT),4200)/api
@@ -39,6 +39,9 @@ train: $(READY) ## Run the main job; options as in make train ARGS="--smoke"
 
 test: $(READY) ## Run all tests; a part of them as in make test ARGS="-k store"
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+drills: $(READY) ## Cause every fault that docs/reliability.md promises to survive (half an hour); a part as in make drills ARGS="-k clock"
+	@$(VENV)/bin/python -m pytest -m drill --durations 0 $(ARGS)
 
 check: $(READY) ## Run the linters and the type checker
 	@$(VENV)/bin/ruff check

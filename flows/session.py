@@ -20,7 +20,10 @@ from gan.errors import FashionGanError
 
 FAILED = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
 
-HOOK = re.compile(r"Running hook |Hook '\w+' finished")
+SAID_ELSEWHERE = re.compile(
+    r"Running hook |Hook '\w+' finished|An error was encountered while committing transaction|Failed to write result: "
+)
+"""Hooks say for themselves what they do, and a stage ends with an error if its result cannot be recorded."""
 
 
 class ServerError(FashionGanError):
@@ -114,7 +117,7 @@ def _keep_short(record: logging.LogRecord) -> bool:
     The traceback of an error that explains itself goes, and its line too unless it tells of a retry; how a run finished
     is said without the message, and hooks not at all. What the server records was handed over before: it stays whole.
     """
-    if HOOK.match(record.getMessage()):
+    if SAID_ELSEWHERE.match(record.getMessage()):
         return False
     if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], FashionGanError):
         if "will start" not in record.getMessage():

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -133,6 +133,8 @@ class Stage(Generic[P, R]):
             before = self._look_up(key, store)
             # Prefect's overloads cannot tell that it is sync
             result: R = task(store, *args, **kwargs)  # type: ignore[assignment]
+            if _read_record(store.results_dir / key, self.returns) is None:
+                _record(result, key, store)  # Prefect only logs that it could not
             self._share(result, key, store, known=result == before)
             if self.waits and scratch.exists():
                 os.sync()  # a power cut must not take both the result and what it could be made anew from
@@ -198,10 +200,7 @@ class Stage(Generic[P, R]):
             record = self.returns.model_validate_json(store.remote.read(_shared_name(key)) or b"")
         except ValidationError:
             return None  # there is none, or it is damaged and will be replaced
-        records = ResultStore(
-            result_storage=LocalFileSystem(basepath=str(store.results_dir)), serializer=JSONSerializer()
-        )
-        records.write(record, key)
+        _record(record, key, store)
         return record
 
 
@@ -263,6 +262,17 @@ def _read_record(path: Path, returns: type[R]) -> R | None:
         return returns.model_validate_json(plain) if names == expected and '"__' not in plain else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _record(result: StageRecord, key: str, store: Store) -> None:
+    """Write a record as Prefect does; half of one is not left."""
+    records = ResultStore(result_storage=LocalFileSystem(basepath=str(store.results_dir)), serializer=JSONSerializer())
+    try:
+        records.write(result, key)
+    except OSError:
+        with suppress(OSError):
+            (store.results_dir / key).unlink()
+        raise
 
 
 @contextmanager

@@ -37,6 +37,8 @@ print(result.facts["resumed_at_step"])
 
 KILLS, STEPS = 10, 2000
 
+pytestmark = pytest.mark.drill
+
 
 def start(folder: Path, unroll_from: int) -> subprocess.Popen[str]:
     return subprocess.Popen(

@@ -22,6 +22,7 @@ INCIDENTAL_LIBRARIES = {
     "pydantic",
     "requests",
     "rich",
+    "urllib3",
 }
 """Libraries that carry settings, bytes and words, but compute nothing of a result."""
 

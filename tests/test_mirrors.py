@@ -1,6 +1,7 @@
 """Downloads from a real HTTP server on this machine that misbehaves in every way we know of."""
 
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -32,6 +33,9 @@ class Mirror(BaseHTTPRequestHandler):
         if declared:
             self.send_header("Content-Length", str(declared))
         self.end_headers()
+        if self.behaviour in ("stalled", "dripping"):
+            self.be_slow(content)
+            return
         if content:
             self.wfile.write(content)
             return
@@ -41,6 +45,16 @@ class Mirror(BaseHTTPRequestHandler):
         except ConnectionError:
             self.server.hung_up.set()
 
+    def be_slow(self, content: bytes) -> None:
+        """Send half and then nothing, or a byte now and then: each comes in time, the file never."""
+        half = len(content) // 2
+        self.wfile.write(content[:half])
+        with suppress(ConnectionError):
+            for byte in content[half:]:
+                if self.server.given_up.wait(60 if self.behaviour == "stalled" else 0.1):
+                    return
+                self.wfile.write(bytes([byte]))
+
     def log_message(self, *args) -> None:
         pass
 
@@ -49,11 +63,12 @@ class Mirror(BaseHTTPRequestHandler):
 def mirror(packed, monkeypatch):
     dataset, folder = packed
     server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    server.folder, server.hung_up = folder, threading.Event()
+    server.folder, server.hung_up, server.given_up = folder, threading.Event(), threading.Event()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setattr(Mirror, "behaviour", "good")
     yield dataset.model_copy(update={"mirrors": (f"http://127.0.0.1:{server.server_port}/",)}), server
+    server.given_up.set()
     server.shutdown()
     server.server_close()
 
@@ -95,4 +110,28 @@ def test_the_next_mirror_is_tried_when_one_fails(mirror, tmp_path, nowhere) -> N
     both = dataset.model_copy(update={"mirrors": ("https://mirror.invalid/", *dataset.mirrors)})
     source, files = fetch(both, tmp_path)
     assert "127.0.0.1" in source
+    assert len(files) == 4
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "limit", "reason"),
+    [
+        ("stalled", "READ_TIMEOUT_SECONDS", "the connection to 127.0.0.1 failed|did not answer in time"),
+        ("dripping", "FILE_TIMEOUT_SECONDS", "is too slow: .* bytes in 1 s"),
+    ],
+)
+@pytest.mark.timeout(60)
+def test_a_mirror_that_is_slow_or_falls_silent_is_given_up_in_time(
+    mirror, tmp_path, nowhere, monkeypatch, behaviour, limit, reason
+) -> None:
+    dataset, server = mirror
+    monkeypatch.setattr(Mirror, "behaviour", behaviour)
+    monkeypatch.setattr(sources, limit, 1)
+    with pytest.raises(SourceError, match=reason) as caught:
+        fetch(dataset, tmp_path)
+    assert caught.value.transient
+    server.given_up.set()
+    monkeypatch.setattr(Mirror, "behaviour", "good")
+    source, files = fetch(dataset, tmp_path)
+    assert "the mirror" in source, "it is back again"
     assert len(files) == 4

@@ -175,6 +175,21 @@ def test_a_full_disk_is_one_clear_error_and_no_retry(store, error) -> None:
     assert len(runs) == 1
 
 
+def test_a_result_that_cannot_be_recorded_is_an_error_and_its_checkpoints_stay(store, monkeypatch) -> None:
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write, runs = counted(lambda run: write.scratch_dir(store, "a").mkdir(parents=True, exist_ok=True))
+    with monkeypatch.context() as patched:
+        patched.setattr("prefect.filesystems.LocalFileSystem.write_path", refuse)
+        with pytest.raises(StoreError, match=r"No space left on device.*\n.*run the same command again"):
+            run(write, store, "a")
+    assert write.scratch_dir(store, "a").exists()
+    run(write, store, "a")
+    assert runs == [0, 1]
+    assert not write.scratch_dir(store, "a").exists()
+
+
 def test_what_cannot_heal_fails_at_once(store) -> None:
     def fail(run: int) -> None:
         raise DataError("wrong for good")

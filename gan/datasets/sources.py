@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import pooch
 import requests
+import urllib3
 from platformdirs import user_cache_path
 
 from gan.datasets.catalog import FILE_NAMES, DataFile, Dataset
@@ -212,7 +213,7 @@ def _download(file: DataFile, url: str, folder: Path) -> None:
         ):
             response.raise_for_status()
             received = 0
-            for chunk in response.iter_content(CHUNK_BYTES):
+            for chunk in _received(response):
                 received += len(chunk)
                 if received > file.gz_size:
                     raise DataError(f"{url} sends more than the {file.gz_size:,} bytes of {file.gz_name}.")
@@ -236,14 +237,22 @@ def _download(file: DataFile, url: str, folder: Path) -> None:
         raise SourceError(f"{folder} cannot be written: {error.strerror or error}.", transient=False) from error
 
 
+def _received(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes in; `iter_content` waits for a full chunk, hours if a byte comes now and then."""
+    try:
+        while chunk := response.raw.read1(CHUNK_BYTES):
+            yield chunk
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error
+
+
 def _network_failure(url: str, error: requests.RequestException) -> SourceError:
     """One line for what requests says in many; only what may heal is transient."""
     host = urlsplit(url).hostname
     if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
-        return SourceError(
-            f"{url} answered {status} {error.response.reason}.", transient=status == 429 or status >= 500
-        )
+        heals = status == 429 or status >= 500
+        return SourceError(f"{url} answered {status} {error.response.reason}.", transient=heals)
     if isinstance(error, requests.Timeout):
         return SourceError(f"{host} did not answer in time.", transient=True)
     if "NameResolutionError" in str(error):
