@@ -149,7 +149,7 @@ def _against(
     from gan.report.against import compare_runs
 
     this, other, same_latents = contestants(
-        ContestantFiles("this run", store.path(trained.generator), store.path(samples), store.path(average_samples)),
+        ContestantFiles("This run", store.path(trained.generator), store.path(samples), store.path(average_samples)),
         ContestantFiles(
             reference.name,
             store.path(reference.generator),
