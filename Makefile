@@ -9,6 +9,8 @@ ARGS ?=
 # Prefect's own telemetry stays off: the embedded server's runs into its database lock at start-up.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Runs, their logs and artifacts go from the server's database after 90 days; published runs stay where they are.
+export PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED := events,flow_runs
 # Who holds a GPU outlives a restart of the server.
 export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
 

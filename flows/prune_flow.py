@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from flows.alerts import tell_of_end
 from gan.command import run_command
 from gan.errors import StoreError
 from gan.pruning import DEFAULT_DAYS, Pruning, prune
@@ -42,6 +43,8 @@ class PruneSettings(BaseModel):
     name="prune",
     flow_run_name="prune what is older than {settings.older_than} days",
     description="Remove from the store what no published run and no live result needs.",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
 )
 def prune_flow(settings: PruneSettings) -> None:
     """Remove from an output folder what no published run and no live result needs.

@@ -38,9 +38,9 @@ def prefect_session() -> Iterator[None]:
         ServerError: If PREFECT_API_URL names a server that does not answer, or does not let us in.
     """
     with ExitStack() as stack:
-        _start_server()
         if PREFECT_API_URL.value() is None:
-            stack.enter_context(_embedded_server_ends_with_us())
+            stack.enter_context(_embedded_servers_end_with_us())
+        _start_server()
         for handler in logging.getLogger().handlers:
             handler.addFilter(_keep_short)
             stack.callback(handler.removeFilter, _keep_short)
@@ -91,19 +91,37 @@ def _refuse_strangers(client: SyncPrefectClient) -> None:
 
 
 @contextmanager
-def _embedded_server_ends_with_us() -> Iterator[None]:
-    """End the embedded server when this process is gone, however that came about.
+def _embedded_servers_end_with_us() -> Iterator[None]:
+    """End every embedded server that Prefect starts from now on when this process is gone, however that came about.
+
+    It may take a minute until a server answers, so it is watched from its first moment: Prefect's own method of
+    starting it is wrapped, since there is no hook.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    start = SubprocessASGIServer._run_uvicorn_command
+    with ExitStack() as watchers:
+
+        def start_watched(server: Any) -> "subprocess.Popen[Any]":
+            process: subprocess.Popen[Any] = start(server)
+            watchers.enter_context(_ending_with_us(process.pid))
+            return process
+
+        SubprocessASGIServer._run_uvicorn_command = start_watched  # type: ignore[assignment, method-assign]
+        try:
+            yield
+        finally:
+            SubprocessASGIServer._run_uvicorn_command = start  # type: ignore[method-assign]
+
+
+@contextmanager
+def _ending_with_us(pid: int) -> Iterator[None]:
+    """End a process when this one is gone.
 
     After a SIGKILL nobody here can clean up. A small shell waits on a pipe that only this process holds open: a line
     means that all is well, the end of the pipe that the process was killed.
     """
-    from prefect.server.api.server import SubprocessASGIServer  # takes 2 s to import, and only the embedded one has
-
-    server = SubprocessASGIServer().server_process
-    if server is None:
-        yield
-        return
-    watch = ["sh", "-c", 'read line || kill "$0"', str(server.pid)]
+    watch = ["sh", "-c", 'read line || kill "$0"', str(pid)]
     with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, text=True) as watcher:
         try:
             yield

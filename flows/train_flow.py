@@ -14,7 +14,7 @@ from flows.alerts import check_alert_block, tell_of_collapse, tell_of_end
 from flows.serving import serve_flow
 from flows.session import end_cancelled, prefect_session
 from flows.settings import RunSettings
-from flows.summary import print_summary
+from flows.summary import describe_disk, print_summary
 from gan.command import run_command
 from gan.locks import in_use
 from tasks.compare import compare
@@ -57,7 +57,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
         comparison = compare(store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, device)
         published = publish(store, run, raw, data, extractor, trained, pictures, reference, comparison)
-    present(store, published)
+    present(store, published, describe_disk(store.root))
     return published
 
 

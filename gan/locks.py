@@ -12,7 +12,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -76,11 +76,12 @@ def keeping_others_out(root: Path) -> Iterator[tuple[float, float]]:
         os.utime(path)
         now = since = path.stat().st_mtime
         for mark in path.parent.glob("run-*"):
-            started = mark.lstat().st_mtime
-            if is_held(mark):
-                since = min(since, started)
-            else:
-                mark.unlink(missing_ok=True)  # its run was killed
+            with suppress(FileNotFoundError):  # its run ends at this moment
+                started = mark.lstat().st_mtime
+                if is_held(mark):
+                    since = min(since, started)
+                else:
+                    mark.unlink(missing_ok=True)  # its run was killed
         yield now, since
 
 

@@ -6,6 +6,7 @@ result is the record that the worker's `train` leaves in the store, under the ke
 
 import logging
 import time
+from uuid import uuid4
 
 import httpx
 from prefect.artifacts import create_link_artifact
@@ -50,6 +51,7 @@ def train_on_worker(
     """
     run = _hand_over(store, data, config, conduct, extractor)
     try:
+        _say_where(run)
         state = _wait_for(run, conduct.worker_timeout)
     except BaseException:  # Ctrl-C, SIGTERM and a cancelled run as well: nobody waits for this training any more
         _cancel(run)
@@ -83,6 +85,7 @@ def _hand_over(
             GPU_DEPLOYMENT,
             parameters=parameters,
             timeout=0,
+            idempotency_key=uuid4().hex,  # Prefect's client asks again when an answer is lost
             flow_run_name=f"{config.recipe.name}, {config.steps} steps, seed {config.seed}",
         )
     except ObjectNotFound as error:
@@ -90,16 +93,30 @@ def _hand_over(
             f"There is no deployment {GPU_DEPLOYMENT} on the server at {PREFECT_API_URL.value()}.\n"
             "Make it, and what belongs to it, with: make setup-server"
         ) from error
+    except httpx.TransportError as error:
+        raise WorkerError(
+            f"The Prefect server at {PREFECT_API_URL.value()} did not answer when the training was to be handed over "
+            f"({type(error).__name__}).\nStart it again (make server), and run the same command again.",
+            transient=True,
+        ) from error
+    return run
+
+
+def _say_where(run: FlowRun) -> None:
+    """Lead from the page of the run that waits to that of the training."""
     address = url_for(run)
     log.info('Handed over to the work pool %s as run "%s": %s', GPU_POOL, run.name, address)
-    if address:
+    if address is None:
+        return
+    try:
         create_link_artifact(
             key="training",
             link=address,
             link_text=f"Run {run.name}",
             description=f"Training on a GPU worker, run {run.name}: its log, its progress and its live grid",
         )
-    return run
+    except Exception as error:  # whatever the server has: training goes on
+        log.warning("The run's page does not link to the training's: %s", type(error).__name__)
 
 
 def _wait_for(run: FlowRun, worker_timeout: float) -> State:

@@ -37,7 +37,7 @@ from tasks.records import (
     StageRecord,
     TrainedGan,
 )
-from tasks.stage import stage
+from tasks.stage import refusals_explained, stage
 
 
 @stage(run_name="publish {run.name}", timeout_seconds=1800)
@@ -69,14 +69,20 @@ def publish(
     return PublishedRun(name=run.name, published=published_files(store.root, run.name))
 
 
-def present(store: Store, run: PublishedRun) -> None:
+def present(store: Store, run: PublishedRun, disk: str) -> None:
     """Make a run, new or cached, the latest one, and show it in the UI: verdict, pictures, numbers, places.
 
     Called within a flow run, whose artifacts these become. Pictures are data URIs in markdown, since the UI shows no
     local files; one in a description becomes a thumbnail.
+
+    Args:
+        store: The output folder.
+        run: What is in it.
+        disk: How much the output folder takes.
     """
     _bring(store, run)
-    point_latest(store.root, run.name)
+    with refusals_explained("The run", store):
+        point_latest(store.root, run.name)
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     create_markdown_artifact(
@@ -105,7 +111,7 @@ def present(store: Store, run: PublishedRun) -> None:
     digest = (folder / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(
         key="report",
-        markdown=f"{digest}\n\n## Files\n\n{_file_list(folder, run)}",
+        markdown=f"{digest}\n\n## Files\n\n{_file_list(folder, run)}\n\nDisk: {escape_markdown(disk)}",
         description=f"Digest, and where the files are: {escape_markdown(str(folder))}",
     )
 

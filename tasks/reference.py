@@ -11,6 +11,7 @@ from gan.errors import SettingsError
 from gan.published import AVERAGE_SAMPLES, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.store import FileRef, Store
 from tasks.records import NormalizedData, Reference, TrainedGan
+from tasks.stage import refusals_explained
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
     check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
 
     def keep(name: str) -> FileRef:
-        return store.put_file(lambda path: shutil.copyfile(folder / name, path), Path(name).suffix)
+        with refusals_explained("The run", store):
+            return store.put_file(lambda path: shutil.copyfile(folder / name, path), Path(name).suffix)
 
     return Reference(
         name=folder.name, generator=keep(GENERATOR), samples=keep(SAMPLES), average_samples=keep(AVERAGE_SAMPLES)

@@ -77,7 +77,7 @@ def stage(
         def timed(store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
             import_reached(function.__module__)
-            with _refusals_explained(function.__name__, store):
+            with refusals_explained(f"The stage {function.__name__}", store):
                 record = function(store, *args, **kwargs)
             return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
 
@@ -129,7 +129,7 @@ class Stage(Generic[P, R]):
         key = self._key(store, *args, **kwargs)
         scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
-        with _refusals_explained(self.task.name, store), self._alone_at(scratch):
+        with refusals_explained(f"The stage {self.task.name}", store), self._alone_at(scratch):
             before = self._look_up(key, store)
             # Prefect's overloads cannot tell that it is sync
             result: R = task(store, *args, **kwargs)  # type: ignore[assignment]
@@ -156,8 +156,14 @@ class Stage(Generic[P, R]):
         return self._scratch_dir(self._key(store, *args, **kwargs), store)
 
     def recorded(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        """The whole result of these arguments, if this or another process or machine has made it; nothing is run."""
-        return self._look_up(self._key(store, *args, **kwargs), store)
+        """The whole result of these arguments, if this or another process or machine has made it; nothing is run.
+
+        What the object store has comes first: it may be newer than what is here, when a stage was refreshed elsewhere.
+        """
+        key = self._key(store, *args, **kwargs)
+        if store.remote:
+            self._bring_record(key, store)
+        return self._look_up(key, store)
 
     def _scratch_dir(self, key: str, store: Store) -> Path:
         return store.scratch_dir(f"{self.task.name}-{key[:16]}")
@@ -276,7 +282,7 @@ def _record(result: StageRecord, key: str, store: Store) -> None:
 
 
 @contextmanager
-def _refusals_explained(name: str, store: Store) -> Iterator[None]:
+def refusals_explained(name: str, store: Store) -> Iterator[None]:
     """Within it, a disk that is full or closed to us is an error for the user."""
     try:
         yield
@@ -284,7 +290,7 @@ def _refusals_explained(name: str, store: Store) -> Iterator[None]:
         if error.errno not in _REFUSING_ERRNOS:
             raise
         raise StoreError(
-            f"The stage {name} could not write below {store.root}: {error}.\n"
+            f"{name} could not write below {store.root}: {error}.\n"
             "Nothing half-written is left. Make room there (make prune) or give another --output-dir, and run the same "
             "command again: it goes on from what is finished."
         ) from error

@@ -21,7 +21,7 @@ from gan import object_store
 from gan.errors import StoreError
 from gan.store import FileRef, Store
 from tasks.records import PublishedRun
-from tasks.stage import stage
+from tasks.stage import refreshing, stage
 
 FEW = ("--steps", 40, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
 
@@ -164,6 +164,21 @@ def test_another_machine_takes_a_stage_from_the_cache(prefect_server, known_code
     assert two.path(note.file).read_bytes() == b"a"
     assert run(lambda store: write.recorded(store, "b"), two) is None
     assert runs == [0]
+
+
+def test_a_result_refreshed_on_another_machine_is_the_one_that_is_found(
+    prefect_server,
+    known_code,  # noqa: F811
+    machines,
+) -> None:
+    one, two = machines
+    write, runs = counted()
+    run(write, one, "a")
+    run(write, two, "a")
+    with refreshing(True):
+        newer = run(write, two, "a")
+    assert runs == [0, 1]
+    assert run(lambda store: write.recorded(store, "a"), one).facts == newer.facts == {"run": 2}
 
 
 def test_what_was_made_before_there_was_an_object_store_is_shared_too(

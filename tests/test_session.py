@@ -4,6 +4,8 @@ import io
 import logging
 
 import pytest
+from faults import started
+from pipeline import Checkout, wait_until
 from prefect import flow, task
 
 from flows.session import prefect_session
@@ -20,6 +22,14 @@ def terminal(monkeypatch):
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
     return lambda: stream.getvalue().splitlines()
+
+
+def test_a_command_killed_while_its_server_starts_leaves_none_behind(tmp_path) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    with started(checkout, "flows/train_flow.py", "--smoke", "--output-dir", tmp_path / "artifacts") as run:
+        wait_until(lambda: any("uvicorn" in command for command in run.alive().values()))
+        run.kill()
+        run.assert_nothing_is_left()
 
 
 def failing(*errors: Exception):
