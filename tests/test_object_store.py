@@ -68,7 +68,7 @@ def test_what_one_machine_shares_another_has_and_keeps(s3, machines) -> None:
     assert two.path(ref).read_bytes() == b"hello"
     s3.delete(key_of(one, ref))
     assert two.path(ref).read_bytes() == b"hello"
-    assert [path for path in two.root.rglob("*") if path.is_file()] == [two.root / ref.key]
+    assert [path for path in (two.root / "store").rglob("*") if path.is_file()] == [two.root / ref.key]
 
 
 def test_what_is_there_is_not_uploaded_again(s3, machines) -> None:
