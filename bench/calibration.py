@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -14,11 +13,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.judging import read_pixels
+from gan.backend import keras
 from gan.bootstrap import bootstrap_differences
 from gan.command import run_command
 from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.sources import fetch_files
+from gan.datasets.splits import fetch_splits
 from gan.errors import SettingsError
 from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.generate import generate_pixels
@@ -55,15 +54,15 @@ def main(
         raise SettingsError(f"{run} holds no generator.keras.\nGive the folder of a published run.")
     name = FASHION_MNIST.name
     extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
-    with TemporaryDirectory() as folder:
-        fetch_files(FASHION_MNIST, Path(folder), data_dir=data_dir)
-        train_pixels, test_pixels = (read_pixels(Path(folder), split) for split in ("train", "test"))
+    generator = load_model(run / "generator.keras") if run else None
+    (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     calls: Counter[str] = Counter()
     comparisons_with_any = 0
     for seed in track(range(num_comparisons), description="Comparing"):
         rows = np.random.default_rng(seed).permutation(len(test_pixels))
         judge = Judge(extractor, train_pixels[:6000], test_pixels[rows[:num_images]], n=num_images, seed=seed)
-        sets = _generated(run, num_images, seed) if run else (test_pixels[rows[num_images:]], test_pixels[rows[::-1]])
+        real = test_pixels[rows[num_images:]], test_pixels[rows[::-1]]
+        sets = _generated(generator, num_images, seed) if generator else real
         this, other = (judge.examine(pixels) for pixels in sets)
         found = bootstrap_differences(this, other, judge.floor, extractor=extractor.name, seed=seed)
         called = [row.title for row in found if row.verdict != "no difference beyond noise"]
@@ -72,8 +71,7 @@ def main(
     _print(calls, comparisons_with_any, num_comparisons)
 
 
-def _generated(run: Path, num_images: int, seed: int) -> Iterator[np.ndarray]:
-    generator = load_model(run / "generator.keras")
+def _generated(generator: keras.Model, num_images: int, seed: int) -> Iterator[np.ndarray]:
     for kind in (0, 1):
         latents = sample_latents(num_images, generator.input_shape[-1], seed=2 * seed + kind)
         yield generate_pixels(generator, latents)

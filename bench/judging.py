@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Annotated, TypeVar
 
 import numpy as np
@@ -19,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gan.command import run_command
-from gan.datasets.catalog import FASHION_MNIST, Split
-from gan.datasets.idx import decode_images
-from gan.datasets.sources import fetch_files
+from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.splits import fetch_splits
 from gan.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights
 from gan.judging.definitions import METRICS
 from gan.judging.judge import Judge
@@ -213,16 +211,8 @@ def main(
     dataset = FASHION_MNIST.name
     path, sha256 = (weights, sha256_of(weights)) if weights else (shipped_weights(dataset), SHIPPED_SHA256[dataset])
     extractor = Extractor.load(path, dataset, sha256)
-    with TemporaryDirectory() as name:
-        fetch_files(FASHION_MNIST, Path(name), data_dir=data_dir)
-        train_pixels, test_pixels = read_pixels(Path(name), "train"), read_pixels(Path(name), "test")
+    (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     show(measure(extractor, train_pixels, test_pixels, num_images=num_images, rounds=rounds))
-
-
-def read_pixels(folder: Path, split: Split) -> np.ndarray:
-    """Images of a split of Fashion-MNIST, uint8 (n, 28, 28), from the folder with its unpacked files."""
-    file = FASHION_MNIST.file(split, "images")
-    return decode_images((folder / file.name).read_bytes(), file.name, FASHION_MNIST.num_images[file.split])
 
 
 def _seconds(run: Callable[[], T]) -> tuple[float, T]:

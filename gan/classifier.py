@@ -5,7 +5,6 @@ python -m gan.classifier --out features.fashion-mnist.keras     fits the weights
 
 import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -15,10 +14,9 @@ from rich.console import Console
 
 from gan.backend import keras, tf
 from gan.command import check_output, output_file, run_command
-from gan.datasets.catalog import FASHION_MNIST, Split
-from gan.datasets.idx import decode_images, decode_labels
+from gan.datasets.catalog import FASHION_MNIST
 from gan.datasets.pixels import IMAGE_SIZE, normalize_images
-from gan.datasets.sources import fetch_files
+from gan.datasets.splits import fetch_splits
 from gan.networks import save_model
 from gan.progress import progress
 from gan.store import sha256_of
@@ -172,12 +170,9 @@ def main(
     """
     check_output(out, ".keras")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        fetch_files(FASHION_MNIST, folder, data_dir=data_dir)
-        train_images, train_labels = _read_split(folder, "train")
-        test_images, test_labels = _read_split(folder, "test")
-    classifier = fit_classifier(train_images, train_labels, len(FASHION_MNIST.class_names), seed=seed)
+    (train_pixels, train_labels), (test_pixels, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
+    test_images = normalize_images(test_pixels)
+    classifier = fit_classifier(normalize_images(train_pixels), train_labels, len(FASHION_MNIST.class_names), seed=seed)
     with output_file(out) as partial:
         model = partial.with_suffix(".keras")
         save_model(classifier, model)
@@ -187,13 +182,6 @@ def main(
         f"Accuracy   {accuracy(classifier, test_images, test_labels):.2%} of {len(test_images):,} test images"
     )
     console.print(f"File       {out}, {out.stat().st_size:,} bytes, SHA-256 {sha256_of(out)}", markup=False)
-
-
-def _read_split(folder: Path, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    num, num_classes = FASHION_MNIST.num_images[split], len(FASHION_MNIST.class_names)
-    images, labels = FASHION_MNIST.file(split, "images").name, FASHION_MNIST.file(split, "labels").name
-    pixels = decode_images((folder / images).read_bytes(), images, num)
-    return normalize_images(pixels), decode_labels((folder / labels).read_bytes(), labels, num, num_classes)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m gan.compare artifacts/runs/new artifacts/runs/old --out comparison.htm
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -17,9 +16,8 @@ from rich.table import Table
 
 from gan.command import check_output, output_file, run_command
 from gan.datasets.catalog import CATALOG
-from gan.datasets.idx import decode_images
 from gan.datasets.pixels import denormalize_images
-from gan.datasets.sources import fetch_files
+from gan.datasets.splits import fetch_splits
 from gan.errors import SettingsError
 from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.generate import generate_pixels, load_samples
@@ -134,12 +132,7 @@ def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, 
             f"The images of {manifest.data.name} are not in the store beside the runs.\n"
             "Run the pipeline on that data set again (it fills the store), then compare."
         )
-    with TemporaryDirectory() as name:
-        fetch_files(dataset, Path(name), data_dir=None)
-        train, test = (
-            decode_images((Path(name) / file.name).read_bytes(), file.name, dataset.num_images[file.split])
-            for file in (dataset.file("train", "images"), dataset.file("test", "images"))
-        )
+    (train, _), (test, _) = fetch_splits(dataset, data_dir=None)
     return train, test
 
 
