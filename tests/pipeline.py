@@ -27,6 +27,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
 STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare", "publish")
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that are over
+SAME_BYTES = ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp")
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
 
@@ -45,6 +47,17 @@ class Checkout:
         shutil.copy(PROJECT / "prefect.yaml", folder)
         env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         return cls(folder, {**env, "PYTHONPATH": str(folder), "PREFECT_HOME": str(prefect_home), "COLUMNS": "200"})
+
+    @classmethod
+    def make_quick(cls, folder: Path) -> "Checkout":
+        """A copy that saves all the time, fits its extractor in a moment, and uses the tests' own server."""
+        from prefect.settings import PREFECT_API_URL
+
+        checkout = cls.make(folder / "project", folder / "prefect")
+        checkout.save_all_the_time()
+        checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+        checkout.env["PREFECT_API_URL"] = PREFECT_API_URL.value()
+        return checkout
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Change the copy's code."""

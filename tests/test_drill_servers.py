@@ -13,6 +13,7 @@ import pytest
 from builders import write_own_data
 from pipeline import (
     GPU_WORKER,
+    SAME_BYTES,
     WORKER,
     Checkout,
     ask,
@@ -31,7 +32,6 @@ from gan.store import sha256_of
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
-SAME_BYTES = ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp")
 FEW = ("--sample-every", 150, "--batch-size", 16, "--num-samples", 100, "--dataset", "mine", "--data-dir", "mine")
 COMMAND = ("flows/train_flow.py", *FEW, "--steps", 300, "--run-name", "drill")
 

@@ -9,24 +9,16 @@ from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import SAME_BYTES, STAGES_OF_OWN_DATA, Checkout, ran, states
 
 from gan.store import sha256_of
 
-SAME_BYTES = ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp")
 WAITING = "Another run is at the same stage"
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory, prefect_server) -> Checkout:
-    from prefect.settings import PREFECT_API_URL
-
-    folder = tmp_path_factory.mktemp("checkout")
-    checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.save_all_the_time()
-    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
-    checkout.env["PREFECT_API_URL"] = PREFECT_API_URL.value()
-    return checkout
+    return Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="module")

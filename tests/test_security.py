@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import write_own_data
-from pipeline import Checkout, ask, running, running_server, wait_until
+from pipeline import FINAL, Checkout, ask, running, running_server, wait_until
 from playwright.sync_api import Browser, Page, expect
 
 from gan.checkpoints import Checkpoints
@@ -38,7 +38,6 @@ HOSTILE_CLASSES = (
     "www.evil.example",
 )
 HOSTILE_FOLDER = 'out <img src=x onerror="window.hacked=1"> [x](javascript:alert) www.evil.example `b`'
-FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 @pytest.fixture(scope="module")

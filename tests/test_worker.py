@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from builders import write_own_data
 from pipeline import (
+    FINAL,
     GPU_WORKER,
     WORKER,
     Checkout,
@@ -23,7 +24,6 @@ from pipeline import (
 OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, *OWN)
 LONG = ("--steps", 100_000, "--num-samples", 100, *OWN)
-FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 @pytest.fixture(scope="module")
