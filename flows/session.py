@@ -9,12 +9,9 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelled
 
 from gan.errors import FashionGanError
 
@@ -45,15 +42,6 @@ def prefect_session() -> Iterator[None]:
             handler.addFilter(_keep_short)
             stack.callback(handler.removeFilter, _keep_short)
         yield
-
-
-def end_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
-    """Hook on a run of a command that was cancelled in the UI; Prefect names the parameters.
-
-    A worker does this for its runs. Nobody does it for a command, and the server would wait for 5 minutes.
-    """
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run.id, Cancelled(message="The command that ran it has ended."))
 
 
 def _start_server() -> None:

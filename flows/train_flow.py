@@ -11,8 +11,9 @@ from cyclopts import App, Parameter
 from prefect import flow
 
 from flows.alerts import check_alert_block, tell_of_collapse, tell_of_end
+from flows.cancellation import end_cancelled, ending_when_cancelled
 from flows.serving import serve_flow
-from flows.session import end_cancelled, prefect_session
+from flows.session import prefect_session
 from flows.settings import RunSettings
 from flows.summary import describe_disk, print_summary
 from gan.command import run_command
@@ -46,7 +47,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     check_alert_block(settings.alert_block)
     store, run, conduct = settings.open_store(), settings.run_config(), settings.conduct()
     device = conduct.device_here
-    with in_use(store.root), refreshing(settings.refresh):
+    with ending_when_cancelled(), in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         extractor = extractor_of(store, data, device)

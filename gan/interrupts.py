@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back until a moment at which work can be saved."""
+"""Ctrl-C, SIGTERM and a cancelled run, held back until a moment at which work can be saved."""
 
 import signal
 import threading
@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+CANCELLED = signal.SIGUSR1
+"""What a process sends itself when it finds that its run was cancelled (flows/cancellation.py)."""
+
+HELD_BACK = (signal.SIGINT, signal.SIGTERM, CANCELLED)
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Interrupt:
 
 @contextmanager
 def held_back_interrupts() -> Iterator[Interrupt]:
-    """Note Ctrl-C and SIGTERM instead of acting on them; after the block they do what they would have done.
+    """Note these signals instead of acting on them; after the block they do what they would have done.
 
     A signal may come between an update of the weights and its record; whoever saves then saves a lie. So the loop
     looks at the yielded `Interrupt` when a step is complete. Outside of the main thread Python delivers no signals, and

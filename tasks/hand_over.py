@@ -12,8 +12,7 @@ import httpx
 from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
-from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
-from prefect.context import TaskRunContext
+from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_TASKS_REFRESH_CACHE
@@ -123,7 +122,7 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
     """How the run ended. A server that does not answer for a while is waited for.
 
     Raises:
-        WorkerError: If no worker has started it within the time, or the run that waits was cancelled.
+        WorkerError: If no worker has started it within the time.
     """
     unclaimed_since, answered = time.monotonic(), True
     while True:
@@ -132,8 +131,6 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
                 state = client.read_flow_run(run.id).state
                 if state is not None and state.is_final():
                     return state
-                if _is_cancelled(client):
-                    raise WorkerError(f'This run was cancelled while run "{run.name}" was training for it.')
                 if _is_in_good_hands(client, state):
                     unclaimed_since = time.monotonic()
             answered = True
@@ -156,15 +153,6 @@ def _is_in_good_hands(client: SyncPrefectClient, state: State | None) -> bool:
         online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
         return bool(client.read_workers_for_work_pool(GPU_POOL, worker_filter=online))
     return state is None or not state.is_pending()
-
-
-def _is_cancelled(client: SyncPrefectClient) -> bool:
-    """Whether the run that waits was cancelled. A worker ends it then; a command in a terminal has to look."""
-    context = TaskRunContext.get()
-    if context is None or context.task_run.flow_run_id is None:
-        return False
-    state = client.read_flow_run(context.task_run.flow_run_id).state
-    return state is not None and state.type in {StateType.CANCELLING, StateType.CANCELLED}
 
 
 def _cancel(run: FlowRun) -> None:
