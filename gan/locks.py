@@ -10,6 +10,7 @@ They hold on one machine (and on a network drive as far as it knows flock); betw
 import errno
 import fcntl
 import os
+import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -97,12 +98,12 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def alone(path: Path, on_wait: Callable[[], object]) -> Iterator[None]:
+def alone(path: Path, on_wait: Callable[[str], object]) -> Iterator[None]:
     """Be the only one who works on what a lock file stands for; it is removed in the end.
 
     Args:
         path: The lock file.
-        on_wait: Called once if another one is at work, before waiting for its end.
+        on_wait: Called once if another one is at work, before waiting for its end, with who that is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     waited = False
@@ -110,11 +111,14 @@ def alone(path: Path, on_wait: Callable[[], object]) -> Iterator[None]:
         with path.open("ab") as file:
             if not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if not waited:
-                    on_wait()
+                    on_wait(_holder(path))
                     waited = True
                 _lock(file, fcntl.LOCK_EX)
             if not _is_at(path, file):
                 continue  # who held it has removed it; another one may have made a new one
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}".encode())
+            file.flush()
             try:
                 yield
             finally:
@@ -135,6 +139,14 @@ def alone_if_free(path: Path) -> Iterator[bool]:
         finally:
             if free:
                 path.unlink(missing_ok=True)
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock file, as it has written there itself."""
+    try:
+        return path.read_text(encoding="utf-8") or "just starting"
+    except FileNotFoundError:
+        return "just done"
 
 
 def _is_at(path: Path, file: IO[bytes]) -> bool:

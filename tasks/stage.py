@@ -146,8 +146,8 @@ class Stage(Generic[P, R]):
         if not self.waits:
             return nullcontext()
 
-        def say_so() -> None:
-            log.info("Another run is at the same stage, %s: waiting for its result.", self.task.name)
+        def say_so(who: str) -> None:
+            log.info("Another run is at the same stage, %s (%s): waiting for its result.", self.task.name, who)
 
         return alone(lock_of(scratch), say_so)
 

@@ -148,8 +148,8 @@ def database(kind: str) -> Iterator[dict[str, str]]:
         yield {"PREFECT_API_DATABASE_CONNECTION_URL": address} if address else {}
 
 
-@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
-def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "seconds_away"), [("SQLite", 10), ("PostgreSQL", 10), ("SQLite", 150)])
+def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str, seconds_away: float) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
     with database(kind) as env, running_server(checkout, **env) as first:
         checkout.run("flows/setup_server.py")
@@ -160,7 +160,7 @@ def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str) -> None:
             wait_for_training(folder, process)
             first.kill()
             first.wait()
-            time.sleep(10)
+            time.sleep(seconds_away)
             with running(checkout, "prefect", "server", "start"):
                 output = finish(process)
                 runs = {flow: newest(checkout, flow)["state_type"] for flow in ("fashion-gan", "train-gan")}

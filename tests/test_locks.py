@@ -1,6 +1,7 @@
 """Locks between processes: freed by the kernel, whatever became of their holder."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -33,31 +34,36 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def test_the_lock_of_a_killed_process_is_free_and_its_file_is_taken_over(tmp_path) -> None:
     path, waits = tmp_path / "scratch" / "x.lock", []
-    process = holder("alone(Path(sys.argv[1]), lambda: None)", path)
+    process = holder("alone(Path(sys.argv[1]), lambda _: None)", path)
     assert is_held(path)
     kill(process)
     assert path.exists()
     assert not is_held(path)
-    with alone(path, lambda: waits.append(1)):
+    with alone(path, waits.append):
         assert is_held(path)
     assert not path.exists()
     assert not waits
 
 
 def test_the_second_waits_with_one_word_until_the_first_is_done(tmp_path) -> None:
-    path, told, inside = tmp_path / "x.lock", threading.Event(), []
+    path, told, inside, who = tmp_path / "x.lock", threading.Event(), [], []
+
+    def note(holder: str) -> None:
+        who.append(holder)
+        told.set()
 
     def second() -> None:
-        with alone(path, told.set):
+        with alone(path, note):
             inside.append("second")
 
-    with alone(path, lambda: inside.append("nobody was there")):
+    with alone(path, lambda _: inside.append("nobody was there")):
         thread = threading.Thread(target=second)
         thread.start()
         assert told.wait(30)
         assert inside == []
     thread.join(30)
     assert inside == ["second"]
+    assert who == [f"process {os.getpid()} on {platform.node()}"]
     assert not path.exists()
 
 
@@ -66,7 +72,7 @@ def test_many_take_turns_though_each_removes_the_file(tmp_path) -> None:
 
     def work() -> None:
         for _ in range(20):
-            with alone(path, lambda: None):
+            with alone(path, lambda _: None):
                 running.append(1)
                 most.append(len(running))
                 running.pop()

@@ -197,7 +197,7 @@ def test_unfinished_work_goes_when_it_is_old_and_nobody_is_at_it(store) -> None:
     os.utime(scratch["train-new"] / "cpu" / "0000.npz")
     lock_of(scratch["train-old"]).touch()
     age(lock_of(scratch["train-old"]))
-    with alone(lock_of(scratch["train-held"]), lambda: None):
+    with alone(lock_of(scratch["train-held"]), print):
         age(lock_of(scratch["train-held"]))
         assert pruned(store) == ["train-old", "train-old.lock"]
     assert scratch["train-held"].exists()
@@ -270,7 +270,7 @@ def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(sto
 
         def find_and_take_up(*args):
             found = find(*args)
-            stack.enter_context(alone(lock_of(folder), lambda: None))
+            stack.enter_context(alone(lock_of(folder), print))
             return found
 
         monkeypatch.setattr(gan.pruning, "find_leftovers", find_and_take_up)

@@ -239,7 +239,7 @@ def test_scratch_outlives_a_failure_and_goes_with_the_result(store) -> None:
 def test_a_stage_waits_for_an_equal_one_unless_the_work_is_left_to_that(store) -> None:
     write, runs = counted()
     told = threading.Event()
-    with alone(lock_of(write.scratch_dir(store, "a")), told.set):
+    with alone(lock_of(write.scratch_dir(store, "a")), lambda _: told.set()):
         run(replace(write, waits=False), store, "a")
         assert runs == [0]
         waiting = threading.Thread(target=lambda: run(write, store, "b") and run(write, store, "a"))
