@@ -79,7 +79,8 @@ def stage(
             import_reached(function.__module__)
             with refusals_explained(f"The stage {function.__name__}", store):
                 record = function(store, *args, **kwargs)
-            return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
+            # a training that was handed over has its own time already; what is here is the time in the queue as well
+            return record if record.seconds else record.model_copy(update={"seconds": _since(started)})
 
         task = Task(
             timed,
@@ -233,6 +234,10 @@ class StagePolicy(CachePolicy):
             "libraries": reached_libraries(module),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 3)
 
 
 def _identity(value: object) -> Any:

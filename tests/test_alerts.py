@@ -197,6 +197,7 @@ def test_real_runs_tell_of_collapse_of_failure_and_of_a_crash(checkout, mailbox,
     assert message["subject"] == "fashion-gan: collapsed may have collapsed"
     assert message["body"].startswith("Mode collapse after 4 steps")
 
+    checkout.run(*command, "--steps", 6, "--run-name", "collapsed")  # cached: the next message is not of it
     output = failed(checkout.start(*command, "--steps", 6, "--run-name", "collapsed", "--stop-on-collapse"))
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: collapsed failed"

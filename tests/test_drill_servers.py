@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from builders import write_own_data
+from faults import stopped
 from pipeline import (
     GPU_WORKER,
     SAME_BYTES,
@@ -166,6 +167,31 @@ def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str, seconds_awa
                 runs = {flow: newest(checkout, flow)["state_type"] for flow in ("fashion-gan", "train-gan")}
                 assert set(ran(states(output))) >= {"train", "publish"}
     assert runs == {"fashion-gan": "COMPLETED", "train-gan": "COMPLETED"}, output
+    assert published(folder) == undisturbed
+
+
+STAGES_WITHOUT_SERVER = ["fetch record", "normalize file", "train record", "compare file", "publish manifest"]
+
+
+def test_a_run_outlives_a_server_that_is_killed_in_one_stage_after_the_other(undisturbed, tmp_path) -> None:
+    checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
+    command = (*COMMAND, "--output-dir", folder, "--train-on", "gpu")
+    with running_server(checkout) as server, ExitStack() as stack:
+        checkout.run("flows/setup_server.py")
+        stack.enter_context(running(checkout, *GPU_WORKER))
+        run = stack.enter_context(stopped(checkout, ",".join(STAGES_WITHOUT_SERVER), command))
+        for moment in STAGES_WITHOUT_SERVER:
+            server.kill()
+            server.wait()
+            run.go_on()
+            time.sleep(10)
+            server = stack.enter_context(running(checkout, "prefect", "server", "start"))
+            if moment != STAGES_WITHOUT_SERVER[-1]:
+                run.wait_for_stop()
+        code, output = run.end()
+        assert code == 0, output
+        assert newest(checkout, "fashion-gan")["state_type"] == "COMPLETED", output
+    assert "Traceback" not in output
     assert published(folder) == undisturbed
 
 
