@@ -43,13 +43,13 @@ def ending_when_cancelled() -> Iterator[None]:
         return
     done = threading.Event()
     watch = threading.Thread(target=_watch, args=(UUID(this_run.get_id()), done), daemon=True)
-    before = signal.signal(CANCELLED, _stop)
+    signal.signal(CANCELLED, _stop)
     watch.start()
     try:
         yield
     finally:
         done.set()
-        signal.signal(CANCELLED, before)
+        signal.signal(CANCELLED, signal.SIG_IGN)  # by default it would kill a process whose run has just ended well
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -48,5 +48,5 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
             name=SERVED,
             schedule=Cron(cron, timezone=time_zone),
             parameters={"settings": given.model_dump(mode="json", exclude_none=True)},
-            global_limit=1,
+            limit=1,  # of this process; a limit of the deployment is a lease that a server away for long takes away
         )

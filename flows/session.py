@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
+from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import FashionGanError
 
@@ -21,6 +23,10 @@ SAID_ELSEWHERE = re.compile(
     r"Running hook |Hook '\w+' finished|An error was encountered while committing transaction|Failed to write result: "
 )
 """Hooks say for themselves what they do, and a stage ends with an error if its result cannot be recorded."""
+
+
+EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
+"""Errors that need no traceback: a command ends with what they say."""
 
 
 class ServerError(FashionGanError):
@@ -41,7 +47,23 @@ def prefect_session() -> Iterator[None]:
         for handler in logging.getLogger().handlers:
             handler.addFilter(_keep_short)
             stack.callback(handler.removeFilter, _keep_short)
+        with _explained():
+            yield
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Within it, what a server or a stage does that nobody has foreseen more closely is an error for the user."""
+    try:
         yield
+    except TaskRunTimeoutError as error:
+        raise FashionGanError(f"{error}.\nRun the same command again: it goes on from what is finished.") from error
+    except httpx.HTTPError as error:
+        raise ServerError(
+            f"The Prefect server at {PREFECT_API_URL.value()} was away for too long, or refuses "
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}).\n"
+            "See that it runs, then run the same command again: it goes on from what is finished."
+        ) from error
 
 
 def _start_server() -> None:
@@ -125,7 +147,7 @@ def _keep_short(record: logging.LogRecord) -> bool:
     """
     if SAID_ELSEWHERE.match(record.getMessage()):
         return False
-    if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], FashionGanError):
+    if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], EXPLAINED):
         if "will start" not in record.getMessage():
             return False
         record.exc_info = record.exc_text = None

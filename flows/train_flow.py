@@ -24,10 +24,10 @@ from tasks.fit_extractor import extractor_of
 from tasks.normalize import normalize
 from tasks.publish import present, publish
 from tasks.records import PublishedRun
-from tasks.reference import find_reference
+from tasks.reference import find_reference, is_published
 from tasks.render import render
 from tasks.stage import refreshing
-from tasks.train import refuse_collapse, train, train_stage
+from tasks.train import refuse_collapse, train_stage
 
 
 @flow(
@@ -51,14 +51,13 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         extractor = extractor_of(store, data, device)
-        known = train.recorded(store, data, run.train, conduct, extractor)
         trained = train_stage(conduct)(store, data, run.train, conduct, extractor)
         refuse_collapse(trained, conduct)
-        if known is None or settings.refresh:  # else somebody was told when it was trained
-            tell_of_collapse(settings.alert_block, trained.warnings)
         pictures = render(store, data, trained, run.train, device)
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
         comparison = compare(store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, device)
+        if not is_published(store, run.name, trained):  # else somebody was told then
+            tell_of_collapse(settings.alert_block, trained.warnings)
         published = publish(store, run, raw, data, extractor, trained, pictures, reference, comparison)
     present(store, published, describe_disk(store.root))
     return published

@@ -9,10 +9,14 @@ from gan.backend import Hardware, tf
 from gan.config import TrainConfig
 from gan.networks import Networks
 from gan.parallel import build_replicated, make_parallel_step
+from gan.relativistic import make_relativistic_step
 from gan.training import TrainStep, make_train_step
 
 Advance = Callable[[int, int], np.ndarray]
 """Runs the steps from a first one up to a last one, excluded; gives their rows of the history, float32 (n, 3)."""
+
+MAKE_STEP = {"article": make_train_step, "relativistic": make_relativistic_step}
+"""An iteration, by the recipe's algorithm."""
 
 STEPS_A_CALL = {"CPU": 4, "GPU": 8}
 """Steps unrolled in one XLA program: on a CPU parts of one step fill the gaps of the next, a GPU waits less often."""
@@ -38,7 +42,7 @@ def prepare(images: np.ndarray, config: TrainConfig, hardware: Hardware) -> tupl
         name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
         return networks, Engine(name, 1, make_advance(step, 1))
     networks = Networks.build(config.recipe, config.seed)
-    step = make_train_step(networks, to_device(images), config)
+    step = MAKE_STEP[config.recipe.algorithm](networks, to_device(images), config)
     steps_a_call = STEPS_A_CALL[hardware.kind] if config.steps >= UNROLL_FROM_STEPS else 1
     name = "one XLA program a step" if steps_a_call == 1 else f"one XLA program for {steps_a_call} steps"
     return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call))

@@ -39,6 +39,42 @@ def generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     return real_loss(fake_logits)
 
 
+def relativistic_loss(winners: tf.Tensor, losers: tf.Tensor) -> tf.Tensor:
+    """Relativistic pairing loss: E[softplus(-(winner - loser))], eq. 2 of R3GAN, arXiv:2501.05441.
+
+    It asks how much more real the winner looks than the loser beside it, so no mode of the data may be left to itself
+    (Jolicoeur-Martineau 2018, arXiv:1807.00734; Sun et al. 2020, arXiv:2011.04926).
+
+    Args:
+        winners: float32, shape (n, 1), logits that are to be the larger ones: of real images for the discriminator,
+            of generated ones for the generator.
+        losers: float32, shape (n, 1), the others.
+
+    Returns:
+        float32 scalar >= 0; log 2 where they are equal.
+    """
+    return tf.reduce_mean(tf.nn.softplus(losers - winners))
+
+
+def gradient_penalty(gradients: tf.Tensor) -> tf.Tensor:
+    """Squared length of a logit's gradient by its image: E ||grad D(x)||^2, without the factor gamma / 2.
+
+    On real images R1, on generated ones R2: eq. 9 and 10 of Mescheder et al. 2018, arXiv:1801.04406.
+
+    Args:
+        gradients: float32, shape (n, height, width, channels).
+
+    Returns:
+        float32 scalar >= 0.
+    """
+    return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=(1, 2, 3)))
+
+
+def ranking_accuracy(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+    """Share of pairs of which the real image looks more real; scalar of the logits' dtype in [0, 1]."""
+    return tf.reduce_mean(tf.cast(real_logits > fake_logits, real_logits.dtype))
+
+
 def real_accuracy(real_logits: tf.Tensor) -> tf.Tensor:
     """Share of real images believed to be real (D > 0.5); scalar of the logits' dtype in [0, 1]."""
     return tf.reduce_mean(tf.cast(real_logits > 0.0, real_logits.dtype))

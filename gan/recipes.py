@@ -9,7 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-RecipeName = Literal["article"]
+RecipeName = Literal["article", "mlp"]
+
+Algorithm = Literal["article", "relativistic"]
+"""Which file has the iteration, to be read beside the card: gan/training.py, or gan/relativistic.py."""
 
 
 class Recipe(BaseModel):
@@ -19,6 +22,7 @@ class Recipe(BaseModel):
 
     name: RecipeName = Field(description="what --recipe calls it")
     paper: str = Field(description="where the method is from")
+    algorithm: Algorithm = Field(description="what an iteration does")
     steps: PositiveInt = Field(description="iterations of the recipe's algorithm")
     batch_size: PositiveInt = Field(description="images a step")
     latent_dim: PositiveInt = Field(description="length of a latent vector z ~ N(0, I)")
@@ -26,7 +30,11 @@ class Recipe(BaseModel):
     discriminator_units: tuple[PositiveInt, ...] = Field(description="widths of the discriminator's hidden layers")
     leaky_relu_slope: NonNegativeFloat = Field(description="slope of LeakyReLU below zero")
     batch_norm_momentum: NonNegativeFloat = Field(lt=1, description="weight of the old moving statistics in an update")
+    gradient_penalty: NonNegativeFloat = Field(0.0, description="gamma of R1 and R2: how smooth the discriminator is")
     learning_rate: PositiveFloat = Field(description="Adam step size, both networks")
+    learning_rate_falls_from: NonNegativeFloat = Field(
+        1.0, le=1, description="share of the steps after which the step size falls to zero, as half a cosine"
+    )
     adam_beta_1: NonNegativeFloat = Field(lt=1, description="decay of Adam's first moment")
     adam_beta_2: NonNegativeFloat = Field(lt=1, description="decay of Adam's second moment")
     adam_epsilon: PositiveFloat = Field(description="added to the root of Adam's second moment")
@@ -38,6 +46,7 @@ class Recipe(BaseModel):
 ARTICLE = Recipe(
     name="article",
     paper="Goodfellow et al. 2014, arXiv:1406.2661, as a 2024 tutorial teaches it",
+    algorithm="article",
     steps=10_001,
     batch_size=128,
     latent_dim=100,
@@ -56,5 +65,26 @@ ARTICLE = Recipe(
 The average is no part of the article: it stands beside the article's result, the last weights, and changes nothing.
 """
 
-RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE,)})
+MLP = Recipe(
+    name="mlp",
+    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on the article's networks",
+    algorithm="relativistic",
+    steps=30_000,
+    batch_size=128,
+    latent_dim=100,
+    generator_units=(256, 512, 1024),
+    discriminator_units=(512, 256),
+    leaky_relu_slope=0.2,
+    batch_norm_momentum=0.8,
+    gradient_penalty=0.2,
+    learning_rate=4e-4,
+    learning_rate_falls_from=0.5,
+    adam_beta_1=0.0,
+    adam_beta_2=0.99,
+    adam_epsilon=1e-7,
+    average_half_life_images=100_000,
+)
+"""The best that dense networks give in the article's time."""
+
+RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE, MLP)})
 """All recipes by name."""

@@ -7,6 +7,7 @@ import numpy as np
 from gan.config import Device, SampleConfig, TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.history import history_csv, read_history
+from gan.recipes import Recipe
 from gan.report.words import describe_seconds, describe_share
 from gan.sampling import sample_latents
 from gan.store import FileRef, Store
@@ -173,8 +174,21 @@ def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tu
         ("generator", f"{recipe.latent_dim} latents, Dense {', '.join(map(str, recipe.generator_units))}, 784"),
         ("discriminator", f"Dense {', '.join(map(str, recipe.discriminator_units))}, 1"),
         ("average", f"of the generator's weights, half-life {recipe.average_half_life_images:,} images"),
-        ("Adam", f"{recipe.learning_rate:g}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"),
+        ("loss", _loss(recipe)),
+        ("Adam", _adam(recipe)),
     ]
+
+
+def _loss(recipe: Recipe) -> str:
+    if recipe.algorithm == "article":
+        return "binary cross-entropy"
+    return f"relativistic, gradient penalties of gamma {recipe.gradient_penalty:g}"
+
+
+def _adam(recipe: Recipe) -> str:
+    constant = recipe.learning_rate_falls_from
+    falling = f", falling to 0 from {describe_share(constant)} of the steps on" if constant < 1 else ""
+    return f"{recipe.learning_rate:g}{falling}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"
 
 
 def _provenance(

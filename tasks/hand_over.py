@@ -11,7 +11,12 @@ from uuid import uuid4
 import httpx
 from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+    WorkerFilter,
+    WorkerFilterStatus,
+)
 from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -48,12 +53,13 @@ def train_on_worker(
     Raises:
         WorkerError: If no worker takes the training in time, or it ends without a result.
     """
-    run = _hand_over(store, data, config, conduct, extractor)
+    key = uuid4().hex
     try:
+        run = _hand_over(key, store, data, config, conduct, extractor)
         _say_where(run)
         state = _wait_for(run, conduct.worker_timeout)
     except BaseException:  # Ctrl-C, SIGTERM and a cancelled run as well: nobody waits for this training any more
-        _cancel(run)
+        _cancel(key)
         raise
     if not state.is_completed():
         raise _explain(run, state)
@@ -68,8 +74,12 @@ def train_on_worker(
 
 
 def _hand_over(
-    store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
+    key: str, store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
 ) -> FlowRun:
+    """Start the training's run, under a key by which it is started once, however often that is asked for.
+
+    A server that does not answer is asked again, for as long as a worker would be waited for.
+    """
     parameters = {
         "root": str(store.root),
         "data": data.model_dump(mode="json"),
@@ -79,26 +89,31 @@ def _hand_over(
         "store_url": store.remote.url if store.remote else None,
         "refresh": PREFECT_TASKS_REFRESH_CACHE.value(),
     }
-    try:
-        run: FlowRun = run_deployment(  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
-            GPU_DEPLOYMENT,
-            parameters=parameters,
-            timeout=0,
-            idempotency_key=uuid4().hex,  # Prefect's client asks again when an answer is lost
-            flow_run_name=f"{config.recipe.name}, {config.steps} steps, seed {config.seed}",
-        )
-    except ObjectNotFound as error:
-        raise WorkerError(
-            f"There is no deployment {GPU_DEPLOYMENT} on the server at {PREFECT_API_URL.value()}.\n"
-            "Make it, and what belongs to it, with: make setup-server"
-        ) from error
-    except httpx.TransportError as error:
-        raise WorkerError(
-            f"The Prefect server at {PREFECT_API_URL.value()} did not answer when the training was to be handed over "
-            f"({type(error).__name__}).\nStart it again (make server), and run the same command again.",
-            transient=True,
-        ) from error
-    return run
+    give_up = time.monotonic() + conduct.worker_timeout
+    while True:
+        try:
+            run: FlowRun = run_deployment(  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
+                GPU_DEPLOYMENT,
+                parameters=parameters,
+                timeout=0,
+                idempotency_key=key,
+                flow_run_name=f"{config.recipe.name}, {config.steps} steps, seed {config.seed}",
+            )
+            return run
+        except ObjectNotFound as error:
+            raise WorkerError(
+                f"There is no deployment {GPU_DEPLOYMENT} on the server at {PREFECT_API_URL.value()}.\n"
+                "Make it, and what belongs to it, with: make setup-server"
+            ) from error
+        except httpx.HTTPError as error:
+            if time.monotonic() > give_up:
+                raise WorkerError(
+                    f"The Prefect server at {PREFECT_API_URL.value()} did not answer when the training was to be "
+                    f"handed over ({type(error).__name__}).\nStart it again (make server), and run the same command "
+                    "again."
+                ) from error
+            log.warning("The Prefect server does not answer (%s): asking it again.", type(error).__name__)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _say_where(run: FlowRun) -> None:
@@ -134,6 +149,10 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
                 if _is_in_good_hands(client, state):
                     unclaimed_since = time.monotonic()
             answered = True
+        except ObjectNotFound as error:
+            raise WorkerError(
+                f'Run "{run.name}" on the GPU worker was deleted.\nRun the same command again.'
+            ) from error
         except httpx.HTTPError as error:
             if answered:
                 log.warning("The Prefect server does not answer (%s): waiting for it.", type(error).__name__)
@@ -142,6 +161,7 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
             raise WorkerError(
                 f"No worker of the work pool {GPU_POOL} took the training within {worker_timeout:g} s.\n"
                 "Start one on the machine with the GPU, with PREFECT_API_URL set to this server: make gpu-worker\n"
+                "(and see in the UI that the pool is not paused).\n"
                 "Or train in this process (--train-on here), or wait for longer (--worker-timeout)."
             )
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -150,18 +170,24 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
 def _is_in_good_hands(client: SyncPrefectClient, state: State | None) -> bool:
     """Whether the run was started, or will be: a worker that is there is busy, and takes one after the other."""
     if state is not None and state.is_scheduled():
+        if client.read_work_pool(GPU_POOL).is_paused:
+            return False
         online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
         return bool(client.read_workers_for_work_pool(GPU_POOL, worker_filter=online))
     return state is None or not state.is_pending()
 
 
-def _cancel(run: FlowRun) -> None:
+def _cancel(key: str) -> None:
+    """Cancel the run that was started under a key, if one was: even where its start was never confirmed to us."""
+    started = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
     try:
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run.id, Cancelling(message="Nobody waits for this training any more."))
-        log.info('Run "%s" on the GPU worker is cancelled too.', run.name)
+            for run in client.read_flow_runs(flow_run_filter=started):
+                if run.state is None or not run.state.is_final():
+                    client.set_flow_run_state(run.id, Cancelling(message="Nobody waits for this training any more."))
+                    log.info('Run "%s" on the GPU worker is cancelled too.', run.name)
     except Exception as error:  # the reason why we stop waiting is what a user must hear of
-        log.warning('Run "%s" could not be cancelled: %s', run.name, error)
+        log.warning("The training on the GPU worker could not be cancelled: %s", error)
 
 
 def _explain(run: FlowRun, state: State) -> WorkerError:

@@ -41,15 +41,21 @@ def find_reference(
             log.warning("%s has the same generator as this run: %s.", compare_with.name, instead)
         return found
     earlier, latest = store.root / "runs" / name, (store.root / "latest").resolve()
-    with suppress(SettingsError):
-        if _is_same(read_manifest(earlier), trained):
-            return _reference_to(store, earlier, data, trained)
+    if is_published(store, name, trained):
+        return _reference_to(store, earlier, data, trained)
     try:
         return _reference_to(store, latest, data, trained)
     except SettingsError as error:
         if latest.exists():
             log.warning("Not compared with %s: %s", latest.name, str(error).partition("\n")[0])
     return None
+
+
+def is_published(store: Store, name: str, trained: TrainedGan) -> bool:
+    """Whether a run of that name with that generator is there already, and its manifest can be read."""
+    with suppress(SettingsError):
+        return _is_same(read_manifest(store.root / "runs" / name), trained)
+    return False
 
 
 def check_comparable(folder: Path, dataset: str) -> None:

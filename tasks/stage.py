@@ -180,14 +180,14 @@ class Stage(Generic[P, R]):
         """The cached result. One that is not whole is no result: its record is emptied, and the stage will run."""
         store.results_dir.mkdir(parents=True, exist_ok=True)
         path = store.results_dir / key
-        with undisturbed(store.root):
+        with undisturbed(store.root):  # for a moment: what it asks of an object store comes after
             record = _read_record(path, self.returns)
-            missing = _missing(record, store)
-            if not missing:
-                os.utime(path)  # used now: nobody removes it as unused
+            if record is not None:
+                os.utime(path)  # used now: nobody removes it, or what it names, as unused
+        missing = _missing(record, store)
         if missing and store.remote:
             record = self._bring_record(key, store)
-            missing = _missing(record, store)
+            missing = missing if record is None else []
         if missing and path.is_file() and path.stat().st_size:
             log.warning("The cached result is not whole (%s is missing or altered): made anew.", missing[0])
             path.write_bytes(b"")
@@ -201,12 +201,17 @@ class Stage(Generic[P, R]):
                 store.remote.write(_shared_name(key), result.model_dump_json().encode())
 
     def _bring_record(self, key: str, store: Store) -> R | None:
-        """Take over a record from the object store. It is read as the plain values of one known class, no more."""
+        """Take over a record from the object store. It is read as the plain values of one known class, no more.
+
+        One whose files are gone is none, and does not replace what is here.
+        """
         assert store.remote
         try:
             record = self.returns.model_validate_json(store.remote.read(_shared_name(key)) or b"")
         except ValidationError:
             return None  # there is none, or it is damaged and will be replaced
+        if _missing(record, store):
+            return None
         _record(record, key, store)
         return record
 

@@ -1,7 +1,16 @@
 import numpy as np
 
 from gan.backend import keras, tf
-from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, real_loss
+from gan.losses import (
+    fake_accuracy,
+    fake_loss,
+    generator_loss,
+    gradient_penalty,
+    ranking_accuracy,
+    real_accuracy,
+    real_loss,
+    relativistic_loss,
+)
 
 LOGITS = tf.constant([[-3.0], [-0.5], [0.0], [0.25], [4.0]])
 
@@ -26,3 +35,16 @@ def test_losses_of_extreme_logits_are_finite() -> None:
 
 def test_accuracy_counts_what_is_on_the_right_side() -> None:
     np.testing.assert_allclose([real_accuracy(LOGITS), fake_accuracy(LOGITS)], [2 / 5, 3 / 5])
+
+
+def test_the_relativistic_loss_looks_at_how_far_the_winners_are_ahead() -> None:
+    np.testing.assert_allclose(relativistic_loss(LOGITS, LOGITS), np.log(2), rtol=1e-6)
+    ahead = relativistic_loss(winners=LOGITS + 3, losers=LOGITS)
+    np.testing.assert_allclose(ahead, np.log1p(np.exp(-3)), rtol=1e-5)
+    np.testing.assert_allclose(ranking_accuracy(LOGITS, tf.zeros((5, 1))), 2 / 5)
+
+
+def test_the_gradient_penalty_is_the_mean_squared_length() -> None:
+    gradients = np.zeros((2, 4, 4, 1), np.float32)
+    gradients[0, 0, :2, 0] = 3, 4
+    np.testing.assert_allclose(gradient_penalty(tf.constant(gradients)), 25 / 2)

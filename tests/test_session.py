@@ -3,13 +3,15 @@
 import io
 import logging
 
+import httpx
 import pytest
 from faults import started
 from pipeline import Checkout, wait_until
 from prefect import flow, task
+from prefect.task_engine import TaskRunTimeoutError
 
 from flows.session import prefect_session
-from gan.errors import DataError, SourceError
+from gan.errors import DataError, FashionGanError, SourceError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -62,3 +64,16 @@ def test_an_unexpected_error_keeps_its_traceback(terminal) -> None:
     with prefect_session(), pytest.raises(ZeroDivisionError):
         failing(ZeroDivisionError("unexpected"))()
     assert any("Traceback" in line for line in terminal())
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.ConnectError("All connection attempts failed"), "was away for too long.*ConnectError: All connection"),
+        (TaskRunTimeoutError("Scope timed out after 3600.0 second(s)."), "Scope timed out after 3600.0 second"),
+    ],
+)
+def test_a_server_that_went_away_and_a_stage_out_of_time_are_one_clear_error(terminal, error, words: str) -> None:
+    with pytest.raises(FashionGanError, match=f"(?s){words}.*the same command again"), prefect_session():
+        failing(error)()
+    assert not any("Traceback" in line for line in terminal())

@@ -1,0 +1,107 @@
+"""One iteration of the recipes after the article: a relativistic loss, gradient penalties, both networks in one go.
+
+R3GAN (Huang et al. 2025, arXiv:2501.05441) without its networks. What differs from the article's iteration:
+
+    one batch of latents, and one pass of the generator in training mode, for both networks
+    discriminator: one update on pairs of a real and a generated image, with R1 and R2
+    generator: its update is through the discriminator as it was before that
+    step size: falls to zero in the second part of a training
+
+Randomness is a function of (seed, step), as in `gan.training`.
+"""
+
+import math
+
+from gan.backend import tf
+from gan.config import TrainConfig
+from gan.losses import gradient_penalty, ranking_accuracy, relativistic_loss
+from gan.networks import Networks
+from gan.recipes import Recipe
+from gan.training import Draw, TrainStep, draw_indices, draw_latents
+
+
+def learning_rate_at(step: tf.Tensor, recipe: Recipe, steps: int) -> tf.Tensor:
+    """The step size: the recipe's at first, then half a cosine down to zero.
+
+    Args:
+        step: From 0; integer scalar.
+        recipe: Step size, and from which share of the steps on it falls.
+        steps: Of the whole training.
+
+    Returns:
+        float32 scalar.
+    """
+    falls_from = recipe.learning_rate_falls_from
+    fallen = (tf.cast(step, tf.float32) / steps - falls_from) / max(1 - falls_from, 1e-9)
+    return recipe.learning_rate * (1 + tf.cos(math.pi * tf.clip_by_value(fallen, 0.0, 1.0))) / 2
+
+
+def discriminator_loss(
+    networks: Networks, real_images: tf.Tensor, fake_images: tf.Tensor, gamma: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Relativistic loss with R1 and R2: eq. 4 of R3GAN.
+
+    Args:
+        networks: The discriminator is used.
+        real_images: float32 (n, 28, 28, 1) in [-1, 1].
+        fake_images: As many generated ones.
+        gamma: Weight of the penalties.
+
+    Returns:
+        The loss without penalties, the penalties, and the share of pairs that are ranked rightly; float32 scalars.
+    """
+    images = tf.concat([real_images, fake_images], axis=0)  # one pass for all; no layer mixes images
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = networks.discriminator(images, training=True)
+    real_logits, fake_logits = tf.split(logits, 2)
+    penalty = gamma * gradient_penalty(tape.gradient(logits, images))  # gamma / 2 (R1 + R2): this mean is over both
+    return (
+        relativistic_loss(winners=real_logits, losers=fake_logits),
+        penalty,
+        ranking_accuracy(real_logits, fake_logits),
+    )
+
+
+def update_both(networks: Networks, recipe: Recipe, real_images: tf.Tensor, latents: tf.Tensor) -> tf.Tensor:
+    """One Adam update of each network, of gradients at the same weights.
+
+    Returns:
+        Discriminator's loss (without penalties) and accuracy, generator's loss, all before the updates; float32 (3,).
+    """
+    g_weights, d_weights = networks.generator.trainable_variables, networks.discriminator.trainable_variables
+    with tf.GradientTape() as g_tape:
+        fake_images = networks.generator(latents, training=True)
+        fake_logits = networks.discriminator(fake_images, training=True)
+        real_logits = tf.stop_gradient(networks.discriminator(real_images, training=True))
+        g_loss = relativistic_loss(winners=fake_logits, losers=real_logits)
+    with tf.GradientTape() as d_tape:
+        d_loss, penalty, accuracy = discriminator_loss(
+            networks, real_images, tf.stop_gradient(fake_images), recipe.gradient_penalty
+        )
+        d_total = d_loss + penalty
+    d_gradients, g_gradients = d_tape.gradient(d_total, d_weights), g_tape.gradient(g_loss, g_weights)
+    networks.d_optimizer.apply(d_gradients, d_weights)
+    networks.g_optimizer.apply(g_gradients, g_weights)
+    return tf.stack([d_loss, accuracy, g_loss])
+
+
+def make_relativistic_step(networks: Networks, images: tf.Tensor, config: TrainConfig) -> TrainStep:
+    """Compile one iteration.
+
+    Args:
+        networks: Changed in place by every call.
+        images: The training split, float32 (n, 28, 28, 1) in [-1, 1], resident on the device.
+        config: Batch size, seed, steps and recipe.
+    """
+    num, recipe = config.batch_size, config.recipe
+
+    def train_step(step: tf.Tensor) -> tf.Tensor:
+        for optimizer in (networks.d_optimizer, networks.g_optimizer):
+            optimizer.learning_rate.assign(learning_rate_at(step, recipe, config.steps))
+        real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))
+        latents = draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))
+        return update_both(networks, recipe, real_images, latents)
+
+    compiled: TrainStep = tf.function(train_step, jit_compile=True, autograph=False)
+    return compiled

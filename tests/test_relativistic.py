@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from gan.backend import keras, tf
+from gan.config import TrainConfig
+from gan.networks import IMAGE_SHAPE, Networks
+from gan.recipes import MLP
+from gan.relativistic import discriminator_loss, learning_rate_at, make_relativistic_step, update_both
+from gan.training import Draw, draw_indices, draw_latents_by_xla
+
+
+@pytest.fixture
+def config(tiny_config) -> TrainConfig:
+    small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
+    return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small)})
+
+
+@pytest.fixture
+def networks(config) -> Networks:
+    return Networks.build(config.recipe, seed=0)
+
+
+def test_the_step_size_is_constant_and_then_falls_to_zero_as_half_a_cosine() -> None:
+    recipe = MLP.model_copy(update={"learning_rate": 8.0, "learning_rate_falls_from": 0.5})
+    rates = [float(learning_rate_at(tf.constant(step), recipe, 100)) for step in (0, 50, 75, 100)]
+    np.testing.assert_allclose(rates, [8, 8, 4, 0], atol=1e-5)
+    always = recipe.model_copy(update={"learning_rate_falls_from": 1.0})
+    assert float(learning_rate_at(tf.constant(99), always, 100)) == 8
+
+
+def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_halves(networks, tiny_images) -> None:
+    """Of a discriminator that is linear: D(x) = w x, with a gradient of w everywhere."""
+    networks.discriminator = keras.Sequential([keras.Input(IMAGE_SHAPE), keras.layers.Flatten(), keras.layers.Dense(1)])
+    (weights, _) = networks.discriminator.get_weights()
+    real, fake = tiny_images[:8], tiny_images[8:16] / 2
+    loss, penalty, accuracy = discriminator_loss(networks, tf.constant(real), tf.constant(fake), gamma=0.3)
+    ahead = (real.reshape(8, -1) - fake.reshape(8, -1)) @ weights
+    assert float(loss) == pytest.approx(np.log1p(np.exp(-ahead)).mean(), rel=1e-4)
+    assert float(accuracy) == (ahead > 0).mean()
+    r1 = r2 = (weights**2).sum()
+    assert float(penalty) == pytest.approx(0.3 / 2 * (r1 + r2), rel=1e-4)
+
+
+def test_the_generators_update_is_through_the_discriminator_as_it_was(config, tiny_images) -> None:
+    """With a discriminator that learns nothing, the generator ends with the same weights."""
+    still, learning = (Networks.build(config.recipe, seed=0) for _ in range(2))
+    still.d_optimizer.learning_rate.assign(0.0)
+    latents = tf.random.stateless_normal((8, 8), seed=(0, 0))
+    for networks in (still, learning):
+        update_both(networks, config.recipe, tf.constant(tiny_images[:8]), latents)
+    for one, other in zip(still.generator.variables, learning.generator.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(still.discriminator.variables[0], learning.discriminator.variables[0])
+
+
+def test_the_losses_go_the_way_that_each_network_wants(config, tiny_images) -> None:
+    networks, latents = Networks.build(config.recipe, seed=0), tf.random.stateless_normal((8, 8), seed=(0, 0))
+    networks.g_optimizer.learning_rate.assign(0.0)
+    d_losses = [update_both(networks, config.recipe, tf.constant(tiny_images[:8]), latents)[0] for _ in range(20)]
+    assert d_losses[-1] < d_losses[0]
+    networks.g_optimizer.learning_rate.assign(4e-4)
+    networks.d_optimizer.learning_rate.assign(0.0)
+    g_losses = [update_both(networks, config.recipe, tf.constant(tiny_images[:8]), latents)[2] for _ in range(20)]
+    assert g_losses[-1] < g_losses[0]
+
+
+def test_the_compiled_step_is_the_algorithm(config, tiny_images) -> None:
+    images = tf.constant(tiny_images)
+    compiled, by_hand = (Networks.build(config.recipe, seed=0) for _ in range(2))
+    train_step = make_relativistic_step(compiled, images, config)
+    for number in range(0, config.steps, 3):
+        step = tf.constant(number, tf.int64)
+        row = train_step(step).numpy()
+        for optimizer in (by_hand.g_optimizer, by_hand.d_optimizer):
+            optimizer.learning_rate.assign(learning_rate_at(step, config.recipe, config.steps))
+        real = tf.gather(images, draw_indices(config.seed, step, 8, len(tiny_images)))
+        latents = draw_latents_by_xla(config.seed, step, Draw.GENERATOR_LATENTS, (8, 8))
+        np.testing.assert_allclose(row, update_both(by_hand, config.recipe, real, latents), rtol=1e-4)
+    for one, other in zip(compiled.variables, by_hand.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
