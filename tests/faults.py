@@ -149,9 +149,9 @@ def stopped(checkout: Checkout, moments: str, command: tuple[object, ...]) -> It
         yield run
 
 
-def same_bytes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file that the latest run's manifest lists, but for those that hold times."""
-    run = folder / "latest"
+def same_bytes(folder: Path, run_name: str | None = None) -> dict[str, str]:
+    """SHA-256 of every file that the manifest of a run, else the latest one, lists, but for those that hold times."""
+    run = folder / "runs" / run_name if run_name else folder / "latest"
     listed = {file["path"]: file["sha256"] for file in json.loads((run / "manifest.json").read_text())["files"]}
     assert {name: sha256_of(run / name) for name in listed} == listed
     assert listed.keys() >= TIMED

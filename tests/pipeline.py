@@ -28,7 +28,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
 STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare", "publish")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that are over
-SAME_BYTES = ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp")
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from faults import stopped
+from faults import same_bytes, stopped
 from pipeline import (
     GPU_WORKER,
-    SAME_BYTES,
     WORKER,
     Checkout,
     ask,
@@ -28,8 +27,6 @@ from pipeline import (
     wait_until,
 )
 from s3_server import BUCKET, S3Server
-
-from gan.store import sha256_of
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
@@ -59,11 +56,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a run on this machine publishes that nobody touched, by its SHA-256."""
     folder = tmp_path_factory.mktemp("undisturbed")
     make_checkout(folder).run(*COMMAND, "--output-dir", folder / "artifacts")
-    return published(folder / "artifacts")
-
-
-def published(folder: Path) -> dict[str, str]:
-    return {name: sha256_of(folder / "latest" / name) for name in SAME_BYTES}
+    return same_bytes(folder / "artifacts")
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
@@ -95,7 +88,7 @@ def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, undi
     assert {child["state_type"] for child in children} == {"COMPLETED"}
     trained = [run for run in task_runs(server, children) if run["state_name"] == "Completed"]
     assert len(trained) == 1, "the other one finds its result"
-    assert published(tmp_path) == undisturbed
+    assert same_bytes(tmp_path) == undisturbed
 
 
 def task_runs(server: Checkout, flow_runs: list[dict]) -> list[dict]:
@@ -128,11 +121,11 @@ def test_a_worker_on_a_machine_that_shares_no_folder_finds_all_in_the_object_sto
     options = ("--output-dir", here, "--store-url", f"s3://{BUCKET}/drill", "--train-on", "gpu")
     with running(server, *GPU_WORKER, before=another_machine(here)):
         assert "train" in ran(states(server.run(*COMMAND, *options)))
-        assert published(here) == undisturbed
+        assert same_bytes(here) == undisturbed
         shutil.rmtree(here / "store")
         shutil.rmtree(here / ".results")
         assert "train" not in ran(states(server.run(*COMMAND, *options)))
-    assert published(here) == undisturbed
+    assert same_bytes(here) == undisturbed
 
 
 def kill_all(pid: int) -> None:
@@ -167,7 +160,7 @@ def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str, seconds_awa
                 runs = {flow: newest(checkout, flow)["state_type"] for flow in ("fashion-gan", "train-gan")}
                 assert set(ran(states(output))) >= {"train", "publish"}
     assert runs == {"fashion-gan": "COMPLETED", "train-gan": "COMPLETED"}, output
-    assert published(folder) == undisturbed
+    assert same_bytes(folder) == undisturbed
 
 
 STAGES_WITHOUT_SERVER = ["fetch record", "normalize file", "train record", "compare file", "publish manifest"]
@@ -192,7 +185,7 @@ def test_a_run_outlives_a_server_that_is_killed_in_one_stage_after_the_other(und
         assert code == 0, output
         assert newest(checkout, "fashion-gan")["state_type"] == "COMPLETED", output
     assert "Traceback" not in output
-    assert published(folder) == undisturbed
+    assert same_bytes(folder) == undisturbed
 
 
 LOCK = """
@@ -212,7 +205,7 @@ def test_a_run_waits_for_a_database_that_is_locked(server, undisturbed, tmp_path
             assert locker.stdout.readline() == "locked\n"
             output = finish(process)
     assert newest(server, "fashion-gan")["state_type"] == "COMPLETED", output
-    assert published(tmp_path) == undisturbed
+    assert same_bytes(tmp_path) == undisturbed
 
 
 def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, undisturbed, tmp_path) -> None:
@@ -229,7 +222,7 @@ def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, un
     assert (again["id"] != lost, again["state_type"]) == (True, "COMPLETED"), output
     logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [again["id"]]}}})
     assert any("Going on from the checkpoint after" in line["message"] for line in logs)
-    assert published(tmp_path) == undisturbed
+    assert same_bytes(tmp_path) == undisturbed
 
 
 def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, undisturbed, tmp_path) -> None:
@@ -248,7 +241,7 @@ def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, undisturbed,
         output = finish(process)
     assert ask(server, f"flow_runs/{lost}")["state_type"] == "CRASHED", output
     assert waited < 60 + 45, "a lease of 60 s, and the start of a process"
-    assert published(tmp_path) == undisturbed
+    assert same_bytes(tmp_path) == undisturbed
 
 
 def cancel(server: Checkout, run_id: str) -> None:
@@ -281,7 +274,7 @@ def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(se
         wait_until(lambda: all(len(family(pid)) == 1 for pid in workers), 60)
         assert not (tmp_path / "latest").exists()
         wait_for_state(server, start(), "COMPLETED", 300)
-    assert published(tmp_path) == undisturbed
+    assert same_bytes(tmp_path) == undisturbed
 
 
 @pytest.mark.parametrize("where", ["here", "gpu"])
@@ -302,4 +295,4 @@ def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, undist
         wait_until(lambda: len(family(worker.pid)) == 1, 60)
         assert list(tmp_path.glob("scratch/*/*/*.npz")), "a checkpoint"
         server.run(*command)
-    assert published(tmp_path) == undisturbed
+    assert same_bytes(tmp_path) == undisturbed

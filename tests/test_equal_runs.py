@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from pipeline import SAME_BYTES, STAGES_OF_OWN_DATA, Checkout, ran, states
-
-from gan.store import sha256_of
+from faults import same_bytes
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
 
 WAITING = "Another run is at the same stage"
 
@@ -65,8 +64,7 @@ def wait_until(condition, process: subprocess.Popen[str]) -> None:
 
 
 def assert_same_run(folder: Path, undisturbed: Path) -> None:
-    for name in SAME_BYTES:
-        assert sha256_of(folder / "runs" / "same" / name) == sha256_of(undisturbed / "runs" / "same" / name), name
+    assert same_bytes(folder, "same") == same_bytes(undisturbed, "same")
     assert not list(folder.glob("scratch/*"))
     assert not list(folder.glob("store/.partial/*"))
     assert not list(folder.glob(".in-use/run-*"))

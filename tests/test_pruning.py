@@ -1,7 +1,7 @@
 """House-keeping on files as the stages leave them: what goes, what stays, and what nobody can be sure of."""
 
-import json
 import errno
+import json
 import os
 import time
 from contextlib import ExitStack
