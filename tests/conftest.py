@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import LABELS, PIXELS, idx_images, idx_labels
+from builders import LABELS, PIXELS, idx_images, idx_labels, write_own_data
+from faults import command, same_bytes, started
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
 from playwright.sync_api import Browser, sync_playwright
 
 from gan.config import TrainConfig
@@ -106,3 +108,37 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(sources.shutil, "which", lambda program: None)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The project that the drills on one machine disturb; its runs have the embedded server."""
+    folder = tmp_path_factory.mktemp("checkout")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.save_all_the_time()
+    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small data set of those drills."""
+    return write_own_data(tmp_path_factory.mktemp("data") / "own")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, checkout: Checkout, data: Path) -> Path:
+    """The output folder of a run that nothing happened to; who changes something takes a copy."""
+    folder = tmp_path_factory.mktemp("finished") / "artifacts"
+    with started(checkout, *command(data, folder)) as run:
+        code, output = run.end()
+        assert code == 0, output
+        assert ran(states(output)) == set(STAGES_OF_OWN_DATA)
+        run.assert_nothing_is_left()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(finished: Path) -> dict[str, str]:
+    """What that run has published."""
+    return same_bytes(finished)

@@ -165,3 +165,21 @@ def assert_nothing_is_half_written(folder: Path) -> None:
     assert [path.name for path in folder.rglob(".*.partial")] == [], "no run, no checkpoint"
     assert not list(folder.glob("store/.partial/*"))
     assert not list(folder.glob(".in-use/run-*"))
+
+
+def command(data: Path, folder: Path) -> tuple[object, ...]:
+    """The command that the drills on one machine disturb: own data, a short training, the output folder given."""
+    few = ("--steps", 100, "--sample-every", 50, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+    where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
+    return ("flows/train_flow.py", *few, *where, "--run-name", "same")
+
+
+def assert_the_next_run_ends_well(checkout: Checkout, data: Path, folder: Path, undisturbed: dict[str, str]) -> str:
+    """The same command again; what it printed."""
+    with started(checkout, *command(data, folder)) as run:
+        code, output = run.end()
+        assert code == 0, output
+        run.assert_nothing_is_left()
+    assert same_bytes(folder) == undisturbed
+    assert not list(folder.glob("scratch/*"))
+    return output

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from builders import write_own_data
-from faults import assert_nothing_is_half_written, same_bytes, started, stopped
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+from faults import assert_nothing_is_half_written, assert_the_next_run_ends_well, command, stopped
+from pipeline import ran, states
 
 pytestmark = pytest.mark.drill
 
@@ -27,55 +26,6 @@ MOMENTS = (
     "publish manifest",
     "publish folder",
 )
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Checkout:
-    folder = tmp_path_factory.mktemp("checkout")
-    checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.save_all_the_time()
-    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
-    return checkout
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_own_data(tmp_path_factory.mktemp("data") / "own")
-
-
-def command(data: Path, folder: Path) -> tuple[object, ...]:
-    few = ("--steps", 100, "--sample-every", 50, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
-    where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
-    return ("flows/train_flow.py", *few, *where, "--run-name", "same")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, checkout, data) -> Path:
-    """The output folder of a run that nothing happened to; who changes something takes a copy."""
-    folder = tmp_path_factory.mktemp("finished") / "artifacts"
-    with started(checkout, *command(data, folder)) as run:
-        code, output = run.end()
-        assert code == 0, output
-        assert ran(states(output)) == set(STAGES_OF_OWN_DATA)
-        run.assert_nothing_is_left()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(finished) -> dict[str, str]:
-    """What that run has published."""
-    return same_bytes(finished)
-
-
-def assert_the_next_run_ends_well(checkout: Checkout, data: Path, folder: Path, undisturbed: dict[str, str]) -> str:
-    """The same command again; what it printed."""
-    with started(checkout, *command(data, folder)) as run:
-        code, output = run.end()
-        assert code == 0, output
-        run.assert_nothing_is_left()
-    assert same_bytes(folder) == undisturbed
-    assert not list(folder.glob("scratch/*"))
-    return output
 
 
 def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
