@@ -13,6 +13,8 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED := events,flow_runs
 # Who holds a GPU outlives a restart of the server.
 export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
+# A worker looks for runs every 10 s or so: nobody is to be told that one has not started when it is only next.
+export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS := 60
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test drills check bench bench-judging bench-peers prune server setup-server worker gpu-worker lock

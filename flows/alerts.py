@@ -1,7 +1,7 @@
 """Who is told when a run did not go well: a notification block of Prefect, named in the settings.
 
-A run that ends badly tells it itself, by hooks. Of a run that was killed with SIGKILL nobody is left to do so: the
-server tells, by an automation.
+A run that ends badly tells it itself, by hooks. Of a run that was killed with SIGKILL nobody is left to do so, and of
+one that no worker takes nobody is there yet: the server tells, by automations.
 """
 
 import inspect
@@ -28,10 +28,12 @@ from pydantic import BaseModel
 from flows.settings import ALERT_VARIABLE
 from flows.summary import UI_ADDRESS
 from gan.errors import SettingsError
+from tasks.hand_over import GPU_DEPLOYMENT
 
 NO_HEARTBEAT = "No heartbeat"
 """How the message of a run begins that the server marks as Crashed because its process is gone."""
 
+GPU_NAME = GPU_DEPLOYMENT.partition("/")[2]
 MAX_LENGTH = 500
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
 """What chat programs would make a mention, a link or markup of, and Prefect a place for a secret of the block."""
@@ -134,10 +136,12 @@ def _tell(slug: str, subject: str, what: str, run_id: str) -> None:
         log.warning("The alert %r could not be delivered through %s: %s", plain(subject), slug, type(error).__name__)
 
 
-def alert_automation(slug: str) -> AutomationCore:
-    """The automation that tells of runs of which no process is left to tell anything: those found without heartbeats.
+def alert_automations(slug: str) -> list[AutomationCore]:
+    """The automations that tell of runs of which no process is there to tell anything.
 
-    All other runs tell of their end themselves, so that nobody hears of it twice.
+    These are runs found without heartbeats, and runs that were due and that nobody has started. All other runs tell of
+    their end themselves, so that nobody hears of it twice. A training that waits for a busy GPU is none of these: the
+    run that needs it waits for it, and tells.
 
     Args:
         slug: The notification block, as type/name.
@@ -147,26 +151,45 @@ def alert_automation(slug: str) -> AutomationCore:
     """
     block_id = load_alert_block(slug)._block_document_id
     assert block_id is not None  # it was loaded from there
-    silent = ResourceSpecification(
-        {"prefect.resource.id": ["prefect.flow-run.*"], "prefect.state-message": [f"{NO_HEARTBEAT}*"]}
-    )
-    return AutomationCore(
-        name="Tell of runs without heartbeats",
-        description=f"Tells {slug} of a run that was marked as Crashed because its process was killed.",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.Crashed"},
-            match=silent,
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
+
+    def telling(of: str, why: str, trigger: EventTrigger, what: str, body: str) -> AutomationCore:
+        subject = f"fashion-gan: {_in_template('flow_run.name')} {what}"
+        message = f"{body}\n{_link('{{ flow_run.id }}')}"
+        return AutomationCore(
+            name=f"Tell of {of}",
+            description=f"Tells {slug} of a run that {why}.",
+            trigger=trigger,
+            actions=[SendNotification(block_document_id=block_id, subject=subject, body=message)],
+        )
+
+    return [
+        telling(
+            "runs without heartbeats",
+            "was marked as Crashed because its process was killed",
+            _at_once("Crashed", {"prefect.state-message": f"{NO_HEARTBEAT}*"}),
+            "crashed",
+            _in_template("flow_run.state.message"),
         ),
-        actions=[
-            SendNotification(
-                block_document_id=block_id,
-                subject=f"fashion-gan: {_in_template('flow_run.name')} crashed",
-                body=f"{_in_template('flow_run.state.message')}\n{_link('{{ flow_run.id }}')}",
-            )
-        ],
+        telling(
+            "runs that do not start",
+            "was due, and that no worker has taken",
+            _at_once("Late", {}, {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"}),
+            "has not started",
+            "It was due, and no worker has taken it. Start one: make worker. If one is there, its log says why.",
+        ),
+    ]
+
+
+def _at_once(state: str, labels: Mapping[str, str], related: Mapping[str, str] | None = None) -> EventTrigger:
+    """Each time that a run, with these labels, comes into a state."""
+    return EventTrigger(
+        expect={f"prefect.flow-run.{state}"},
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **labels}),
+        match_related=ResourceSpecification(dict(related or {})),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
     )
 
 

@@ -26,7 +26,7 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import PositiveInt
 from rich.console import Console
 
-from flows.alerts import NO_HEARTBEAT, alert_automation
+from flows.alerts import NO_HEARTBEAT, alert_automations
 from flows.session import ServerError, prefect_session
 from flows.settings import ALERT_VARIABLE
 from gan.command import run_command
@@ -142,8 +142,8 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
 
     Args:
         gpus: how many trainings may go on at once, one a GPU; empty: as it is, at first 1
-        alert_block: the notification block, as type/name, that the server tells of runs whose process was killed;
-            empty: $FASHION_GAN_ALERT_BLOCK, or as it is, at first nobody
+        alert_block: the notification block, as type/name, that the server tells of runs whose process was killed, and
+            of runs that no worker takes; empty: $FASHION_GAN_ALERT_BLOCK, or as it is, at first nobody
     """
     if PREFECT_API_URL.value() is None:
         raise ServerError(
@@ -153,7 +153,7 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
     console = Console(highlight=False, soft_wrap=True)
     slug = alert_block or os.environ.get(ALERT_VARIABLE)
     with prefect_session(), get_client(sync_client=True) as client:
-        automations = [AUTOMATION, *([alert_automation(slug)] if slug else [])]
+        automations = [AUTOMATION, *(alert_automations(slug) if slug else ())]
         set_up(client, gpus, automations)
         complaint = deploy()
         seen = dict(look(client, automations))

@@ -6,20 +6,21 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from pipeline import Checkout
+from pipeline import Checkout, ask, running_server, wait_until
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running
 
-from flows.alerts import AlertError, alert_automation, load_alert_block, plain, tell_of_collapse, tell_of_end
+from flows.alerts import AlertError, alert_automations, load_alert_block, plain, tell_of_collapse, tell_of_end
 from flows.settings import ALERT_VARIABLE, RunSettings
 from gan.errors import DataError
 
@@ -27,20 +28,52 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 SLUG = "custom-webhook/ops"
 SECRET = "a-secret-token"
-LOADED_SECONDS = 8
-"""After this time a server heeds a new automation."""
+HOSTILE_NAME, TAMED_NAME = "<!channel> @x {{token}} `y`", "‹!channel› ＠x ((token)) 'y'"
+LATE_SOON = {f"PREFECT_SERVER_SERVICES_LATE_RUNS_{which}_SECONDS": "1" for which in ("AFTER", "LOOP")}
+ANY = {"enforce_parameter_schema": False}
+"""What makes a run without the parameters that it needs: it never starts."""
+PROBE, LAST = "probe", "last"
+"""Names of runs that only show how far the server has come with what it tells."""
 
 
 class Mailbox(list[dict[str, str]]):
     """What was received."""
 
     def wait(self) -> dict[str, str]:
-        deadline = time.monotonic() + 60
-        while not self and time.monotonic() < deadline:
-            time.sleep(0.05)
+        self.has_come("", 60)
         (message,) = self
         self.clear()
         return message
+
+    def has_come(self, name: str, seconds: float) -> bool:
+        """Whether a message about that name is there by then."""
+        deadline = time.monotonic() + seconds
+        while not (found := any(name in message["subject"] for message in self)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def all_told(
+        self, happen: Callable[[str], object], meanwhile: Callable[[], object], name: str
+    ) -> list[dict[str, str]]:
+        """All that a server tells of what happens meanwhile, from an automation that was just made.
+
+        Args:
+            happen: Makes something to be told of happen to a run of this name: again and again until the server heeds
+                the automation, and once more when the rest was told. What it should not have told has come by then.
+            meanwhile: What is tried.
+            name: Who must be told of meanwhile.
+        """
+        deadline = time.monotonic() + 120
+        while not self.has_come(PROBE, 2):
+            assert time.monotonic() < deadline, "the server does not heed the automation"
+            happen(PROBE)
+        meanwhile()
+        assert self.has_come(name, 60)
+        happen(LAST)
+        assert self.has_come(LAST, 60)
+        told = [message for message in self if not {PROBE, LAST} & {*message["subject"].split()}]
+        self.clear()
+        return told
 
 
 @contextmanager
@@ -163,19 +196,52 @@ def test_a_block_that_is_not_there_or_cannot_notify_is_one_clear_error() -> None
 
 
 def test_the_server_tells_of_a_run_without_heartbeats_and_of_no_other(mailbox) -> None:
-    automation = alert_automation(SLUG)
-    hostile = flow(lambda: None, name="test")
+    (automation,) = [found for found in alert_automations(SLUG) if "heartbeats" in found.name]
+    runs = []
+
+    def crash(name: str, message: str = "No heartbeat for 120 s.") -> None:
+        runs.append(client.create_flow_run(flow(lambda: None, name="test"), name=name, state=Running()).id)
+        client.set_flow_run_state(runs[-1], Crashed(message=message), force=True)
+
+    def meanwhile() -> None:
+        crash(HOSTILE_NAME, "Execution was cancelled.")
+        crash(HOSTILE_NAME)
+
     with get_client(sync_client=True) as client:
         automation_id = client.create_automation(automation)
-        time.sleep(LOADED_SECONDS)
-        for message in ("Execution was cancelled.", "No heartbeat for 120 s."):
-            run = client.create_flow_run(hostile, name="<!channel> @x {{token}} `y`", state=Running())
-            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-        told = mailbox.wait()
+        (told,) = mailbox.all_told(crash, meanwhile, TAMED_NAME)
         client.delete_automation(automation_id)
-    assert told["subject"] == "fashion-gan: ‹!channel› ＠x ((token)) 'y' crashed"
+    assert told["subject"] == f"fashion-gan: {TAMED_NAME} crashed"
     assert told["body"].startswith("No heartbeat for 120 s.\nhttp")
-    assert told["body"].endswith(f"/runs/flow-run/{run.id}")
+    assert told["body"].endswith(f"/runs/flow-run/{runs[-2]}")
+
+
+@pytest.fixture
+def server_of_late_runs(tmp_path) -> Iterator[Checkout]:
+    """A whole server, since the tests' own one marks no run as Late; all that is done in this process goes there."""
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    with running_server(checkout, **LATE_SOON), temporary_settings({PREFECT_API_URL: checkout.env["PREFECT_API_URL"]}):
+        yield checkout
+
+
+def test_the_server_tells_once_of_a_run_that_no_worker_takes(server_of_late_runs, mailbox) -> None:
+    server = server_of_late_runs
+    server.run("flows/setup_server.py", "--alert-block", SLUG)
+    deployments = {found["name"]: found["id"] for found in ask(server, "deployments/filter", {})}
+    runs = []
+
+    def be_late(name: str, deployment: str = "nightly") -> None:
+        runs.append(ask(server, f"deployments/{deployments[deployment]}/create_flow_run", {"name": name, **ANY})["id"])
+        wait_until(lambda: ask(server, f"flow_runs/{runs[-1]}")["state_name"] == "Late", 60)
+
+    def meanwhile() -> None:
+        be_late("training", "gpu")  # the run that needs it tells of it
+        be_late(HOSTILE_NAME)
+
+    (told,) = mailbox.all_told(be_late, meanwhile, TAMED_NAME)
+    assert told["subject"] == f"fashion-gan: {TAMED_NAME} has not started"
+    assert told["body"].startswith("It was due, and no worker has taken it. Start one: make worker.")
+    assert told["body"].endswith(f"/runs/flow-run/{runs[-2]}")
 
 
 @pytest.fixture(scope="module")
