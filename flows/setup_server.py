@@ -82,10 +82,15 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
             client.create_automation(automation)
 
 
-def deploy() -> str:
+def deploy(client: SyncPrefectClient) -> str:
     """Deploy all that prefect.yaml lists; what Prefect's own command complains of, if it does."""
+    paused = [found.id for found in client.read_deployments() if found.paused and found.work_pool_name in POOLS]
     command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    finally:
+        for deployment_id in paused:  # that command leaves paused schedules alone, but resumes paused deployments
+            client.pause_deployment(deployment_id)
     return f"{done.stdout}{done.stderr}" if done.returncode else ""
 
 
@@ -103,7 +108,7 @@ def look(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> It
         as_wanted = [
             found
             for found in client.read_automations_by_name(automation.name)
-            if found.enabled and found.actions == automation.actions
+            if found.enabled and (found.trigger, found.actions) == (automation.trigger, automation.actions)
         ]
         yield f"automation {automation.name}", automation.description if as_wanted else None
     deployed = {(found.entrypoint, found.name): found for found in client.read_deployments()}
@@ -114,15 +119,29 @@ def look(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> It
 
 
 def _describe(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
-    """When and where a deployment runs; None if that is not what prefect.yaml says."""
-    times = {(schedule.schedule.cron, schedule.schedule.timezone) for schedule in found.schedules}  # type: ignore[union-attr]
-    if found.work_pool_name != wanted["work_pool"]["name"]:
-        return None
-    if times != {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}:
+    """When and where a deployment runs; None if it is not as prefect.yaml says."""
+    times = {
+        (getattr(kept.schedule, "cron", None), getattr(kept.schedule, "timezone", None)) for kept in found.schedules
+    }
+    as_wanted = (
+        found.work_pool_name == wanted["work_pool"]["name"]
+        and times == {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}
+        and found.parameters == wanted.get("parameters", {})
+        and _runs_at_once(found) == wanted.get("concurrency_limit")
+    )
+    if not as_wanted:
         return None
     at = ", ".join(f"{cron} {zone}" for cron, zone in sorted(times)) or "when it is asked for"
     paused = ", paused" if found.paused or not all(schedule.active for schedule in found.schedules) else ""
     return f"{at}{paused}, on the work pool {found.work_pool_name}"
+
+
+def _runs_at_once(found: DeploymentResponse) -> dict[str, Any] | None:
+    """The limit of a deployment as prefect.yaml writes it; None if there is none."""
+    limit, options = found.global_concurrency_limit, found.concurrency_options
+    if limit is None or not limit.active:
+        return None
+    return {"limit": limit.limit, "collision_strategy": options.collision_strategy.value if options else None}
 
 
 def _limit(client: SyncPrefectClient) -> int | None:
@@ -155,7 +174,7 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
     with prefect_session(), get_client(sync_client=True) as client:
         automations = [AUTOMATION, *(alert_automations(slug) if slug else ())]
         set_up(client, gpus, automations)
-        complaint = deploy()
+        complaint = deploy(client)
         seen = dict(look(client, automations))
     for name, how in seen.items():
         console.print(f"{name}: {how}" if how else f"{name}: MISSING, or not as it should be", markup=False)

@@ -2,14 +2,20 @@
 
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import write_own_data
 from pipeline import Checkout, ask, running_postgresql, running_server, wait_until
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.alerts import NO_HEARTBEAT
 from flows.settings import ALERT_VARIABLE
+from flows.setup_server import AUTOMATION, look
 
 ALL_IS_THERE = {
     "work pool default: process",
@@ -68,6 +74,43 @@ def test_setting_up_again_changes_nothing_and_says_what_is_there(server: Checkou
     assert "2 trainings at once" in server.run("flows/setup_server.py", "--gpus", 2)
     assert "2 trainings at once" in server.run("flows/setup_server.py"), "what was asked for stays"
     assert things(server) == before
+
+
+def change_all(client: SyncPrefectClient) -> set[str]:
+    """Change another thing of each deployment and of the automation; how these are called."""
+
+    def change(name: str, **values: Any) -> str:
+        client.update_deployment(client.read_deployment_by_name(name).id, DeploymentUpdate(**values))
+        return f"deployment {name}"
+
+    (automation,) = client.read_automations_by_name(AUTOMATION.name)
+    trigger = AUTOMATION.trigger.model_copy(update={"within": timedelta(hours=1)})
+    client.update_automation(automation.id, AUTOMATION.model_copy(update={"trigger": trigger}))
+    return {
+        f"automation {AUTOMATION.name}",
+        change("fashion-gan/nightly", parameters={"settings": {"recipe": "article", "train_on": "here"}}),
+        change("fashion-gan/weekly", concurrency_limit=2),
+        change("prune/weekly", concurrency_options={"collision_strategy": "CANCEL_NEW"}),
+        change("train-gan/gpu", concurrency_limit=1, concurrency_options={"collision_strategy": "ENQUEUE"}),
+    }
+
+
+def test_what_somebody_has_changed_is_noticed_and_repaired_and_what_is_paused_stays_paused(server: Checkout) -> None:
+    before = things(server)
+    with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+        nightly, weekly = map(client.read_deployment_by_name, ("fashion-gan/nightly", "fashion-gan/weekly"))
+        client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
+        client.pause_deployment(weekly.id)
+        assert all(dict(look(client, [AUTOMATION])).values())
+        changed = change_all(client)
+        assert {name for name, how in look(client, [AUTOMATION]) if how is None} == changed
+        output = server.run("flows/setup_server.py")
+        assert all(dict(look(client, [AUTOMATION])).values())
+        assert things(server) == before
+        for deployment, at in ((nightly, "0 2 * * *"), (weekly, "0 4 * * 0")):
+            assert f"{deployment.name}: {at} Europe/Berlin, paused, on the work pool default" in output
+        client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
+        client.resume_deployment(weekly.id)
 
 
 def test_the_message_of_a_run_without_heartbeats_begins_as_alerts_expect(server: Checkout) -> None:
