@@ -84,14 +84,24 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
 
 def deploy(client: SyncPrefectClient) -> str:
     """Deploy all that prefect.yaml lists; what Prefect's own command complains of, if it does."""
-    paused = [found.id for found in client.read_deployments() if found.paused and found.work_pool_name in POOLS]
+    before = [found for found in client.read_deployments() if found.work_pool_name in POOLS]
     command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
     try:
         done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     finally:
-        for deployment_id in paused:  # that command leaves paused schedules alone, but resumes paused deployments
-            client.pause_deployment(deployment_id)
+        _pause_again(client, before)
     return f"{done.stdout}{done.stderr}" if done.returncode else ""
+
+
+def _pause_again(client: SyncPrefectClient, before: Sequence[DeploymentResponse]) -> None:
+    """Leave paused what was: Prefect's deploy resumes deployments, and schedules where one without a slug was added."""
+    for deployment in before:
+        if deployment.paused:
+            client.pause_deployment(deployment.id)
+        paused = {schedule.slug for schedule in deployment.schedules if not schedule.active}
+        for schedule in client.read_deployment_schedules(deployment.id):
+            if schedule.active and schedule.slug in paused:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=False)
 
 
 def look(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> Iterator[tuple[str, str | None]]:

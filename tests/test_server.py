@@ -11,6 +11,7 @@ from builders import write_own_data
 from pipeline import Checkout, ask, running_postgresql, running_server, wait_until
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.alerts import NO_HEARTBEAT
@@ -103,13 +104,15 @@ def test_what_somebody_has_changed_is_noticed_and_repaired_and_what_is_paused_st
         client.pause_deployment(weekly.id)
         assert all(dict(look(client, [AUTOMATION])).values())
         changed = change_all(client)
+        client.create_deployment_schedules(nightly.id, [(IntervalSchedule(interval=timedelta(hours=3)), True)])
         assert {name for name, how in look(client, [AUTOMATION]) if how is None} == changed
         output = server.run("flows/setup_server.py")
         assert all(dict(look(client, [AUTOMATION])).values())
         assert things(server) == before
         for deployment, at in ((nightly, "0 2 * * *"), (weekly, "0 4 * * 0")):
             assert f"{deployment.name}: {at} Europe/Berlin, paused, on the work pool default" in output
-        client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
+        (paused,) = client.read_deployment_schedules(nightly.id)
+        client.update_deployment_schedule(nightly.id, paused.id, active=True)
         client.resume_deployment(weekly.id)
 
 
