@@ -33,6 +33,10 @@ from tasks.hand_over import GPU_DEPLOYMENT
 NO_HEARTBEAT = "No heartbeat"
 """How the message of a run begins that the server marks as Crashed because its process is gone."""
 
+UNTOLD = (f"{NO_HEARTBEAT}*", "Process exited*", "Flow run could not start*", "Failed to submit*", "Flow run infra*")
+"""How a crash is described, by the server or a worker, of which the run itself may have told nobody: it was killed,
+or ended before our code was loaded, as when a package is missing. A server cannot know that: it may tell again."""
+
 GPU_NAME = GPU_DEPLOYMENT.partition("/")[2]
 MAX_LENGTH = 500
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
@@ -59,27 +63,31 @@ def load_alert_block(slug: str) -> NotificationBlock:
         block = Block.load(slug)
     except ValueError as error:
         raise AlertError(f"There is no alert block {slug} on this Prefect server.\n{how}") from error
-    except Exception as error:  # a block of another version, a type without code here, a server that refuses
-        raise AlertError(f"The alert block {slug} cannot be loaded ({type(error).__name__}).\n{how}") from error
     if not isinstance(block, NotificationBlock):
         raise AlertError(f"The block {slug} is none that can notify anybody.\n{how}")
     return block
 
 
 def check_alert_block(slug: str | None) -> None:
-    """Find out before any work is done whether somebody can be told.
+    """Find out before any work is done whether somebody can be told. A server that fails to say is no reason to stop.
 
     Raises:
         AlertError: If a block is named, and there is none.
     """
-    if slug is not None:
+    if slug is None:
+        return
+    try:
         load_alert_block(slug)
+    except AlertError:
+        raise
+    except Exception as error:  # a block of another version, a type without code here, a server that does not answer
+        log.warning("The alert block %s could not be loaded now (%s): going on without.", slug, type(error).__name__)
 
 
 def tell_of_end(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
     """Hook on a failed or crashed run; Prefect names the parameters."""
     slug = _alert_block_of(flow_run.parameters)
-    if slug is not None and AlertError.__name__ not in (state.message or ""):  # nobody is there to be told
+    if slug is not None:
         what = "was stopped or crashed" if state.is_crashed() else "failed"
         _tell(slug, f"{_name_of(flow_run)} {what}", _reason(state), str(flow_run.id))
 
@@ -139,8 +147,8 @@ def _tell(slug: str, subject: str, what: str, run_id: str) -> None:
 def alert_automations(slug: str) -> list[AutomationCore]:
     """The automations that tell of runs of which no process is there to tell anything.
 
-    These are runs found without heartbeats, and runs that were due and that nobody has started. All other runs tell of
-    their end themselves, so that nobody hears of it twice. A training that waits for a busy GPU is none of these: the
+    These are runs whose process is gone or never came so far, and runs that were due and that nobody has started. All
+    other runs tell of their end themselves. A training that waits for a busy GPU is none of these: the
     run that needs it waits for it, and tells.
 
     Args:
@@ -164,9 +172,9 @@ def alert_automations(slug: str) -> list[AutomationCore]:
 
     return [
         telling(
-            "runs without heartbeats",
-            "was marked as Crashed because its process was killed",
-            _at_once("Crashed", {"prefect.state-message": f"{NO_HEARTBEAT}*"}),
+            "crashed runs",
+            "crashed and may have told nobody: its process was killed, or did not get so far",
+            _at_once("Crashed", {"prefect.state-message": list(UNTOLD)}),
             "crashed",
             _in_template("flow_run.state.message"),
         ),
@@ -175,12 +183,15 @@ def alert_automations(slug: str) -> list[AutomationCore]:
             "was due, and that no worker has taken",
             _at_once("Late", {}, {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"}),
             "has not started",
-            "It was due, and no worker has taken it. Start one: make worker. If one is there, its log says why.",
+            "It was due, and no worker has taken it. Start one: make worker. If one is there, an earlier run of this "
+            "deployment is still at work, or the worker's log says why.",
         ),
     ]
 
 
-def _at_once(state: str, labels: Mapping[str, str], related: Mapping[str, str] | None = None) -> EventTrigger:
+def _at_once(
+    state: str, labels: Mapping[str, str | list[str]], related: Mapping[str, str] | None = None
+) -> EventTrigger:
     """Each time that a run, with these labels, comes into a state."""
     return EventTrigger(
         expect={f"prefect.flow-run.{state}"},

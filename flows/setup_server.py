@@ -34,6 +34,9 @@ from tasks.code_identity import PROJECT_ROOT
 from tasks.hand_over import GPU_LIMIT, GPU_POOL
 
 POOLS = ("default", GPU_POOL)
+RUNS_AT_ONCE = 1
+"""Of each work queue that prefect.yaml names: runs that go on at the same moment."""
+
 SILENCE_SECONDS = 120
 """A run without a heartbeat for so long has crashed: four of them are missing."""
 
@@ -72,6 +75,12 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
             client.read_work_pool(name)
         except ObjectNotFound:
             client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+    for pool, name in _queues():
+        try:
+            queue = client.read_work_queue_by_name(name, pool)
+        except ObjectNotFound:
+            queue = client.create_work_queue(name, work_pool_name=pool)
+        client.update_work_queue(queue.id, concurrency_limit=RUNS_AT_ONCE)
     if gpus is not None or _limit(client) is None:
         client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or 1)
     for automation in automations:
@@ -80,6 +89,18 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
             client.update_automation(there[0].id, automation)
         else:
             client.create_automation(automation)
+
+
+def _wanted() -> list[dict[str, Any]]:
+    """The deployments as prefect.yaml has them."""
+    content = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    return list(content["deployments"])
+
+
+def _queues() -> list[tuple[str, str]]:
+    """Work pool and name of each work queue that prefect.yaml names."""
+    pools = [wanted["work_pool"] for wanted in _wanted()]
+    return [(pool["name"], pool["work_queue_name"]) for pool in pools if "work_queue_name" in pool]
 
 
 def deploy(client: SyncPrefectClient) -> str:
@@ -108,10 +129,13 @@ def look(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> It
     """What must be there, and how it is; None for what is missing or is not as it should be."""
     for name in POOLS:
         try:
-            kind = client.read_work_pool(name).type
+            pool = client.read_work_pool(name)
         except ObjectNotFound:
-            kind = None
-        yield f"work pool {name}", "process" if kind == "process" else None
+            pool = None
+        paused = ", paused" if pool and pool.is_paused else ""
+        yield f"work pool {name}", f"process{paused}" if pool and pool.type == "process" else None
+    for pool_name, name in _queues():
+        yield f"work queue {name}", _describe_queue(client, pool_name, name)
     limit = _limit(client)
     yield f"concurrency limit {GPU_LIMIT}", f"{limit} training{'s' if limit > 1 else ''} at once" if limit else None
     for automation in automations:
@@ -122,7 +146,7 @@ def look(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> It
         ]
         yield f"automation {automation.name}", automation.description if as_wanted else None
     deployed = {(found.entrypoint, found.name): found for found in client.read_deployments()}
-    for wanted in yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]:
+    for wanted in _wanted():
         found = deployed.get((wanted["entrypoint"], wanted["name"]))
         name = f"{client.read_flow(found.flow_id).name}/{found.name}" if found else wanted["name"]
         yield f"deployment {name}", _describe(found, wanted) if found else None
@@ -135,9 +159,10 @@ def _describe(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
     }
     as_wanted = (
         found.work_pool_name == wanted["work_pool"]["name"]
+        and found.work_queue_name == wanted["work_pool"].get("work_queue_name", "default")
         and times == {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}
         and found.parameters == wanted.get("parameters", {})
-        and _runs_at_once(found) == wanted.get("concurrency_limit")
+        and found.global_concurrency_limit is None
     )
     if not as_wanted:
         return None
@@ -146,12 +171,13 @@ def _describe(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
     return f"{at}{paused}, on the work pool {found.work_pool_name}"
 
 
-def _runs_at_once(found: DeploymentResponse) -> dict[str, Any] | None:
-    """The limit of a deployment as prefect.yaml writes it; None if there is none."""
-    limit, options = found.global_concurrency_limit, found.concurrency_options
-    if limit is None or not limit.active:
+def _describe_queue(client: SyncPrefectClient, pool: str, name: str) -> str | None:
+    try:
+        queue = client.read_work_queue_by_name(name, pool)
+    except ObjectNotFound:
         return None
-    return {"limit": limit.limit, "collision_strategy": options.collision_strategy.value if options else None}
+    paused = ", paused" if queue.is_paused else ""
+    return f"one run at a time{paused}" if queue.concurrency_limit == RUNS_AT_ONCE else None
 
 
 def _limit(client: SyncPrefectClient) -> int | None:

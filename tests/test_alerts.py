@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from pipeline import Checkout, ask, running_server, wait_until
+from pipeline import WORKER, Checkout, ask, running, running_server, wait_until
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
@@ -196,7 +196,7 @@ def test_a_block_that_is_not_there_or_cannot_notify_is_one_clear_error() -> None
 
 
 def test_the_server_tells_of_a_run_without_heartbeats_and_of_no_other(mailbox) -> None:
-    (automation,) = [found for found in alert_automations(SLUG) if "heartbeats" in found.name]
+    (automation,) = [found for found in alert_automations(SLUG) if "crashed" in found.name]
     runs = []
 
     def crash(name: str, message: str = "No heartbeat for 120 s.") -> None:
@@ -224,7 +224,9 @@ def server_of_late_runs(tmp_path) -> Iterator[Checkout]:
         yield checkout
 
 
-def test_the_server_tells_once_of_a_run_that_no_worker_takes(server_of_late_runs, mailbox) -> None:
+def test_the_server_tells_of_a_run_that_no_worker_takes_and_of_one_whose_code_cannot_be_loaded(
+    server_of_late_runs, mailbox
+) -> None:
     server = server_of_late_runs
     server.run("flows/setup_server.py", "--alert-block", SLUG)
     deployments = {found["name"]: found["id"] for found in ask(server, "deployments/filter", {})}
@@ -242,6 +244,13 @@ def test_the_server_tells_once_of_a_run_that_no_worker_takes(server_of_late_runs
     assert told["subject"] == f"fashion-gan: {TAMED_NAME} has not started"
     assert told["body"].startswith("It was due, and no worker has taken it. Start one: make worker.")
     assert told["body"].endswith(f"/runs/flow-run/{runs[-2]}")
+
+    server.edit("flows/train_flow.py", "import flows  #", "import no_such_package, flows  #")
+    with running(server, *WORKER):
+        assert mailbox.has_come(f"{LAST} crashed", 120), "it takes one after the other"
+    (told,) = [message for message in mailbox if TAMED_NAME in message["subject"]]
+    mailbox.clear()
+    assert told["body"].startswith("Process exited with status code")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ import pytest
 from builders import write_own_data
 from faults import same_bytes, stopped
 from pipeline import (
+    FINAL,
     GPU_WORKER,
+    WAIT_FOR_SERVER,
     WORKER,
     Checkout,
     ask,
@@ -23,6 +25,7 @@ from pipeline import (
     running_postgresql,
     running_server,
     runs_of,
+    start_nightly,
     states,
     wait_until,
 )
@@ -32,6 +35,9 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
 FEW = ("--sample-every", 150, "--batch-size", 16, "--num-samples", 100, "--dataset", "mine", "--data-dir", "mine")
 COMMAND = ("flows/train_flow.py", *FEW, "--steps", 300, "--run-name", "drill")
+
+SETTINGS = {"sample_every": 150, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
+SETTINGS |= {"steps": 300, "run_name": "drill"}  # the same for the form of a deployment
 
 
 def make_checkout(folder: Path) -> Checkout:
@@ -163,6 +169,43 @@ def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str, seconds_awa
     assert same_bytes(folder) == undisturbed
 
 
+def test_a_deployments_run_outlives_a_server_that_is_away_for_long(undisturbed, tmp_path) -> None:
+    checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
+    with running_server(checkout) as first:
+        checkout.run("flows/setup_server.py")
+        with running(checkout, *WORKER), running(checkout, *GPU_WORKER):
+            run = start_nightly(checkout, **SETTINGS, output_dir=str(folder))
+            wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")))
+            first.kill()
+            first.wait()
+            time.sleep(200)
+            with running(checkout, "prefect", "server", "start"):
+                checkout.run("-c", WAIT_FOR_SERVER)
+                wait_until(lambda: (folder / "latest").exists(), 600)
+                wait_until(lambda: ask(checkout, f"flow_runs/{run}")["state_type"] in FINAL, 300)
+                state = ask(checkout, f"flow_runs/{run}")["state"]
+    assert state["type"] == "COMPLETED", state
+    assert same_bytes(folder) == undisturbed
+
+
+def test_a_deployments_run_killed_with_its_worker_leaves_a_training_that_is_found(
+    server, undisturbed, tmp_path
+) -> None:
+    with running(server, *GPU_WORKER):
+        with running(server, *WORKER) as worker:
+            run = start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
+            wait_until(lambda: list(tmp_path.glob("scratch/*/*/*.npz")))
+            child = newest(server, "train-gan")["id"]
+            kill_all(worker.pid)
+        for run_id, state in ((run, "CRASHED"), (child, "COMPLETED")):
+            wait_for_state(server, run_id, state, 300)
+        with running(server, *WORKER):
+            again = start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
+            wait_for_state(server, again, "COMPLETED", 300)
+    assert newest(server, "train-gan")["id"] == child, "what it has trained is not trained again"
+    assert same_bytes(tmp_path) == undisturbed
+
+
 STAGES_WITHOUT_SERVER = ["fetch record", "normalize file", "train record", "compare file", "publish manifest"]
 
 
@@ -254,13 +297,8 @@ def wait_for_state(server: Checkout, run_id: str, state: str, seconds: float = 6
 
 
 def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(server, undisturbed, tmp_path) -> None:
-    (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
-    options = {"sample_every": 150, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
-    settings = {**options, "steps": 300, "run_name": "drill", "output_dir": str(tmp_path), "train_on": "gpu"}
-
     def start() -> str:
-        parameters = {"parameters": {"settings": nightly["parameters"]["settings"] | settings}}
-        return ask(server, f"deployments/{nightly['id']}/create_flow_run", parameters)["id"]
+        return start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
 
     with running(server, *WORKER) as worker, running(server, *GPU_WORKER) as gpu_worker:
         workers = worker.pid, gpu_worker.pid

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import write_own_data
-from pipeline import FINAL, Checkout, ask, running, running_server, wait_until
+from pipeline import FINAL, Checkout, ask, running, running_server, start_nightly, wait_until
 from playwright.sync_api import Browser, Page, expect
 
 from gan.checkpoints import Checkpoints
@@ -58,15 +58,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 @pytest.fixture(scope="module")
 def run(server: Checkout) -> dict:
     """A run of the nightly deployment through a real worker that has secrets in its environment."""
-    (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
     few = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
-    settings = nightly["parameters"]["settings"] | few | {"train_on": "here", "output_dir": HOSTILE_FOLDER}
     server.env |= {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY}
     server.env |= {"FASHION_GAN_ALERT_BLOCK": "slack-webhook/ops"}
     with running(server, "prefect", "worker", "start", "--pool", "default", "--type", "process"):
-        created = ask(server, f"deployments/{nightly['id']}/create_flow_run", {"parameters": {"settings": settings}})
-        wait_until(lambda: ask(server, f"flow_runs/{created['id']}")["state_type"] in FINAL, 240)
-    return ask(server, f"flow_runs/{created['id']}")
+        run_id = start_nightly(server, **few, train_on="here", output_dir=HOSTILE_FOLDER)
+        wait_until(lambda: ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL, 240)
+    return ask(server, f"flow_runs/{run_id}")
 
 
 def status(server: Checkout, method: str, path: str, authorization: str = "") -> int:

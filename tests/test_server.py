@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from builders import write_own_data
-from pipeline import Checkout, ask, running_postgresql, running_server, wait_until
+from pipeline import FINAL, Checkout, ask, running_postgresql, running_server, wait_until
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -21,6 +21,9 @@ from flows.setup_server import AUTOMATION, look
 ALL_IS_THERE = {
     "work pool default: process",
     "work pool gpu: process",
+    "work queue nightly: one run at a time",
+    "work queue weekly: one run at a time",
+    "work queue prune: one run at a time",
     "concurrency limit gpu: 1 training at once",
     "automation Runs without heartbeats have crashed: "
     "Marks a run as Crashed that gave no sign of life for 120 s: its process was killed.",
@@ -33,7 +36,7 @@ SAVE_BLOCK = (
     "from prefect.blocks.notifications import SlackWebhook; SlackWebhook(url='http://127.0.0.1:1/x').save('{}')"
 )
 TELLS = (
-    "automation Tell of runs without heartbeats: Tells slack-webhook/{} of a run",
+    "automation Tell of crashed runs: Tells slack-webhook/{} of a run",
     "automation Tell of runs that do not start: Tells slack-webhook/{} of a run",
 )
 TINY_FLOW = "import flows; from prefect import flow; flow(lambda: None, name='tiny', flow_run_name='{}')()"
@@ -78,7 +81,7 @@ def test_setting_up_again_changes_nothing_and_says_what_is_there(server: Checkou
 
 
 def change_all(client: SyncPrefectClient) -> set[str]:
-    """Change another thing of each deployment and of the automation; how these are called."""
+    """Change another thing of each deployment, of a queue and of the automation; how these are called."""
 
     def change(name: str, **values: Any) -> str:
         client.update_deployment(client.read_deployment_by_name(name).id, DeploymentUpdate(**values))
@@ -86,13 +89,15 @@ def change_all(client: SyncPrefectClient) -> set[str]:
 
     (automation,) = client.read_automations_by_name(AUTOMATION.name)
     trigger = AUTOMATION.trigger.model_copy(update={"within": timedelta(hours=1)})
+    client.update_work_queue(client.read_work_queue_by_name("weekly", "default").id, concurrency_limit=2)
     client.update_automation(automation.id, AUTOMATION.model_copy(update={"trigger": trigger}))
     return {
         f"automation {AUTOMATION.name}",
         change("fashion-gan/nightly", parameters={"settings": {"recipe": "article", "train_on": "here"}}),
-        change("fashion-gan/weekly", concurrency_limit=2),
-        change("prune/weekly", concurrency_options={"collision_strategy": "CANCEL_NEW"}),
-        change("train-gan/gpu", concurrency_limit=1, concurrency_options={"collision_strategy": "ENQUEUE"}),
+        change("fashion-gan/weekly", work_queue_name="default"),
+        change("prune/weekly", concurrency_limit=2),
+        change("train-gan/gpu", parameters={"seed": 1}),
+        "work queue weekly",
     }
 
 
@@ -165,7 +170,6 @@ def test_the_run_form_explains_every_parameter_and_shows_the_deployments_default
     assert all(field.get("description") for field in fields.values()), fields
     assert nightly["parameters"] == {"settings": {"recipe": "article", "train_on": "gpu"}}
     assert nightly["enforce_parameter_schema"]
-    assert nightly["global_concurrency_limit"]["limit"] == 1
 
 
 def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(server: Checkout) -> None:
@@ -180,7 +184,7 @@ def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(serv
         (schedule,) = served["schedules"]
         assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * *", "Asia/Tokyo")
         run = ask(server, f"deployments/{served['id']}/create_flow_run", {})
-        wait_until(lambda: ask(server, f"flow_runs/{run['id']}")["state_type"] in {"COMPLETED", "FAILED", "CRASHED"})
+        wait_until(lambda: ask(server, f"flow_runs/{run['id']}")["state_type"] in FINAL)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert ask(server, f"flow_runs/{run['id']}")["state_type"] == "COMPLETED", output
