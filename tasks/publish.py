@@ -26,6 +26,7 @@ from gan.publishing import (
 from gan.report.words import code_span, data_uri, describe_number, escape_markdown
 from gan.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
+from tasks.failures import refusals_explained
 from tasks.records import (
     Comparison,
     FittedExtractor,
@@ -37,7 +38,7 @@ from tasks.records import (
     StageRecord,
     TrainedGan,
 )
-from tasks.stage import refusals_explained, stage
+from tasks.stage import stage
 
 
 @stage(run_name="publish {run.name}", timeout_seconds=1800)

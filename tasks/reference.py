@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from gan.errors import SettingsError
 from gan.published import AVERAGE_SAMPLES, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.store import FileRef, Store
+from tasks.failures import refusals_explained
 from tasks.records import NormalizedData, Reference, TrainedGan
-from tasks.stage import refusals_explained
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """The one place for retries, caching, time limits and result storage: the decorator that every stage wears."""
 
-import errno
 import hashlib
 import inspect
 import json
@@ -17,21 +16,18 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import CachePolicy
-from prefect.client.schemas import TaskRun
 from prefect.context import TaskRunContext
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
-from prefect.states import State
-from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
 from pydantic import BaseModel, ValidationError
 
-from gan.errors import FashionGanError, StoreError
 from gan.locks import alone, undisturbed
 from gan.store import Store, lock_of
 from tasks.code_identity import import_reached, reached_code, reached_libraries
+from tasks.failures import may_heal, refusals_explained
 from tasks.records import StageRecord
 
 P = ParamSpec("P")
@@ -42,21 +38,6 @@ FIRST_RETRY_SECONDS = 4
 RETRY_JITTER = 0.5
 
 log = logging.getLogger(__name__)
-
-_HEALING_ERRNOS = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.EINTR,
-        errno.EIO,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-    }
-)
-
-_REFUSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 def stage(
@@ -292,34 +273,7 @@ def _record(result: StageRecord, key: str, store: Store) -> None:
 
 
 @contextmanager
-def refusals_explained(name: str, store: Store) -> Iterator[None]:
-    """Within it, a disk that is full or closed to us is an error for the user."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _REFUSING_ERRNOS:
-            raise
-        raise StoreError(
-            f"{name} could not write below {store.root}: {error}.\n"
-            "Nothing half-written is left. Make room there (make prune) or give another --output-dir, and run the same "
-            "command again: it goes on from what is finished."
-        ) from error
-
-
-@contextmanager
 def refreshing(refresh: bool) -> Iterator[None]:
     """Within it, and if `refresh`, no stage takes a cached result; what the stages find replaces what was cached."""
     with temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True} if refresh else {}):
         yield
-
-
-def may_heal(_task: Any, _task_run: TaskRun, state: State) -> bool:
-    """Whether a failed stage may succeed when it runs again: a network or a disk may, wrong data or a NaN may not."""
-    error = state.data
-    if isinstance(error, FashionGanError):
-        return error.transient
-    if isinstance(error, TaskRunTimeoutError):
-        return False  # it would take as long again
-    if isinstance(error, ConnectionError | TimeoutError):
-        return True
-    return isinstance(error, OSError) and error.errno in _HEALING_ERRNOS

@@ -17,8 +17,9 @@ from prefect.task_engine import TaskRunTimeoutError
 from gan.errors import DataError, SourceError, StoreError
 from gan.locks import alone
 from gan.store import FileRef, Store, lock_of
+from tasks.failures import may_heal
 from tasks.records import StageRecord
-from tasks.stage import Stage, may_heal, refreshing, stage
+from tasks.stage import Stage, refreshing, stage
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "known_code")
 
