@@ -42,10 +42,11 @@ def prepare(images: np.ndarray, config: TrainConfig, hardware: Hardware) -> tupl
         name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
         return networks, Engine(name, 1, make_advance(step, 1))
     networks = Networks.build(config.recipe, config.seed)
+    period = config.recipe.penalty_every
     step = MAKE_STEP[config.recipe.algorithm](networks, to_device(images), config)
     steps_a_call = STEPS_A_CALL[hardware.kind] if config.steps >= UNROLL_FROM_STEPS else 1
     name = "one XLA program a step" if steps_a_call == 1 else f"one XLA program for {steps_a_call} steps"
-    return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call))
+    return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call, period))
 
 
 def to_device(images: np.ndarray) -> tf.Tensor:
@@ -53,17 +54,23 @@ def to_device(images: np.ndarray) -> tf.Tensor:
     return tf.identity(tf.constant(images))
 
 
-def make_advance(train_step: TrainStep, steps_a_call: int) -> Advance:
-    """A function that runs a range of steps: in one program if there are `steps_a_call` of them, else one by one."""
+def make_advance(train_step: TrainStep, steps_a_call: int, period: int = 1) -> Advance:
+    """A function that runs a range of steps: in one program if there are `steps_a_call` of them, else one by one.
+
+    Args:
+        train_step: One iteration.
+        steps_a_call: Steps in one program, which begin at a multiple of it; 1, or a multiple of the period.
+        period: After so many steps the phases begin again.
+    """
 
     @tf.function(jit_compile=True, autograph=False)
     def run_all(start: tf.Tensor) -> tf.Tensor:
-        return tf.stack([train_step(start + index) for index in range(steps_a_call)])
+        return tf.stack([train_step(start + index, index % period) for index in range(steps_a_call)])
 
     def advance(start: int, stop: int) -> np.ndarray:
         if steps_a_call > 1 and stop - start == steps_a_call:
             return np.asarray(run_all(tf.constant(start, tf.int64)))
-        return np.stack([train_step(tf.constant(step, tf.int64)) for step in range(start, stop)])
+        return np.stack([train_step(tf.constant(step, tf.int64), step % period) for step in range(start, stop)])
 
     return advance
 

@@ -60,7 +60,7 @@ def make_parallel_step(
         return tf.stack([d_loss, d_accuracy, g_loss])
 
     @tf.function(autograph=False)
-    def parallel_step(step: tf.Tensor) -> tf.Tensor:
+    def parallel_step(step: tf.Tensor, _phase: int = 0) -> tf.Tensor:
         batch = (
             tf.gather(images, draw_indices(config.seed, step, num, images.shape[0])),
             draw_latents_by_xla(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape),

@@ -13,8 +13,11 @@ from gan.config import TrainConfig
 from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, real_loss
 from gan.networks import Networks
 
-TrainStep = Callable[[tf.Tensor], tf.Tensor]
-"""One iteration of the algorithm: takes the step (int64 scalar), gives its row of the history (float32 (3,))."""
+TrainStep = Callable[[tf.Tensor, int], tf.Tensor]
+"""One iteration of the algorithm: takes the step (int64 scalar) and its phase; gives its history, float32 (3,).
+
+The phase is the step modulo the recipe's `penalty_every`, known when the program is compiled; the article has none.
+"""
 
 
 class Draw(IntEnum):
@@ -96,7 +99,7 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
     """
     num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
 
-    def train_step(step: tf.Tensor) -> tf.Tensor:
+    def train_step(step: tf.Tensor, _phase: int = 0) -> tf.Tensor:
         real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))  # (num, 28, 28, 1)
         latents = draw_latents(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape)
         fake_images = networks.generator(latents, training=False)  # (num, 28, 28, 1), by the moving statistics

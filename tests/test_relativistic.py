@@ -3,6 +3,7 @@ import pytest
 
 from gan.backend import keras, tf
 from gan.config import TrainConfig
+from gan.engine import make_advance
 from gan.networks import IMAGE_SHAPE, Networks
 from gan.recipes import MLP
 from gan.relativistic import discriminator_loss, learning_rate_at, make_relativistic_step, update_both
@@ -33,10 +34,10 @@ def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_h
     networks.discriminator = keras.Sequential([keras.Input(IMAGE_SHAPE), keras.layers.Flatten(), keras.layers.Dense(1)])
     (weights, _) = networks.discriminator.get_weights()
     real, fake = tiny_images[:8], tiny_images[8:16] / 2
-    loss, penalty, accuracy = discriminator_loss(networks, tf.constant(real), tf.constant(fake), gamma=0.3)
+    loss, penalty, *logits = discriminator_loss(networks, tf.constant(real), tf.constant(fake), gamma=0.3)
     ahead = (real.reshape(8, -1) - fake.reshape(8, -1)) @ weights
     assert float(loss) == pytest.approx(np.log1p(np.exp(-ahead)).mean(), rel=1e-4)
-    assert float(accuracy) == (ahead > 0).mean()
+    np.testing.assert_allclose(logits[0] - logits[1], ahead, rtol=1e-4)
     r1 = r2 = (weights**2).sum()
     assert float(penalty) == pytest.approx(0.3 / 2 * (r1 + r2), rel=1e-4)
 
@@ -47,7 +48,7 @@ def test_the_generators_update_is_through_the_discriminator_as_it_was(config, ti
     still.d_optimizer.learning_rate.assign(0.0)
     latents = tf.random.stateless_normal((8, 8), seed=(0, 0))
     for networks in (still, learning):
-        update_both(networks, config.recipe, tf.constant(tiny_images[:8]), latents)
+        update_both(networks, tf.constant(tiny_images[:8]), latents, 0.2)
     for one, other in zip(still.generator.variables, learning.generator.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(still.discriminator.variables[0], learning.discriminator.variables[0])
@@ -56,25 +57,27 @@ def test_the_generators_update_is_through_the_discriminator_as_it_was(config, ti
 def test_the_losses_go_the_way_that_each_network_wants(config, tiny_images) -> None:
     networks, latents = Networks.build(config.recipe, seed=0), tf.random.stateless_normal((8, 8), seed=(0, 0))
     networks.g_optimizer.learning_rate.assign(0.0)
-    d_losses = [update_both(networks, config.recipe, tf.constant(tiny_images[:8]), latents)[0] for _ in range(20)]
+    d_losses = [update_both(networks, tf.constant(tiny_images[:8]), latents, 0.2)[0] for _ in range(20)]
     assert d_losses[-1] < d_losses[0]
     networks.g_optimizer.learning_rate.assign(4e-4)
     networks.d_optimizer.learning_rate.assign(0.0)
-    g_losses = [update_both(networks, config.recipe, tf.constant(tiny_images[:8]), latents)[2] for _ in range(20)]
+    g_losses = [update_both(networks, tf.constant(tiny_images[:8]), latents, 0.2)[2] for _ in range(20)]
     assert g_losses[-1] < g_losses[0]
 
 
-def test_the_compiled_step_is_the_algorithm(config, tiny_images) -> None:
+def test_the_compiled_steps_are_the_algorithm_with_penalties_every_fourth(config, tiny_images) -> None:
     images = tf.constant(tiny_images)
     compiled, by_hand = (Networks.build(config.recipe, seed=0) for _ in range(2))
-    train_step = make_relativistic_step(compiled, images, config)
-    for number in range(0, config.steps, 3):
+    assert (config.recipe.gradient_penalty, config.recipe.penalty_every) == (0.2, 4)
+    advance = make_advance(make_relativistic_step(compiled, images, config), steps_a_call=4, period=4)
+    rows = np.concatenate([advance(0, 4), advance(4, 7)])
+    for number, row in enumerate(rows):
         step = tf.constant(number, tf.int64)
-        row = train_step(step).numpy()
         for optimizer in (by_hand.g_optimizer, by_hand.d_optimizer):
             optimizer.learning_rate.assign(learning_rate_at(step, config.recipe, config.steps))
         real = tf.gather(images, draw_indices(config.seed, step, 8, len(tiny_images)))
         latents = draw_latents_by_xla(config.seed, step, Draw.GENERATOR_LATENTS, (8, 8))
-        np.testing.assert_allclose(row, update_both(by_hand, config.recipe, real, latents), rtol=1e-4)
+        gamma = 0.8 if number % 4 == 0 else 0.0
+        np.testing.assert_allclose(row, update_both(by_hand, real, latents, gamma), rtol=1e-4)
     for one, other in zip(compiled.variables, by_hand.variables, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
