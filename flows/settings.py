@@ -33,7 +33,9 @@ class RunSettings(BaseModel):
 
     recipe: RecipeName = Field("article", description="how to train; gan/recipes.py has the cards")
     steps: PositiveInt | None = Field(
-        None, le=2**28, description="iterations of the recipe's algorithm; empty: the recipe's own (article: 10,001; mlp: 23,000)"
+        None,
+        le=2**28,
+        description="iterations of the recipe's algorithm; empty: the recipe's own (article: 10,001; mlp: 20,000)",
     )
     batch_size: PositiveInt | None = Field(
         None, le=8192, description="images a step; empty: the recipe's own (both: 128)"

@@ -33,9 +33,6 @@ class Recipe(BaseModel):
     gradient_penalty: NonNegativeFloat = Field(0.0, description="gamma of R1 and R2: how smooth the discriminator is")
     penalty_every: Literal[1, 2, 4] = Field(1, description="steps between two of these penalties, which count as often")
     learning_rate: PositiveFloat = Field(description="Adam step size, both networks")
-    learning_rate_falls_from: NonNegativeFloat = Field(
-        1.0, le=1, description="share of the steps after which the step size falls to zero, as half a cosine"
-    )
     adam_beta_1: NonNegativeFloat = Field(lt=1, description="decay of Adam's first moment")
     adam_beta_2: NonNegativeFloat = Field(lt=1, description="decay of Adam's second moment")
     adam_epsilon: PositiveFloat = Field(description="added to the root of Adam's second moment")
@@ -70,7 +67,7 @@ MLP = Recipe(
     name="mlp",
     paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on the article's networks",
     algorithm="relativistic",
-    steps=23_000,
+    steps=20_000,
     batch_size=128,
     latent_dim=100,
     generator_units=(256, 512, 1024),
@@ -80,11 +77,10 @@ MLP = Recipe(
     gradient_penalty=0.2,
     penalty_every=4,
     learning_rate=8e-4,
-    learning_rate_falls_from=0.5,
     adam_beta_1=0.0,
     adam_beta_2=0.99,
     adam_epsilon=1e-7,
-    average_half_life_images=50_000,
+    average_half_life_images=100_000,
 )
 """The best that dense networks give in the article's time."""
 

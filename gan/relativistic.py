@@ -6,35 +6,15 @@ R3GAN (Huang et al. 2025, arXiv:2501.05441) without its networks. What differs f
     discriminator: one update on pairs of a real and a generated image, every few steps with R1 and R2 (as lazily as in
         StyleGAN2, Karras et al. 2020, arXiv:1912.04958, section 3.1)
     generator: its update is through the discriminator as it was before that
-    step size: falls to zero in the second part of a training
 
 Randomness is a function of (seed, step), as in `gan.training`.
 """
-
-import math
 
 from gan.backend import tf
 from gan.config import TrainConfig
 from gan.losses import gradient_penalty, ranking_accuracy, relativistic_loss
 from gan.networks import Networks
-from gan.recipes import Recipe
 from gan.training import Draw, TrainStep, draw_indices, draw_latents
-
-
-def learning_rate_at(step: tf.Tensor, recipe: Recipe, steps: int) -> tf.Tensor:
-    """The step size: the recipe's at first, then half a cosine down to zero.
-
-    Args:
-        step: From 0; integer scalar.
-        recipe: Step size, and from which share of the steps on it falls.
-        steps: Of the whole training.
-
-    Returns:
-        float32 scalar.
-    """
-    falls_from = recipe.learning_rate_falls_from
-    fallen = (tf.cast(step, tf.float32) / steps - falls_from) / max(1 - falls_from, 1e-9)
-    return recipe.learning_rate * (1 + tf.cos(math.pi * tf.clip_by_value(fallen, 0.0, 1.0))) / 2
 
 
 def discriminator_loss(
@@ -97,14 +77,12 @@ def make_relativistic_step(networks: Networks, images: tf.Tensor, config: TrainC
     Args:
         networks: Changed in place by every call.
         images: The training split, float32 (n, 28, 28, 1) in [-1, 1], resident on the device.
-        config: Batch size, seed, steps and recipe.
+        config: Batch size, seed and recipe.
     """
     num, recipe = config.batch_size, config.recipe
     gamma = recipe.gradient_penalty * recipe.penalty_every  # where it is taken now and then it counts for all steps
 
     def train_step(step: tf.Tensor, phase: int = 0) -> tf.Tensor:
-        for optimizer in (networks.d_optimizer, networks.g_optimizer):
-            optimizer.learning_rate.assign(learning_rate_at(step, recipe, config.steps))
         real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))
         latents = draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))
         return update_both(networks, real_images, latents, gamma if phase == 0 else 0.0)

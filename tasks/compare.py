@@ -175,7 +175,7 @@ def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tu
         ("discriminator", f"Dense {', '.join(map(str, recipe.discriminator_units))}, 1"),
         ("average", f"of the generator's weights, half-life {recipe.average_half_life_images:,} images"),
         ("loss", _loss(recipe)),
-        ("Adam", _adam(recipe)),
+        ("Adam", f"{recipe.learning_rate:g}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"),
     ]
 
 
@@ -183,12 +183,6 @@ def _loss(recipe: Recipe) -> str:
     if recipe.algorithm == "article":
         return "binary cross-entropy"
     return f"relativistic, gradient penalties of gamma {recipe.gradient_penalty:g}"
-
-
-def _adam(recipe: Recipe) -> str:
-    constant = recipe.learning_rate_falls_from
-    falling = f", falling to 0 from {describe_share(constant)} of the steps on" if constant < 1 else ""
-    return f"{recipe.learning_rate:g}{falling}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"
 
 
 def _provenance(

@@ -6,7 +6,7 @@ from gan.config import TrainConfig
 from gan.engine import make_advance
 from gan.networks import IMAGE_SHAPE, Networks
 from gan.recipes import MLP
-from gan.relativistic import discriminator_loss, learning_rate_at, make_relativistic_step, update_both
+from gan.relativistic import discriminator_loss, make_relativistic_step, update_both
 from gan.training import Draw, draw_indices, draw_latents_by_xla
 
 
@@ -19,14 +19,6 @@ def config(tiny_config) -> TrainConfig:
 @pytest.fixture
 def networks(config) -> Networks:
     return Networks.build(config.recipe, seed=0)
-
-
-def test_the_step_size_is_constant_and_then_falls_to_zero_as_half_a_cosine() -> None:
-    recipe = MLP.model_copy(update={"learning_rate": 8.0, "learning_rate_falls_from": 0.5})
-    rates = [float(learning_rate_at(tf.constant(step), recipe, 100)) for step in (0, 50, 75, 100)]
-    np.testing.assert_allclose(rates, [8, 8, 4, 0], atol=1e-5)
-    always = recipe.model_copy(update={"learning_rate_falls_from": 1.0})
-    assert float(learning_rate_at(tf.constant(99), always, 100)) == 8
 
 
 def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_halves(networks, tiny_images) -> None:
@@ -73,8 +65,6 @@ def test_the_compiled_steps_are_the_algorithm_with_penalties_every_fourth(config
     rows = np.concatenate([advance(0, 4), advance(4, 7)])
     for number, row in enumerate(rows):
         step = tf.constant(number, tf.int64)
-        for optimizer in (by_hand.g_optimizer, by_hand.d_optimizer):
-            optimizer.learning_rate.assign(learning_rate_at(step, config.recipe, config.steps))
         real = tf.gather(images, draw_indices(config.seed, step, 8, len(tiny_images)))
         latents = draw_latents_by_xla(config.seed, step, Draw.GENERATOR_LATENTS, (8, 8))
         gamma = 0.8 if number % 4 == 0 else 0.0
