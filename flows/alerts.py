@@ -33,7 +33,17 @@ from tasks.hand_over import GPU_DEPLOYMENT
 NO_HEARTBEAT = "No heartbeat"
 """How the message of a run begins that the server marks as Crashed because its process is gone."""
 
-UNTOLD = (f"{NO_HEARTBEAT}*", "Process exited*", "Flow run could not start*", "Failed to submit*", "Flow run infra*")
+NEVER_STARTED = "Never started"
+"""The same, of a run that a worker has taken, and whose process never came."""
+
+UNTOLD = (
+    f"{NO_HEARTBEAT}*",
+    f"{NEVER_STARTED}*",
+    "Process exited*",
+    "Flow run could not start*",
+    "Failed to submit*",
+    "Flow run infra*",
+)
 """How a crash is described, by the server or a worker, of which the run itself may have told nobody: it was killed,
 or ended before our code was loaded, as when a package is missing. A server cannot know that: it may tell again."""
 

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from types import FrameType
 from typing import Any
 from uuid import UUID
@@ -37,12 +38,12 @@ def ending_when_cancelled() -> Iterator[None]:
     Raises:
         RunCancelledError: Wherever the main thread is, once the run was cancelled.
     """
-    run_by_worker = "PREFECT__FLOW_RUN_ID" in os.environ
-    if run_by_worker or threading.current_thread() is not threading.main_thread():
+    if _is_a_workers() or threading.current_thread() is not threading.main_thread():
         yield
         return
     done = threading.Event()
-    watch = threading.Thread(target=_watch, args=(UUID(this_run.get_id()), done), daemon=True)
+    look = copy_context().run  # the settings in use here hold there as well
+    watch = threading.Thread(target=look, args=(_watch, UUID(this_run.get_id()), done), daemon=True)
     signal.signal(CANCELLED, _stop)
     watch.start()
     try:
@@ -50,6 +51,11 @@ def ending_when_cancelled() -> Iterator[None]:
     finally:
         done.set()
         signal.signal(CANCELLED, signal.SIG_IGN)  # by default it would kill a process whose run has just ended well
+
+
+def _is_a_workers() -> bool:
+    """Whether this process was started by a worker, or by one that serves, for one run."""
+    return "PREFECT__FLOW_RUN_ID" in os.environ
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
@@ -75,5 +81,7 @@ def end_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None
 
     A worker does this for its runs. Nobody does it for a command, and the server would wait for 5 minutes.
     """
+    if _is_a_workers():
+        return
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, Cancelled(message="The command that ran it has ended."))

@@ -114,6 +114,8 @@ class RunSettings(BaseModel):
             )
         if self.data_parallel and self.device == "cpu":
             raise ValueError("--data-parallel splits a batch over GPUs; it cannot go with --device cpu.")
+        if self.data_parallel and RECIPES[self.recipe].algorithm != "article":
+            raise ValueError(f"--data-parallel splits the article's iteration; --recipe {self.recipe} has another one.")
         return self
 
     @cached_property

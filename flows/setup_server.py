@@ -26,7 +26,7 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import PositiveInt
 from rich.console import Console
 
-from flows.alerts import NO_HEARTBEAT, alert_automations
+from flows.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
 from flows.session import ServerError, prefect_session
 from flows.settings import ALERT_VARIABLE
 from gan.command import run_command
@@ -40,25 +40,46 @@ RUNS_AT_ONCE = 1
 SILENCE_SECONDS = 120
 """A run without a heartbeat for so long has crashed: four of them are missing."""
 
-AUTOMATION = AutomationCore(
-    name="Runs without heartbeats have crashed",
-    description=f"Marks a run as Crashed that gave no sign of life for {SILENCE_SECONDS} s: its process was killed.",
-    trigger=EventTrigger(
-        after={"prefect.flow-run.heartbeat"},
-        expect={
-            "prefect.flow-run.heartbeat",
-            "prefect.flow-run.Completed",
-            "prefect.flow-run.Failed",
-            "prefect.flow-run.Cancelled",
-            "prefect.flow-run.Crashed",
-        },
-        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=SILENCE_SECONDS),
+PENDING_SECONDS = 900
+"""A run that a worker has taken starts within seconds; one that has not after so long holds its queue for nobody."""
+
+
+def _crashed(name: str, why: str, after: str, alive: set[str], seconds: int, message: str) -> AutomationCore:
+    """Mark a run as Crashed of which nothing is heard for so long after an event."""
+    over = {"Completed", "Failed", "Cancelled", "Crashed"}
+    return AutomationCore(
+        name=name,
+        description=f"Marks a run as Crashed {why}.",
+        trigger=EventTrigger(
+            after={f"prefect.flow-run.{after}"},
+            expect={f"prefect.flow-run.{event}" for event in alive | over},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=seconds),
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"{message} for {seconds} s.")],
+    )
+
+
+AUTOMATIONS = (
+    _crashed(
+        "Runs without heartbeats have crashed",
+        f"that gave no sign of life for {SILENCE_SECONDS} s: its process was killed",
+        "heartbeat",
+        {"heartbeat"},
+        SILENCE_SECONDS,
+        NO_HEARTBEAT,
     ),
-    actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"{NO_HEARTBEAT} for {SILENCE_SECONDS} s.")],
+    _crashed(
+        "Runs that never start have crashed",
+        f"that a worker took {PENDING_SECONDS} s ago and that does not run: the worker was killed with it",
+        "Pending",
+        {"Running"},
+        PENDING_SECONDS,
+        NEVER_STARTED,
+    ),
 )
 
 
@@ -208,7 +229,7 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
     console = Console(highlight=False, soft_wrap=True)
     slug = alert_block or os.environ.get(ALERT_VARIABLE)
     with prefect_session(), get_client(sync_client=True) as client:
-        automations = [AUTOMATION, *(alert_automations(slug) if slug else ())]
+        automations = [*AUTOMATIONS, *(alert_automations(slug) if slug else ())]
         set_up(client, gpus, automations)
         complaint = deploy(client)
         seen = dict(look(client, automations))

@@ -116,10 +116,10 @@ def alone(path: Path, on_wait: Callable[[str], object]) -> Iterator[None]:
                 _lock(file, fcntl.LOCK_EX)
             if not _is_at(path, file):
                 continue  # who held it has removed it; another one may have made a new one
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}".encode())
-            file.flush()
             try:
+                with suppress(OSError):  # a courtesy to who waits: a full disk may refuse it
+                    file.truncate(0)
+                    os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
                 yield
             finally:
                 path.unlink(missing_ok=True)

@@ -21,14 +21,9 @@ def build_replicated(config: TrainConfig, strategy: tf.distribute.Strategy) -> N
     """Networks with a copy on every device; BatchNormalization sees the global batch.
 
     Raises:
-        SettingsError: If the batch cannot be split evenly, or the recipe's algorithm not at all.
+        SettingsError: If the batch cannot be split evenly.
     """
     num = strategy.num_replicas_in_sync
-    if config.recipe.algorithm != "article":
-        raise SettingsError(
-            f"--data-parallel splits the article's iteration only, and --recipe {config.recipe.name} has another one.\n"
-            "Leave it out: one GPU trains it, and several train several seeds."
-        )
     if config.batch_size % num:
         raise SettingsError(
             f"A batch of {config.batch_size} cannot be split evenly over {num} devices.\n"

@@ -16,7 +16,7 @@ Algorithm = Literal["article", "relativistic"]
 
 
 class Recipe(BaseModel):
-    """One way to train a generator; the settings are those of its paper."""
+    """One way to train a generator."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -80,12 +80,15 @@ def make_relativistic_step(networks: Networks, images: tf.Tensor, config: TrainC
         config: Batch size, seed and recipe.
     """
     num, recipe = config.batch_size, config.recipe
-    gamma = recipe.gradient_penalty * recipe.penalty_every  # where it is taken now and then it counts for all steps
 
-    def train_step(step: tf.Tensor, phase: int = 0) -> tf.Tensor:
+    @tf.function(jit_compile=True, autograph=False)
+    def compiled(step: tf.Tensor, gamma: float) -> tf.Tensor:
         real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))
         latents = draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))
-        return update_both(networks, real_images, latents, gamma if phase == 0 else 0.0)
+        return update_both(networks, real_images, latents, gamma)
 
-    compiled: TrainStep = tf.function(train_step, jit_compile=True, autograph=False)
-    return compiled
+    def train_step(step: tf.Tensor, phase: int = 0) -> tf.Tensor:
+        """With penalties in phase 0 alone, where they count for the other phases as well: two programs in all."""
+        return compiled(step, 0.0 if phase else recipe.gradient_penalty * recipe.penalty_every)
+
+    return train_step

@@ -6,6 +6,7 @@ result is the record that the worker's `train` leaves in the store, under the ke
 
 import logging
 import time
+from http import HTTPStatus
 from uuid import uuid4
 
 import httpx
@@ -31,7 +32,8 @@ from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.train import train
 
 GPU_DEPLOYMENT, GPU_POOL, GPU_LIMIT = "train-gan/gpu", "gpu", "gpu"
-SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_QUESTIONS = 2.0, 10.0
+ASK_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ def _hand_over(
         "store_url": store.remote.url if store.remote else None,
         "refresh": PREFECT_TASKS_REFRESH_CACHE.value(),
     }
-    give_up = time.monotonic() + conduct.worker_timeout
+    asked_since = time.monotonic()
     while True:
         try:
             run: FlowRun = run_deployment(  # type: ignore[assignment]  # Prefect's overloads cannot tell it is sync
@@ -106,14 +108,31 @@ def _hand_over(
                 "Make it, and what belongs to it, with: make setup-server"
             ) from error
         except httpx.HTTPError as error:
-            if time.monotonic() > give_up:
+            _refuse_refusals(error)
+            if time.monotonic() - asked_since > conduct.worker_timeout:
                 raise WorkerError(
                     f"The Prefect server at {PREFECT_API_URL.value()} did not answer when the training was to be "
                     f"handed over ({type(error).__name__}).\nStart it again (make server), and run the same command "
                     "again."
                 ) from error
             log.warning("The Prefect server does not answer (%s): asking it again.", type(error).__name__)
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_QUESTIONS)
+
+
+def _refuse_refusals(error: httpx.HTTPError) -> None:
+    """Do not ask again where the server was there, and said no.
+
+    Raises:
+        WorkerError: If that is so.
+    """
+    if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code in ASK_AGAIN:
+        return
+    if error.response.is_client_error:
+        raise WorkerError(
+            f"The Prefect server at {PREFECT_API_URL.value()} refuses what is asked for a training on a worker "
+            f"({error.response.status_code}): {error.response.text[:300]}\n"
+            "If its deployments are of another commit than this one, bring them up to date: make setup-server"
+        ) from error
 
 
 def _say_where(run: FlowRun) -> None:
@@ -154,6 +173,7 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
                 f'Run "{run.name}" on the GPU worker was deleted.\nRun the same command again.'
             ) from error
         except httpx.HTTPError as error:
+            _refuse_refusals(error)
             if answered:
                 log.warning("The Prefect server does not answer (%s): waiting for it.", type(error).__name__)
             unclaimed_since, answered = time.monotonic(), False
@@ -161,7 +181,7 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
             raise WorkerError(
                 f"No worker of the work pool {GPU_POOL} took the training within {worker_timeout:g} s.\n"
                 "Start one on the machine with the GPU, with PREFECT_API_URL set to this server: make gpu-worker\n"
-                "(and see in the UI that the pool is not paused).\n"
+                "(and see in the UI that the pool is there and not paused).\n"
                 "Or train in this process (--train-on here), or wait for longer (--worker-timeout)."
             )
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -170,7 +190,10 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
 def _is_in_good_hands(client: SyncPrefectClient, state: State | None) -> bool:
     """Whether the run was started, or will be: a worker that is there is busy, and takes one after the other."""
     if state is not None and state.is_scheduled():
-        if client.read_work_pool(GPU_POOL).is_paused:
+        try:
+            if client.read_work_pool(GPU_POOL).is_paused:
+                return False
+        except ObjectNotFound:
             return False
         online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
         return bool(client.read_workers_for_work_pool(GPU_POOL, worker_filter=online))

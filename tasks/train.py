@@ -20,9 +20,10 @@ DAY_SECONDS = 24 * 60 * 60
 def train(
     store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
 ) -> TrainedGan:
-    """Train on the normalized training split; the loop is in `gan.trainer`, the algorithm in `gan.training`.
+    """Train on the normalized training split.
 
-    The extractor is for those who watch; nothing that comes out of training depends on it.
+    The loop is in `gan.trainer`, an iteration, by the recipe's algorithm, in `gan.training` or `gan.relativistic`. The
+    extractor is for those who watch; nothing that comes out of training depends on it.
     """
     if conduct.train_on == "gpu":
         from tasks.hand_over import train_on_worker

@@ -18,7 +18,7 @@ from gan.config import TrainConfig
 from gan.datasets import sources
 from gan.datasets.catalog import FASHION_MNIST, DataFile
 from gan.datasets.sources import fetch_files
-from gan.recipes import ARTICLE
+from gan.recipes import ARTICLE, MLP
 from gan.store import Store, sha256_of
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -35,6 +35,13 @@ def tiny_config() -> TrainConfig:
     """Article in small: every kind of layer, a step in a millisecond."""
     recipe = ARTICLE.model_copy(update={"latent_dim": 8, "generator_units": (16, 24), "discriminator_units": (24, 16)})
     return TrainConfig(recipe=recipe, steps=12, batch_size=8, seed=3, sample_every=5, num_snapshot_images=9)
+
+
+@pytest.fixture
+def tiny_mlp(tiny_config: TrainConfig) -> TrainConfig:
+    """The recipe mlp in small."""
+    small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
+    return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small)})
 
 
 @pytest.fixture(scope="session")

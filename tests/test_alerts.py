@@ -247,7 +247,7 @@ def test_the_server_tells_of_a_run_that_no_worker_takes_and_of_one_whose_code_ca
 
     server.edit("flows/train_flow.py", "import flows  #", "import no_such_package, flows  #")
     with running(server, *WORKER):
-        assert mailbox.has_come(f"{LAST} crashed", 120), "it takes one after the other"
+        assert mailbox.has_come(f"{LAST} crashed", 300), "it takes one after the other"
     (told,) = [message for message in mailbox if TAMED_NAME in message["subject"]]
     mailbox.clear()
     assert told["body"].startswith("Process exited with status code")

@@ -206,6 +206,21 @@ def test_a_deployments_run_killed_with_its_worker_leaves_a_training_that_is_foun
     assert same_bytes(tmp_path) == undisturbed
 
 
+def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(undisturbed, tmp_path) -> None:
+    checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
+    checkout.edit("flows/setup_server.py", "PENDING_SECONDS = 900", "PENDING_SECONDS = 20")
+    with running_server(checkout):
+        checkout.run("flows/setup_server.py")
+        taken, following = (start_nightly(checkout, **SETTINGS, output_dir=str(folder), train_on="here") for _ in "12")
+        ask(
+            checkout, f"flow_runs/{taken}/set_state", {"state": {"type": "PENDING"}}
+        )  # as its worker does, and is killed
+        with running(checkout, *WORKER):
+            wait_for_state(checkout, taken, "CRASHED", 120)
+            wait_for_state(checkout, following, "COMPLETED", 300)
+    assert same_bytes(folder) == undisturbed
+
+
 STAGES_WITHOUT_SERVER = ["fetch record", "normalize file", "train record", "compare file", "publish manifest"]
 
 

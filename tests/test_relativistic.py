@@ -2,23 +2,15 @@ import numpy as np
 import pytest
 
 from gan.backend import keras, tf
-from gan.config import TrainConfig
 from gan.engine import make_advance
 from gan.networks import IMAGE_SHAPE, Networks
-from gan.recipes import MLP
 from gan.relativistic import discriminator_loss, make_relativistic_step, update_both
 from gan.training import Draw, draw_indices, draw_latents_by_xla
 
 
 @pytest.fixture
-def config(tiny_config) -> TrainConfig:
-    small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
-    return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small)})
-
-
-@pytest.fixture
-def networks(config) -> Networks:
-    return Networks.build(config.recipe, seed=0)
+def networks(tiny_mlp) -> Networks:
+    return Networks.build(tiny_mlp.recipe, seed=0)
 
 
 def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_halves(networks, tiny_images) -> None:
@@ -34,9 +26,9 @@ def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_h
     assert float(penalty) == pytest.approx(0.3 / 2 * (r1 + r2), rel=1e-4)
 
 
-def test_the_generators_update_is_through_the_discriminator_as_it_was(config, tiny_images) -> None:
+def test_the_generators_update_is_through_the_discriminator_as_it_was(tiny_mlp, tiny_images) -> None:
     """With a discriminator that learns nothing, the generator ends with the same weights."""
-    still, learning = (Networks.build(config.recipe, seed=0) for _ in range(2))
+    still, learning = (Networks.build(tiny_mlp.recipe, seed=0) for _ in range(2))
     still.d_optimizer.learning_rate.assign(0.0)
     latents = tf.random.stateless_normal((8, 8), seed=(0, 0))
     for networks in (still, learning):
@@ -46,8 +38,8 @@ def test_the_generators_update_is_through_the_discriminator_as_it_was(config, ti
     assert not np.array_equal(still.discriminator.variables[0], learning.discriminator.variables[0])
 
 
-def test_the_losses_go_the_way_that_each_network_wants(config, tiny_images) -> None:
-    networks, latents = Networks.build(config.recipe, seed=0), tf.random.stateless_normal((8, 8), seed=(0, 0))
+def test_the_losses_go_the_way_that_each_network_wants(tiny_mlp, tiny_images) -> None:
+    networks, latents = Networks.build(tiny_mlp.recipe, seed=0), tf.random.stateless_normal((8, 8), seed=(0, 0))
     networks.g_optimizer.learning_rate.assign(0.0)
     d_losses = [update_both(networks, tf.constant(tiny_images[:8]), latents, 0.2)[0] for _ in range(20)]
     assert d_losses[-1] < d_losses[0]
@@ -57,16 +49,16 @@ def test_the_losses_go_the_way_that_each_network_wants(config, tiny_images) -> N
     assert g_losses[-1] < g_losses[0]
 
 
-def test_the_compiled_steps_are_the_algorithm_with_penalties_every_fourth(config, tiny_images) -> None:
+def test_the_compiled_steps_are_the_algorithm_with_penalties_every_fourth(tiny_mlp, tiny_images) -> None:
     images = tf.constant(tiny_images)
-    compiled, by_hand = (Networks.build(config.recipe, seed=0) for _ in range(2))
-    assert (config.recipe.gradient_penalty, config.recipe.penalty_every) == (0.2, 4)
-    advance = make_advance(make_relativistic_step(compiled, images, config), steps_a_call=4, period=4)
+    compiled, by_hand = (Networks.build(tiny_mlp.recipe, seed=0) for _ in range(2))
+    assert (tiny_mlp.recipe.gradient_penalty, tiny_mlp.recipe.penalty_every) == (0.2, 4)
+    advance = make_advance(make_relativistic_step(compiled, images, tiny_mlp), steps_a_call=4, period=4)
     rows = np.concatenate([advance(0, 4), advance(4, 7)])
     for number, row in enumerate(rows):
         step = tf.constant(number, tf.int64)
-        real = tf.gather(images, draw_indices(config.seed, step, 8, len(tiny_images)))
-        latents = draw_latents_by_xla(config.seed, step, Draw.GENERATOR_LATENTS, (8, 8))
+        real = tf.gather(images, draw_indices(tiny_mlp.seed, step, 8, len(tiny_images)))
+        latents = draw_latents_by_xla(tiny_mlp.seed, step, Draw.GENERATOR_LATENTS, (8, 8))
         gamma = 0.8 if number % 4 == 0 else 0.0
         np.testing.assert_allclose(row, update_both(by_hand, real, latents, gamma), rtol=1e-4)
     for one, other in zip(compiled.variables, by_hand.variables, strict=True):

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.alerts import NO_HEARTBEAT
+from flows.alerts import UNTOLD
 from flows.settings import ALERT_VARIABLE
-from flows.setup_server import AUTOMATION, look
+from flows.setup_server import AUTOMATIONS, look
 
 ALL_IS_THERE = {
     "work pool default: process",
@@ -27,6 +28,8 @@ ALL_IS_THERE = {
     "concurrency limit gpu: 1 training at once",
     "automation Runs without heartbeats have crashed: "
     "Marks a run as Crashed that gave no sign of life for 120 s: its process was killed.",
+    "automation Runs that never start have crashed: "
+    "Marks a run as Crashed that a worker took 900 s ago and that does not run: the worker was killed with it.",
     "deployment fashion-gan/nightly: 0 2 * * * Europe/Berlin, on the work pool default",
     "deployment fashion-gan/weekly: 0 4 * * 0 Europe/Berlin, on the work pool default",
     "deployment prune/weekly: 0 12 * * 0 Europe/Berlin, on the work pool default",
@@ -87,12 +90,13 @@ def change_all(client: SyncPrefectClient) -> set[str]:
         client.update_deployment(client.read_deployment_by_name(name).id, DeploymentUpdate(**values))
         return f"deployment {name}"
 
-    (automation,) = client.read_automations_by_name(AUTOMATION.name)
-    trigger = AUTOMATION.trigger.model_copy(update={"within": timedelta(hours=1)})
+    heartbeats = AUTOMATIONS[0]
+    (automation,) = client.read_automations_by_name(heartbeats.name)
+    trigger = heartbeats.trigger.model_copy(update={"within": timedelta(hours=1)})
     client.update_work_queue(client.read_work_queue_by_name("weekly", "default").id, concurrency_limit=2)
-    client.update_automation(automation.id, AUTOMATION.model_copy(update={"trigger": trigger}))
+    client.update_automation(automation.id, heartbeats.model_copy(update={"trigger": trigger}))
     return {
-        f"automation {AUTOMATION.name}",
+        f"automation {heartbeats.name}",
         change("fashion-gan/nightly", parameters={"settings": {"recipe": "article", "train_on": "here"}}),
         change("fashion-gan/weekly", work_queue_name="default"),
         change("prune/weekly", concurrency_limit=2),
@@ -107,12 +111,12 @@ def test_what_somebody_has_changed_is_noticed_and_repaired_and_what_is_paused_st
         nightly, weekly = map(client.read_deployment_by_name, ("fashion-gan/nightly", "fashion-gan/weekly"))
         client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
         client.pause_deployment(weekly.id)
-        assert all(dict(look(client, [AUTOMATION])).values())
+        assert all(dict(look(client, AUTOMATIONS)).values())
         changed = change_all(client)
         client.create_deployment_schedules(nightly.id, [(IntervalSchedule(interval=timedelta(hours=3)), True)])
-        assert {name for name, how in look(client, [AUTOMATION]) if how is None} == changed
+        assert {name for name, how in look(client, AUTOMATIONS) if how is None} == changed
         output = server.run("flows/setup_server.py")
-        assert all(dict(look(client, [AUTOMATION])).values())
+        assert all(dict(look(client, AUTOMATIONS)).values())
         assert things(server) == before
         for deployment, at in ((nightly, "0 2 * * *"), (weekly, "0 4 * * 0")):
             assert f"{deployment.name}: {at} Europe/Berlin, paused, on the work pool default" in output
@@ -121,10 +125,11 @@ def test_what_somebody_has_changed_is_noticed_and_repaired_and_what_is_paused_st
         client.resume_deployment(weekly.id)
 
 
-def test_the_message_of_a_run_without_heartbeats_begins_as_alerts_expect(server: Checkout) -> None:
+def test_what_is_said_of_a_run_that_crashed_in_silence_is_what_alerts_expect(server: Checkout) -> None:
     actions = [action for found in ask(server, "automations/filter", {}) for action in found["actions"]]
-    (marking,) = [action for action in actions if action["type"] == "change-flow-run-state"]
-    assert marking["message"].startswith(NO_HEARTBEAT)
+    marking = [action["message"] for action in actions if action["type"] == "change-flow-run-state"]
+    assert len(marking) == 2
+    assert all(any(fnmatch(message, told) for told in UNTOLD) for message in marking)
 
 
 def test_of_killed_and_late_runs_the_server_tells_the_block_that_is_named(server: Checkout) -> None:

@@ -4,6 +4,7 @@ import signal
 import numpy as np
 import pytest
 
+import gan.engine
 import gan.trainer
 from gan.averaging import AVERAGE_EVERY
 from gan.backend import Hardware, keras, tf
@@ -205,6 +206,22 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bytes(tiny_config, t
             train(tiny_images, tiny_config, disturbed, on_step=stop_after(stop))
     resumed = train(tiny_images, tiny_config, disturbed)
     assert resumed.facts["resumed_at_step"] == stops[-1]
+    assert equal_trainings(undisturbed, resumed)
+
+
+@pytest.mark.parametrize("unroll_from", [0, 10**6], ids=["unrolled", "one step a call"])
+def test_a_training_of_mlp_goes_on_in_the_phase_of_its_penalties(
+    tiny_mlp, tiny_images, tmp_path, monkeypatch, unroll_from
+) -> None:
+    """Snapshots cut calls of four steps in two, after the steps 0, 5 and 10."""
+    monkeypatch.setattr(gan.engine, "UNROLL_FROM_STEPS", unroll_from)
+    undisturbed = train(tiny_images, tiny_mlp, Checkpoints(tmp_path / "undisturbed"))
+    disturbed = every_step(tmp_path / "disturbed")
+    for stop in (1, 6):
+        with pytest.raises(Stop):
+            train(tiny_images, tiny_mlp, disturbed, on_step=stop_after(stop))
+    resumed = train(tiny_images, tiny_mlp, disturbed)
+    assert resumed.facts["resumed_at_step"] == 6
     assert equal_trainings(undisturbed, resumed)
 
 
