@@ -60,6 +60,7 @@ ARTICLE = Recipe(
 )
 """The baseline, reproduced exactly: dense networks, binary cross-entropy, two discriminator updates a step.
 
+3 minutes on two cores; Fréchet distance 23.7, averaged weights 11.8 (seed 0).
 The average is no part of the article: it stands beside the article's result, the last weights, and changes nothing.
 """
 
@@ -82,7 +83,11 @@ MLP = Recipe(
     adam_epsilon=1e-7,
     average_half_life_images=100_000,
 )
-"""The best that dense networks give in the article's time."""
+"""Dense networks again, with a larger discriminator and today's losses; settings by trial (docs/recipes.md).
+
+8 to 9 minutes of training on two cores, which is less than the tutorial's own code takes for the article. Its averaged
+weights reach a Fréchet distance of 5.15 where the article's reach 11.8 (seed 0); its last weights, 12.8.
+"""
 
 RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE, MLP)})
 """All recipes by name."""
