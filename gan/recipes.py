@@ -85,8 +85,8 @@ MLP = Recipe(
 )
 """Dense networks again, with a larger discriminator and today's losses; settings by trial (docs/recipes.md).
 
-20,000 steps of 25 ms on two cores, 8 to 9 minutes: less than the tutorial's own code takes for the article. Its averaged
-weights reach a Fréchet distance of 5.15 where the article's reach 11.8 (seed 0); its last weights, 12.8.
+20,000 steps of 25 ms on two cores, 8 to 9 minutes: less than the tutorial's own code takes for the article. Its
+averaged weights reach a Fréchet distance of 5.15 where the article's reach 11.8 (seed 0); its last weights, 12.8.
 """
 
 RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE, MLP)})

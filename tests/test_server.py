@@ -191,7 +191,7 @@ def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(serv
         run = ask(server, f"deployments/{served['id']}/create_flow_run", {})
         wait_until(lambda: ask(server, f"flow_runs/{run['id']}")["state_type"] in FINAL)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
     assert ask(server, f"flow_runs/{run['id']}")["state_type"] == "COMPLETED", output
     assert (server.folder / "served" / "runs" / "few" / "report.html").is_file()
     assert "Traceback" not in output
