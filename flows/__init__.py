@@ -14,9 +14,9 @@ os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "gan,tasks")  # what they
 os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
 # The first start makes the database; on a busy machine that takes longer than Prefect's 20 s.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-
 # A server that was there before is asked again for so many times, 4 minutes in all.
 os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "7")
+
 # Checks before a flow may log as well; there is no run yet that the line could belong to.
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 

@@ -158,8 +158,8 @@ def alert_automations(slug: str) -> list[AutomationCore]:
     """The automations that tell of runs of which no process is there to tell anything.
 
     These are runs whose process is gone or never came so far, and runs that were due and that nobody has started. All
-    other runs tell of their end themselves. A training that waits for a busy GPU is none of these: the
-    run that needs it waits for it, and tells.
+    other runs tell of their end themselves. A training that waits for a busy GPU is none of these: the run that needs
+    it waits for it, and tells.
 
     Args:
         slug: The notification block, as type/name.

@@ -14,7 +14,7 @@ from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, 
 from gan.networks import Networks
 
 TrainStep = Callable[[tf.Tensor, int], tf.Tensor]
-"""One iteration of the algorithm: takes the step (int64 scalar) and its phase; gives its history, float32 (3,).
+"""One iteration: takes the step (int64 scalar) and its phase; gives its row of the history, float32 (3,).
 
 The phase is the step modulo the recipe's `penalty_every`, known when the program is compiled; the article has none.
 """

@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -225,12 +225,27 @@ def start_nightly(server: Checkout, **settings: object) -> str:
     return ask(server, f"deployments/{nightly['id']}/create_flow_run", {"parameters": parameters})["id"]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
-    """Look again and again until it is so."""
+def wait_until(
+    condition: Callable[[], object], seconds: float = 300, process: "subprocess.Popen[str] | None" = None
+) -> None:
+    """Look again and again until it is so; a process that is to bring it about is watched closely, and must live."""
     deadline = time.monotonic() + seconds
     while not condition():
+        assert process is None or process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.5)
+        time.sleep(0.05 if process else 0.5)
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of unfinished trainings in an output folder."""
+    with suppress(FileNotFoundError):  # one that goes while it is looked at
+        return list(folder.glob("scratch/*/*/*.npz"))
+    return []
+
+
+def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[str] | None" = None) -> None:
+    """Until a training goes on that can be taken up again."""
+    wait_until(lambda: checkpoints_in(folder), process=process)
 
 
 def runs_of(server: Checkout, flow: str) -> list[dict]:

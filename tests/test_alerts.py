@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from pipeline import WORKER, Checkout, ask, running, running_server, wait_until
+from pipeline import WORKER, Checkout, ask, running, running_server, wait_for_checkpoint, wait_until
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
@@ -282,9 +282,7 @@ def test_real_runs_tell_of_collapse_of_failure_and_of_a_crash(checkout, mailbox,
     assert "hook" not in output
 
     process = checkout.start(*command, "--steps", 100_000, "--run-name", "stopped")
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("artifacts/scratch/*/*/*.npz")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for_checkpoint(tmp_path / "artifacts", process)
     process.send_signal(signal.SIGTERM)
     failed(process)
     message = mailbox.wait()

@@ -19,6 +19,7 @@ from pipeline import (
     WORKER,
     Checkout,
     ask,
+    checkpoints_in,
     newest,
     ran,
     running,
@@ -27,17 +28,17 @@ from pipeline import (
     runs_of,
     start_nightly,
     states,
+    wait_for_checkpoint,
     wait_until,
 )
 from s3_server import BUCKET, S3Server
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
-FEW = ("--sample-every", 150, "--batch-size", 16, "--num-samples", 100, "--dataset", "mine", "--data-dir", "mine")
-COMMAND = ("flows/train_flow.py", *FEW, "--steps", 300, "--run-name", "drill")
-
 SETTINGS = {"sample_every": 150, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
-SETTINGS |= {"steps": 300, "run_name": "drill"}  # the same for the form of a deployment
+SETTINGS |= {"steps": 300, "run_name": "drill"}
+OPTIONS = [part for name, value in SETTINGS.items() for part in (f"--{name.replace('_', '-')}", value)]
+COMMAND = ("flows/train_flow.py", *OPTIONS)
 
 
 def make_checkout(folder: Path) -> Checkout:
@@ -70,12 +71,6 @@ def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
     output, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, output
     return output
-
-
-def wait_for_training(folder: Path, process: subprocess.Popen[str]) -> None:
-    """Until a checkpoint is there: the training goes on."""
-    wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")) or process.poll() is not None)
-    assert process.poll() is None, process.stdout.read()
 
 
 def family(pid: int) -> list[int]:
@@ -157,7 +152,7 @@ def test_a_run_outlives_its_server(undisturbed, tmp_path, kind: str, seconds_awa
             running(checkout, *GPU_WORKER),
             checkout.started(*COMMAND, "--output-dir", folder, "--train-on", "gpu") as process,
         ):
-            wait_for_training(folder, process)
+            wait_for_checkpoint(folder, process)
             first.kill()
             first.wait()
             time.sleep(seconds_away)
@@ -175,7 +170,7 @@ def test_a_deployments_run_outlives_a_server_that_is_away_for_long(undisturbed, 
         checkout.run("flows/setup_server.py")
         with running(checkout, *WORKER), running(checkout, *GPU_WORKER):
             run = start_nightly(checkout, **SETTINGS, output_dir=str(folder))
-            wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")))
+            wait_for_checkpoint(folder)
             first.kill()
             first.wait()
             time.sleep(200)
@@ -194,7 +189,7 @@ def test_a_deployments_run_killed_with_its_worker_leaves_a_training_that_is_foun
     with running(server, *GPU_WORKER):
         with running(server, *WORKER) as worker:
             run = start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
-            wait_until(lambda: list(tmp_path.glob("scratch/*/*/*.npz")))
+            wait_for_checkpoint(tmp_path)
             child = newest(server, "train-gan")["id"]
             kill_all(worker.pid)
         for run_id, state in ((run, "CRASHED"), (child, "COMPLETED")):
@@ -212,9 +207,8 @@ def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(un
     with running_server(checkout):
         checkout.run("flows/setup_server.py")
         taken, following = (start_nightly(checkout, **SETTINGS, output_dir=str(folder), train_on="here") for _ in "12")
-        ask(
-            checkout, f"flow_runs/{taken}/set_state", {"state": {"type": "PENDING"}}
-        )  # as its worker does, and is killed
+        # as its worker marks it, which is killed then
+        ask(checkout, f"flow_runs/{taken}/set_state", {"state": {"type": "PENDING"}})
         with running(checkout, *WORKER):
             wait_for_state(checkout, taken, "CRASHED", 120)
             wait_for_state(checkout, following, "COMPLETED", 300)
@@ -258,7 +252,7 @@ time.sleep(float(sys.argv[2]))
 @pytest.mark.parametrize("seconds", [5, 30])
 def test_a_run_waits_for_a_database_that_is_locked(server, undisturbed, tmp_path, seconds: int) -> None:
     with server.started(*COMMAND, "--output-dir", tmp_path) as process:
-        wait_for_training(tmp_path, process)
+        wait_for_checkpoint(tmp_path, process)
         with server.started("-c", LOCK, Path(server.env["PREFECT_HOME"]) / "prefect.db", seconds) as locker:
             assert locker.stdout.readline() == "locked\n"
             output = finish(process)
@@ -270,7 +264,7 @@ def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, un
     command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
     with server.started(*command) as process:
         with running(server, *GPU_WORKER) as worker:
-            wait_for_training(tmp_path, process)
+            wait_for_checkpoint(tmp_path, process)
             lost = newest(server, "train-gan")["id"]
             kill_all(worker.pid)
         with running(server, *GPU_WORKER):
@@ -286,7 +280,7 @@ def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, un
 def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, undisturbed, tmp_path) -> None:
     command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
     with running(server, *GPU_WORKER) as worker, server.started(*command) as process:
-        wait_for_training(tmp_path, process)
+        wait_for_checkpoint(tmp_path, process)
         lost = newest(server, "train-gan")["id"]
         training = family(worker.pid)[1:]
         for member in training:
@@ -318,7 +312,7 @@ def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(se
     with running(server, *WORKER) as worker, running(server, *GPU_WORKER) as gpu_worker:
         workers = worker.pid, gpu_worker.pid
         run = start()
-        wait_until(lambda: list(tmp_path.glob("scratch/*/*/*.npz")))
+        wait_for_checkpoint(tmp_path)
         child = newest(server, "train-gan")["id"]
         assert all(len(family(pid)) > 1 for pid in workers)
         cancel(server, run)
@@ -335,7 +329,7 @@ def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, undist
     command = (*COMMAND, "--output-dir", tmp_path, "--train-on", where)
     with running(server, *GPU_WORKER) as worker:
         with server.started(*command) as process:
-            wait_for_training(tmp_path, process)
+            wait_for_checkpoint(tmp_path, process)
             flows = ("fashion-gan", "train-gan") if where == "gpu" else ("fashion-gan",)
             runs = [newest(server, flow)["id"] for flow in flows]
             cancel(server, runs[0])
@@ -346,6 +340,6 @@ def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, undist
         for run_id in runs:
             wait_for_state(server, run_id, "CANCELLED", 30)
         wait_until(lambda: len(family(worker.pid)) == 1, 60)
-        assert list(tmp_path.glob("scratch/*/*/*.npz")), "a checkpoint"
+        assert checkpoints_in(tmp_path)
         server.run(*command)
     assert same_bytes(tmp_path) == undisturbed

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pipeline import STAGES, Checkout, ran
+from pipeline import STAGES, Checkout, ran, wait_for_checkpoint
 
 from gan.store import sha256_of
 
@@ -153,16 +152,6 @@ def ended(pid: int, seconds: float = 30) -> bool:
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     return not Path(f"/proc/{pid}").exists()
-
-
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        with contextlib.suppress(FileNotFoundError):  # a folder that goes while it is looked at
-            if list(folder.glob("scratch/*/*/*.npz")):
-                return
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
 
 
 def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkout, real_data_dir, tmp_path) -> None:

@@ -4,13 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from builders import write_own_data
 from faults import same_bytes
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states, wait_for_checkpoint
 
 WAITING = "Another run is at the same stage"
 
@@ -55,14 +54,6 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
     return "".join(lines)
 
 
-def wait_until(condition, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def assert_same_run(folder: Path, undisturbed: Path) -> None:
     assert same_bytes(folder, "same") == same_bytes(undisturbed, "same")
     assert not list(folder.glob("scratch/*"))
@@ -84,7 +75,7 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(checkout,
     folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
     longer = command(data, folder, name="longer", steps=400)
     with checkout.start(*longer) as first:
-        wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")), first)
+        wait_for_checkpoint(folder, first)
         first.send_signal(signal.SIGSTOP)  # so that the second finds it at work, however slow the machine is
         second = checkout.start(*longer)
         seen = read_until(second, WAITING)
@@ -103,7 +94,7 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undist
     generators = set(folder.glob("store/*/*.keras"))
     before = len(list(folder.glob("store/*/*")))
     process = checkout.start(*other)
-    wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")), process)
+    wait_for_checkpoint(folder, process)
     printed = checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
     assert process.poll() is None, "the run was over too soon to mean anything"
     assert "result records" in printed
@@ -119,7 +110,7 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undist
 def test_a_killed_run_leaves_what_pruning_finds(checkout, data, undisturbed, tmp_path) -> None:
     folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
     with checkout.start(*command(data, folder, name="killed", seed=2)) as process:
-        wait_until(lambda: list(folder.glob("scratch/*/*/*.npz")), process)
+        wait_for_checkpoint(folder, process)
         process.kill()
     assert "Nothing to prune" in checkout.run("flows/prune_flow.py", "--output-dir", folder)
     printed = checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
