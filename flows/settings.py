@@ -10,6 +10,7 @@ from typing import Self
 from prefect.settings import PREFECT_API_URL
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
+from gan.champion import champion_of
 from gan.command import describe_validation
 from gan.config import Conduct, DataConfig, Device, RunConfig, SampleConfig, TrainConfig, TrainOn
 from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
@@ -73,6 +74,9 @@ class RunSettings(BaseModel):
         None,
         description="an earlier run that this one is compared with: its name, or the folder of a published run; "
         "empty: the latest one",
+    )
+    no_promote: bool = Field(
+        False, description="leave the champion as it is, even if this run beats it; the gate is asked all the same"
     )
     train_on: TrainOn = Field(
         "here", description="here: train in this process; gpu: as a run of its own on a GPU worker (make gpu-worker)"
@@ -203,7 +207,8 @@ class RunSettings(BaseModel):
 
         Raises:
             StoreError: If the output folder or the object store cannot be used.
-            SettingsError: If the run's name cannot be used, or a worker is to train and there is no server to find one.
+            SettingsError: If the run's name cannot be used, the champion's history cannot be read, or a worker is to
+                train and there is no server to find one.
             TrainingError: If a GPU is insisted on, and there is none.
             DataError: If `data_dir` is given and does not hold the data set.
         """
@@ -215,6 +220,7 @@ class RunSettings(BaseModel):
             )
         run = self.run_config()
         check_run_name(self.output_dir.expanduser(), run.name, run.content())
+        champion_of(self.output_dir.expanduser())
         if self.reference_folder is not None:
             check_comparable(self.reference_folder, self.data.name)
         if self.train_on == "here" and (self.device == "gpu" or self.data_parallel):

@@ -7,6 +7,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from rich.console import Console
 from rich.filesize import decimal
 
+from gan.champion import standing
 from gan.pruning import DEFAULT_DAYS, disk_use
 from gan.report.words import describe_seconds
 from gan.store import Store
@@ -20,6 +21,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     folder = store.root / "runs" / run.name
     content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     rows = {"Run": str(folder), "Report": str(folder / "report.html"), "Verdict": content["verdict"]}
+    rows["Champion"] = standing(store.root, run.name)
     if content["warnings"]:
         rows["Warning"] = " ".join(content["warnings"])
     training = content["training"]

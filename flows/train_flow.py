@@ -22,6 +22,7 @@ from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.fit_extractor import extractor_of
 from tasks.normalize import normalize
+from tasks.promotion import find_champion, settle
 from tasks.publish import present, publish
 from tasks.records import PublishedRun
 from tasks.reference import find_reference, is_published
@@ -55,10 +56,14 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         refuse_collapse(trained, conduct)
         pictures = render(store, data, trained, run.train, device)
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
-        comparison = compare(store, raw, data, extractor, trained, pictures, reference, run.train, run.samples, device)
+        champion = find_champion(store, run.name, data, trained)
+        comparison = compare(
+            store, raw, data, extractor, trained, pictures, reference, champion, run.train, run.samples, device
+        )
         if not is_published(store, run.name, trained):  # else somebody was told then
             tell_of_collapse(settings.alert_block, trained.warnings)
-        published = publish(store, run, raw, data, extractor, trained, pictures, reference, comparison)
+        published = publish(store, run, raw, data, extractor, trained, pictures, reference, champion, comparison)
+        settle(store, run.name, trained, comparison.gate, no_promote=settings.no_promote)
     present(store, published, describe_disk(store.root))
     return published
 

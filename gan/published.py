@@ -9,12 +9,8 @@ from gan.errors import SettingsError
 from gan.publishing import MANIFEST
 from gan.store import sha256_of
 
-GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR = (
-    "generator.keras",
-    "samples.npz",
-    "samples_average.npz",
-    "extractor.keras",
-)
+GENERATOR, AVERAGE_GENERATOR, EXTRACTOR = "generator.keras", "generator_average.keras", "extractor.keras"
+SAMPLES, AVERAGE_SAMPLES = "samples.npz", "samples_average.npz"
 
 
 class _Read(BaseModel):
@@ -41,6 +37,8 @@ class Manifest(_Read):
     data: PublishedData
     files: tuple[PublishedFile, ...]
     reference: Any = None
+    champion: Any = None
+    gate: Any = None
 
     def sha256(self, path: str) -> str | None:
         """Digest of a file of the run; None if it has no such file."""

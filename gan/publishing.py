@@ -18,6 +18,8 @@ from gan.store import FileRef, sha256_of
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 REPLACE_ATTEMPTS = 5
 CONFIG, METRICS, MANIFEST = "config.json", "metrics.json", "manifest.json"
+LATEST = "latest"
+"""The link to the run of the last command that ended well."""
 
 
 def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
@@ -123,9 +125,9 @@ def _replace(staging: Path, target: Path) -> None:
                 return
 
 
-def point_latest(root: Path, name: str) -> None:
-    """Make `latest` a link to `runs/<name>`, relative, so that the output folder can be moved."""
-    temporary = root / f".latest.{os.getpid()}"
+def point_to_run(root: Path, link: str, name: str) -> None:
+    """Make a link in the output folder to `runs/<name>`, relative, so that the folder can be moved."""
+    temporary = root / f".{link}.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(Path("runs") / name)
-    temporary.replace(root / "latest")
+    temporary.replace(root / link)

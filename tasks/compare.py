@@ -1,17 +1,21 @@
 """Stage 5: real against generated, in numbers and on a page."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gan.config import Device, SampleConfig, TrainConfig
 from gan.datasets.pixels import denormalize_images
+from gan.gate import Decision, decide
 from gan.history import history_csv, read_history
+from gan.judging.definitions import Metric
 from gan.recipes import Recipe
 from gan.report.words import describe_seconds, describe_share
 from gan.sampling import sample_latents
 from gan.store import FileRef, Store
 from tasks.records import (
+    Champion,
     ClassShare,
     Comparison,
     FittedExtractor,
@@ -37,11 +41,12 @@ def compare(
     trained: TrainedGan,
     pictures: Pictures,
     reference: Reference | None,
+    champion: Champion | None,
     train_config: TrainConfig,
     sample_config: SampleConfig,
     device: Device,
 ) -> Comparison:
-    """Draw samples, measure them against the test split and the reference, and write the report."""
+    """Draw samples, measure them against test split, reference and champion, and write the report."""
     from gan.backend import use_device
     from gan.generate import generate_pixels, save_samples
     from gan.networks import load_model
@@ -57,17 +62,20 @@ def compare(
 
     found = _judge(store, data, extractor, trained, fake_pixels, average_pixels, sample_config)
     against = _against(store, found, trained, samples, average_samples, reference, sample_config) if reference else None
+    metrics = found.judge.metrics(found.fake, found.average)
+    gate = _ask_gate(store, found, trained, metrics, reference, champion, against, sample_config)
     exhibits = make_exhibits(found, seed=sample_config.seed)
     report = Report(
         title=f"{data.title}: real and generated",
         subtitle=f"Recipe {train_config.recipe.name}, {train_config.steps:,} steps, seed {train_config.seed}",
-        metrics=found.judge.metrics(found.fake, found.average),
+        metrics=metrics,
         extractor_sha256=extractor.weights.sha256,
         warnings=trained.warnings,
         exhibits=exhibits,
         animation=store.path(pictures.animation),
         interpolation=store.path(pictures.interpolation),
         against=against,
+        gate=gate,
         settings=_settings(train_config, sample_config),
         provenance=_provenance(raw, data, extractor, trained),
         timings=_timings(raw, data, trained, pictures),
@@ -75,10 +83,11 @@ def compare(
     )
     quality = dict(zip(trained.snapshot_steps, found.quality, strict=True))
     return Comparison(
-        metrics=report.metrics,
+        metrics=metrics,
         differences=tuple(against.differences) if against else (),
         average_differences=tuple(against.average_differences) if against else (),
         verdict=report.verdict,
+        gate=gate,
         class_shares=tuple(
             ClassShare(name=row.name, real=row.real_share, generated=row.fake_share) for row in exhibits.classes
         ),
@@ -161,6 +170,37 @@ def _against(
     )
     judge = found.judge.of(min(found.judge.n, len(other.samples), len(other.average_samples)))
     return compare_runs(judge, this, other, same_latents=same_latents, seed=config.seed)
+
+
+def _ask_gate(
+    store: Store,
+    found: "Findings",
+    trained: TrainedGan,
+    metrics: Sequence[Metric],
+    reference: Reference | None,
+    champion: Champion | None,
+    against: "Against | None",
+    config: SampleConfig,
+) -> Decision:
+    """Whether the averaged generator may become the champion; what the reference has shown is not measured again."""
+    from gan.bootstrap import bootstrap_differences
+    from gan.generate import load_samples
+
+    if champion is None or champion.average_samples is None:
+        name, obstacle = (champion.name, champion.obstacle) if champion else (None, "")
+        return decide(metrics, trained.warnings, name, (), obstacle)
+    if against and reference and reference.average_samples == champion.average_samples:
+        return decide(metrics, trained.warnings, champion.name, against.average_differences)
+    samples = load_samples(store.path(champion.average_samples))
+    judge = found.judge.of(min(found.judge.n, len(samples)))
+    differences = bootstrap_differences(
+        judge.examine(found.average_pixels),
+        judge.examine(samples),
+        judge.floor,
+        extractor=judge.extractor.name,
+        seed=config.seed,
+    )
+    return decide(metrics, trained.warnings, champion.name, differences)
 
 
 def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tuple[str, str]]:

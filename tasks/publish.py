@@ -12,12 +12,14 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from gan.champion import standing
 from gan.config import RunConfig
 from gan.publishing import (
     CONFIG,
+    LATEST,
     METRICS,
     check_run_name,
-    point_latest,
+    point_to_run,
     published_files,
     staged_run,
     write_json,
@@ -28,6 +30,7 @@ from gan.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
 from tasks.failures import refusals_explained
 from tasks.records import (
+    Champion,
     Comparison,
     FittedExtractor,
     NormalizedData,
@@ -51,6 +54,7 @@ def publish(
     trained: TrainedGan,
     pictures: Pictures,
     reference: Reference | None,
+    champion: Champion | None,
     comparison: Comparison,
 ) -> PublishedRun:
     """Publish everything in `runs/<name>`, whole or not at all."""
@@ -66,7 +70,15 @@ def publish(
         write_json(folder / CONFIG, run.content())
         write_json(folder / METRICS, _metrics(extractor, trained, reference, comparison, timings))
         made_of = [raw, data, extractor, trained, pictures, comparison]
-        write_manifest(folder, _manifest(run, raw, data, trained, reference, made_of))
+        write_manifest(
+            folder,
+            {
+                **_manifest(run, raw, data, trained, made_of),
+                "reference": reference and reference.model_dump(mode="json"),
+                "champion": champion and champion.model_dump(mode="json"),
+                "gate": comparison.gate.model_dump(mode="json"),
+            },
+        )
     return PublishedRun(name=run.name, published=published_files(store.root, run.name))
 
 
@@ -83,12 +95,12 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
     """
     _bring(store, run)
     with refusals_explained("The run", store):
-        point_latest(store.root, run.name)
+        point_to_run(store.root, LATEST, run.name)
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     create_markdown_artifact(
         key="verdict",
-        markdown=f"# {run.name}\n\n{_differences(content)}"
+        markdown=f"# {run.name}\n\n{escape_markdown(standing(store.root, run.name))}\n\n{_differences(content)}"
         f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
         f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
         description=escape_markdown(content["verdict"]),
@@ -246,7 +258,6 @@ def _manifest(
     raw: RawData,
     data: NormalizedData,
     trained: TrainedGan,
-    reference: Reference | None,
     made_of: list[StageRecord],
 ) -> dict[str, Any]:
     splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
@@ -256,7 +267,6 @@ def _manifest(
         "recipe": run.train.recipe.name,
         "seed": run.train.seed,
         "device": trained.facts.get("device"),
-        "reference": reference and reference.model_dump(mode="json"),
         "data": {
             "name": data.dataset,
             "source": raw.facts.get("source"),

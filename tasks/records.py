@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from gan.bootstrap import Difference
+from gan.gate import Decision
 from gan.judging.definitions import Metric
 from gan.store import FileRef
 
@@ -81,6 +82,15 @@ class Reference(StageRecord):
     average_samples: FileRef
 
 
+class Champion(StageRecord):
+    """The run whose generator is used now, and which a new one has to beat."""
+
+    name: str
+    average: FileRef | None = Field(description=".keras, the averaged weights; None if it is not whole any more")
+    average_samples: FileRef | None = Field(description=".npz, key images")
+    obstacle: str = Field("", description="why nothing can be compared with it, if that is so")
+
+
 class TrainedGan(StageRecord):
     """A trained generator and what was recorded on the way."""
 
@@ -120,6 +130,7 @@ class Comparison(StageRecord):
     differences: tuple[Difference, ...] = Field(description="from the reference, last weights; empty if there is none")
     average_differences: tuple[Difference, ...] = Field(description="the same of the averaged weights")
     verdict: str
+    gate: Decision
     class_shares: tuple[ClassShare, ...]
     samples: FileRef = Field(description=".npz, key images, uint8, (n, 28, 28)")
     average_samples: FileRef = Field(description="the same latents through the averaged weights")

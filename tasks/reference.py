@@ -8,7 +8,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gan.errors import SettingsError
-from gan.published import AVERAGE_SAMPLES, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
+from gan.published import (
+    AVERAGE_SAMPLES,
+    GENERATOR,
+    SAMPLES,
+    Manifest,
+    check_files,
+    read_manifest,
+)
+from gan.publishing import LATEST
 from gan.store import FileRef, Store
 from tasks.failures import refusals_explained
 from tasks.records import NormalizedData, Reference, TrainedGan
@@ -40,7 +48,7 @@ def find_reference(
             instead = f"compared with {found.name}, as that run was" if found else "compared with none"
             log.warning("%s has the same generator as this run: %s.", compare_with.name, instead)
         return found
-    earlier, latest = store.root / "runs" / name, (store.root / "latest").resolve()
+    earlier, latest = store.root / "runs" / name, (store.root / LATEST).resolve()
     if is_published(store, name, trained):
         return _reference_to(store, earlier, data, trained)
     try:
@@ -74,18 +82,31 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
     manifest = read_manifest(folder)
     if _is_same(manifest, trained):
         return _recorded(store, manifest)
+    refuse_other_data(folder, manifest, data)
+    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
+    return Reference(
+        name=folder.name,
+        generator=keep(store, folder / GENERATOR),
+        samples=keep(store, folder / SAMPLES),
+        average_samples=keep(store, folder / AVERAGE_SAMPLES),
+    )
+
+
+def refuse_other_data(folder: Path, manifest: Manifest, data: NormalizedData) -> None:
+    """Refuse a run that was trained on other data: there are no test images by which both could be judged.
+
+    Raises:
+        SettingsError: If that is so.
+    """
     digests = {"train": data.train_images.sha256, "test": data.test_images.sha256}
     if any(manifest.data.sha256.get(split, {}).get("images") != digest for split, digest in digests.items()):
         raise _other_data(folder, manifest.data.name, data.dataset)
-    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
 
-    def keep(name: str) -> FileRef:
-        with refusals_explained("The run", store):
-            return store.put_file(lambda path: shutil.copyfile(folder / name, path), Path(name).suffix)
 
-    return Reference(
-        name=folder.name, generator=keep(GENERATOR), samples=keep(SAMPLES), average_samples=keep(AVERAGE_SAMPLES)
-    )
+def keep(store: Store, file: Path) -> FileRef:
+    """A copy of a published file that outlives its run."""
+    with refusals_explained("The run", store):
+        return store.put_file(lambda path: shutil.copyfile(file, path), file.suffix)
 
 
 def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:

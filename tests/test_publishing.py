@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gan.errors import SettingsError, StoreError
-from gan.publishing import check_run_name, point_latest, published_files, staged_run, write_json, write_manifest
+from gan.publishing import LATEST, check_run_name, point_to_run, published_files, staged_run, write_json, write_manifest
 from gan.store import sha256_of
 
 
@@ -12,7 +12,7 @@ def publish(root, name: str, content: str, config=None) -> None:
         (folder / "report.html").write_text(content)
         write_json(folder / "config.json", config or {"seed": 0})
         write_manifest(folder, {"run": name})
-    point_latest(root, name)
+    point_to_run(root, LATEST, name)
 
 
 def test_a_run_appears_whole_with_a_manifest_of_every_file(tmp_path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from gan.gate import CERTAIN, Decision, copies_training_images, makes_few_kinds
 from gan.judging.definitions import Metric
 from gan.report.against import Against
 from gan.report.exhibits import Exhibits, tiles
@@ -23,8 +24,6 @@ from gan.report.words import (
 )
 
 TOLD_APART, HARDLY = 0.75, 0.03
-MANY_COPIES, FEW_BITS = 0.05, 1.0
-CERTAIN = 3  # standard errors
 
 Rows = Sequence[tuple[str, str]]
 
@@ -42,6 +41,7 @@ class Report:
     animation: Path  # .webp
     interpolation: Path  # .png
     against: Against | None
+    gate: Decision
     settings: Rows
     provenance: Rows
     timings: Rows
@@ -66,15 +66,13 @@ class Report:
 
 
 def _lead(accuracy: float, of: Mapping[str, Metric]) -> str:
-    copies, entropy = of["near_copies"], of["class_entropy"]
-    noise = CERTAIN * sqrt(copies.floor * (1 - copies.floor) / copies.n)
-    if copies.value > copies.floor + max(MANY_COPIES, noise):
+    if copies_training_images(of["near_copies"].value, of):
         return "The generator copies training images"
-    if entropy.value < FEW_BITS < entropy.floor:
+    if makes_few_kinds(of["class_entropy"].value, of):
         return "The generator makes only a few kinds of images"
     if accuracy >= TOLD_APART:
         return "The generated images can be told from real ones"
-    if accuracy >= 0.5 + max(HARDLY, CERTAIN * 0.5 / sqrt(2 * copies.n)):
+    if accuracy >= 0.5 + max(HARDLY, CERTAIN * 0.5 / sqrt(2 * of["near_copies"].n)):
         return "The generated images can sometimes be told from real ones"
     return "The generated images can hardly be told from real ones"
 

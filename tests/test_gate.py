@@ -1,0 +1,108 @@
+"""The gate, offered generators whose faults are known: who passes, who does not, and what it says."""
+
+import numpy as np
+import pytest
+from builders import small_extractor, smooth_pixels
+
+from gan.bootstrap import bootstrap_differences
+from gan.gate import AGREED, Decision, decide
+from gan.judging.judge import Judge
+
+N = 400
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    return Judge(small_extractor(10), smooth_pixels(1000, 0), smooth_pixels(N, 1), n=N, seed=0)
+
+
+def noisy(pixels: np.ndarray, amount: float, seed: int = 0) -> np.ndarray:
+    """The same images under grey noise: the larger the amount, the worse."""
+    noise = np.random.default_rng(seed).normal(0, amount, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def ask(
+    judge: Judge, pixels: np.ndarray, champion: np.ndarray | None = None, warnings: tuple[str, ...] = ()
+) -> Decision:
+    found = judge.examine(pixels)
+    metrics = judge.metrics(found, found)
+    if champion is None:
+        return decide(metrics, warnings, None, ())
+    differences = bootstrap_differences(found, judge.examine(champion), judge.floor, extractor="small", seed=0)
+    return decide(metrics, warnings, "the-champion", differences)
+
+
+def test_the_first_good_generator_passes(judge) -> None:
+    decision = ask(judge, smooth_pixels(N, 2))
+    assert decision.passes
+    assert decision.champion is None
+    assert decision.sentence == "Passes the gate. There is no champion yet, and nothing is wrong with it."
+
+
+def test_a_better_generator_passes_and_the_reason_has_the_figures(judge) -> None:
+    decision = ask(judge, smooth_pixels(N, 2), champion=noisy(smooth_pixels(N, 3), 60))
+    assert decision.passes
+    assert [row.name for row in decision.differences] == list(AGREED)
+    assert decision.sentence.startswith("Passes the gate against the champion the-champion. Fréchet distance ")
+    assert "is better beyond noise, and precision, recall and coverage are not worse." in decision.sentence
+
+
+def test_a_worse_generator_does_not_pass_and_all_that_is_worse_is_named(judge) -> None:
+    decision = ask(judge, noisy(smooth_pixels(N, 2), 60), champion=smooth_pixels(N, 3))
+    assert not decision.passes
+    assert "Fréchet distance" in decision.reasons[0]
+    assert decision.reasons[0].endswith("is not better beyond noise.")
+    assert any(reason.startswith("Precision") and reason.endswith("is worse.") for reason in decision.reasons)
+
+
+def test_an_equal_generator_with_other_latents_does_not_pass(judge) -> None:
+    passed = [
+        ask(judge, smooth_pixels(N, seed), champion=smooth_pixels(N, seed + 100)).passes for seed in range(10, 20)
+    ]
+    assert not any(passed)
+
+
+def test_a_generator_does_not_beat_itself(judge) -> None:
+    pixels = smooth_pixels(N, 2)
+    assert not ask(judge, pixels, champion=pixels).passes
+
+
+@pytest.mark.parametrize("num_images", [1, 10])
+def test_a_collapsed_generator_does_not_pass_even_where_there_is_no_champion(judge, num_images) -> None:
+    decision = ask(judge, np.repeat(smooth_pixels(num_images, 2), N // num_images, axis=0))
+    assert not decision.passes
+    assert decision.reasons[0].startswith("It makes only a few kinds of images")
+
+
+def test_a_copying_generator_does_not_pass_even_if_it_is_better(judge) -> None:
+    copies = smooth_pixels(1000, 0)[:N]
+    decision = ask(judge, copies, champion=noisy(smooth_pixels(N, 3), 60))
+    assert not decision.passes
+    assert decision.reasons == (
+        "It copies: 100 % of its images are near copies of training images (test images: "
+        f"{decision.reasons[0].partition('test images: ')[2]}",
+    )
+
+
+def test_signs_of_collapse_in_training_count_against_it(judge) -> None:
+    decision = ask(judge, smooth_pixels(N, 2), warnings=("Mode collapse after 500 steps.",))
+    assert decision.reasons == ("Its training showed signs of collapse: Mode collapse after 500 steps.",)
+
+
+def test_numbers_that_are_not_finite_do_not_pass(judge) -> None:
+    found = judge.examine(smooth_pixels(N, 2))
+    metrics = [metric.model_copy(update={"average": float("nan")}) for metric in judge.metrics(found, found)]
+    decision = decide(metrics, (), None, ())
+    assert not decision.passes
+    assert decision.reasons[0] == "Its numbers are not finite."
+
+
+def test_a_champion_that_is_lost_is_not_beaten_by_that(judge) -> None:
+    found = judge.examine(smooth_pixels(N, 2))
+    decision = decide(judge.metrics(found, found), (), "gone", (), obstacle="It cannot be compared with the champion.")
+    assert not decision.passes
+    assert (
+        decision.sentence
+        == "Does not pass the gate against the champion gone. It cannot be compared with the champion."
+    )
