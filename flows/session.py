@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import FashionGanError
@@ -44,11 +44,31 @@ def prefect_session() -> Iterator[None]:
         if PREFECT_API_URL.value() is None:
             stack.enter_context(_embedded_servers_end_with_us())
         _start_server()
+        stack.enter_context(short_logs())
+        with _explained():
+            yield
+
+
+@contextmanager
+def short_logs() -> Iterator[None]:
+    """Within it, what a terminal shows of a failure is one line."""
+    with ExitStack() as stack:
         for handler in logging.getLogger().handlers:
             handler.addFilter(_keep_short)
             stack.callback(handler.removeFilter, _keep_short)
-        with _explained():
-            yield
+        yield
+
+
+@contextmanager
+def embedded_server_shared() -> Iterator[None]:
+    """Within it, processes that are started use the embedded server of this one, if that is the server here."""
+    if PREFECT_API_URL.value() is not None:
+        yield
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    with temporary_settings({PREFECT_API_URL: SubprocessASGIServer().api_url}):
+        yield
 
 
 @contextmanager

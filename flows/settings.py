@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -18,13 +19,26 @@ from gan.datasets.folder import describe_folder
 from gan.datasets.sources import copy_verified
 from gan.errors import DataError, SettingsError
 from gan.publishing import check_run_name
-from gan.recipes import RECIPES, RecipeName
+from gan.recipes import RECIPES, RecipeName, changed
 from gan.store import Store
 from tasks.reference import check_comparable
 
 ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
 STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
+
+
+def alternatives_of(setting: str) -> tuple[str, list[str]]:
+    """Name and values of name=value, or of name=value,value for a sweep; a list in brackets is one value.
+
+    Raises:
+        SettingsError: If it is neither.
+    """
+    name, _, values = setting.partition("=")
+    alternatives = [value.strip() for value in re.split(r",(?![^\[]*\])", values)]
+    if not (name.strip() and all(alternatives)):
+        raise SettingsError(f"--set got {setting!r}; it expects name=value, such as learning_rate=1e-4.")
+    return name.strip().replace("-", "_"), alternatives
 
 
 class RunSettings(BaseModel):
@@ -40,6 +54,11 @@ class RunSettings(BaseModel):
     )
     batch_size: PositiveInt | None = Field(
         None, le=8192, description="images a step; empty: the recipe's own (both: 128)"
+    )
+    set: tuple[str, ...] = Field(
+        (),
+        description="numbers on the recipe's card to change, each as name=value, such as learning_rate=1e-4; "
+        "gan/recipes.py has the names",
     )
     seed: NonNegativeInt = Field(
         0, lt=2**31, description="seeds weights, batches and latents; equal seeds give equal runs on the same device"
@@ -107,6 +126,8 @@ class RunSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if any(len(alternatives_of(setting)[1]) > 1 for setting in self.set):
+            return self  # for a sweep, which makes a run of each; one run refuses it when it makes its configuration
         try:
             self.train_config()
         except ValidationError as error:
@@ -135,7 +156,7 @@ class RunSettings(BaseModel):
 
     def train_config(self) -> TrainConfig:
         """Settings of the training stage."""
-        recipe = RECIPES[self.recipe]
+        recipe = changed(RECIPES[self.recipe], self._card_changes())
         return TrainConfig(
             recipe=recipe,
             steps=self.steps or (SMOKE_STEPS if self.smoke else recipe.steps),
@@ -143,6 +164,16 @@ class RunSettings(BaseModel):
             seed=self.seed,
             sample_every=self.sample_every or (SMOKE_SAMPLE_EVERY if self.smoke else 1000),
         )
+
+    def _card_changes(self) -> dict[str, str]:
+        changes = {}
+        for name, values in map(alternatives_of, self.set):
+            if len(values) > 1:
+                raise SettingsError(
+                    f"--set got {len(values)} values of {name}; a run has one. flows/sweep_flow.py tries several."
+                )
+            changes[name] = values[0]
+        return changes
 
     def conduct(self) -> Conduct:
         """How the training is carried out."""
@@ -199,7 +230,7 @@ class RunSettings(BaseModel):
         """What the flow run is called in the UI; never an error, which would leave the run pending for ever."""
         try:
             return self.run_config().name
-        except DataError:  # the run itself will end with it
+        except (DataError, SettingsError):  # the run itself will end with it
             return self.run_name or self.dataset
 
     def open_store(self) -> Store:

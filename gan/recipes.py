@@ -4,10 +4,14 @@ A recipe is a value, not code that runs: equal cards give equal trainings, and t
 training is known by.
 """
 
+import json
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+
+from gan.errors import SettingsError
 
 RecipeName = Literal["article", "mlp"]
 
@@ -88,6 +92,36 @@ MLP = Recipe(
 20,000 steps of 25 ms on two cores, 8 to 9 minutes: less than the tutorial's own code takes for the article. Its
 averaged weights reach a Fréchet distance of 5.15 where the article's reach 11.8 (seed 0); its last weights, 12.8.
 """
+
+NOT_CHANGEABLE = frozenset({"name", "paper", "algorithm", "steps", "batch_size"})
+"""What makes a recipe this one, and what has options of its own."""
+
+
+def changed(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
+    """A recipe with other numbers on its card; it keeps its name, and is another training.
+
+    Args:
+        recipe: The card.
+        changes: JSON values by field, such as {"learning_rate": "1e-4"}.
+
+    Raises:
+        SettingsError: If there is no such field, or it cannot have that value.
+    """
+    for name, value in changes.items():
+        if name not in Recipe.model_fields or name in NOT_CHANGEABLE:
+            fields = ", ".join(field for field in Recipe.model_fields if field not in NOT_CHANGEABLE)
+            raise SettingsError(f"--set got {name}={value}, but a recipe has no {name} to set; it has: {fields}.")
+    try:
+        values = {name: json.loads(value) for name, value in changes.items()}
+        return Recipe.model_validate(recipe.model_dump() | values)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        name = str(detail["loc"][0])
+        raise SettingsError(f"--set got {name}={changes[name]}: {detail['msg']}.") from error
+    except ValueError as error:
+        given = ", ".join(f"{name}={value}" for name, value in changes.items())
+        raise SettingsError(f"--set got {given}; each value is a number, or numbers as in [512,256].") from error
+
 
 RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE, MLP)})
 """All recipes by name."""

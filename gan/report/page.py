@@ -19,6 +19,7 @@ from gan.report.words import (
     data_uri,
     describe_change,
     describe_number,
+    describe_seconds,
     describe_share,
     escape_markdown,
 )
@@ -80,12 +81,12 @@ def _lead(accuracy: float, of: Mapping[str, Metric]) -> str:
 def render_html(report: Report) -> str:
     """The page: every picture inside it, no request to anywhere."""
     names = ["page.js", "blind_test.js"] if report.exhibits.test else ["page.js"]
-    return _render_page("page.html.jinja", names, report=report)
+    return render_page("page.html.jinja", names, report=report)
 
 
 def render_comparison(against: Against, credit: str) -> str:
     """A page with nothing but the comparison of two runs."""
-    return _render_page("page.against.html.jinja", [], against=against, credit=credit)
+    return render_page("page.against.html.jinja", [], against=against, credit=credit)
 
 
 def render_markdown(report: Report) -> str:
@@ -93,7 +94,7 @@ def render_markdown(report: Report) -> str:
     return _ENVIRONMENT.get_template("page.md.jinja").render(report=report)
 
 
-def _render_page(template: str, names: Sequence[str], **content: object) -> str:
+def render_page(template: str, names: Sequence[str], **content: object) -> str:
     """A page may run the scripts beside this file and nothing else, and ask no one for anything."""
     scripts = [_SOURCES[name] for name in names]
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -117,6 +118,7 @@ def _environment() -> Environment:
         "number": describe_number,
         "change": describe_change,
         "share": describe_share,
+        "seconds": describe_seconds,
         "markdown": escape_markdown,
         "uri": data_uri,
         "png": lambda content: as_data_uri(content, "png"),

@@ -1,0 +1,264 @@
+"""The trainings of a sweep: which there are, and on what they run."""
+
+import itertools
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from prefect import task
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from flows.session import short_logs
+from flows.settings import RunSettings, alternatives_of
+from flows.train_flow import train_flow
+from gan.command import describe_validation
+from gan.errors import FashionGanError, SettingsError
+from gan.recipes import RECIPES
+
+MAX_MEMBERS = 500
+SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
+CPUS_A_TRAINING = 2
+SECONDS_TO_SAVE = 60
+OWN_OPTIONS = frozenset({"steps", "batch_size"})
+"""What --set may vary besides the numbers of a recipe's card: options of a run."""
+
+OF_ONE_RUN = ("recipe", "seed", "run_name", "compare_with", "refresh")
+
+
+class SweepSettings(BaseModel):
+    """What a sweep tries; all other options are those of a run, and hold for each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipes: str = Field("article,mlp", description="names of recipes, with commas between")
+    seeds: str = Field("0-2", description="seeds, as in 0-4 or 0,3,7-9; a figure is worth something from three on")
+    at_once: PositiveInt = Field(
+        1, le=64, description="trainings at the same moment on this machine; each takes two cores, or a GPU worker"
+    )
+    ray: str | None = Field(
+        None,
+        description="run on a Ray cluster: its address as host:port, or local for one of this machine's own; "
+        "a training gets a GPU of it with --device gpu, else two cores",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.recipe_names()
+        self.seed_numbers()
+        return self
+
+    def recipe_names(self) -> list[str]:
+        """Names of the recipes, each once.
+
+        Raises:
+            SettingsError: If one is unknown.
+        """
+        names = list(dict.fromkeys(name.strip() for name in self.recipes.split(",")))
+        for name in names:
+            if name not in RECIPES:
+                raise SettingsError(f"--recipes got {name!r}; the recipes are {', '.join(RECIPES)}.")
+        return names
+
+    def seed_numbers(self) -> list[int]:
+        """The seeds, each once.
+
+        Raises:
+            SettingsError: If they are not written as numbers and ranges.
+        """
+        seeds: dict[int, None] = {}
+        for part in self.seeds.split(","):
+            match = SEEDS.fullmatch(part.strip())
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+            if not first <= last or last - first >= MAX_MEMBERS:
+                raise SettingsError(f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9.")
+            seeds.update(dict.fromkeys(range(first, last + 1)))
+        return list(seeds)
+
+
+class Member(BaseModel):
+    """One training of a sweep."""
+
+    model_config = ConfigDict(frozen=True)
+
+    way: str = Field(description="recipe, and what was set otherwise")
+    settings: RunSettings
+
+
+class Outcome(BaseModel):
+    """What became of it: a published run, or why not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str | None = None
+    reason: str = ""
+
+
+def members_of(sweep: SweepSettings, settings: RunSettings) -> list[Member]:
+    """Every combination of recipes, values and seeds.
+
+    Args:
+        sweep: What is tried.
+        settings: Options of every run; several values in `set` have commas between.
+
+    Raises:
+        SettingsError: If there are too many, or one cannot be.
+    """
+    for name in OF_ONE_RUN:
+        if getattr(settings, name) != RunSettings.model_fields[name].get_default():
+            raise SettingsError(
+                f"--{name.replace('_', '-')} is for one run; a sweep makes many, and names them itself."
+            )
+    choices = [_choices(setting) for setting in settings.set]
+    combinations = list(itertools.product(sweep.recipe_names(), itertools.product(*choices)))
+    if len(combinations) * len(sweep.seed_numbers()) > MAX_MEMBERS:
+        raise SettingsError(
+            f"These are {len(combinations) * len(sweep.seed_numbers()):,} trainings; a sweep has at most {MAX_MEMBERS}."
+        )
+    members = []
+    for recipe, chosen in combinations:
+        for seed in sweep.seed_numbers():
+            changes: dict[str, Any] = {name: value for name, value in chosen if name in OWN_OPTIONS}
+            card = tuple(f"{name}={value}" for name, value in chosen if name not in OWN_OPTIONS)
+            fixed = {
+                "recipe": recipe,
+                "seed": seed,
+                "set": card,
+                "no_promote": True,
+                "output_dir": settings.output_dir.expanduser().absolute(),
+                "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
+            }
+            way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen)])
+            members.append(Member(way=way, settings=_validated(settings.model_dump() | changes | fixed)))
+    return members
+
+
+def _choices(setting: str) -> list[tuple[str, str]]:
+    name, values = alternatives_of(setting)
+    return [(name, value) for value in values]
+
+
+def _validated(content: dict[str, Any]) -> RunSettings:
+    try:
+        return RunSettings.model_validate(content)
+    except ValidationError as error:
+        raise SettingsError(describe_validation(error)) from error
+
+
+@task(name="member", task_run_name="{member.way}, seed {member.settings.seed}")
+def run_member(member: Member) -> Outcome:
+    """Run the whole pipeline for one training. What is finished is cached, so that it is never done again."""
+    try:
+        with short_logs():
+            return Outcome(run=train_flow(member.settings).name)
+    except Exception as error:  # the others go on, and this one is named
+        return Outcome(reason=_first_line(error))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).partition("\n")[0]
+    return text if isinstance(error, FashionGanError) else f"{type(error).__name__}: {text}"
+
+
+def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome]:
+    """Run all of them; one that fails, or whose process is killed, does not sink the rest.
+
+    A process that dies takes the pool of all along. Those that it kept from their end are run again, each in a pool of
+    its own, where one that dies again is the only one that fails.
+    """
+    outcomes = _run_together(members, sweep)
+    for index, member in enumerate(members):
+        if outcomes[index] is None:
+            outcomes[index] = _run_together([member], sweep)[0]
+    return [outcome or Outcome(reason="Its process was killed, twice.") for outcome in outcomes]
+
+
+def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome | None]:
+    """Outcomes; None for those whose pool of processes broke."""
+    outcomes: list[Outcome | None] = []
+    with ExitStack() as stack:
+        stack.enter_context(_resources(members, sweep))
+        runner = stack.enter_context(_engine(sweep))
+        stack.enter_context(_children_end_with_errors())
+        futures = [runner.submit(run_member, {"member": member}) for member in members]
+        for future in futures:
+            try:
+                outcomes.append(future.result())
+            except BrokenExecutor:
+                outcomes.append(None)
+    return outcomes
+
+
+@contextmanager
+def _children_end_with_errors() -> Iterator[None]:
+    """A sweep that is stopped or cancelled does not wait for trainings to end: they save a checkpoint, and end."""
+    try:
+        yield
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+
+
+def _engine(sweep: SweepSettings) -> TaskRunner[Any]:
+    """Prefect's process pool on this machine, or a Ray cluster."""
+    if sweep.ray is None:
+        return ProcessPoolTaskRunner(sweep.at_once, initializer=end_with_parent, initargs=(os.getpid(),))
+    try:
+        from prefect_ray import RayTaskRunner
+    except ImportError as error:
+        raise SettingsError(
+            "--ray needs the package prefect-ray, which is not installed.\n"
+            "Install it with: make setup-ray, on every machine of the cluster."
+        ) from error
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    runner: TaskRunner[Any] = RayTaskRunner(address=sweep.ray, init_kwargs=quiet)
+    return runner
+
+
+def _resources(members: Sequence[Member], sweep: SweepSettings) -> Any:
+    """What each training holds of a Ray cluster: a GPU, or two cores."""
+    if sweep.ray is None:
+        return ExitStack()
+    from prefect_ray.context import remote_options
+
+    if members[0].settings.device == "gpu":
+        return remote_options(num_gpus=1, num_cpus=1)
+    return remote_options(num_cpus=CPUS_A_TRAINING)
+
+
+def end_with_parent(parent: int) -> None:
+    """In a process of the pool: save and end when the sweep was killed; it would wait for work for ever.
+
+    Args:
+        parent: The sweep's process.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)  # a training saves a checkpoint
+        time.sleep(SECONDS_TO_SAVE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()
+
+
+def run_folders(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Iterator[Path | None]:
+    """Where each published run lies; one that another machine has made is brought here, by its cached stages."""
+    for member, outcome in zip(members, outcomes, strict=True):
+        if outcome.run is None:
+            yield None
+            continue
+        folder = member.settings.output_dir / "runs" / outcome.run
+        if not folder.is_dir():
+            train_flow(member.settings)
+        yield folder

@@ -1,0 +1,226 @@
+"""Many trainings, one leaderboard: recipes x values x seeds; the winner is put to the gate.
+
+python flows/sweep_flow.py --recipes article,mlp --seeds 0-2
+"""
+
+import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.alerts import check_alert_block, tell_of_end
+from flows.cancellation import end_cancelled, ending_when_cancelled
+from flows.members import Member, Outcome, SweepSettings, members_of, run_folders, run_members
+from flows.session import embedded_server_shared, prefect_session
+from flows.settings import RunSettings
+from flows.train_flow import train_flow
+from gan.champion import champion_of
+from gan.command import run_command
+from gan.errors import FashionGanError, StoreError
+from gan.report.leaderboard import (
+    AVERAGE_GRID,
+    Failure,
+    Leaderboard,
+    as_csv,
+    as_html,
+    describe_spread,
+    rank,
+    read_result,
+)
+from gan.report.words import code_span, data_uri, describe_number, describe_seconds, escape_markdown
+from gan.store import atomic_path
+
+MAX_GRIDS_SHOWN = 8
+
+
+class Sweep(BaseModel):
+    """What a sweep leaves."""
+
+    folder: Path
+    failures: tuple[str, ...]
+    winner: str | None
+
+
+@flow(
+    name="sweep",
+    flow_run_name="{sweep.recipes}, seeds {sweep.seeds}",
+    description="Train many GANs, and compare them on a leaderboard.",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
+    on_cancellation=[end_cancelled],
+)
+def sweep_flow(sweep: SweepSettings, settings: RunSettings) -> Sweep:
+    """Train every combination of recipes, values and seeds, rank them, and put the winner to the gate.
+
+    Args:
+        sweep: What is tried.
+        settings: Options of every run; a name in `set` may have several values, with commas between.
+    """
+    check_alert_block(settings.alert_block)
+    members = members_of(sweep, settings)
+    with ending_when_cancelled():
+        outcomes = run_members(members, sweep)
+        board = leaderboard_of(members, outcomes)
+        folder = write_board(board, members)
+        if board.winner and not settings.no_promote:
+            chosen = next(member for member in members if (member.way, member.settings.seed) == board.winner.key)
+            train_flow(chosen.settings.model_copy(update={"no_promote": False}))
+    present_board(board, folder)
+    failures = tuple(f"{failure.way}, seed {failure.seed}: {failure.reason}" for failure in board.failures)
+    return Sweep(folder=folder, failures=failures, winner=board.winner and board.winner.run)
+
+
+def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Leaderboard:
+    """The runs of a sweep, ranked; those that failed are named."""
+    results, failures = [], []
+    for member, outcome, folder in zip(members, outcomes, run_folders(members, outcomes), strict=True):
+        seed = member.settings.seed
+        if folder is None:
+            failures.append(Failure(member.way, seed, outcome.reason))
+        else:
+            results.append(read_result(member.way, seed, folder))
+    return rank(f"{len(members)} trainings", results, failures)
+
+
+def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
+    """Write page and CSV to `sweeps/<name>` of the output folder; the same sweep again replaces them."""
+    content = json.dumps([[member.way, member.settings.seed, _content(member)] for member in members])
+    root = members[0].settings.output_dir
+    folder = root / "sweeps" / hashlib.sha256(content.encode()).hexdigest()[:12]
+    try:
+        for name, text in (("leaderboard.html", as_html(board)), ("leaderboard.csv", as_csv(board))):
+            with atomic_path(folder / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"The leaderboard could not be written in {folder}: {error.strerror or error}.\n"
+            "The runs are published. Make room there, and run the same command again: nothing is trained again."
+        ) from error
+    return folder
+
+
+def _content(member: Member) -> str:
+    return member.settings.run_config().name
+
+
+def present_board(board: Leaderboard, folder: Path) -> None:
+    """Show the leaderboard in the UI: numbers, and a grid of each way's best run."""
+    if board.rows:
+        create_table_artifact(
+            key="leaderboard",
+            table=[
+                {
+                    "rank": str(number),
+                    "recipe": row.way,
+                    "seeds": ", ".join(map(str, row.seeds)),
+                    **{title: describe_spread(row.measures[name]) for name, title in board.measures},
+                    "training": describe_seconds(row.seconds.mean),
+                    "best run": row.best.run,
+                }
+                for number, row in enumerate(board.rows, 1)
+            ],
+            description="Averaged weights, mean ± standard deviation over seeds; the best first",
+        )
+    grids = "\n\n".join(
+        f"## {escape_markdown(row.way)}, seed {row.best.seed}\n\n"
+        f'<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
+        for row in board.rows[:MAX_GRIDS_SHOWN]
+    )
+    failed = "".join(
+        f"- {escape_markdown(failure.way)}, seed {failure.seed}: {escape_markdown(failure.reason)}\n"
+        for failure in board.failures
+    )
+    create_markdown_artifact(
+        key="best-runs",
+        markdown=f"# The best run of each\n\n{grids}\n\n{'# Failed' if failed else ''}\n\n{failed}\n\n"
+        f"The page: {code_span(str(folder / 'leaderboard.html'))}",
+        description=f"{len(board.rows)} ways to train, {len(board.failures)} trainings failed",
+    )
+
+
+app = App(
+    name="python flows/sweep_flow.py", help=sweep_flow.description, version_flags=(), suppress_keyboard_interrupt=False
+)
+
+
+@app.default
+def main(
+    *,
+    sweep: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings(),  # noqa: B008
+    settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings(),  # noqa: B008
+) -> None:
+    """Check all settings, run the sweep, and say where the leaderboard is.
+
+    Args:
+        sweep: What is tried.
+        settings: Options of every run.
+    """
+    for member in members_of(sweep, settings):
+        member.settings.open_store()
+    with prefect_session(), embedded_server_shared():
+        done = sweep_flow(sweep, settings)
+    print_board(done, settings)
+    if done.failures:
+        raise FashionGanError(
+            f"{len(done.failures)} of the trainings failed:\n"
+            + "\n".join(f"  - {line}" for line in done.failures)
+            + "\nThe leaderboard has the others. Mend the cause, and run the same command again: nothing that was "
+            "finished is trained again."
+        )
+
+
+def print_board(done: Sweep, settings: RunSettings) -> None:
+    """The leaderboard, and where it is."""
+    console = Console(highlight=False, soft_wrap=True)
+    with (done.folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["rank"] != "failed"]
+    if rows:
+        table = Table("", "Recipe", "Seeds", box=None, pad_edge=False)
+        for title in ("Fréchet distance", "Recall", "Coverage", "Training"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for row in rows:
+            cells = [_cell(row, name) for name in ("frechet_distance", "recall", "coverage")]
+            table.add_row(
+                row["rank"],
+                escape(row["way"]),
+                row["seeds"],
+                *cells,
+                describe_seconds(float(row["training_seconds_mean"])),
+            )
+        console.print()
+        console.print(table)
+    console.print()
+    for name, value in {
+        "Leaderboard": str(done.folder / "leaderboard.html"),
+        "Winner": done.winner or "none",
+        "Champion": _champion(settings.output_dir.expanduser()),
+    }.items():
+        console.print(f"[bold]{name:<12}[/]", end="")
+        console.print(value, markup=False)
+
+
+def _cell(row: dict[str, str], name: str) -> str:
+    deviation = row[f"{name}_deviation"]
+    mean = describe_number(float(row[f"{name}_mean"]))
+    return f"{mean} ± {describe_number(float(deviation))}" if deviation else mean
+
+
+def _champion(root: Path) -> str:
+    present = champion_of(root)
+    return present.run if present else "none yet"
+
+
+if __name__ == "__main__":
+    run_command(app)
