@@ -17,7 +17,7 @@ export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.le
 export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS := 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test drills check bench bench-judging bench-peers prune server setup-server worker gpu-worker lock
+.PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep champion prune server setup-server worker gpu-worker lock
 
 # The server that these talk to; another machine's as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(or $(PREFECT_SERVER_API_PORT),4200)/api
@@ -61,6 +61,15 @@ bench-judging: $(READY) ## Measure how long judging 10,000 images takes, and its
 bench-peers: $(READY) ## Add PyTorch and JAX to .venv, for make bench (5 GB)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 
+setup-ray: $(READY) ## Add Ray to .venv, for sweeps on a cluster
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-ray.lock
+
+sweep: $(READY) ## Train many GANs and rank them, as in make sweep ARGS="--recipes article,mlp --seeds 0-2"
+	@$(VENV)/bin/python flows/sweep_flow.py $(ARGS)
+
+champion: $(READY) ## Show the champion, or change it, as in make champion ARGS="rollback"
+	@$(VENV)/bin/python -m gan.champion $(or $(ARGS),show)
+
 prune: $(READY) ## Remove what nobody needs from the store; first look with make prune ARGS="--dry-run"
 	@$(VENV)/bin/python flows/prune_flow.py $(ARGS)
 
@@ -86,7 +95,7 @@ $(GPU_READY): requirements-gpu.lock $(READY)
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --output-file requirements.lock
-	@for extra in bench gpu; do \
+	@for extra in bench gpu ray; do \
 		$(PYTHON) -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")' $$extra | \
 		uv pip compile - --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-$$extra.lock || exit 1; done

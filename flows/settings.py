@@ -50,10 +50,11 @@ class RunSettings(BaseModel):
     steps: PositiveInt | None = Field(
         None,
         le=2**28,
-        description="iterations of the recipe's algorithm; empty: the recipe's own (article: 10,001; mlp: 20,000)",
+        description="iterations of the recipe's algorithm; empty: the recipe's own (article: 10,001; mlp: 20,000; "
+        "conv: 12,000)",
     )
     batch_size: PositiveInt | None = Field(
-        None, le=8192, description="images a step; empty: the recipe's own (both: 128)"
+        None, le=8192, description="images a step; empty: the recipe's own (128; conv: 64)"
     )
     set: tuple[str, ...] = Field(
         (),

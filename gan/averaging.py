@@ -56,7 +56,7 @@ def estimate_statistics(generator: keras.Model, latents: np.ndarray) -> None:
     activations = tf.constant(latents)
     for layer in generator.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            mean, variance = tf.nn.moments(activations, axes=[0])
+            mean, variance = tf.nn.moments(activations, axes=list(range(activations.shape.rank - 1)))
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
         activations = layer(activations, training=False)

@@ -10,7 +10,7 @@ from gan.config import TrainConfig
 from gan.networks import Networks
 from gan.parallel import build_replicated, make_parallel_step
 from gan.relativistic import make_relativistic_step
-from gan.training import TrainStep, make_train_step
+from gan.training import TrainStep, is_compiled_by_xla, make_train_step
 
 Advance = Callable[[int, int], np.ndarray]
 """Runs the steps from a first one up to a last one, excluded; gives their rows of the history, float32 (n, 3)."""
@@ -44,6 +44,8 @@ def prepare(images: np.ndarray, config: TrainConfig, hardware: Hardware) -> tupl
     networks = Networks.build(config.recipe, config.seed)
     period = config.recipe.penalty_every
     step = MAKE_STEP[config.recipe.algorithm](networks, to_device(images), config)
+    if not is_compiled_by_xla(config.recipe):
+        return networks, Engine("one TensorFlow graph a step", 1, make_advance(step, 1, period))
     steps_a_call = STEPS_A_CALL[hardware.kind] if config.steps >= UNROLL_FROM_STEPS else 1
     name = "one XLA program a step" if steps_a_call == 1 else f"one XLA program for {steps_a_call} steps"
     return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call, period))

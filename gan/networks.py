@@ -4,14 +4,20 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from gan.architectures import (
+    IMAGE_SHAPE,
+    convolutional_discriminator,
+    convolutional_generator,
+    dense_discriminator,
+    dense_generator,
+)
 from gan.backend import keras
-from gan.datasets.pixels import IMAGE_SIZE
 from gan.errors import StoreError
 from gan.recipes import Recipe
 from gan.store import check_unpacked_size
@@ -21,37 +27,18 @@ _SHARED_OBJECT_ID = re.compile(rb'("shared_object_id": )(\d+)')
 MAX_MODEL_BYTES = 2**28
 """Far more than any recipe's weights; what is larger is no model of ours."""
 
-IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
-
 
 def build_generator(recipe: Recipe, seed: int, *, synchronized: bool = False) -> keras.Model:
-    """The generator: latents to images.
-
-    Latents, float32 (n, latent_dim), through blocks of Dense, LeakyReLU and BatchNormalization, to images, float32
-    (n, 28, 28, 1) in [-1, 1] (tanh).
+    """The generator: latents, float32 (n, latent_dim), to images, float32 (n, 28, 28, 1) in [-1, 1] (tanh).
 
     Args:
-        recipe: Widths, slope and momentum.
-        seed: Seeds the initial weights (Glorot uniform), layer by layer.
+        recipe: Kind of layers, widths, slope and momentum.
+        seed: Seeds the initial weights, layer by layer.
         synchronized: Whether BatchNormalization takes its statistics over the replicas of a `tf.distribute` strategy.
     """
-    initializers = _initializers(seed, stream=0)
-    stack: list[keras.Layer] = [keras.Input((recipe.latent_dim,), name="latents")]
-    for index, units in enumerate(recipe.generator_units):
-        stack += [
-            keras.layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
-            keras.layers.LeakyReLU(recipe.leaky_relu_slope, name=f"leaky_relu_{index}"),
-            keras.layers.BatchNormalization(
-                momentum=recipe.batch_norm_momentum, synchronized=synchronized, name=f"batch_norm_{index}"
-            ),
-        ]
-    stack += [
-        keras.layers.Dense(
-            IMAGE_SIZE**2, activation="tanh", kernel_initializer=next(initializers), name="dense_pixels"
-        ),
-        keras.layers.Reshape(IMAGE_SHAPE, name="images"),
-    ]
-    return keras.Sequential(stack, name="generator")
+    layers = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
+    stack = layers(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
+    return keras.Sequential([keras.Input((recipe.latent_dim,), name="latents"), *stack], name="generator")
 
 
 def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
@@ -61,24 +48,17 @@ def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
     where it can be computed without overflow: probability = sigmoid(logit).
 
     Args:
-        recipe: Widths and slope.
-        seed: Seeds the initial weights (Glorot uniform), layer by layer.
+        recipe: Kind of layers, widths and slope.
+        seed: Seeds the initial weights, layer by layer.
     """
-    initializers = _initializers(seed, stream=1)
-    stack: list[keras.Layer] = [keras.Input(IMAGE_SHAPE, name="images"), keras.layers.Flatten(name="flatten")]
-    for index, units in enumerate(recipe.discriminator_units):
-        stack += [
-            keras.layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
-            keras.layers.LeakyReLU(recipe.leaky_relu_slope, name=f"leaky_relu_{index}"),
-        ]
-    stack.append(keras.layers.Dense(1, kernel_initializer=next(initializers), name="logits"))
-    return keras.Sequential(stack, name="discriminator")
+    layers = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}[recipe.layers]
+    stack = layers(recipe, _layer_seeds(seed, stream=1))
+    return keras.Sequential([keras.Input(IMAGE_SHAPE, name="images"), *stack], name="discriminator")
 
 
-def _initializers(seed: int, stream: int) -> Iterator[keras.initializers.Initializer]:
-    """Glorot uniform (Keras's default for Dense), each with a seed of its own."""
-    for layer_seed in np.random.SeedSequence((seed, stream)).generate_state(64):
-        yield keras.initializers.GlorotUniform(seed=int(layer_seed >> 1))
+def _layer_seeds(seed: int, stream: int) -> list[int]:
+    """A seed for each layer of one of the two networks."""
+    return [int(state >> 1) for state in np.random.SeedSequence((seed, stream)).generate_state(64)]
 
 
 def build_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:

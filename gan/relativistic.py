@@ -14,24 +14,26 @@ from gan.backend import tf
 from gan.config import TrainConfig
 from gan.losses import gradient_penalty, ranking_accuracy, relativistic_loss
 from gan.networks import Networks
-from gan.training import Draw, TrainStep, draw_indices, draw_latents
+from gan.training import Draw, TrainStep, draw_indices, draw_latents, is_compiled_by_xla
+
+MAX_AHEAD = 60.0
+"""Of a logit over another: far beyond it neither factor of a gradient could be written in float32."""
 
 
 def discriminator_loss(
-    networks: Networks, real_images: tf.Tensor, fake_images: tf.Tensor, gamma: float
+    networks: Networks, images: tf.Tensor, gamma: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Relativistic loss and, for a gamma above 0, the penalties gamma / 2 (R1 + R2): eq. 4 of R3GAN.
 
     Args:
         networks: The discriminator is used.
-        real_images: float32 (n, 28, 28, 1) in [-1, 1].
-        fake_images: As many generated ones.
+        images: float32 (2 n, 28, 28, 1) in [-1, 1]: real ones, then as many generated ones. One pass for all: no layer
+            of a discriminator mixes images.
         gamma: Weight of the penalties.
 
     Returns:
         The loss without penalties and the penalties, float32 scalars; logits of real and generated images, (n, 1).
     """
-    images = tf.concat([real_images, fake_images], axis=0)  # one pass for all: no layer mixes images
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = networks.discriminator(images, training=True)
@@ -45,6 +47,10 @@ def discriminator_loss(
 def update_both(networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float) -> tf.Tensor:
     """One Adam update of each network, of gradients at the same weights.
 
+    The generator's loss is the discriminator's of the negated difference of logits: softplus(x), not softplus(-x). So
+    its gradient by a generated image is that of the discriminator's loss times -softplus'(x) / softplus'(-x) = -exp(x),
+    and one pass back through the discriminator serves both networks.
+
     Args:
         networks: Changed in place.
         real_images: float32 (n, 28, 28, 1) in [-1, 1].
@@ -57,15 +63,19 @@ def update_both(networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, 
     g_weights, d_weights = networks.generator.trainable_variables, networks.discriminator.trainable_variables
     with tf.GradientTape() as g_tape:
         fake_images = networks.generator(latents, training=True)
-        with tf.GradientTape() as d_tape:
-            d_loss, penalties, real_logits, fake_logits = discriminator_loss(
-                networks, real_images, tf.stop_gradient(fake_images), gamma
-            )
-            d_total = d_loss + penalties
-        g_loss = relativistic_loss(
-            winners=networks.discriminator(fake_images, training=True), losers=tf.stop_gradient(real_logits)
-        )
-    d_gradients, g_gradients = d_tape.gradient(d_total, d_weights), g_tape.gradient(g_loss, g_weights)
+    images = tf.concat([real_images, fake_images], axis=0)
+    with tf.GradientTape(persistent=bool(gamma)) as d_tape:
+        d_tape.watch(images)
+        d_loss, penalties, real_logits, fake_logits = discriminator_loss(networks, images, gamma)
+        d_total = d_loss + penalties
+    if gamma:  # the penalties are no part of the generator's loss
+        d_gradients, by_image = d_tape.gradient(d_total, d_weights), d_tape.gradient(d_loss, images)
+    else:
+        *d_gradients, by_image = d_tape.gradient(d_loss, [*d_weights, images])
+    ahead = tf.clip_by_value(real_logits - fake_logits, -MAX_AHEAD, MAX_AHEAD)[:, :, tf.newaxis, tf.newaxis]
+    by_fake_image = -tf.exp(ahead) * tf.split(by_image, 2)[1]
+    g_gradients = g_tape.gradient(fake_images, g_weights, output_gradients=by_fake_image)
+    g_loss = relativistic_loss(winners=fake_logits, losers=real_logits)
     networks.d_optimizer.apply(d_gradients, d_weights)
     networks.g_optimizer.apply(g_gradients, g_weights)
     return tf.stack([d_loss, ranking_accuracy(real_logits, fake_logits), g_loss])
@@ -81,7 +91,7 @@ def make_relativistic_step(networks: Networks, images: tf.Tensor, config: TrainC
     """
     num, recipe = config.batch_size, config.recipe
 
-    @tf.function(jit_compile=True, autograph=False)
+    @tf.function(jit_compile=is_compiled_by_xla(recipe), autograph=False)
     def compiled(step: tf.Tensor, gamma: float) -> tf.Tensor:
         real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))
         latents = draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))

@@ -12,12 +12,21 @@ from gan.backend import tf
 from gan.config import TrainConfig
 from gan.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, real_loss
 from gan.networks import Networks
+from gan.recipes import Recipe
 
 TrainStep = Callable[[tf.Tensor, int], tf.Tensor]
 """One iteration: takes the step (int64 scalar) and its phase; gives its row of the history, float32 (3,).
 
 The phase is the step modulo the recipe's `penalty_every`, known when the program is compiled; the article has none.
 """
+
+
+def is_compiled_by_xla(recipe: Recipe) -> bool:
+    """Whether XLA makes one program of a step.
+
+    On a CPU its convolutions are half as fast as those of TensorFlow's graph (docs/training.md has figures).
+    """
+    return recipe.layers == "dense"
 
 
 class Draw(IntEnum):
@@ -95,7 +104,7 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
         config: Batch size, seed and recipe.
 
     Returns:
-        The compiled step, all of it one XLA program.
+        The compiled step.
     """
     num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
 
@@ -107,5 +116,5 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
         g_loss = update_generator(networks, draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, shape))
         return tf.stack([d_loss, d_accuracy, g_loss])
 
-    compiled: TrainStep = tf.function(train_step, jit_compile=True, autograph=False)
+    compiled: TrainStep = tf.function(train_step, jit_compile=is_compiled_by_xla(config.recipe), autograph=False)
     return compiled

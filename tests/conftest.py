@@ -18,7 +18,7 @@ from gan.config import TrainConfig
 from gan.datasets import sources
 from gan.datasets.catalog import FASHION_MNIST, DataFile
 from gan.datasets.sources import fetch_files
-from gan.recipes import ARTICLE, MLP
+from gan.recipes import ARTICLE, CONV, MLP
 from gan.store import Store, sha256_of
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -42,6 +42,13 @@ def tiny_mlp(tiny_config: TrainConfig) -> TrainConfig:
     """The recipe mlp in small."""
     small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
     return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small)})
+
+
+@pytest.fixture
+def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
+    """The recipe conv in small."""
+    small = {"latent_dim": 8, "generator_units": (8, 6, 4), "discriminator_units": (4, 6, 8)}
+    return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small)})
 
 
 @pytest.fixture(scope="session")

@@ -30,14 +30,16 @@ def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks) -> None:
     np.testing.assert_allclose(networks.average.trainable_variables[0], expected, rtol=1e-5)
 
 
-def test_estimated_statistics_are_those_of_what_reaches_each_layer(tiny_config) -> None:
-    generator = Networks.build(tiny_config.recipe, seed=0).generator
+@pytest.mark.parametrize("config", ["tiny_config", "tiny_conv"])
+def test_estimated_statistics_are_those_of_what_reaches_each_layer(config, request) -> None:
+    generator = Networks.build(request.getfixturevalue(config).recipe, seed=0).generator
     latents = sample_latents(500, 8, seed=0)
     estimate_statistics(generator, latents)
     activations = latents
     for layer in generator.layers:
         if layer.name.startswith("batch_norm"):
             activations = np.asarray(activations)
-            np.testing.assert_allclose(layer.moving_mean, activations.mean(axis=0), rtol=1e-4, atol=1e-5)
-            np.testing.assert_allclose(layer.moving_variance, activations.var(axis=0), rtol=1e-3)
+            axes = tuple(range(activations.ndim - 1))
+            np.testing.assert_allclose(layer.moving_mean, activations.mean(axis=axes), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(layer.moving_variance, activations.var(axis=axes), rtol=1e-3)
         activations = layer(activations, training=False)

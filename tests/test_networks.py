@@ -25,6 +25,15 @@ def test_the_generator_is_built_layer_by_layer_as_the_article_says() -> None:
     assert {layer.momentum for layer in norms} == {0.8}
 
 
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_every_recipes_networks_take_latents_to_images_and_images_to_a_logit(recipe) -> None:
+    latents = np.random.default_rng(0).standard_normal((3, recipe.latent_dim)).astype(np.float32)
+    images = np.asarray(build_generator(recipe, seed=0)(latents, training=False))
+    assert images.shape == (3, 28, 28, 1)
+    assert np.abs(images).max() <= 1
+    assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, 1)
+
+
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     first, second, other = (build_generator(ARTICLE, seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))

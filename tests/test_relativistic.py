@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from gan.architectures import IMAGE_SHAPE
 from gan.backend import keras, tf
 from gan.engine import make_advance
-from gan.networks import IMAGE_SHAPE, Networks
+from gan.losses import relativistic_loss
+from gan.networks import Networks
 from gan.relativistic import discriminator_loss, make_relativistic_step, update_both
 from gan.training import Draw, draw_indices, draw_latents_by_xla
 
@@ -18,7 +20,7 @@ def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_h
     networks.discriminator = keras.Sequential([keras.Input(IMAGE_SHAPE), keras.layers.Flatten(), keras.layers.Dense(1)])
     (weights, _) = networks.discriminator.get_weights()
     real, fake = tiny_images[:8], tiny_images[8:16] / 2
-    loss, penalty, *logits = discriminator_loss(networks, tf.constant(real), tf.constant(fake), gamma=0.3)
+    loss, penalty, *logits = discriminator_loss(networks, tf.concat([real, fake], axis=0), gamma=0.3)
     ahead = (real.reshape(8, -1) - fake.reshape(8, -1)) @ weights
     assert float(loss) == pytest.approx(np.log1p(np.exp(-ahead)).mean(), rel=1e-4)
     np.testing.assert_allclose(logits[0] - logits[1], ahead, rtol=1e-4)
@@ -36,6 +38,22 @@ def test_the_generators_update_is_through_the_discriminator_as_it_was(tiny_mlp, 
     for one, other in zip(still.generator.variables, learning.generator.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(still.discriminator.variables[0], learning.discriminator.variables[0])
+
+
+def test_one_pass_back_gives_the_gradient_that_the_generators_own_loss_has(tiny_mlp, tiny_images) -> None:
+    """Seen in Adam's first moment, which is the gradient here (beta 1 is 0), with and without penalties."""
+    real, latents = tf.constant(tiny_images[:8]), tf.random.stateless_normal((8, 8), seed=(0, 0))
+    for gamma in (0.0, 0.8):
+        networks = Networks.build(tiny_mlp.recipe, seed=0)
+        with tf.GradientTape() as tape:
+            fake_logits = networks.discriminator(networks.generator(latents, training=True))
+            loss = relativistic_loss(winners=fake_logits, losers=networks.discriminator(real))
+        expected = tape.gradient(loss, networks.generator.trainable_variables)
+        update_both(networks, real, latents, gamma)
+        moments = [variable for variable in networks.g_optimizer.variables if variable.path.endswith("momentum")]
+        assert len(moments) == len(expected)
+        for moment, gradient in zip(moments, expected, strict=True):
+            np.testing.assert_allclose(moment, gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_the_losses_go_the_way_that_each_network_wants(tiny_mlp, tiny_images) -> None:

@@ -225,6 +225,19 @@ def test_a_training_of_mlp_goes_on_in_the_phase_of_its_penalties(
     assert equal_trainings(undisturbed, resumed)
 
 
+def test_a_training_of_convolutions_that_was_interrupted_ends_with_the_same_bytes(
+    tiny_conv, tiny_images, tmp_path
+) -> None:
+    config = tiny_conv.model_copy(update={"steps": 40, "batch_size": 32})
+    undisturbed = train(tiny_images, config, Checkpoints(tmp_path / "undisturbed"))
+    assert undisturbed.facts["engine"] == "one TensorFlow graph a step"
+    disturbed = every_step(tmp_path / "disturbed")
+    for stop in (1, 22):
+        with pytest.raises(Stop):
+            train(tiny_images, config, disturbed, on_step=stop_after(stop))
+    assert equal_trainings(undisturbed, train(tiny_images, config, disturbed))
+
+
 def test_the_checkpoints_of_another_training_are_refused(tiny_config, tiny_images, tmp_path) -> None:
     checkpoints = every_step(tmp_path)
     with pytest.raises(Stop):
