@@ -18,7 +18,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.alerts import check_alert_block, tell_of_end
 from flows.cancellation import end_cancelled, ending_when_cancelled
@@ -187,7 +187,7 @@ def print_board(done: Sweep, settings: RunSettings) -> None:
     with (done.folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["rank"] != "failed"]
     if rows:
-        table = Table("", "Recipe", "Seeds", box=None, pad_edge=False)
+        table = Table("", Column("Recipe", overflow="fold", min_width=24), "Seeds", box=None, pad_edge=False)
         for title in ("Fréchet distance", "Recall", "Coverage", "Training"):
             table.add_column(title, justify="right", no_wrap=True)
         for row in rows:

@@ -54,7 +54,7 @@ def read_history(root: Path) -> tuple[Change, ...]:
     """
     try:
         lines = (root / HISTORY).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{root / HISTORY} cannot be read: {error}.\nMend it, or move it away.") from error

@@ -53,6 +53,16 @@ def refuse_non_finite_weights(networks: Networks, steps_done: int) -> None:
         raise _not_finite(steps_done - 1, weights)
 
 
+def refuse_non_finite_images(fakes: np.ndarray, networks: Networks, steps_done: int) -> None:
+    """Stop if any pixel that the generator draws is not finite: its weights are not, or are too large for float32.
+
+    Raises:
+        TrainingError: Names the step, and the weight if it is one.
+    """
+    if not np.isfinite(fakes).all():
+        raise _not_finite(steps_done - 1, _non_finite_weights(networks) or "generated images")
+
+
 def _non_finite_weights(networks: Networks) -> str | None:
     for part in fields(networks):
         for variable in getattr(networks, part.name).variables:

@@ -14,7 +14,7 @@ from gan.config import TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.engine import next_stop, prepare
 from gan.errors import TrainingError
-from gan.guards import CHECK_EVERY, find_collapse, refuse_non_finite_losses, refuse_non_finite_weights, spread
+from gan.guards import CHECK_EVERY, find_collapse, refuse_non_finite_images, refuse_non_finite_losses, spread
 from gan.interrupts import held_back_interrupts
 from gan.networks import Networks
 from gan.sampling import Stream, sample_latents
@@ -152,8 +152,7 @@ def take_snapshot(networks: Networks, latents: np.ndarray, steps_done: int) -> n
         TrainingError: If the step before has spoiled the weights: its losses were still finite.
     """
     fakes = networks.generator(latents, training=False).numpy()
-    if not np.isfinite(fakes).all():
-        refuse_non_finite_weights(networks, steps_done)
+    refuse_non_finite_images(fakes, networks, steps_done)
     return denormalize_images(fakes)
 
 
