@@ -31,7 +31,7 @@ from platformdirs import user_cache_path
 from gan.errors import SettingsError, StoreError
 from gan.locks import alone_if_free, is_held, keeping_others_out
 from gan.published import Manifest
-from gan.publishing import MANIFEST
+from gan.publishing import MANIFEST, bring_back
 from gan.store import Store, lock_of
 
 DAY_SECONDS = 24 * 60 * 60
@@ -97,6 +97,7 @@ def prune(root: Path, older_than_days: int, *, dry_run: bool) -> Pruning:
         )
     try:
         with keeping_others_out(store.root) as (now, in_use_since):
+            bring_back(store.root)
             pruning = Pruning(find_leftovers(store, min(now - older_than_days * DAY_SECONDS, in_use_since)))
             if not dry_run:
                 _remove(pruning)

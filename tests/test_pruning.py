@@ -298,6 +298,17 @@ def test_what_cannot_be_removed_is_told_and_all_else_goes(store, monkeypatch) ->
     assert not (store.root / gone.key).exists()
 
 
+def test_a_run_that_a_kill_has_hidden_is_brought_back_and_keeps_what_it_needs(store) -> None:
+    ref = put(store, "published")
+    folder = publish(store, "one", ref)
+    record = put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(store.root, "one")))
+    folder.rename(folder.with_name(".one.x1y2.old"))
+    assert prune(store.root, 0, dry_run=False).leftovers == []
+    assert folder.exists()
+    assert store.is_intact(ref)
+    assert record.exists()
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_as_a_flow_it_shows_in_the_ui_what_went(store) -> None:
     from prefect.client.orchestration import get_client
