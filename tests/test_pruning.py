@@ -205,6 +205,21 @@ def test_unfinished_work_goes_when_it_is_old_and_nobody_is_at_it(store) -> None:
     assert scratch["train-new"].exists()
 
 
+def test_event_files_for_tensorboard_go_when_they_are_old(store) -> None:
+    folders = [store.root / "tensorboard" / f"train-{letter * 16}" for letter in "abc"]
+    mine = store.root / "tensorboard" / "mine"
+    for folder in (*folders, mine):
+        folder.mkdir(parents=True)
+        (folder / "events.out.tfevents.1").write_bytes(b"x" * 2_000_000)
+        age(folder / "events.out.tfevents.1", folder)
+    os.utime(folders[1] / "events.out.tfevents.1")
+    (store.root / "tensorboard" / "link").symlink_to(folders[2])
+    assert describe_disk(store.root).endswith("4.0 MB of it could be pruned (make prune)")
+    assert pruned(store) == [folders[0].name, folders[2].name]
+    assert mine.exists(), "its name is none of ours"
+    assert "of it needed or used" in describe_disk(store.root)
+
+
 def test_what_kills_left_half_written_goes(store, downloads) -> None:
     runs = store.root / "runs"
     publish(store, "one.b", put(store, "published"))
