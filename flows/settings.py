@@ -18,7 +18,7 @@ from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.datasets.folder import describe_folder
 from gan.datasets.sources import copy_verified
 from gan.errors import DataError, SettingsError
-from gan.publishing import check_run_name
+from gan.publishing import check_run_name, restore_runs
 from gan.recipes import RECIPES, RecipeName, changed
 from gan.store import Store
 from tasks.reference import check_comparable
@@ -251,6 +251,7 @@ class RunSettings(BaseModel):
                 "PREFECT_API_URL=http://127.0.0.1:4200/api, or train in this process (--train-on here)."
             )
         run = self.run_config()
+        restore_runs(self.output_dir.expanduser())
         check_run_name(self.output_dir.expanduser(), run.name, run.content())
         champion_of(self.output_dir.expanduser())
         if self.reference_folder is not None:

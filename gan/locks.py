@@ -1,6 +1,7 @@
 """Who is at work in an output folder: locks that the kernel frees when their holder is gone, however that came about.
 
     <root>/.in-use/moment       held for moments: shared by who files or takes something, alone by who removes
+                                or replaces
     <root>/.in-use/<anything>   one for every run that goes on, held by it, as old as its start
     <root>/scratch/<name>.lock  held by who works on that; another one waits
 
@@ -49,6 +50,13 @@ def _moment(root: Path, kind: int) -> Iterator[Path]:
 def undisturbed(root: Path) -> Iterator[None]:
     """Within it nothing is removed from an output folder; for moments, such as a look and a touch."""
     with _moment(root, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def alone_for_a_moment(root: Path) -> Iterator[None]:
+    """Hold back all who file, take, replace or remove; for moments, such as a look and a rename."""
+    with _moment(root, fcntl.LOCK_EX):
         yield
 
 

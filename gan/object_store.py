@@ -10,7 +10,7 @@ An object appears whole or not at all: each is uploaded in one request, which th
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,9 @@ URL = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[A-Za-z0-9][A-Za-z0-9._-]*)*)/?", re.ASCII
 )
 PROBE = ".probe"
+MAX_READ_BYTES = 1 << 20
+"""Of a small object, such as a record: the largest that a run can have takes a tenth of it."""
+
 PARALLEL_REQUESTS = 10
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 ATTEMPTS, ATTEMPTS_AT_START = 6, 2
@@ -79,9 +82,11 @@ class ObjectStore:
             return list(pool.map(self.size, keys))
 
     def read(self, key: str) -> bytes | None:
-        """The bytes of a small object; None if there is none."""
+        """The bytes of a small object; None if there is none, or a large one, of which nothing is read then."""
         with self._clear_errors(), _missing_is_none():
-            return bytes(_client(ATTEMPTS).get_object(**self._named(key))["Body"].read())
+            answer = _client(ATTEMPTS).get_object(**self._named(key))
+            with closing(answer["Body"]) as body:
+                return bytes(body.read()) if answer["ContentLength"] <= MAX_READ_BYTES else None
         return None
 
     def write(self, key: str, content: bytes) -> None:

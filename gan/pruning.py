@@ -31,7 +31,7 @@ from platformdirs import user_cache_path
 from gan.errors import SettingsError, StoreError
 from gan.locks import alone_if_free, is_held, keeping_others_out
 from gan.published import Manifest
-from gan.publishing import MANIFEST
+from gan.publishing import MANIFEST, bring_back
 from gan.store import Store, lock_of
 
 DAY_SECONDS = 24 * 60 * 60
@@ -39,6 +39,7 @@ DEFAULT_DAYS = 30
 
 SHA256 = re.compile("(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 STORED_NAME = re.compile(r"([0-9a-f]{64})[^/]{0,40}")
+EVENT_FILES = re.compile(r"train-[0-9a-f]{16}")
 UNFINISHED_RUN = re.compile(r"\.(.+)\.[^.]+\.(partial|old)")
 UNFINISHED_DOWNLOAD = re.compile(r"\..+\.partial|tmp[a-z0-9_]{8}")
 
@@ -97,6 +98,7 @@ def prune(root: Path, older_than_days: int, *, dry_run: bool) -> Pruning:
         )
     try:
         with keeping_others_out(store.root) as (now, in_use_since):
+            bring_back(store.root)
             pruning = Pruning(find_leftovers(store, min(now - older_than_days * DAY_SECONDS, in_use_since)))
             if not dry_run:
                 _remove(pruning)
@@ -133,6 +135,7 @@ def find_leftovers(store: Store, before: float) -> list[Leftover]:
         *records,
         *_stored_files(store, named | named_by_records, before),
         *_scratch(store, before),
+        *_event_files(store, before),
         *_unfinished(store, before),
     ]
 
@@ -225,6 +228,13 @@ def _scratch(store: Store, before: float) -> Iterator[Leftover]:
     for path in _files_in(scratch):
         if path.suffix == ".lock" and path.lstat().st_mtime < before and not is_held(path):
             yield Leftover(path, "lock files of killed runs", _size(path), path)
+
+
+def _event_files(store: Store, before: float) -> Iterator[Leftover]:
+    """What trainings wrote for TensorBoard: no run needs it again."""
+    for folder in _folders_in(store.root / "tensorboard"):
+        if EVENT_FILES.fullmatch(folder.name) and _newest(folder) < before:
+            yield Leftover(folder, "event files for TensorBoard", _size(folder))
 
 
 def _unfinished(store: Store, before: float) -> Iterator[Leftover]:

@@ -1,6 +1,5 @@
 """Published runs: folders that appear whole or not at all, each with a manifest of its files."""
 
-import errno
 import json
 import os
 import re
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import SettingsError, StoreError
-from gan.locks import undisturbed
+from gan.locks import alone_for_a_moment
 from gan.store import FileRef, sha256_of
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-REPLACE_ATTEMPTS = 5
+REPLACED_RUN = re.compile(rf"\.(?P<name>{RUN_NAME.pattern})\.[^.]+\.old")
 CONFIG, METRICS, MANIFEST = "config.json", "metrics.json", "manifest.json"
 LATEST = "latest"
 """The link to the run of the last command that ended well."""
@@ -39,12 +38,14 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
             "Use up to 100 letters, digits, dots, dashes and underscores, the first a letter or digit."
         )
     folder = root / "runs" / name
-    if not folder.exists():
-        return
-    try:
-        published = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # damaged: publishing the run anew mends it
+    published = _settings_in(folder)
+    if published is None:
+        if _is_foreign(folder):
+            raise SettingsError(
+                f"The run name {name!r} is taken by {folder}, which is no published run: no {CONFIG} and no {MANIFEST} "
+                "can be found in it.\nChoose another --run-name, or move it out of runs/."
+            )
+        return  # there is none, or it is damaged: publishing the run anew mends it
     if published != config:
         different = sorted(key for key in {*published, *config} if published.get(key) != config.get(key))
         raise SettingsError(
@@ -55,11 +56,12 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
 
 @contextmanager
 def staged_run(root: Path, name: str) -> Iterator[Path]:
-    """Yield a folder to fill; when that succeeded it becomes `runs/<name>`.
+    """Yield a folder to fill, `config.json` among it; when that succeeded it becomes `runs/<name>`.
 
-    An earlier run of that name is replaced.
+    An earlier run of that name with the same settings is replaced.
 
     Raises:
+        SettingsError: If the name cannot be used, or was taken meanwhile.
         StoreError: If the output folder cannot be written (it is full, or not ours); nothing is left behind.
     """
     runs = root / "runs"
@@ -69,8 +71,10 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
         staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=runs))
         staging.chmod(0o755)
         yield staging
-        with undisturbed(root):  # who looks for what published runs refer to finds the old run or the new one
-            _replace(staging, runs / name)
+        with alone_for_a_moment(root):  # nobody looks for what published runs refer to, or publishes under this name
+            bring_back(root)
+            check_run_name(root, name, _settings_in(staging) or {})
+            _exchange(staging, runs / name)
     except OSError as error:
         raise StoreError(
             f"The run {name} could not be published in {runs}: {error.strerror or error}.\n"
@@ -79,6 +83,39 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def restore_runs(root: Path) -> None:
+    """Bring back runs that a kill in the middle of their replacement has hidden, before anybody looks for them.
+
+    Raises:
+        StoreError: If the output folder cannot be written.
+    """
+    try:
+        if any((root / "runs").glob(".*.old")):
+            with alone_for_a_moment(root):
+                bring_back(root)
+    except OSError as error:
+        raise StoreError(
+            f"A run that was being replaced cannot be brought back in {root / 'runs'}: {error.strerror or error}.\n"
+            "Run this as the user whose runs these are, or give another --output-dir."
+        ) from error
+
+
+def bring_back(root: Path) -> None:
+    """The same, by who is alone in the output folder (`gan.locks`)."""
+    for target, hidden in _hidden_runs(root).items():
+        hidden.rename(target)
+
+
+def _hidden_runs(root: Path) -> dict[Path, Path]:
+    """Runs that were out of the way when their replacement was killed, by the place that is empty; of two the newer."""
+    found = {}
+    for path in sorted((root / "runs").glob(".*.old"), key=lambda path: path.lstat().st_mtime):
+        match = REPLACED_RUN.fullmatch(path.name)
+        if match and (path / MANIFEST).is_file() and not os.path.lexists(path.with_name(match["name"])):
+            found[path.with_name(match["name"])] = path
+    return found
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -106,28 +143,43 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _replace(staging: Path, target: Path) -> None:
-    """Put a folder in another's place: for a moment there is none, never half of one."""
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".old", dir=target.parent) as old:
-        for attempt in range(REPLACE_ATTEMPTS):
-            earlier = Path(old) / str(attempt)
-            try:
-                with suppress(FileNotFoundError):
-                    target.rename(earlier)
-                staging.rename(target)
-            except BaseException as error:  # Ctrl-C as well
-                with suppress(OSError):
-                    earlier.rename(target)  # what was there stays there
-                taken = isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST)
-                if not taken or attempt == REPLACE_ATTEMPTS - 1:  # taken: an equal run was published in this moment
-                    raise
-            else:
-                return
-
-
 def point_to_run(root: Path, link: str, name: str) -> None:
     """Make a link in the output folder to `runs/<name>`, relative, so that the folder can be moved."""
     temporary = root / f".{link}.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(Path("runs") / name)
     temporary.replace(root / link)
+
+
+def _settings_in(folder: Path) -> dict[str, Any] | None:
+    """What a run says its settings are; None if that is missing or damaged."""
+    try:
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether there is something that is not ours to replace: no folder, one that is closed, one of other things."""
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except OSError:
+        return os.path.lexists(path)
+    return bool(names) and not names & {CONFIG, MANIFEST}
+
+
+def _exchange(staging: Path, target: Path) -> None:
+    """Put a folder in another's place, which gets the first one's name, to be removed; by who is alone.
+
+    For a moment there is none in that place, never half of one. `bring_back` knows the earlier one by its name if a
+    kill makes that moment last.
+    """
+    earlier = staging.with_suffix(".old")
+    try:
+        with suppress(FileNotFoundError):
+            target.rename(earlier)
+        staging.rename(target)
+    finally:  # after Ctrl-C as well
+        with suppress(FileNotFoundError):
+            earlier.rename(staging if target.exists() else target)

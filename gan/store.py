@@ -247,24 +247,31 @@ class Store:
         return [ref for ref, size in zip(refs, sizes, strict=True) if size != ref.size]
 
     def _bring(self, ref: FileRef) -> None:
-        """Download a file; what turns out to be other bytes is emptied there, so that it is nobody's file any more."""
+        """Download a file of the right size; what is other bytes is emptied there, and is nobody's file any more."""
         shared, places = ref.by_content().key, [str(self.root)]
         if self.remote:
             places.append(self.remote.url)
-            self.partial_dir.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.partial_dir) as folder:
-                partial = Path(folder) / "file"
-                found = self.remote.download(shared, partial)
-                if found and _is(partial, ref):
-                    self._file(partial, ref)
-                    return
-                if found:
-                    self.remote.write(shared, b"")
+            size = self.remote.size(shared)
+            if size == ref.size and self._download(shared, ref):
+                return
+            if size is not None:
+                self.remote.write(shared, b"")
         raise StoreError(
             f"The stored file {ref.key} is missing or was altered.\n"
             f"Expected {ref.size} bytes with SHA-256 {ref.sha256} in {' or '.join(places)}. "
             "Run the same command again: the stage that made it notices and makes it anew."
         )
+
+    def _download(self, shared: str, ref: FileRef) -> bool:
+        """File an object if it has the bytes of the reference."""
+        assert self.remote
+        self.partial_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.partial_dir) as folder:
+            partial = Path(folder) / "file"
+            if self.remote.download(shared, partial) and _is(partial, ref):
+                self._file(partial, ref)
+                return True
+        return False
 
     def _file(self, partial: Path, ref: FileRef) -> None:
         target = self.root / ref.key

@@ -18,7 +18,6 @@ from gan.publishing import (
     CONFIG,
     LATEST,
     METRICS,
-    check_run_name,
     point_to_run,
     published_files,
     staged_run,
@@ -59,7 +58,6 @@ def publish(
 ) -> PublishedRun:
     """Publish everything in `runs/<name>`, whole or not at all."""
     started = time.perf_counter()
-    check_run_name(store.root, run.name, run.content())
     with staged_run(store.root, run.name) as folder:
         for path, ref in _files(data, extractor, trained, pictures, comparison).items():
             (folder / path).parent.mkdir(exist_ok=True)

@@ -23,7 +23,7 @@ TIMED = {"report.html", "report.md", "metrics.json"}
 
 STOPPING = """
 import flows
-import os, runpy, signal, sys
+import os, pathlib, runpy, signal, sys
 from contextlib import contextmanager
 import gan.checkpoints, gan.publishing, gan.store, tasks.publish
 from prefect.context import TaskRunContext
@@ -65,6 +65,12 @@ def checkpoint_path(target):
             stop()
         yield partial
 
+def rename(path, target):
+    if path.name.endswith(".partial") and path.parent.name == "runs" and reached("swap"):
+        stop()  # the earlier run is out of the way, the new one not there yet
+    return whole_rename(path, target)
+
+whole_rename, pathlib.Path.rename = pathlib.Path.rename, rename
 whole_put_file, gan.store.Store.put_file = gan.store.Store.put_file, put_file
 whole_atomic_path, gan.checkpoints.atomic_path = gan.checkpoints.atomic_path, checkpoint_path
 tasks.publish.write_manifest = stopping_before(tasks.publish.write_manifest, "manifest")

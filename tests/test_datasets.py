@@ -1,10 +1,16 @@
 import gzip
+import os
 import shutil
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import LABELS, PIXELS, fetch, idx_images, idx_labels
+from conftest import PROJECT
+from pipeline import wait_until
 
 from gan.datasets.catalog import FASHION_MNIST
 from gan.datasets.idx import decode_images, decode_labels, read_gzip
@@ -138,3 +144,34 @@ def test_when_every_source_fails_each_is_listed_with_its_reason_and_the_way_out(
         assert part in message
     assert caught.value.transient
     assert "\n" not in repr(caught.value)
+
+
+FETCH_FROM_DEBIAN = """
+import sys
+from pathlib import Path
+from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.sources import _from_debian
+_from_debian(FASHION_MNIST)(Path(sys.argv[1]))
+"""
+
+
+def test_apt_ends_with_a_run_that_is_killed_and_leaves_nothing_outside_of_its_folder(tmp_path) -> None:
+    """With an apt that never ends: it says which process it is, and sleeps."""
+    for program in ("setpriv", "sleep"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} here")
+    programs, target, temporary = (tmp_path / name for name in ("programs", "target", "tmp"))
+    for folder in (programs, target, temporary):
+        folder.mkdir()
+    for program in ("apt-get", "dpkg-deb"):
+        lines = ("#!/bin/sh", f"echo $$ > {tmp_path}/new", f"mv {tmp_path}/new {tmp_path}/pid", "exec sleep 600")
+        (programs / program).write_text("\n".join(lines))
+        (programs / program).chmod(0o755)
+    env = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(temporary)}
+    with subprocess.Popen([sys.executable, "-c", FETCH_FROM_DEBIAN, target], env=env, cwd=PROJECT) as process:
+        wait_until((tmp_path / "pid").exists)
+        process.kill()
+    apt = Path("/proc", (tmp_path / "pid").read_text().strip(), "cmdline")
+    wait_until(lambda: not apt.exists() or not apt.read_bytes(), seconds=30)  # without one it only waits to be noticed
+    assert list(temporary.iterdir()) == []
+    assert list(target.iterdir()), "it was in the middle of something"

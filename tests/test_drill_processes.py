@@ -47,14 +47,21 @@ def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
     assert ran(states(output)) == {"publish"}, "what was finished is not done again"
 
 
+@pytest.mark.parametrize("moment", ["publish manifest", "publish swap"])
+@pytest.mark.parametrize("pruning", [False, True])
 def test_a_run_killed_while_it_replaces_an_earlier_one_ends_well_next_time(
-    checkout, data, finished, undisturbed, tmp_path
+    checkout, data, finished, undisturbed, tmp_path, moment, pruning
 ) -> None:
+    """Also when house-keeping comes first, and goes by no age."""
     folder = shutil.copytree(finished, tmp_path / "artifacts", symlinks=True)
     (folder / "runs" / "same" / "final_grid.png").write_bytes(b"altered")
-    with stopped(checkout, "publish manifest", command(data, folder)) as run:
+    with stopped(checkout, moment, command(data, folder)) as run:
         run.kill()
         run.assert_nothing_is_left()
+    assert (folder / "latest").exists() == (moment == "publish manifest")
+    if pruning:
+        checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
+        assert (folder / "latest" / "manifest.json").is_file()
     output = assert_the_next_run_ends_well(checkout, data, folder, undisturbed)
     assert ran(states(output)) == {"publish"}
 

@@ -72,17 +72,18 @@ def test_of_two_equal_runs_started_together_one_does_the_work(checkout, data, un
 
 
 def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(checkout, data, undisturbed, tmp_path) -> None:
-    folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
-    longer = command(data, folder, name="longer", steps=400)
-    with checkout.start(*longer) as first:
+    folder = tmp_path / "artifacts"
+    with checkout.start(*command(data, folder)) as first:
         wait_for_checkpoint(folder, first)
         first.send_signal(signal.SIGSTOP)  # so that the second finds it at work, however slow the machine is
-        second = checkout.start(*longer)
+        second = checkout.start(*command(data, folder))
         seen = read_until(second, WAITING)
         first.kill()
     output = seen + finish(second)
     assert "Going on from the checkpoint after" in output
     assert states(output)["train"] == "Completed"
+    assert same_bytes(folder, "same") == same_bytes(undisturbed, "same")
+    assert not list(folder.glob("scratch/*"))
 
 
 def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undisturbed, tmp_path) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,27 @@ def test_an_altered_object_is_never_handed_out_and_heals(s3, machines, damaged) 
     assert not [path for path in two.root.rglob("*") if path.is_file()]
     one.share([ref])
     assert two.path(ref).read_bytes() == b"hello"
+
+
+def test_an_object_of_another_size_is_not_even_downloaded(s3, machines, monkeypatch) -> None:
+    one, two = machines
+    ref = one.put_bytes(b"hello", ".txt")
+    s3.put(key_of(one, ref), bytes(1_000_000))
+    monkeypatch.setattr(object_store.ObjectStore, "download", lambda *_: pytest.fail("it was downloaded"))
+    with pytest.raises(StoreError, match="missing or was altered"):
+        two.path(ref)
+    assert s3.get(key_of(one, ref)) == b""
+
+
+def test_a_large_object_in_a_small_ones_place_is_none_and_not_read(s3, machines) -> None:
+    store = machines[0].remote
+    store.write("small", bytes(object_store.MAX_READ_BYTES))
+    assert len(store.read("small")) == object_store.MAX_READ_BYTES
+    s3.put(f"{store.prefix}/small", bytes(200_000_000))
+    tracemalloc.start()
+    assert store.read("small") is None
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
 
 
 def test_a_damaged_copy_on_this_machine_is_replaced_by_the_object(machines) -> None:
@@ -236,13 +258,20 @@ def test_a_result_lost_here_is_replaced_by_the_one_that_another_machine_made(
     assert runs == [b"weights 0", b"weights 1"]
 
 
-def test_a_damaged_record_in_the_bucket_is_replaced(prefect_server, known_code, s3, machines) -> None:  # noqa: F811
+@pytest.mark.parametrize("damage", [lambda content: content[:40], lambda content: content + b" " * 2_000_000])
+def test_a_damaged_record_in_the_bucket_is_replaced(
+    prefect_server,
+    known_code,  # noqa: F811
+    s3,
+    machines,
+    damage,
+) -> None:
     one, two = machines
     write, runs = counted()
     run(write, one, "a")
     (record,) = records_of(s3, one)
     content = s3.get(record)
-    s3.put(record, content[:40])
+    s3.put(record, damage(content))
     run(write, two, "a")
     assert runs == [0, 1]
     assert Note.model_validate_json(s3.get(record)).file == Note.model_validate_json(content).file

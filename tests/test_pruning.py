@@ -205,6 +205,21 @@ def test_unfinished_work_goes_when_it_is_old_and_nobody_is_at_it(store) -> None:
     assert scratch["train-new"].exists()
 
 
+def test_event_files_for_tensorboard_go_when_they_are_old(store) -> None:
+    folders = [store.root / "tensorboard" / f"train-{letter * 16}" for letter in "abc"]
+    mine = store.root / "tensorboard" / "mine"
+    for folder in (*folders, mine):
+        folder.mkdir(parents=True)
+        (folder / "events.out.tfevents.1").write_bytes(b"x" * 2_000_000)
+        age(folder / "events.out.tfevents.1", folder)
+    os.utime(folders[1] / "events.out.tfevents.1")
+    (store.root / "tensorboard" / "link").symlink_to(folders[2])
+    assert describe_disk(store.root).endswith("4.0 MB of it could be pruned (make prune)")
+    assert pruned(store) == [folders[0].name, folders[2].name]
+    assert mine.exists(), "its name is none of ours"
+    assert "of it needed or used" in describe_disk(store.root)
+
+
 def test_what_kills_left_half_written_goes(store, downloads) -> None:
     runs = store.root / "runs"
     publish(store, "one.b", put(store, "published"))
@@ -296,6 +311,17 @@ def test_what_cannot_be_removed_is_told_and_all_else_goes(store, monkeypatch) ->
     assert "Permission denied" in pruning.failures[0]
     assert [leftover.path for leftover in pruning.leftovers] == [store.root / gone.key]
     assert not (store.root / gone.key).exists()
+
+
+def test_a_run_that_a_kill_has_hidden_is_brought_back_and_keeps_what_it_needs(store) -> None:
+    ref = put(store, "published")
+    folder = publish(store, "one", ref)
+    record = put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(store.root, "one")))
+    folder.rename(folder.with_name(".one.x1y2.old"))
+    assert prune(store.root, 0, dry_run=False).leftovers == []
+    assert folder.exists()
+    assert store.is_intact(ref)
+    assert record.exists()
 
 
 @pytest.mark.usefixtures("prefect_server")

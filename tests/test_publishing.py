@@ -1,9 +1,24 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from conftest import PROJECT
 
 from gan.errors import SettingsError, StoreError
-from gan.publishing import LATEST, check_run_name, point_to_run, published_files, staged_run, write_json, write_manifest
+from gan.publishing import (
+    LATEST,
+    check_run_name,
+    point_to_run,
+    published_files,
+    restore_runs,
+    staged_run,
+    write_json,
+    write_manifest,
+)
 from gan.store import sha256_of
 
 
@@ -74,19 +89,150 @@ def test_a_name_taken_by_other_settings_is_refused_and_by_the_same_ones_is_not(t
         check_run_name(tmp_path, "first", {"seed": 0, "train": {"steps": 4}})
 
 
-def test_a_damaged_run_may_be_renewed(tmp_path) -> None:
+@pytest.mark.parametrize("damaged", ["{", "[]", "null", None])
+def test_a_damaged_run_may_be_renewed(tmp_path, damaged) -> None:
     publish(tmp_path, "first", "one")
-    (tmp_path / "runs" / "first" / "config.json").write_text("{")
+    config = tmp_path / "runs" / "first" / "config.json"
+    config.unlink() if damaged is None else config.write_text(damaged)
     check_run_name(tmp_path, "first", {"seed": 1})
+    publish(tmp_path, "first", "renewed", config={"seed": 1})
+    assert (tmp_path / "latest" / "report.html").read_text() == "renewed"
 
 
-def test_a_replacement_that_fails_leaves_the_earlier_run(tmp_path) -> None:
-    publish(tmp_path, "first", "one")
+def test_what_is_no_run_is_never_replaced(tmp_path) -> None:
+    runs = tmp_path / "runs"
+    (runs / "notes").mkdir(parents=True)
+    (runs / "notes" / "mine.txt").write_text("mine")
+    (runs / "file").write_text("mine as well")
+    (runs / "on-a-drive").symlink_to("/nowhere/at/all")
+    (runs / "empty").mkdir()
+    for name in ("notes", "file", "on-a-drive"):
+        with pytest.raises(SettingsError, match=r"which is no published run.*\n.*move it out of runs/"):
+            check_run_name(tmp_path, name, {"seed": 0})
+        with pytest.raises(SettingsError, match="which is no published run"):
+            publish(tmp_path, name, "one")
+    publish(tmp_path, "empty", "one")
+    assert (runs / "notes" / "mine.txt").read_text() == "mine"
+    assert (runs / "file").read_text() == "mine as well"
+    assert sorted(path.name for path in runs.iterdir()) == ["empty", "file", "notes", "on-a-drive"]
 
-    def vanish() -> None:
+
+def test_of_two_runs_that_fill_the_same_name_at_once_the_later_one_is_refused(tmp_path) -> None:
+    def be_late() -> None:
         with staged_run(tmp_path, "first") as folder:
-            folder.rmdir()
+            write_json(folder / "config.json", {"seed": 1})
+            publish(tmp_path, "first", "one")
 
-    with pytest.raises(StoreError, match="could not be published"):
-        vanish()
+    with pytest.raises(SettingsError, match=r"taken by a run with other settings \(seed\)"):
+        be_late()
     assert (tmp_path / "latest" / "report.html").read_text() == "one"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]
+
+
+PUBLISH_TOO = """
+import sys
+from pathlib import Path
+from gan.errors import SettingsError
+from gan.publishing import staged_run, write_json
+try:
+    with staged_run(Path(sys.argv[1]), "first") as folder:
+        write_json(folder / "config.json", {"seed": int(sys.argv[2])})
+        print("ready", flush=True)
+        sys.stdin.read()
+except SettingsError:
+    sys.exit(9)
+"""
+
+
+def test_of_many_processes_that_publish_under_one_name_one_does(tmp_path) -> None:
+    """All are let go together, when each has its folder full."""
+    command = [sys.executable, "-c", PUBLISH_TOO, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": PROJECT}
+    processes = [subprocess.Popen([*command, str(seed)], **pipes) for seed in range(5)]
+    for process in processes:
+        assert process.stdout.readline() == b"ready\n"
+    for process in processes:
+        process.stdin.close()
+    codes = []
+    for process in processes:
+        with process:
+            codes.append(process.wait(60))
+    assert sorted(codes) == [0, 9, 9, 9, 9]
+    config = json.loads((tmp_path / "runs" / "first" / "config.json").read_text())
+    assert config == {"seed": codes.index(0)}
+
+
+def killed_in_the_middle(root: Path) -> Path:
+    """Publish the run anew, and die between the two renames; where the earlier one is then."""
+    script = (
+        "import os, pathlib, sys\n"
+        "from test_publishing import publish\n"
+        "rename = pathlib.Path.rename\n"
+        "def die(path, target):\n"
+        "    if str(path).endswith('.partial'):\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    rename(path, target)\n"
+        "pathlib.Path.rename = die\n"
+        "publish(pathlib.Path(sys.argv[1]), 'first', 'renewed')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'tests'}"}
+    done = subprocess.run([sys.executable, "-c", script, root], env=env, cwd=PROJECT, check=False)
+    assert done.returncode == -9
+    assert not (root / "runs" / "first").exists()
+    (hidden,) = (root / "runs").glob(".first.*.old")
+    return hidden
+
+
+def test_a_run_that_a_kill_has_hidden_is_brought_back(tmp_path) -> None:
+    restore_runs(tmp_path)
+    assert list(tmp_path.iterdir()) == [], "nothing is made where there is nothing to bring back"
+    publish(tmp_path, "first", "one")
+    killed_in_the_middle(tmp_path)
+    restore_runs(tmp_path)
+    assert (tmp_path / "latest" / "report.html").read_text() == "one"
+    assert not list((tmp_path / "runs").glob(".*.old"))
+
+
+def test_a_hidden_run_still_has_its_name(tmp_path) -> None:
+    publish(tmp_path, "first", "one")
+    killed_in_the_middle(tmp_path)
+    with pytest.raises(SettingsError, match="other settings"):
+        publish(tmp_path, "first", "another", config={"seed": 1})
+    assert (tmp_path / "latest" / "report.html").read_text() == "one"
+
+
+def test_what_is_hidden_stays_so_where_a_run_is_in_its_place_or_it_is_none(tmp_path) -> None:
+    publish(tmp_path, "first", "one")
+    hidden = killed_in_the_middle(tmp_path)
+    shutil.copytree(hidden, tmp_path / "runs" / "first")
+    no_run = tmp_path / "runs" / ".second.abc.old"
+    no_run.mkdir()
+    restore_runs(tmp_path)
+    assert hidden.exists()
+    assert no_run.exists()
+
+
+def test_the_newest_of_two_that_kills_have_hidden_is_brought_back(tmp_path) -> None:
+    publish(tmp_path, "first", "one")
+    hidden = killed_in_the_middle(tmp_path)
+    older = shutil.copytree(hidden, hidden.with_name(".first.zzz.old"))
+    (older / "report.html").write_text("older")
+    os.utime(older, (1_000_000_000, 1_000_000_000))
+    restore_runs(tmp_path)
+    assert (tmp_path / "latest" / "report.html").read_text() == "one"
+
+
+def test_a_replacement_that_fails_leaves_the_earlier_run(tmp_path, monkeypatch) -> None:
+    publish(tmp_path, "first", "one")
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> None:
+        if path.suffix == ".partial":
+            raise OSError(5, "Input/output error")
+        rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(StoreError, match="could not be published"):
+        publish(tmp_path, "first", "renewed")
+    assert (tmp_path / "latest" / "report.html").read_text() == "one"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flows.settings import RunSettings
 from gan.config import MAX_SNAPSHOTS, TrainConfig
-from gan.errors import DataError
+from gan.errors import DataError, SettingsError
 
 
 def test_the_defaults_are_the_articles() -> None:
@@ -56,6 +56,16 @@ def test_too_many_snapshots_are_refused_with_the_interval_that_would_do() -> Non
 def test_a_bad_data_folder_is_found_before_any_work(tmp_path) -> None:
     with pytest.raises(DataError, match="There is no folder"):
         RunSettings(output_dir=tmp_path, data_dir=tmp_path / "nowhere").open_store()
+
+
+def test_a_run_that_a_kill_has_hidden_still_has_its_name(tmp_path) -> None:
+    hidden = tmp_path / "runs" / ".mine.abc.old"
+    hidden.mkdir(parents=True)
+    (hidden / "config.json").write_text("{}")
+    (hidden / "manifest.json").touch()
+    with pytest.raises(SettingsError, match="'mine' is taken by a run with other settings"):
+        RunSettings(output_dir=tmp_path, run_name="mine").open_store()
+    assert (tmp_path / "runs" / "mine" / "manifest.json").exists()
 
 
 def test_a_data_set_that_has_no_source_needs_a_folder() -> None:

@@ -261,14 +261,14 @@ def _network_failure(url: str, error: requests.RequestException) -> SourceError:
 
 
 def _from_debian(dataset: Dataset) -> Callable[[Path], None]:
-    """Debian's package, unpacked in a temporary folder; neither the system nor its package lists are touched."""
+    """Debian's package, unpacked beside its target; neither the system nor its package lists are touched."""
 
     def fetch(target: Path) -> None:
-        for program in ("apt-get", "dpkg-deb"):
+        for program in ("apt-get", "dpkg-deb", "setpriv"):
             if shutil.which(program) is None:
                 raise SourceError(f"this system has no {program} (it is not a Debian).", transient=False)
         log.info("Fetching Debian's package %s (31 MB) through apt, without installing it", dataset.debian_package)
-        with tempfile.TemporaryDirectory(prefix="fashion-gan-apt-") as name:
+        with tempfile.TemporaryDirectory(prefix=".apt-", dir=target) as name:  # what a kill leaves goes with the target
             folder = Path(name)
             _apt_download(dataset.debian_package, folder)
             packages = sorted(folder.glob("*.deb"))
@@ -300,9 +300,9 @@ def _apt_download(package: str, folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    program = command[0]
+    program, bound = command[0], ["setpriv", "--pdeathsig", "KILL", *command]  # it ends with us, even after a SIGKILL
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=APT_TIMEOUT_SECONDS)
+        subprocess.run(bound, cwd=folder, check=True, capture_output=True, text=True, timeout=APT_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise SourceError(f"{program} did not finish in {APT_TIMEOUT_SECONDS} s.", transient=True) from error
     except subprocess.CalledProcessError as error:
