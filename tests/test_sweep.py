@@ -1,0 +1,112 @@
+"""Sweeps: which trainings they make, one that fails, and one that is done before."""
+
+import csv
+import json
+
+import pytest
+from builders import write_own_data
+from pipeline import Checkout
+
+from flows.members import SweepSettings, members_of
+from flows.settings import RunSettings
+from gan.errors import SettingsError
+from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
+
+FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+
+
+def expand(recipes: str, seeds: str, **settings) -> list[tuple[str, int]]:
+    members = members_of(SweepSettings(recipes=recipes, seeds=seeds), RunSettings(**settings))
+    assert len({member.settings.run_config().name for member in members}) == len(members), "no two publish one run"
+    return [(member.way, member.settings.seed) for member in members]
+
+
+def test_a_sweep_is_every_combination_of_recipes_values_and_seeds() -> None:
+    assert expand("mlp", "0-2,7") == [("mlp", 0), ("mlp", 1), ("mlp", 2), ("mlp", 7)]
+    tried = expand("article,mlp,article", "0,0", set=("learning_rate=1e-4,2e-4", "steps=10,20"))
+    assert len(tried) == 2 * 2 * 2
+    assert tried[1] == ("article learning_rate=1e-4 steps=20", 0)
+    lists = expand("mlp", "0", set=("generator_units=[16,8],[32,16]",))
+    assert lists == [("mlp generator_units=[16,8]", 0), ("mlp generator_units=[32,16]", 0)]
+
+
+def test_what_is_set_is_what_is_trained() -> None:
+    members = members_of(
+        SweepSettings(recipes="mlp", seeds="5"), RunSettings(set=("learning_rate=1e-4", "steps=10"), batch_size=32)
+    )
+    config = members[0].settings.train_config()
+    assert (config.recipe.learning_rate, config.steps, config.batch_size, config.seed) == (1e-4, 10, 32, 5)
+    assert members[0].settings.no_promote, "the winner alone is put to the gate"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "settings", "message"),
+    [
+        ({"recipes": "mpl"}, {}, r"--recipes got 'mpl'; the recipes are article, mlp"),
+        ({"seeds": "4-0"}, {}, "--seeds got '4-0'; it expects seeds as in 0-4"),
+        ({"seeds": "a"}, {}, "--seeds got 'a'"),
+        ({"seeds": "0-100000"}, {}, "--seeds got"),
+        ({"seeds": "0-400"}, {"set": ("steps=1,2",)}, "a sweep has at most 500"),
+        ({}, {"seed": 3}, "--seed is for one run; a sweep makes many"),
+        ({}, {"run_name": "x"}, "--run-name is for one run"),
+        ({}, {"set": ("colour=1,2",)}, "a recipe has no colour to set; it has: latent_dim"),
+        ({}, {"set": ("learning_rate=fast,slow",)}, "each value is a number"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_one_clear_error(sweep, settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        members_of(SweepSettings(**sweep), RunSettings(**settings))
+
+
+def test_one_run_refuses_several_values() -> None:
+    with pytest.raises(SettingsError, match="2 values of learning_rate; a run has one"):
+        RunSettings(set=("learning_rate=1,2",)).train_config()
+
+
+def result(way: str, seed: int, distance: float, tmp_path) -> Result:
+    (tmp_path / "average_grid.png").write_bytes(b"a picture")
+    values = dict.fromkeys(MEASURES, 0.5) | {"frechet_distance": distance}
+    titles = {name: name for name in MEASURES}
+    return Result(way, seed, f"{way}-{seed}".replace(" ", "-"), tmp_path, values, titles, 100, "small", 60.0)
+
+
+def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_path) -> None:
+    results = [result("lucky once", 0, 1, tmp_path), result("lucky once", 1, 9, tmp_path)]
+    results += [result("steady", 1, 4, tmp_path), result("steady", 0, 2, tmp_path)]
+    board = rank("4 trainings", results, [Failure("<b>broken</b>", 0, 'not "finite"')])
+    assert [(row.way, row.seeds) for row in board.rows] == [("steady", (0, 1)), ("lucky once", (0, 1))]
+    assert board.winner.run == "steady-0"
+    rows = list(csv.DictReader(as_csv(board).splitlines()))
+    assert (rows[0]["frechet_distance_mean"], rows[0]["frechet_distance_deviation"]) == ("3", "1.41421")
+    assert rows[2]["rank"] == "failed"
+    assert rows[2]["best_run"] == 'not "finite"'
+    page = as_html(board)
+    assert "&lt;b&gt;broken&lt;/b&gt;" in page
+    assert "<b>broken" not in page
+    assert page.index("steady, seed 0") < page.index("lucky once, seed 0")
+
+
+def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twice(tmp_path, prefect_server) -> None:
+    checkout = Checkout.make_quick(tmp_path)
+    data, folder = write_own_data(tmp_path / "own"), tmp_path / "artifacts"
+    where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
+    command = ("flows/sweep_flow.py", "--seeds", "0-1", *FEW, *where)
+    with checkout.start(*command, "--recipes", "article", "--set", "learning_rate=2e-4,1e30") as process:
+        output, _ = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "2 of the trainings failed" in output
+    assert "article learning_rate=1e30, seed 1: Training stopped at step" in output
+    assert "Traceback" not in output
+    (board,) = (folder / "sweeps").glob("*/leaderboard.csv")
+    rows = list(csv.DictReader(board.read_text().splitlines()))
+    assert [row["rank"] for row in rows] == ["1", "failed", "failed"]
+    assert (rows[0]["way"], rows[0]["seeds"]) == ("article learning_rate=2e-4", "0 1")
+    assert "data:image/png" in board.with_suffix(".html").read_text()
+    before = {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")}
+    assert len(before) == 2
+    output = checkout.run(*command, "--recipes", "article,mlp", "--set", "learning_rate=2e-4")
+    assert {path: path.read_bytes() for path in before} == before
+    assert output.count("'train article, 20 steps, seed 0' - Finished in state Cached") >= 1
+    assert output.count("'train mlp, 20 steps, seed 0' - Finished in state Completed") == 1
+    winner = json.loads((folder / "latest" / "manifest.json").read_text())
+    assert winner["gate"]["passes"] is False, "a few steps make no champion"
