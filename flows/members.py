@@ -18,7 +18,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from flows.session import short_logs
-from flows.settings import RunSettings, alternatives_of
+from flows.settings import OWN_OPTIONS, RunSettings, alternatives_of
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError
@@ -28,9 +28,6 @@ MAX_MEMBERS = 500
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 CPUS_A_TRAINING = 2
 SECONDS_TO_SAVE = 60
-OWN_OPTIONS = frozenset({"steps", "batch_size"})
-"""What --set may vary besides the numbers of a recipe's card: options of a run."""
-
 OF_ONE_RUN = ("recipe", "seed", "run_name", "compare_with", "refresh")
 
 

@@ -27,6 +27,9 @@ ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
 STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 
+OWN_OPTIONS = frozenset({"steps", "batch_size"})
+"""What is on a recipe's card and has an option; a sweep alone takes several values of it in `set`."""
+
 
 def alternatives_of(setting: str) -> tuple[str, list[str]]:
     """Name and values of name=value, or of name=value,value for a sweep; a list in brackets is one value.
@@ -173,6 +176,9 @@ class RunSettings(BaseModel):
                 raise SettingsError(
                     f"--set got {len(values)} values of {name}; a run has one. flows/sweep_flow.py tries several."
                 )
+            if name in OWN_OPTIONS:
+                option = f"--{name.replace('_', '-')}"
+                raise SettingsError(f"--set got {name}={values[0]}; give {option} {values[0]} instead.")
             changes[name] = values[0]
         return changes
 

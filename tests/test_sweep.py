@@ -32,7 +32,7 @@ def test_a_sweep_is_every_combination_of_recipes_values_and_seeds() -> None:
 
 def test_what_is_set_is_what_is_trained() -> None:
     members = members_of(
-        SweepSettings(recipes="mlp", seeds="5"), RunSettings(set=("learning_rate=1e-4", "steps=10"), batch_size=32)
+        SweepSettings(recipes="mlp", seeds="5"), RunSettings(set=("learning_rate=1e-4", "steps=10,20"), batch_size=32)
     )
     config = members[0].settings.train_config()
     assert (config.recipe.learning_rate, config.steps, config.batch_size, config.seed) == (1e-4, 10, 32, 5)
@@ -51,6 +51,7 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({}, {"run_name": "x"}, "--run-name is for one run"),
         ({}, {"set": ("colour=1,2",)}, "a recipe has no colour to set; it has: latent_dim"),
         ({}, {"set": ("learning_rate=fast,slow",)}, "each value is a number"),
+        ({}, {"set": ("steps=10",)}, "--set got steps=10; give --steps 10 instead"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_one_clear_error(sweep, settings, message) -> None:

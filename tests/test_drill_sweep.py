@@ -1,0 +1,155 @@
+"""Drills of sweeps: killed half-way, one training's process killed, two at once, a Ray cluster that loses a node."""
+
+import csv
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from builders import write_own_data
+from faults import started
+from pipeline import Checkout, wait_for_checkpoint, wait_until
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
+
+SEEDS = (0, 1, 2)
+OPTIONS = ("--recipes", "article", "--seeds", "0-2", "--steps", 400, "--sample-every", 400, "--batch-size", 16)
+OPTIONS += ("--num-samples", 100, "--device", "cpu", "--dataset", "own")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, prefect_server) -> Checkout:
+    return Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_own_data(tmp_path_factory.mktemp("data") / "own")
+
+
+def command(data: Path, folder: Path) -> tuple[object, ...]:
+    return ("flows/sweep_flow.py", *OPTIONS, "--data-dir", data, "--output-dir", folder)
+
+
+def generators(folder: Path) -> dict[str, bytes]:
+    """What was trained, by the run's name."""
+    return {path.parent.name: path.read_bytes() for path in folder.glob("runs/*/generator.keras")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, checkout, data) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "artifacts"
+    checkout.run(*command(data, folder))
+    assert len(generators(folder)) == len(SEEDS)
+    return generators(folder)
+
+
+def assert_whole(folder: Path, undisturbed: dict[str, bytes]) -> None:
+    assert generators(folder) == undisturbed
+    (board,) = folder.glob("sweeps/*/leaderboard.csv")
+    (row,) = csv.DictReader(board.read_text().splitlines())
+    assert row["seeds"] == "0 1 2"
+    assert not list(folder.glob("scratch/*"))
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(checkout, data, undisturbed, tmp_path) -> None:
+    with started(checkout, *command(data, tmp_path)) as run:
+        wait_until(lambda: len(generators(tmp_path)) == 1, process=run.process)
+        wait_for_checkpoint(tmp_path, process=run.process)
+        run.process.kill()
+        run.assert_nothing_is_left(seconds=120)
+    before = (tmp_path / "runs" / next(iter(generators(tmp_path))) / "manifest.json").read_bytes()
+    output = finish_of(checkout, data, tmp_path)
+    assert "Going on from the checkpoint" in output
+    assert_whole(tmp_path, undisturbed)
+    assert before in {path.read_bytes() for path in tmp_path.glob("runs/*/manifest.json")}, "never done again"
+
+
+def finish_of(checkout: Checkout, data: Path, folder: Path) -> str:
+    with checkout.started(*command(data, folder)) as process:
+        return finish(process)
+
+
+def test_a_training_whose_process_is_killed_does_not_sink_the_rest(checkout, data, undisturbed, tmp_path) -> None:
+    with started(checkout, *command(data, tmp_path)) as run:
+        wait_for_checkpoint(tmp_path, process=run.process)
+        (child,) = (pid for pid, line in run.alive().items() if "spawn_main" in line)
+        os.kill(child, signal.SIGKILL)
+        code, output = run.end()
+        assert code == 0, output
+        run.assert_nothing_is_left()
+    assert_whole(tmp_path, undisturbed)
+
+
+def test_two_equal_sweeps_at_once_train_nothing_twice(checkout, data, undisturbed, tmp_path) -> None:
+    with checkout.started(*command(data, tmp_path)) as one, checkout.started(*command(data, tmp_path)) as two:
+        outputs = [finish(one), finish(two)]
+    for seed in SEEDS:
+        line = f"'train article, 400 steps, seed {seed}' - Finished in state Completed"
+        assert sum(output.count(line) for output in outputs) == 1
+    assert_whole(tmp_path, undisturbed)
+
+
+@contextmanager
+def ray_node(env: dict[str, str], *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of two cores that goes on until it is killed."""
+    program = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", "2"]
+    with subprocess.Popen(
+        [*program, "--disable-usage-stats", *options],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as node:
+        try:
+            yield node
+        finally:
+            os.killpg(node.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("prefect_ray") is None, reason="no Ray here (make setup-ray)")
+def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(checkout, data, undisturbed, tmp_path) -> None:
+    (tmp_path / "token").write_text("a secret of this cluster alone")
+    env = checkout.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    env |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "/tmp"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    port = address.partition(":")[2]
+    folder, sweeping = tmp_path / "artifacts", Checkout(checkout.folder, env)
+    head = (
+        "--head",
+        "--port",
+        port,
+        "--include-dashboard",
+        "false",
+        "--node-ip-address",
+        "127.0.0.1",
+    )
+    with ExitStack() as stack:
+        stack.enter_context(ray_node(env, *head))
+        wait_until(lambda: answers(address), seconds=120)
+        second = stack.enter_context(ray_node(env, "--address", address))
+        process = stack.enter_context(sweeping.started(*command(data, folder), "--ray", address))
+        wait_until(lambda: len(list(folder.glob("scratch/*/*/*.npz"))) >= 2, seconds=600, process=process)
+        os.killpg(second.pid, signal.SIGKILL)
+        finish(process)
+    assert_whole(folder, undisturbed)
+
+
+def answers(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
