@@ -17,7 +17,7 @@ export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.le
 export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS := 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep champion prune server setup-server worker gpu-worker lock
+.PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep quality champion prune server setup-server worker gpu-worker lock
 
 # The server that these talk to; another machine's as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(or $(PREFECT_SERVER_API_PORT),4200)/api
@@ -66,6 +66,10 @@ setup-ray: $(READY) ## Add Ray to .venv, for sweeps on a cluster
 
 sweep: $(READY) ## Train many GANs and rank them, as in make sweep ARGS="--recipes article,mlp --seeds 0-2"
 	@$(VENV)/bin/python flows/sweep_flow.py $(ARGS)
+
+quality: $(READY) ## Draw what each recipe reaches in how many seconds, after training those that are not (40 minutes)
+	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv --seeds 0 --no-promote
+	@$(VENV)/bin/python -m bench.quality $(ARGS)
 
 champion: $(READY) ## Show the champion, or change it, as in make champion ARGS="rollback"
 	@$(VENV)/bin/python -m gan.champion $(or $(ARGS),show)

@@ -1,0 +1,150 @@
+"""Quality against time: what the recipes reach in how many seconds of training (make quality).
+
+It reads published runs of whole trainings, of any seeds, and draws them; `make quality` makes what is missing first.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated
+
+import matplotlib as mpl
+import numpy as np
+from cyclopts import App, Parameter
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gan.command import check_output, output_file, run_command
+from gan.errors import SettingsError
+from gan.history import QUALITY_COLUMNS
+from gan.publishing import CONFIG, METRICS
+from gan.recipes import RECIPES
+from gan.report.charts import INK, STYLE, as_png
+from gan.report.words import describe_number, describe_seconds
+
+COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A whole training of a recipe."""
+
+    recipe: str
+    seed: int
+    seconds: np.ndarray  # float64 (k,), of training until each snapshot
+    quality: np.ndarray  # float64 (k, 2), QUALITY_COLUMNS of the last weights
+    total_seconds: float
+    average: dict[str, float]  # of the averaged weights in the end, on more images than a snapshot has
+    floor: dict[str, float]
+    n: int
+
+
+def read_curves(runs: Path) -> list[Curve]:
+    """Every published run of a recipe as its card has it, by recipe and seed."""
+    curves = []
+    for path in sorted(runs.glob(f"*/{CONFIG}")):
+        train = json.loads(path.read_text(encoding="utf-8"))["train"]
+        name = train["recipe"]["name"]
+        card = RECIPES[name].model_dump(mode="json") if name in RECIPES else {}
+        if train["recipe"] == card and (train["steps"], train["batch_size"]) == (card["steps"], card["batch_size"]):
+            curves.append(_read_curve(path.parent, name, train["seed"], train["steps"]))
+    order: list[str] = list(RECIPES)
+    return sorted(curves, key=lambda curve: (order.index(curve.recipe), curve.seed))
+
+
+def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
+    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row[QUALITY_COLUMNS[0]]]
+    total = content["training"]["training_seconds"]
+    metrics = {name: content["metrics"][name] for name in QUALITY_COLUMNS}
+    return Curve(
+        recipe=recipe,
+        seed=seed,
+        seconds=np.array([(int(row["step"]) + 1) / steps * total for row in rows]),
+        quality=np.array([[float(row[name]) for name in QUALITY_COLUMNS] for row in rows]),
+        total_seconds=total,
+        average={name: metric["average"] for name, metric in metrics.items()},
+        floor={name: metric["floor"] for name, metric in metrics.items()},
+        n=metrics[QUALITY_COLUMNS[0]]["n"],
+    )
+
+
+def draw(curves: Sequence[Curve]) -> Figure:
+    """Fréchet distance and recall against seconds of training: lines of last weights, a star for the average."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 4), layout="constrained")
+        for column, (axes, title) in enumerate(
+            zip(figure.subplots(1, 2), ("Fréchet distance, low is good", "Recall, high is good"), strict=True)
+        ):
+            _draw_panel(axes, curves, column)
+            axes.set(title=title, xlabel="seconds of training")
+        figure.axes[0].set_yscale("log")
+        figure.axes[0].yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: describe_number(value)))
+        figure.axes[1].set_ylim(0, 1)
+        figure.axes[1].legend(loc="center right")
+        figure.supxlabel(
+            f"Lines: last weights at each snapshot, 2,000 images. Stars: averaged weights in the end, {curves[0].n:,} "
+            "images. Dotted: real images.",
+            fontsize=8,
+        )
+    return figure
+
+
+def _draw_panel(axes: Axes, curves: Sequence[Curve], column: int) -> None:
+    name = QUALITY_COLUMNS[column]
+    colors: dict[str, str] = dict(zip(RECIPES, COLORS, strict=False))
+    labelled: set[str] = set()
+    for curve in curves:
+        color = colors[curve.recipe]
+        label = curve.recipe if curve.recipe not in labelled else None
+        labelled.add(curve.recipe)
+        axes.plot(curve.seconds[1:], curve.quality[1:, column], color=color, linewidth=1.2, label=label)
+        axes.plot([curve.total_seconds], [curve.average[name]], "*", color=color, markersize=12)
+    axes.axhline(curves[0].floor[name], color=INK, linewidth=0.8, linestyle=":")
+
+
+app = App(name="python -m bench.quality", help="Quality against seconds of training.", version_flags=())
+
+
+@app.default
+def main(
+    *,
+    output_dir: Annotated[Path, Parameter(help="the output folder with the runs")] = Path("artifacts"),
+    out: Annotated[Path, Parameter(help="the picture")] = Path("docs/images/quality.png"),
+) -> None:
+    """Draw all whole trainings of the recipes that an output folder has, and print the numbers."""
+    check_output(out, ".png")
+    curves = read_curves(output_dir / "runs")
+    if not curves:
+        raise SettingsError(
+            f"{output_dir} has no run of a recipe with the steps and batch size of its card.\n"
+            "Make them with: make quality"
+        )
+    with output_file(out) as partial:
+        partial.write_bytes(as_png(draw(curves)))
+    table = Table(box=box.SIMPLE)
+    for heading in ("Recipe", "Seeds", "Training", "Fréchet distance, averaged", "Recall, averaged"):
+        table.add_column(heading, justify="left" if heading == "Recipe" else "right")
+    for recipe in RECIPES:
+        of_recipe = [curve for curve in curves if curve.recipe == recipe]
+        if of_recipe:
+            table.add_row(
+                recipe,
+                ", ".join(str(curve.seed) for curve in of_recipe),
+                describe_seconds(fmean(curve.total_seconds for curve in of_recipe)),
+                *(describe_number(fmean(curve.average[name] for curve in of_recipe)) for name in QUALITY_COLUMNS),
+            )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"Picture   {out}", markup=False)
+
+
+if __name__ == "__main__":
+    run_command(app)
