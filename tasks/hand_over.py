@@ -119,15 +119,20 @@ def _hand_over(
             time.sleep(SECONDS_BETWEEN_QUESTIONS)
 
 
+def may_answer_later(error: BaseException | None) -> bool:
+    """Whether a server that is asked again may answer: it is away or busy, and has not said no."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error or error.response.status_code in ASK_AGAIN
+    return isinstance(error, httpx.TransportError)
+
+
 def _refuse_refusals(error: httpx.HTTPError) -> None:
     """Do not ask again where the server was there, and said no.
 
     Raises:
         WorkerError: If that is so.
     """
-    if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code in ASK_AGAIN:
-        return
-    if error.response.is_client_error:
+    if isinstance(error, httpx.HTTPStatusError) and not may_answer_later(error):
         raise WorkerError(
             f"The Prefect server at {PREFECT_API_URL.value()} refuses what is asked for a training on a worker "
             f"({error.response.status_code}): {error.response.text[:300]}\n"

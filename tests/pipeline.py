@@ -180,6 +180,12 @@ def running(checkout: Checkout, *module: str, before: tuple[str, ...] = ()) -> I
                 process.kill()
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
 GPU_WORKER = ("prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
 WORKER = ("prefect", "worker", "start", "--pool", "default", "--type", "process")
 

@@ -1,17 +1,29 @@
 """Training on a GPU worker, with a real server and a real process worker; this machine's CPU stands in for the GPU."""
 
+import os
 import re
+import shlex
 import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from builders import write_own_data
 from pipeline import (
     FINAL,
     GPU_WORKER,
+    PROJECT,
+    WAIT_FOR_SERVER,
     WORKER,
     Checkout,
     ask,
+    checkpoints_in,
+    family,
     newest,
     ran,
     running,
@@ -19,9 +31,11 @@ from pipeline import (
     runs_of,
     start_nightly,
     states,
+    wait_for_checkpoint,
     wait_until,
 )
 
+OPERATIONS = (PROJECT / "docs" / "operations.md").read_text()
 OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, *OWN)
 LONG = ("--steps", 100_000, "--num-samples", 100, *OWN)
@@ -57,6 +71,66 @@ def test_without_a_worker_a_run_ends_in_time_and_says_how_to_start_one(server: C
     assert "make gpu-worker" in output
     assert "Traceback" not in output
     assert newest(server, "train-gan")["state_type"] == "CANCELLED"
+
+
+def unit(started_by: str) -> dict[str, str]:
+    """The systemd unit of docs/operations.md that is started by a command."""
+    (found,) = [text for text in OPERATIONS.split("```") if f"\nExecStart={started_by}\n" in text]
+    return dict(line.split("=", 1) for line in found.splitlines() if "=" in line and not line.startswith("#"))
+
+
+@contextmanager
+def running_under_systemd(checkout: Checkout, target: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """What the unit of a make target starts; at the end it is stopped as systemd stops it."""
+    told = unit(f"/usr/bin/make {target}")
+    command = ["make", "--file", PROJECT / "Makefile", f"VENV={sys.prefix}", "--old-file", f"{sys.prefix}/.ready"]
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [*command, target], cwd=checkout.folder, env=checkout.env, stdout=output, stderr=output
+        ) as process,
+    ):
+        members = [process.pid]
+        try:
+            yield process
+            members = family(process.pid)
+            if "ExecStop" in told:
+                stop = [part.replace("$$", "$") for part in shlex.split(told["ExecStop"].removeprefix("-"))]
+                env = {**os.environ, "MAINPID": str(process.pid)}
+                subprocess.run(stop, check=True, env=env, timeout=float(told["TimeoutStopSec"]))
+            for member in members if told.get("KillMode") != "mixed" else members[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGTERM)
+            process.wait(90)
+        finally:
+            for member in members:
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
+
+
+def test_a_worker_whose_unit_is_stopped_lets_its_training_save_a_checkpoint(server: Checkout, tmp_path) -> None:
+    log, folder = tmp_path / "log", tmp_path / "artifacts"
+    settings = {"steps": 100_000, "num_samples": 100, "dataset": "mine", "data_dir": "mine", "train_on": "here"}
+    with running_under_systemd(server, "worker", log):
+        run = start_nightly(server, **settings, output_dir=str(folder))
+        wait_for_checkpoint(folder)
+        stopped = time.time()
+    assert max(path.stat().st_mtime for path in checkpoints_in(folder)) > stopped
+    assert ask(server, f"flow_runs/{run}")["state_type"] == "CRASHED"
+    assert re.findall("Worker .* stopped!", log.read_text())
+    assert "SIGKILL" not in log.read_text()
+
+
+def test_a_server_whose_unit_is_stopped_ends_in_order(tmp_path) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    checkout.env |= {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    with running_under_systemd(checkout, "server", tmp_path / "log"):
+        checkout.run("-c", WAIT_FOR_SERVER)
+    assert "Server stopped!" in (tmp_path / "log").read_text()
+    assert "SIGKILL" not in (tmp_path / "log").read_text()
 
 
 def test_a_training_handed_over_and_one_in_process_find_each_others_result(server: Checkout, gpu_worker) -> None:
