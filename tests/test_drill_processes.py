@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import assert_nothing_is_half_written, assert_the_next_run_ends_well, command, stopped
-from pipeline import ran, states
+from faults import assert_nothing_is_half_written, assert_the_next_run_ends_well, command, started, stopped
+from pipeline import Checkout, ran, states
 
 pytestmark = pytest.mark.drill
 
@@ -72,6 +72,21 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_under_the_servers_database_is_one_clear_error(
+    checkout, data, undisturbed, small_disk, tmp_path
+) -> None:
+    folder, full = tmp_path / "artifacts", Checkout(checkout.folder, {**checkout.env, "PREFECT_HOME": str(small_disk)})
+    ballast = fill(small_disk)
+    with started(full, *command(data, folder)) as run:
+        code, output = run.end()
+        run.assert_nothing_is_left()
+    assert code == 1, output
+    assert "Error: The embedded Prefect server does not start: " in output
+    assert "Traceback" not in output
+    ballast.unlink()
+    assert_the_next_run_ends_well(full, data, folder, undisturbed)
 
 
 def fill(disk: Path) -> Path:
