@@ -15,6 +15,9 @@ from prefect.settings import PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_STARTUP_TIME
 
 from gan.errors import FashionGanError
 
+STARTS_AGAIN = 3
+"""The exit code of a server after which Prefect starts another one."""
+
 REASON = re.compile(r"^[\w.]*(?:Error|Exception|Warning): .+", re.MULTILINE)
 """The last line of a traceback."""
 
@@ -29,20 +32,25 @@ def embedded_servers_watched() -> Iterator[None]:
 
     It may take a minute until a server answers, so it is watched from its first moment: Prefect's own method of
     starting it is wrapped, since there is no hook. One that ends before it answers is started again by Prefect until
-    its time is over; here that is an error at once, unless somebody else had taken its port.
+    its time is over. Here it has one more try, since another command may have made the database at the same moment;
+    then that is an error, unless somebody else had taken its port.
     """
     from prefect.server.api.server import SubprocessASGIServer
 
-    start = SubprocessASGIServer._run_uvicorn_command
+    start, tries_left = SubprocessASGIServer._run_uvicorn_command, 1
     with ExitStack() as watchers:
 
         def start_watched(server: Any) -> "subprocess.Popen[Any]":
+            nonlocal tries_left
             with _stderr_to_pipe() as pipe:
                 process: subprocess.Popen[Any] = start(server)
             output = _Output(pipe)
             watchers.enter_context(_ending_with_us(process.pid))
             if _answers(server, process) or not server.is_port_available(server.port):
                 output.show()
+                return process
+            if process.poll() == STARTS_AGAIN and tries_left:
+                tries_left -= 1
                 return process
             process.kill()
             process.wait()
