@@ -83,6 +83,9 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(checkout,
     output = seen + finish(second)
     assert "Going on from the checkpoint after" in output
     assert states(output)["train"] == "Completed"
+    alone = shutil.copytree(undisturbed, tmp_path / "alone", symlinks=True)
+    checkout.run(*command(data, alone, name="longer", steps=400))
+    assert same_bytes(folder, "longer") == same_bytes(alone, "longer")
 
 
 def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undisturbed, tmp_path) -> None:
