@@ -34,6 +34,9 @@ from pipeline import (
     wait_for_checkpoint,
     wait_until,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 OPERATIONS = (PROJECT / "docs" / "operations.md").read_text()
 OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
@@ -164,6 +167,28 @@ def test_a_gpu_that_is_insisted_on_is_the_workers_and_its_lack_is_the_runs_error
     assert process.returncode == 1
     assert 'Error: The training on the GPU worker, run "article, 6 steps, seed 2", is Failed' in output
     assert "--device gpu was asked for, but TensorFlow" in output
+
+
+@pytest.mark.parametrize("what", ["work pool gpu", "work queue default"])
+def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server: Checkout, gpu_worker, what) -> None:
+    options = (*FEW, "--seed", 3, "--train-on", "gpu", "--worker-timeout", 3)
+    with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+
+        def pause(is_paused: bool) -> None:
+            if "pool" in what:
+                client.update_work_pool("gpu", WorkPoolUpdate(is_paused=is_paused))
+            else:
+                client.update_work_queue(client.read_work_queue_by_name("default", "gpu").id, is_paused=is_paused)
+
+        pause(True)
+        try:
+            with server.started("flows/train_flow.py", *options) as process:
+                output, _ = process.communicate(timeout=120)
+        finally:
+            pause(False)
+    assert process.returncode == 1
+    assert "Error: No worker of the work pool gpu took the training within 3 s." in output
+    assert re.search(f"The {what} .*is paused: resume it", output)
 
 
 @pytest.mark.parametrize("how", ["from the UI", "with SIGTERM"])
