@@ -15,12 +15,17 @@ export PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED := events,flow_runs
 export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
 # A worker looks for runs every 10 s or so: nobody is to be told that one has not started when it is only next.
 export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS := 60
+# A page of another site that is open in a browser here may neither read answers of the server nor change anything there.
+API_HOST := $(or $(PREFECT_SERVER_API_HOST),127.0.0.1)
+API_PORT := $(or $(PREFECT_SERVER_API_PORT),4200)
+export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
+export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://localhost:$(API_PORT)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep quality champion prune server setup-server worker gpu-worker lock
 
 # The server that these talk to; another machine's as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
-setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(or $(PREFECT_SERVER_API_PORT),4200)/api
+setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(API_PORT)/api
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

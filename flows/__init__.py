@@ -17,6 +17,11 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 # A server that was there before is asked again for so many times, 4 minutes in all.
 os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "7")
 
+# A page of another site that is open in a browser here may neither read answers of the embedded server nor change
+# anything there: it shares its database with make server, and so with workers.
+os.environ.setdefault("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "true")
+os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "")  # it has no UI: no page may
+
 # Checks before a flow may log as well; there is no run yet that the line could belong to.
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 

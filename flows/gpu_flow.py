@@ -2,6 +2,7 @@
 
 import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,12 +11,13 @@ from prefect import flow
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
 
 from gan.config import Conduct, TrainConfig
 from gan.errors import StoreError
 from gan.locks import in_use
 from gan.store import Store
-from tasks.hand_over import GPU_LIMIT, WorkerError
+from tasks.hand_over import GPU_LIMIT, SECONDS_BETWEEN_QUESTIONS, WorkerError, may_answer_later
 from tasks.records import FittedExtractor, NormalizedData
 from tasks.stage import refreshing
 from tasks.train import train
@@ -82,18 +84,43 @@ def one_gpu() -> Iterator[None]:
     """Hold one of the GPUs, and wait for it if need be.
 
     It is held by a lease that is renewed: when its holder is killed it is free a minute later. A server that does not
-    answer for so long costs the lease, not the training; a GPU worker takes one training at a time all the same.
+    answer for so long costs the lease, not the training; a GPU worker takes one training at a time all the same. One
+    that does not answer when it is asked for a GPU is asked again until it does, as the run that waits for us does.
 
     Raises:
-        WorkerError: If the server does not know how many there are.
+        WorkerError: If the server does not know how many there are, or refuses.
     """
-    held = concurrency(GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(held)
-        except ConcurrencySlotAcquisitionError as error:
-            raise WorkerError(
-                f"The server has no concurrency limit {GPU_LIMIT}, which says how many GPUs there are.\n"
-                "Make it with: make setup-server"
-            ) from error
+        while True:
+            held = concurrency(
+                GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False
+            )
+            try:
+                stack.enter_context(held)
+                break
+            except ConcurrencySlotAcquisitionError as error:  # Prefect's name for everything that may go wrong there
+                if not may_answer_later(error.__cause__):
+                    raise _explain(error) from error
+                get_run_logger().warning(
+                    "The Prefect server does not answer (%s): asking it again for a GPU.",
+                    type(error.__cause__).__name__,
+                )
+                time.sleep(SECONDS_BETWEEN_QUESTIONS)
         yield
+
+
+def _explain(error: ConcurrencySlotAcquisitionError) -> WorkerError:
+    """Why there is no GPU for us, and what to do."""
+    cause = error.__cause__
+    if cause is None:
+        return WorkerError(
+            f"The server has no concurrency limit {GPU_LIMIT}, which says how many GPUs there are.\n"
+            "Make it with: make setup-server"
+        )
+    reason = f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
+    return WorkerError(
+        f"The Prefect server at {PREFECT_API_URL.value()} was asked for a GPU (its concurrency limit {GPU_LIMIT}), and "
+        f"gives none: {reason}.\n"
+        "If it does not let us in, set PREFECT_API_AUTH_STRING for this worker; otherwise the server's log says more. "
+        "Then run the same command again."
+    )

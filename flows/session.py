@@ -3,11 +3,9 @@
 import logging
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
-from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -15,6 +13,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_engine import TaskRunTimeoutError
 
+from flows.embedded import ServerError, embedded_servers_watched
 from gan.errors import FashionGanError
 
 FAILED = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
@@ -29,20 +28,17 @@ EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
 """Errors that need no traceback: a command ends with what they say."""
 
 
-class ServerError(FashionGanError):
-    """The Prefect server does not answer."""
-
-
 @contextmanager
 def prefect_session() -> Iterator[None]:
     """Make sure that a server answers (the embedded one is started if none is set), and keep the terminal readable.
 
     Raises:
-        ServerError: If PREFECT_API_URL names a server that does not answer, or does not let us in.
+        ServerError: If PREFECT_API_URL names a server that does not answer, or does not let us in, or the embedded one
+            cannot start.
     """
     with ExitStack() as stack:
         if PREFECT_API_URL.value() is None:
-            stack.enter_context(_embedded_servers_end_with_us())
+            stack.enter_context(embedded_servers_watched())
         _start_server()
         stack.enter_context(short_logs())
         with _explained():
@@ -118,45 +114,6 @@ def _refuse_strangers(client: SyncPrefectClient) -> None:
             f"The Prefect server at {PREFECT_API_URL.value()} does not let us in: it expects another auth string.\n"
             "Set PREFECT_API_AUTH_STRING here to what PREFECT_SERVER_API_AUTH_STRING is there."
         ) from error
-
-
-@contextmanager
-def _embedded_servers_end_with_us() -> Iterator[None]:
-    """End every embedded server that Prefect starts from now on when this process is gone, however that came about.
-
-    It may take a minute until a server answers, so it is watched from its first moment: Prefect's own method of
-    starting it is wrapped, since there is no hook.
-    """
-    from prefect.server.api.server import SubprocessASGIServer
-
-    start = SubprocessASGIServer._run_uvicorn_command
-    with ExitStack() as watchers:
-
-        def start_watched(server: Any) -> "subprocess.Popen[Any]":
-            process: subprocess.Popen[Any] = start(server)
-            watchers.enter_context(_ending_with_us(process.pid))
-            return process
-
-        SubprocessASGIServer._run_uvicorn_command = start_watched  # type: ignore[assignment, method-assign]
-        try:
-            yield
-        finally:
-            SubprocessASGIServer._run_uvicorn_command = start  # type: ignore[method-assign]
-
-
-@contextmanager
-def _ending_with_us(pid: int) -> Iterator[None]:
-    """End a process when this one is gone.
-
-    After a SIGKILL nobody here can clean up. A small shell waits on a pipe that only this process holds open: a line
-    means that all is well, the end of the pipe that the process was killed.
-    """
-    watch = ["sh", "-c", 'read line || kill "$0"', str(pid)]
-    with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, text=True) as watcher:
-        try:
-            yield
-        finally:
-            watcher.communicate("well\n")
 
 
 def _keep_short(record: logging.LogRecord) -> bool:

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Self
 
 from prefect.settings import PREFECT_API_URL
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from gan.champion import champion_of
 from gan.command import describe_validation
@@ -18,7 +27,7 @@ from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.datasets.folder import describe_folder
 from gan.datasets.sources import copy_verified
 from gan.errors import DataError, SettingsError
-from gan.publishing import check_run_name, restore_runs
+from gan.publishing import RUN_NAME, check_run_name, restore_runs
 from gan.recipes import RECIPES, RecipeName, changed
 from gan.store import Store
 from tasks.reference import check_comparable
@@ -92,7 +101,12 @@ class RunSettings(BaseModel):
         description="object store that machines share, as in s3://bucket/prefix; empty: the environment's "
         f"{STORE_URL_VARIABLE}, or none",
     )
-    run_name: str | None = Field(None, description="name of the published run; empty: made from the settings")
+    run_name: str | None = Field(
+        None,
+        json_schema_extra={"pattern": f"^{RUN_NAME.pattern}$"},  # for the form; elsewhere check_run_name says it better
+        description="name of the published run, up to 100 letters, digits, dots, dashes and underscores; "
+        "empty: made from the settings",
+    )
     compare_with: str | None = Field(
         None,
         description="an earlier run that this one is compared with: its name, or the folder of a published run; "
@@ -119,7 +133,8 @@ class RunSettings(BaseModel):
         False, description="run every stage again, whatever is cached; a training that was stopped half-way goes on"
     )
     alert_block: str | None = Field(
-        default_factory=lambda: os.environ.get(ALERT_VARIABLE) or None,
+        None,
+        validate_default=True,
         pattern="^[a-z0-9-]+/[a-z0-9-]+$",
         description="a notification block of Prefect, as type/name, such as slack-webhook/team; it is told when a run "
         f"fails or crashes and when a training shows signs of collapse; empty: ${ALERT_VARIABLE}, or nobody",
@@ -127,6 +142,11 @@ class RunSettings(BaseModel):
     smoke: bool = Field(
         False, description=f"a quick look at all stages: {SMOKE_STEPS} steps, {SMOKE_NUM_SAMPLES:,} samples, unless set"
     )
+
+    @field_validator("alert_block", mode="before")
+    @classmethod
+    def _take_from_environment(cls, given: object) -> object:
+        return given or os.environ.get(ALERT_VARIABLE) or None  # a form may send what is left empty, as null
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

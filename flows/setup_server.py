@@ -183,6 +183,7 @@ def _describe(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
         and found.work_queue_name == wanted["work_pool"].get("work_queue_name", "default")
         and times == {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}
         and found.parameters == wanted.get("parameters", {})
+        and found.job_variables == wanted["work_pool"].get("job_variables", {})
         and found.global_concurrency_limit is None
     )
     if not as_wanted:

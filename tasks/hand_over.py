@@ -119,15 +119,20 @@ def _hand_over(
             time.sleep(SECONDS_BETWEEN_QUESTIONS)
 
 
+def may_answer_later(error: BaseException | None) -> bool:
+    """Whether a server that is asked again may answer: it is away or busy, and has not said no."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error or error.response.status_code in ASK_AGAIN
+    return isinstance(error, httpx.TransportError)
+
+
 def _refuse_refusals(error: httpx.HTTPError) -> None:
     """Do not ask again where the server was there, and said no.
 
     Raises:
         WorkerError: If that is so.
     """
-    if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code in ASK_AGAIN:
-        return
-    if error.response.is_client_error:
+    if isinstance(error, httpx.HTTPStatusError) and not may_answer_later(error):
         raise WorkerError(
             f"The Prefect server at {PREFECT_API_URL.value()} refuses what is asked for a training on a worker "
             f"({error.response.status_code}): {error.response.text[:300]}\n"
@@ -160,13 +165,15 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
     """
     unclaimed_since, answered = time.monotonic(), True
     while True:
+        advice = None
         try:
             with get_client(sync_client=True) as client:
-                state = client.read_flow_run(run.id).state
-                if state is not None and state.is_final():
-                    return state
-                if _is_in_good_hands(client, state):
-                    unclaimed_since = time.monotonic()
+                found = client.read_flow_run(run.id)
+                if found.state is not None and found.state.is_final():
+                    return found.state
+                advice = _is_held_up(client, found)
+            if advice is None:
+                unclaimed_since = time.monotonic()
             answered = True
         except ObjectNotFound as error:
             raise WorkerError(
@@ -180,24 +187,29 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
         if time.monotonic() - unclaimed_since > worker_timeout:
             raise WorkerError(
                 f"No worker of the work pool {GPU_POOL} took the training within {worker_timeout:g} s.\n"
-                "Start one on the machine with the GPU, with PREFECT_API_URL set to this server: make gpu-worker\n"
-                "(and see in the UI that the pool is there and not paused).\n"
+                f"{advice}\n"
                 "Or train in this process (--train-on here), or wait for longer (--worker-timeout)."
             )
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _is_in_good_hands(client: SyncPrefectClient, state: State | None) -> bool:
-    """Whether the run was started, or will be: a worker that is there is busy, and takes one after the other."""
-    if state is not None and state.is_scheduled():
-        try:
-            if client.read_work_pool(GPU_POOL).is_paused:
-                return False
-        except ObjectNotFound:
-            return False
-        online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
-        return bool(client.read_workers_for_work_pool(GPU_POOL, worker_filter=online))
-    return state is None or not state.is_pending()
+def _is_held_up(client: SyncPrefectClient, run: FlowRun) -> str | None:
+    """What to do so that a run is started; None if it was, or will be: a busy worker takes one after the other."""
+    if run.state is None or not (run.state.is_scheduled() or run.state.is_pending()):
+        return None
+    if run.state.is_pending():
+        return "One has taken it, and has not started it: its log says why. Or start another: make gpu-worker"
+    try:
+        if client.read_work_pool(GPU_POOL).is_paused:
+            return f"The work pool {GPU_POOL} is paused: resume it in the UI."
+        if run.work_queue_name and client.read_work_queue_by_name(run.work_queue_name, GPU_POOL).is_paused:
+            return f"The work queue {run.work_queue_name} of that pool is paused: resume it in the UI."
+    except ObjectNotFound:
+        return "The pool, or its work queue, is not on the server: make setup-server"
+    online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
+    if client.read_workers_for_work_pool(GPU_POOL, worker_filter=online):
+        return None
+    return "Start one on the machine with the GPU, with PREFECT_API_URL set to this server: make gpu-worker"
 
 
 def _cancel(key: str) -> None:

@@ -134,6 +134,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return checkout
 
 
+@pytest.fixture(scope="module")
+def quick_checkout(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Checkout:
+    """One that uses the tests' own server, for several processes at once."""
+    return Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small data set of those drills."""

@@ -17,6 +17,7 @@ import termios
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -136,15 +137,23 @@ while True:
 """
 
 
+def exported_by_make(env: dict[str, str]) -> dict[str, str]:
+    """What the Makefile adds to this environment, and so gives to make server."""
+    command = ["make", "--no-print-directory", "--eval", "environment: ; @env", "environment"]
+    printed = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^export (\w+) ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    given = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
+    return {name: given[name] for name in names}
+
+
 @contextmanager
 def running_server(checkout: Checkout, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """A Prefect server of the checkout's own, as make server starts one; all that it runs goes there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    makefile = (PROJECT / "Makefile").read_text()
-    checkout.env |= dict(re.findall(r"^export (\w+) := (\S+)$", makefile, re.MULTILINE))
     checkout.env |= {"PREFECT_SERVER_API_PORT": port, **env}
+    checkout.env |= exported_by_make(checkout.env) | env
     with running(checkout, "prefect", "server", "start") as process:
         checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         checkout.run("-c", WAIT_FOR_SERVER)
@@ -169,6 +178,12 @@ def running(checkout: Checkout, *module: str, before: tuple[str, ...] = ()) -> I
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
 
 
 GPU_WORKER = ("prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
@@ -201,12 +216,20 @@ def running_postgresql() -> Iterator[str]:
             call("pg_ctl", "-m", "immediate", "stop")
 
 
+def csrf_headers(server: Checkout) -> dict[str, str]:
+    """What shows that a request is of no page of another site: it knows a token, so it can read answers."""
+    client = uuid.uuid4().hex
+    return {"prefect-csrf-client": client, "prefect-csrf-token": ask(server, f"csrf-token?client={client}")["token"]}
+
+
 def ask(server: Checkout, path: str, body: dict | None = None):
     """What the server's API answers; without a body it is a GET."""
     content = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"}
     if password := server.env.get("PREFECT_API_AUTH_STRING"):
         headers["authorization"] = f"Basic {base64.b64encode(password.encode()).decode()}"
+    if content is not None:
+        headers |= csrf_headers(server)
     request = urllib.request.Request(f"{server.env['PREFECT_API_URL']}/{path}", content, headers)
     for patience in (1, 2, 4, 0):  # a busy SQLite answers 503; Prefect's own client asks again as well
         try:

@@ -133,7 +133,8 @@ def test_a_failure_is_told_with_its_first_line_and_a_link(mailbox) -> None:
 
 def test_the_block_can_be_named_by_the_environment(mailbox, monkeypatch) -> None:
     monkeypatch.setenv(ALERT_VARIABLE, SLUG)
-    assert RunSettings().alert_block == SLUG
+    for empty in ({}, {"alert_block": None}, {"alert_block": ""}):  # as a form sends it
+        assert RunSettings(**empty).alert_block == SLUG
     with pytest.raises(DataError):
         failing(DataError("x"))(RunSettings())
     assert mailbox.wait()["subject"] == "fashion-gan: a-run failed"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import assert_nothing_is_half_written, assert_the_next_run_ends_well, command, stopped
-from pipeline import ran, states
+from faults import assert_nothing_is_half_written, assert_the_next_run_ends_well, command, same_bytes, started, stopped
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
 
 pytestmark = pytest.mark.drill
 
@@ -66,6 +66,25 @@ def test_a_run_killed_while_it_replaces_an_earlier_one_ends_well_next_time(
     assert ran(states(output)) == {"publish"}
 
 
+def test_two_first_commands_at_once_each_with_an_embedded_server_end_well(
+    checkout, data, undisturbed, tmp_path
+) -> None:
+    """Both servers make the same new database."""
+    folder, home = tmp_path / "artifacts", tmp_path / "prefect"
+    new = Checkout(checkout.folder, {**checkout.env, "PREFECT_HOME": str(home)})
+    with started(new, *command(data, folder)) as one, started(new, *command(data, folder)) as two:
+        ends = [run.end() for run in (one, two)]
+        for code, output in ends:
+            assert code == 0, output
+            assert "Traceback" not in output
+        for run in (one, two):
+            run.assert_nothing_is_left()
+    ways = [states(output) for _, output in ends]
+    for stage in STAGES_OF_OWN_DATA:
+        assert sorted(way[stage] for way in ways) == ["Cached", "Completed"], stage
+    assert same_bytes(folder) == undisturbed
+
+
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
     """A drive of its own that is soon full."""
@@ -79,6 +98,21 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_under_the_servers_database_is_one_clear_error(
+    checkout, data, undisturbed, small_disk, tmp_path
+) -> None:
+    folder, full = tmp_path / "artifacts", Checkout(checkout.folder, {**checkout.env, "PREFECT_HOME": str(small_disk)})
+    ballast = fill(small_disk)
+    with started(full, *command(data, folder)) as run:
+        code, output = run.end()
+        run.assert_nothing_is_left()
+    assert code == 1, output
+    assert "Error: The embedded Prefect server does not start: " in output
+    assert "Traceback" not in output
+    ballast.unlink()
+    assert_the_next_run_ends_well(full, data, folder, undisturbed)
 
 
 def fill(disk: Path) -> Path:

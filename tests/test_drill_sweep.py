@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from builders import write_own_data
 from faults import started
 from pipeline import Checkout, wait_for_checkpoint, wait_until
 
@@ -21,16 +20,6 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 SEEDS = (0, 1, 2)
 OPTIONS = ("--recipes", "article", "--seeds", "0-2", "--steps", 400, "--sample-every", 400, "--batch-size", 16)
 OPTIONS += ("--num-samples", 100, "--device", "cpu", "--dataset", "own")
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory, prefect_server) -> Checkout:
-    return Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_own_data(tmp_path_factory.mktemp("data") / "own")
 
 
 def command(data: Path, folder: Path) -> tuple[object, ...]:
@@ -43,9 +32,9 @@ def generators(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, checkout, data) -> dict[str, bytes]:
+def undisturbed(tmp_path_factory, quick_checkout, data) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed") / "artifacts"
-    checkout.run(*command(data, folder))
+    quick_checkout.run(*command(data, folder))
     assert len(generators(folder)) == len(SEEDS)
     return generators(folder)
 
@@ -64,26 +53,26 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(checkout, data, undisturbed, tmp_path) -> None:
-    with started(checkout, *command(data, tmp_path)) as run:
+def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, data, undisturbed, tmp_path) -> None:
+    with started(quick_checkout, *command(data, tmp_path)) as run:
         wait_until(lambda: len(generators(tmp_path)) == 1, process=run.process)
         wait_for_checkpoint(tmp_path, process=run.process)
         run.process.kill()
         run.assert_nothing_is_left(seconds=120)
     before = (tmp_path / "runs" / next(iter(generators(tmp_path))) / "manifest.json").read_bytes()
-    output = finish_of(checkout, data, tmp_path)
+    output = finish_of(quick_checkout, data, tmp_path)
     assert "Going on from the checkpoint" in output
     assert_whole(tmp_path, undisturbed)
     assert before in {path.read_bytes() for path in tmp_path.glob("runs/*/manifest.json")}, "never done again"
 
 
-def finish_of(checkout: Checkout, data: Path, folder: Path) -> str:
-    with checkout.started(*command(data, folder)) as process:
+def finish_of(quick_checkout: Checkout, data: Path, folder: Path) -> str:
+    with quick_checkout.started(*command(data, folder)) as process:
         return finish(process)
 
 
-def test_a_training_whose_process_is_killed_does_not_sink_the_rest(checkout, data, undisturbed, tmp_path) -> None:
-    with started(checkout, *command(data, tmp_path)) as run:
+def test_a_training_whose_process_is_killed_does_not_sink_the_rest(quick_checkout, data, undisturbed, tmp_path) -> None:
+    with started(quick_checkout, *command(data, tmp_path)) as run:
         wait_for_checkpoint(tmp_path, process=run.process)
         (child,) = (pid for pid, line in run.alive().items() if "spawn_main" in line)
         os.kill(child, signal.SIGKILL)
@@ -93,8 +82,11 @@ def test_a_training_whose_process_is_killed_does_not_sink_the_rest(checkout, dat
     assert_whole(tmp_path, undisturbed)
 
 
-def test_two_equal_sweeps_at_once_train_nothing_twice(checkout, data, undisturbed, tmp_path) -> None:
-    with checkout.started(*command(data, tmp_path)) as one, checkout.started(*command(data, tmp_path)) as two:
+def test_two_equal_sweeps_at_once_train_nothing_twice(quick_checkout, data, undisturbed, tmp_path) -> None:
+    with (
+        quick_checkout.started(*command(data, tmp_path)) as one,
+        quick_checkout.started(*command(data, tmp_path)) as two,
+    ):
         outputs = [finish(one), finish(two)]
     for seed in SEEDS:
         line = f"'train article, 400 steps, seed {seed}' - Finished in state Completed"
@@ -120,15 +112,15 @@ def ray_node(env: dict[str, str], *options: str) -> Iterator[subprocess.Popen[by
 
 
 @pytest.mark.skipif(importlib.util.find_spec("prefect_ray") is None, reason="no Ray here (make setup-ray)")
-def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(checkout, data, undisturbed, tmp_path) -> None:
+def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, data, undisturbed, tmp_path) -> None:
     (tmp_path / "token").write_text("a secret of this cluster alone")
-    env = checkout.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    env = quick_checkout.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
     env |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "/tmp"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     port = address.partition(":")[2]
-    folder, sweeping = tmp_path / "artifacts", Checkout(checkout.folder, env)
+    folder, sweeping = tmp_path / "artifacts", Checkout(quick_checkout.folder, env)
     head = (
         "--head",
         "--port",

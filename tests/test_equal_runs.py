@@ -7,21 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from builders import write_own_data
 from faults import same_bytes
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states, wait_for_checkpoint
+from pipeline import STAGES_OF_OWN_DATA, ran, states, wait_for_checkpoint
 
 WAITING = "Another run is at the same stage"
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory, prefect_server) -> Checkout:
-    return Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_own_data(tmp_path_factory.mktemp("data") / "own")
 
 
 def command(data: Path, folder: Path, *, name: str = "same", steps: int = 300, seed: int = 0) -> tuple[object, ...]:
@@ -31,10 +20,10 @@ def command(data: Path, folder: Path, *, name: str = "same", steps: int = 300, s
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, checkout, data) -> Path:
+def undisturbed(tmp_path_factory, quick_checkout, data) -> Path:
     """The output folder of a run that was alone."""
     folder = tmp_path_factory.mktemp("undisturbed") / "artifacts"
-    assert ran(states(checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
+    assert ran(states(quick_checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
     return folder
 
 
@@ -61,8 +50,8 @@ def assert_same_run(folder: Path, undisturbed: Path) -> None:
     assert not list(folder.glob(".in-use/run-*"))
 
 
-def test_of_two_equal_runs_started_together_one_does_the_work(checkout, data, undisturbed, tmp_path) -> None:
-    both = [checkout.start(*command(data, tmp_path / "artifacts")) for _ in range(2)]
+def test_of_two_equal_runs_started_together_one_does_the_work(quick_checkout, data, undisturbed, tmp_path) -> None:
+    both = [quick_checkout.start(*command(data, tmp_path / "artifacts")) for _ in range(2)]
     outputs = [finish(process) for process in both]
     ways = [states(output) for output in outputs]
     for stage in STAGES_OF_OWN_DATA:
@@ -71,12 +60,14 @@ def test_of_two_equal_runs_started_together_one_does_the_work(checkout, data, un
     assert_same_run(tmp_path / "artifacts", undisturbed)
 
 
-def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(checkout, data, undisturbed, tmp_path) -> None:
+def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
+    quick_checkout, data, undisturbed, tmp_path
+) -> None:
     folder = tmp_path / "artifacts"
-    with checkout.start(*command(data, folder)) as first:
+    with quick_checkout.start(*command(data, folder)) as first:
         wait_for_checkpoint(folder, first)
         first.send_signal(signal.SIGSTOP)  # so that the second finds it at work, however slow the machine is
-        second = checkout.start(*command(data, folder))
+        second = quick_checkout.start(*command(data, folder))
         seen = read_until(second, WAITING)
         first.kill()
     output = seen + finish(second)
@@ -86,7 +77,7 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(checkout,
     assert not list(folder.glob("scratch/*"))
 
 
-def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undisturbed, tmp_path) -> None:
+def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, undisturbed, tmp_path) -> None:
     folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
     other = command(data, folder, name="other", steps=1000, seed=1)
     shutil.rmtree(folder / "runs")
@@ -94,9 +85,9 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undist
         os.utime(path, (1_000_000_000, 1_000_000_000))
     generators = set(folder.glob("store/*/*.keras"))
     before = len(list(folder.glob("store/*/*")))
-    process = checkout.start(*other)
+    process = quick_checkout.start(*other)
     wait_for_checkpoint(folder, process)
-    printed = checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
+    printed = quick_checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
     assert process.poll() is None, "the run was over too soon to mean anything"
     assert "result records" in printed
     assert "checkpoints" not in printed
@@ -105,17 +96,19 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(checkout, data, undist
     )
     assert len(list(folder.glob("store/*/*"))) < before
     assert ran(states(finish(process))) == {"train", "render", "compare", "publish"}
-    assert ran(states(checkout.run(*other))) == set(), "all results are still there"
+    assert ran(states(quick_checkout.run(*other))) == set(), "all results are still there"
 
 
-def test_a_killed_run_leaves_what_pruning_finds(checkout, data, undisturbed, tmp_path) -> None:
+def test_a_killed_run_leaves_what_pruning_finds(quick_checkout, data, undisturbed, tmp_path) -> None:
     folder = shutil.copytree(undisturbed, tmp_path / "artifacts", symlinks=True)
-    with checkout.start(*command(data, folder, name="killed", seed=2)) as process:
+    with quick_checkout.start(*command(data, folder, name="killed", seed=2)) as process:
         wait_for_checkpoint(folder, process)
         process.kill()
-    assert "Nothing to prune" in checkout.run("flows/prune_flow.py", "--output-dir", folder)
-    printed = checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
+    assert "Nothing to prune" in quick_checkout.run("flows/prune_flow.py", "--output-dir", folder)
+    printed = quick_checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
     assert "checkpoints of runs that were not finished" in printed
     assert not list(folder.glob("scratch/*"))
     assert not list(folder.glob(".in-use/run-*"))
-    assert ran(states(checkout.run(*command(data, folder)))) == set(), "the published run's results are still there"
+    assert ran(states(quick_checkout.run(*command(data, folder)))) == set(), (
+        "the published run's results are still there"
+    )

@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+import os
 import pickle
 import re
 import socket
@@ -12,13 +13,27 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import write_own_data
-from pipeline import FINAL, Checkout, ask, running, running_server, start_nightly, wait_until
+from fastapi.routing import APIWebSocketRoute
+from pipeline import (
+    FINAL,
+    Checkout,
+    ask,
+    csrf_headers,
+    exported_by_make,
+    running,
+    running_server,
+    start_nightly,
+    wait_until,
+)
 from playwright.sync_api import Browser, Page, expect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from gan.checkpoints import Checkpoints
 from gan.errors import StoreError
@@ -56,6 +71,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 
 @pytest.fixture(scope="module")
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A server without an auth string."""
+    folder = tmp_path_factory.mktemp("open")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    with running_server(checkout):
+        yield checkout
+
+
+@pytest.fixture(scope="module")
 def run(server: Checkout) -> dict:
     """A run of the nightly deployment through a real worker that has secrets in its environment."""
     few = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
@@ -67,27 +91,99 @@ def run(server: Checkout) -> dict:
     return ask(server, f"flow_runs/{run_id}")
 
 
-def status(server: Checkout, method: str, path: str, authorization: str = "") -> int:
-    """What the server answers to a stranger."""
-    headers = {"content-type": "application/json", "authorization": authorization}
-    content = None if method == "get" else b"{}"
+def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str]) -> tuple[int, Message]:
+    """Status and headers of what the server answers."""
+    content = None if method in ("get", "options") else b"{}"
     url = f"{server.env['PREFECT_API_URL']}{path}"
     try:
         with urllib.request.urlopen(urllib.request.Request(url, content, headers, method=method.upper())) as answer:
-            return answer.status
+            return answer.status, answer.headers
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, error.headers
 
 
 def test_without_the_auth_string_every_path_but_health_answers_401(server: Checkout) -> None:
+    no_page = {"content-type": "application/json", **csrf_headers(server)}  # what a page may not is another test
+
+    def status(method: str, path: str, authorization: str = "") -> int:
+        return answer_to(server, method, path, {"authorization": authorization, **no_page})[0]
+
     with urllib.request.urlopen(server.env["PREFECT_API_URL"].removesuffix("/api") + "/openapi.json") as answer:
         paths = json.load(answer)["paths"]
     asked = [(method, re.sub(r"\{.*?\}", "x", path)) for path, methods in paths.items() for method in methods]
-    answers = {(method, path): status(server, method, path) for method, path in asked if path not in OPEN}
+    answers = {(method, path): status(method, path) for method, path in asked if path not in OPEN}
     assert len(answers) > 150
     assert set(answers.values()) == {401}, {what: code for what, code in answers.items() if code != 401}
-    assert status(server, "post", "/flows/filter", "Basic YWRtaW46d3Jvbmc=") == 401
-    assert {status(server, "get", path) for path in OPEN} == {200}
+    assert status("post", "/flows/filter", "Basic YWRtaW46d3Jvbmc=") == 401
+    assert {status("get", path) for path in OPEN} == {200}
+
+
+def websocket_paths() -> set[str]:
+    """Every path of the API that a websocket may be opened at, as Prefect's routers have them."""
+    from prefect.server.api.server import API_ROUTERS
+
+    routes = [route for router in API_ROUTERS for route in router.routes if isinstance(route, APIWebSocketRoute)]
+    return {route.path.replace("{work_pool_name}", "default") for route in routes}
+
+
+def open_websocket(server: Checkout, path: str, token: str | None, subprotocol: str | None) -> str:
+    """What comes of it: "open", or why it was closed."""
+    url = server.env["PREFECT_API_URL"].replace("http", "ws", 1) + path
+    try:
+        with connect(url, subprotocols=[subprotocol] if subprotocol else None, proxy=None) as websocket:
+            if subprotocol:
+                websocket.send(json.dumps({"type": "auth", "token": token}))
+            told = json.loads(websocket.recv(20))
+            return "open" if told == {"type": "auth_success"} else str(told)
+    except InvalidStatus as refused:
+        return f"refused with {refused.response.status_code}"
+    except ConnectionClosed as closed:
+        return f"closed with {closed.rcvd.code if closed.rcvd else None}"
+
+
+def test_without_the_auth_string_no_websocket_opens(server: Checkout) -> None:
+    assert len(websocket_paths()) == 5
+    for path in websocket_paths():
+        assert open_websocket(server, path, AUTH, "prefect") == "open", path
+        assert open_websocket(server, path, None, "prefect") == "closed with 1008", path
+        assert open_websocket(server, path, "admin:wrong", "prefect") == "closed with 1008", path
+        assert open_websocket(server, path, None, None) == "refused with 403", path
+
+
+ORIGIN = "http://evil.example"
+FROM_ELSEWHERE = [
+    ("options", "/deployments/", {"access-control-request-method": "POST"}, 400),
+    ("post", "/deployments/", {"content-type": "application/json"}, 403),
+    ("post", "/deployments/", {"content-type": ""}, 403),  # of a Blob: browsers send it without asking first
+    ("delete", "/deployments/x", {}, 403),
+    ("get", "/csrf-token?client=x", {}, 200),
+    ("get", "/work_pools/x", {}, 404),
+]
+
+
+def test_a_page_of_another_site_can_change_nothing_and_read_no_answer(open_server: Checkout) -> None:
+    for method, path, headers, code in FROM_ELSEWHERE:
+        answered, told = answer_to(open_server, method, path, {"origin": ORIGIN, **headers})
+        assert (answered, told["access-control-allow-origin"]) == (code, None), (method, path, headers)
+    port = open_server.env["PREFECT_SERVER_API_PORT"]
+    for own in (f"http://127.0.0.1:{port}", f"http://localhost:{port}"):
+        headers = {"origin": own, "access-control-request-method": "POST"}
+        answered, told = answer_to(open_server, "options", "/deployments/", headers)
+        assert (answered, told["access-control-allow-origin"]) == (200, own), "the UI is at either name"
+
+
+GIVEN_TO_MAKE = [
+    ({}, "http://127.0.0.1:4200,http://localhost:4200"),
+    ({"PREFECT_SERVER_API_PORT": "4300"}, "http://127.0.0.1:4300,http://localhost:4300"),
+    ({"PREFECT_SERVER_API_HOST": "10.0.0.5"}, "http://10.0.0.5:4200,http://localhost:4200"),
+    ({"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://ours"}, "https://ours"),
+]
+
+
+@pytest.mark.parametrize(("given", "origins"), GIVEN_TO_MAKE)
+def test_the_pages_that_a_server_answers_follow_its_address(given: dict[str, str], origins: str) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    assert exported_by_make(env | given)["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == origins
 
 
 @pytest.mark.parametrize("given", [None, "admin:wrong"])
@@ -141,10 +237,19 @@ def listening(port: int) -> set[str]:
 LOOPBACK = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
 EMBEDDED = """
 import flows
+import httpx
 from pathlib import Path
 from prefect import flow
 from prefect.server.api.server import SubprocessASGIServer
-flow(lambda: print("port", SubprocessASGIServer().port, "\\n", Path("/proc/net/tcp").read_text()), name="listening")()
+
+def look():
+    server = SubprocessASGIServer()
+    print("port", server.port, "\\n", Path("/proc/net/tcp").read_text())
+    print("from elsewhere", httpx.post(server.api_url + "/deployments/", content=b"{}").status_code)
+    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    print("may a page", httpx.options(server.api_url + "/deployments/", headers=asked).status_code)
+
+flow(look, name="listening")()
 """
 
 
@@ -152,12 +257,14 @@ def test_a_server_listens_on_loopback_only(server: Checkout) -> None:
     assert listening(int(server.env["PREFECT_SERVER_API_PORT"])) == {LOOPBACK}
 
 
-def test_the_embedded_server_listens_on_loopback_only(tmp_path) -> None:
+def test_the_embedded_server_listens_on_loopback_only_and_to_no_page(tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     output = checkout.run("-c", EMBEDDED)
     (port,) = re.findall(r"^port (\d+) ", output, re.MULTILINE)
     addresses = re.findall(rf"^ *\d+: (\w+):{int(port):04X} \w+:\w+ 0A ", output, re.MULTILINE)
     assert addresses == [LOOPBACK]
+    assert "from elsewhere 403" in output
+    assert "may a page 400" in output
 
 
 @pytest.fixture

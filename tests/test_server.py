@@ -1,6 +1,7 @@
 """A server with all that the project needs, and what it shows: set up as with make, on SQLite and on PostgreSQL."""
 
 import signal
+import urllib.error
 from collections.abc import Iterator
 from datetime import timedelta
 from fnmatch import fnmatch
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from builders import write_own_data
-from pipeline import FINAL, Checkout, ask, running_postgresql, running_server, wait_until
+from pipeline import FINAL, Checkout, ask, running_postgresql, running_server, runs_of, wait_until
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -100,7 +101,7 @@ def change_all(client: SyncPrefectClient) -> set[str]:
         change("fashion-gan/nightly", parameters={"settings": {"recipe": "article", "train_on": "here"}}),
         change("fashion-gan/weekly", work_queue_name="default"),
         change("prune/weekly", concurrency_limit=2),
-        change("train-gan/gpu", parameters={"seed": 1}),
+        change("train-gan/gpu", job_variables={"env": {"PREFECT_CLIENT_MAX_RETRIES": "1"}}),
         "work queue weekly",
     }
 
@@ -167,14 +168,45 @@ def test_what_could_not_be_made_is_named_with_exit_code_1(server: Checkout, tmp_
     assert "Traceback" not in output
 
 
-def test_the_run_form_explains_every_parameter_and_shows_the_deployments_defaults(server: Checkout) -> None:
-    (pruning,) = ask(server, "deployments/filter", {"flows": {"name": {"any_": ["prune"]}}})
-    assert pruning["parameters"] == {"settings": {"older_than": 30}}
-    (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
-    fields = nightly["parameter_openapi_schema"]["definitions"]["RunSettings"]["properties"]
+def deployment(server: Checkout, name: str) -> dict:
+    """A deployment by its whole name, such as prune/weekly."""
+    return ask(server, f"deployments/name/{name}")
+
+
+FORMS = [
+    ("fashion-gan/nightly", "RunSettings", {"recipe": "article", "train_on": "gpu"}),
+    ("fashion-gan/weekly", "RunSettings", {"recipe": "mlp", "train_on": "gpu"}),
+    ("prune/weekly", "PruneSettings", {"older_than": 30}),
+]
+
+
+@pytest.mark.parametrize(("name", "model", "settings"), FORMS)
+def test_the_run_form_explains_every_parameter_and_shows_the_deployments_defaults(
+    server: Checkout, name: str, model: str, settings: dict[str, object]
+) -> None:
+    found = deployment(server, name)
+    fields = found["parameter_openapi_schema"]["definitions"][model]["properties"]
     assert all(field.get("description") for field in fields.values()), fields
-    assert nightly["parameters"] == {"settings": {"recipe": "article", "train_on": "gpu"}}
-    assert nightly["enforce_parameter_schema"]
+    assert found["parameters"] == {"settings": settings}
+
+
+BAD_FORMS = [
+    ("fashion-gan/nightly", {"steps": 0}),
+    ("fashion-gan/nightly", {"run_name": "../x"}),
+    ("fashion-gan/nightly", {"alert_block": "../../etc"}),
+    ("fashion-gan/nightly", {"no_such_option": 1}),
+    ("prune/weekly", {"older_than": -1}),
+    ("prune/weekly", {"older_than": "many"}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), BAD_FORMS)
+def test_what_is_entered_in_the_run_form_is_checked_there(server: Checkout, name: str, settings: dict) -> None:
+    before, path = len(runs_of(server, name.split("/")[0])), f"deployments/{deployment(server, name)['id']}"
+    with pytest.raises(urllib.error.HTTPError, match="409") as refused:
+        ask(server, f"{path}/create_flow_run", {"parameters": {"settings": settings}})
+    assert "Validation failed" in refused.value.read().decode()
+    assert len(runs_of(server, name.split("/")[0])) == before
 
 
 def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(server: Checkout) -> None:

@@ -2,9 +2,13 @@
 
 import io
 import logging
+import sqlite3
+import time
+from contextlib import ExitStack, closing
 
 import httpx
 import pytest
+from builders import write_own_data
 from faults import started
 from pipeline import Checkout, wait_until
 from prefect import flow, task
@@ -32,6 +36,33 @@ def test_a_command_killed_while_its_server_starts_leaves_none_behind(tmp_path) -
         wait_until(lambda: any("uvicorn" in command for command in run.alive().values()))
         run.kill()
         run.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("how", ["damaged", "a folder", "locked"])
+def test_an_embedded_server_that_cannot_start_is_one_clear_error(tmp_path, how: str) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    database = tmp_path / "prefect" / "prefect.db"
+    database.parent.mkdir()
+    with ExitStack() as stack:
+        if how == "damaged":
+            database.write_bytes(bytes(range(256)) * 100)
+        elif how == "a folder":
+            database.mkdir()
+        else:
+            connection = stack.enter_context(closing(sqlite3.connect(database, isolation_level=None)))
+            connection.execute("BEGIN EXCLUSIVE")
+            checkout.env["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "15"
+        data = write_own_data(tmp_path / "own")
+        options = ("--smoke", "--dataset", "own", "--data-dir", data, "--output-dir", tmp_path / "artifacts")
+        run = stack.enter_context(started(checkout, "flows/train_flow.py", *options))
+        began = time.monotonic()
+        code, output = run.end()
+    assert code == 1, output
+    assert "Error: The embedded Prefect server does not start: " in output
+    assert f"Its database is {database}" in output
+    assert "Traceback" not in output
+    assert time.monotonic() - began < 60, "it has 120 s to start"
+    run.assert_nothing_is_left()
 
 
 def failing(*errors: Exception):

@@ -74,6 +74,16 @@ def test_metrics_stand_beside_their_floors(page: Page, reviewed) -> None:
         expect(page.get_by_text(words).first).to_be_visible()
 
 
+@pytest.mark.parametrize("place", ["/runs", "/v2/runs"])
+def test_both_uis_work_under_the_name_localhost_too(page: Page, reviewed, server: Checkout, place: str) -> None:
+    """There the API, at 127.0.0.1, is another site's, and everything that it is asked must be allowed."""
+    failed: list[str] = []
+    page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
+    page.goto(f"http://localhost:{server.env['PREFECT_SERVER_API_PORT']}{place}")
+    expect(page.get_by_text("reviewed").first).to_be_visible()
+    assert not failed
+
+
 def test_the_digest_says_where_the_full_report_is(page: Page, reviewed, server: Checkout) -> None:
     page.goto(f"/artifacts/artifact/{reviewed['verdict']['id']}")
     report = server.folder / "artifacts" / "runs" / "reviewed" / "report.html"

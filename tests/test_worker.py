@@ -1,17 +1,29 @@
 """Training on a GPU worker, with a real server and a real process worker; this machine's CPU stands in for the GPU."""
 
+import os
 import re
+import shlex
 import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from builders import write_own_data
 from pipeline import (
     FINAL,
     GPU_WORKER,
+    PROJECT,
+    WAIT_FOR_SERVER,
     WORKER,
     Checkout,
     ask,
+    checkpoints_in,
+    family,
     newest,
     ran,
     running,
@@ -19,9 +31,14 @@ from pipeline import (
     runs_of,
     start_nightly,
     states,
+    wait_for_checkpoint,
     wait_until,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+OPERATIONS = (PROJECT / "docs" / "operations.md").read_text()
 OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, *OWN)
 LONG = ("--steps", 100_000, "--num-samples", 100, *OWN)
@@ -31,6 +48,7 @@ LONG = ("--steps", 100_000, "--num-samples", 100, *OWN)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     folder = tmp_path_factory.mktemp("worker")
     checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
     write_own_data(checkout.folder / "mine")
     with running_server(checkout):
         checkout.run("flows/setup_server.py")
@@ -57,6 +75,67 @@ def test_without_a_worker_a_run_ends_in_time_and_says_how_to_start_one(server: C
     assert "make gpu-worker" in output
     assert "Traceback" not in output
     assert newest(server, "train-gan")["state_type"] == "CANCELLED"
+
+
+def unit(started_by: str) -> dict[str, str]:
+    """The systemd unit of docs/operations.md that is started by a command."""
+    (found,) = [text for text in OPERATIONS.split("```") if f"\nExecStart={started_by}\n" in text]
+    return dict(line.split("=", 1) for line in found.splitlines() if "=" in line and not line.startswith("#"))
+
+
+@contextmanager
+def running_under_systemd(checkout: Checkout, target: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """What the unit of a make target starts; at the end it is stopped as systemd stops it."""
+    told = unit(f"/usr/bin/make {target}")
+    command = ["make", "--file", PROJECT / "Makefile", f"VENV={sys.prefix}", "--old-file", f"{sys.prefix}/.ready"]
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [*command, target], cwd=checkout.folder, env=checkout.env, stdout=output, stderr=output
+        ) as process,
+    ):
+        members = [process.pid]
+        try:
+            yield process
+            members = family(process.pid)
+            if "ExecStop" in told:
+                stop = [part.replace("$$", "$") for part in shlex.split(told["ExecStop"].removeprefix("-"))]
+                env = {**os.environ, "MAINPID": str(process.pid)}
+                subprocess.run(stop, check=True, env=env, timeout=float(told["TimeoutStopSec"]))
+            for member in members if told.get("KillMode") != "mixed" else members[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGTERM)
+            process.wait(90)
+        finally:
+            for member in members:
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
+
+
+def test_a_worker_whose_unit_is_stopped_lets_its_training_save_a_checkpoint(server: Checkout, tmp_path) -> None:
+    log, folder = tmp_path / "log", tmp_path / "artifacts"
+    settings = {"steps": 100_000, "num_samples": 100, "dataset": "mine", "data_dir": "mine", "train_on": "here"}
+    with running_under_systemd(server, "worker", log):
+        run = start_nightly(server, **settings, output_dir=str(folder))
+        wait_for_checkpoint(folder)
+        stopped = time.time()
+    assert max(path.stat().st_mtime for path in checkpoints_in(folder)) > stopped
+    assert ask(server, f"flow_runs/{run}")["state_type"] == "CRASHED"
+    assert re.findall("Worker .* stopped!", log.read_text())
+    assert "Killed" not in log.read_text()
+
+
+def test_a_server_whose_unit_is_stopped_ends_in_order(tmp_path) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    checkout.env |= {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    with running_under_systemd(checkout, "server", tmp_path / "log"):
+        checkout.run("-c", WAIT_FOR_SERVER)
+    log = (tmp_path / "log").read_text()
+    assert "Terminated" in log, "it has passed on the signal that it was told to end with"
+    assert "Killed" not in log
 
 
 def test_a_training_handed_over_and_one_in_process_find_each_others_result(server: Checkout, gpu_worker) -> None:
@@ -88,6 +167,28 @@ def test_a_gpu_that_is_insisted_on_is_the_workers_and_its_lack_is_the_runs_error
     assert process.returncode == 1
     assert 'Error: The training on the GPU worker, run "article, 6 steps, seed 2", is Failed' in output
     assert "--device gpu was asked for, but TensorFlow" in output
+
+
+@pytest.mark.parametrize("what", ["work pool gpu", "work queue default"])
+def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server: Checkout, gpu_worker, what) -> None:
+    options = (*FEW, "--seed", 3, "--train-on", "gpu", "--worker-timeout", 3)
+    with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+
+        def pause(is_paused: bool) -> None:
+            if "pool" in what:
+                client.update_work_pool("gpu", WorkPoolUpdate(is_paused=is_paused))
+            else:
+                client.update_work_queue(client.read_work_queue_by_name("default", "gpu").id, is_paused=is_paused)
+
+        pause(True)
+        try:
+            with server.started("flows/train_flow.py", *options) as process:
+                output, _ = process.communicate(timeout=120)
+        finally:
+            pause(False)
+    assert process.returncode == 1
+    assert "Error: No worker of the work pool gpu took the training within 3 s." in output
+    assert re.search(f"The {what} .*is paused: resume it", output)
 
 
 @pytest.mark.parametrize("how", ["from the UI", "with SIGTERM"])

@@ -1,0 +1,102 @@
+"""How a training gets one of the GPUs from the server, and what is said when it gets none."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+
+from flows import gpu_flow
+from flows.gpu_flow import one_gpu
+from tasks.hand_over import GPU_LIMIT, WorkerError
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    """A server that knows of one GPU."""
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, 1)
+        yield
+        client.delete_global_concurrency_limit_by_name(GPU_LIMIT)
+
+
+def gpus_in_use() -> int:
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(GPU_LIMIT).active_slots
+
+
+def test_of_two_trainings_the_second_has_the_gpu_when_the_first_is_done(gpu: None) -> None:
+    has_it, may_go = (threading.Event(), threading.Event()), threading.Event()
+
+    def train(number: int) -> None:
+        with one_gpu():
+            has_it[number].set()
+            may_go.wait(60)
+
+    first, second = (threading.Thread(target=train, args=(number,), daemon=True) for number in (0, 1))
+    first.start()
+    assert has_it[0].wait(60)
+    second.start()
+    assert not has_it[1].wait(5)
+    assert gpus_in_use() == 1
+    may_go.set()
+    assert has_it[1].wait(60)
+    for thread in (first, second):
+        thread.join(60)
+    assert gpus_in_use() == 0
+
+
+def ask_for_a_gpu() -> None:
+    """As a run does."""
+    with one_gpu():
+        assert gpus_in_use() == 1
+
+
+def test_without_a_limit_on_the_server_it_is_said_how_to_make_it() -> None:
+    with pytest.raises(WorkerError, match=r"has no concurrency limit gpu.*\n.*make setup-server"):
+        flow(ask_for_a_gpu, name="gpu")()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, *causes: Exception) -> list[Exception]:
+    """Have Prefect fail for each of some reasons, before it does what it is asked; those that are left."""
+    left, whole = list(causes), gpu_flow.concurrency
+
+    @contextmanager
+    def concurrency(*args, **kwargs):
+        if left:
+            raise ConcurrencySlotAcquisitionError("Unable to acquire concurrency slots on ['gpu']") from left.pop(0)
+        with whole(*args, **kwargs):
+            yield
+
+    monkeypatch.setattr(gpu_flow, "concurrency", concurrency)
+    monkeypatch.setattr(gpu_flow, "SECONDS_BETWEEN_QUESTIONS", 0.01)
+    return left
+
+
+def answer(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://127.0.0.1:4200/api/v2/concurrency_limits/increment-with-lease")
+    return httpx.HTTPStatusError(f"{status} for url", request=request, response=httpx.Response(status, request=request))
+
+
+def test_a_server_that_is_away_or_busy_is_asked_again_for_a_gpu(gpu: None, monkeypatch) -> None:
+    left = failing(monkeypatch, httpx.ConnectError("refused"), httpx.ReadTimeout("late"), answer(503), answer(429))
+    flow(ask_for_a_gpu, name="gpu")()
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [(answer(401), r"HTTPStatusError: 401.*\n.*PREFECT_API_AUTH_STRING"), (KeyError("lease"), "KeyError: 'lease'")],
+)
+def test_a_server_that_refuses_a_gpu_is_an_error_that_says_why(monkeypatch, cause: Exception, words: str) -> None:
+    left = failing(monkeypatch, cause, httpx.ConnectError("never asked"))
+    with pytest.raises(WorkerError, match=f"was asked for a GPU.*{words}") as told:
+        flow(ask_for_a_gpu, name="gpu")()
+    assert "has no concurrency limit" not in str(told.value)
+    assert len(left) == 1
