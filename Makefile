@@ -46,8 +46,8 @@ $(READY): requirements.lock pyproject.toml Makefile
 train: $(READY) ## Run the main job; options as in make train ARGS="--smoke"
 	@$(VENV)/bin/python flows/train_flow.py $(ARGS)
 
-test: $(READY) ## Run all tests; a part of them as in make test ARGS="-k store"
-	@$(VENV)/bin/python -m pytest $(ARGS)
+test: $(READY) ## Run all tests, two files at a time; a part of them as in make test ARGS="-k store"
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 drills: $(READY) ## Cause the faults of docs/reliability.md (about an hour); a part as in make drills ARGS="-k disk"
 	@$(VENV)/bin/python -m pytest -m drill --durations 0 $(ARGS)
