@@ -10,16 +10,16 @@ ARGS ?=
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # Runs, their logs and artifacts go from the server's database after 90 days; published runs stay where they are.
-export PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED := events,flow_runs
+export PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED ?= events,flow_runs
 # Who holds a GPU outlives a restart of the server.
 export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
 # A worker looks for runs every 10 s or so: nobody is to be told that one has not started when it is only next.
-export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS := 60
+export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS ?= 60
 # A page of another site that is open in a browser here may neither read answers of the server nor change anything there.
 API_HOST := $(or $(PREFECT_SERVER_API_HOST),127.0.0.1)
 API_PORT := $(or $(PREFECT_SERVER_API_PORT),4200)
 export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
-export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://localhost:$(API_PORT)
+export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://127.0.0.1:$(API_PORT),http://localhost:$(API_PORT)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep quality champion prune server setup-server worker gpu-worker lock
@@ -72,8 +72,8 @@ setup-ray: $(READY) ## Add Ray to .venv, for sweeps on a cluster
 sweep: $(READY) ## Train many GANs and rank them, as in make sweep ARGS="--recipes article,mlp --seeds 0-2"
 	@$(VENV)/bin/python flows/sweep_flow.py $(ARGS)
 
-quality: $(READY) ## Draw what each recipe reaches in how many seconds, after training those that are not (40 minutes)
-	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv --seeds 0 --no-promote
+quality: $(READY) ## Draw what each recipe reaches in how many seconds, after training those that are not (2 hours)
+	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv --seeds 0-2 --no-promote
 	@$(VENV)/bin/python -m bench.quality $(ARGS)
 
 champion: $(READY) ## Show the champion, or change it, as in make champion ARGS="rollback"

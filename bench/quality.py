@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Annotated
 
 import matplotlib as mpl
@@ -43,19 +43,29 @@ class Curve:
     average: dict[str, float]  # of the averaged weights in the end, on more images than a snapshot has
     floor: dict[str, float]
     n: int
+    extractor: str
+    snapshots_of: str  # what the quality is of: images and features
 
 
 def read_curves(runs: Path) -> list[Curve]:
-    """Every published run of a recipe as its card has it, by recipe and seed."""
-    curves = []
+    """Published runs of recipes as their cards have them, by recipe and seed; only what can be compared.
+
+    That is runs on Fashion-MNIST, one a recipe and seed, judged by as many images and the same features as the first.
+    """
+    curves: dict[tuple[str, int], Curve] = {}
     for path in sorted(runs.glob(f"*/{CONFIG}")):
-        train = json.loads(path.read_text(encoding="utf-8"))["train"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        train = content["train"]
         name = train["recipe"]["name"]
         card = RECIPES[name].model_dump(mode="json") if name in RECIPES else {}
-        if train["recipe"] == card and (train["steps"], train["batch_size"]) == (card["steps"], card["batch_size"]):
-            curves.append(_read_curve(path.parent, name, train["seed"], train["steps"]))
+        whole = train["recipe"] == card and (train["steps"], train["batch_size"]) == (card["steps"], card["batch_size"])
+        if whole and not content.get("data"):
+            curve = _read_curve(path.parent, name, train["seed"], train["steps"])
+            judged = next(iter(curves.values()), curve)
+            if (curve.n, curve.extractor) == (judged.n, judged.extractor):
+                curves.setdefault((name, curve.seed), curve)
     order: list[str] = list(RECIPES)
-    return sorted(curves, key=lambda curve: (order.index(curve.recipe), curve.seed))
+    return sorted(curves.values(), key=lambda curve: (order.index(curve.recipe), curve.seed))
 
 
 def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
@@ -73,6 +83,8 @@ def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
         average={name: metric["average"] for name, metric in metrics.items()},
         floor={name: metric["floor"] for name, metric in metrics.items()},
         n=metrics[QUALITY_COLUMNS[0]]["n"],
+        extractor=metrics[QUALITY_COLUMNS[0]]["extractor"],
+        snapshots_of=content["history_quality"],
     )
 
 
@@ -90,8 +102,8 @@ def draw(curves: Sequence[Curve]) -> Figure:
         figure.axes[1].set_ylim(0, 1)
         figure.axes[1].legend(loc="center right")
         figure.supxlabel(
-            f"Lines: last weights at each snapshot, 2,000 images. Stars: averaged weights in the end, {curves[0].n:,} "
-            "images. Dotted: real images.",
+            f"Lines: last weights at each snapshot, {curves[0].snapshots_of}.\nStars: averaged weights in the end, "
+            f"{curves[0].n:,} images. Dotted: real images.",
             fontsize=8,
         )
     return figure
@@ -139,11 +151,20 @@ def main(
                 recipe,
                 ", ".join(str(curve.seed) for curve in of_recipe),
                 describe_seconds(fmean(curve.total_seconds for curve in of_recipe)),
-                *(describe_number(fmean(curve.average[name] for curve in of_recipe)) for name in QUALITY_COLUMNS),
+                *(_described([curve.average[name] for curve in of_recipe]) for name in QUALITY_COLUMNS),
             )
     console = Console(highlight=False)
     console.print(table)
+    console.print(
+        f"Mean ± standard deviation over seeds; n = {curves[0].n:,}, {curves[0].extractor} features (not an FID)",
+        markup=False,
+    )
     console.print(f"Picture   {out}", markup=False)
+
+
+def _described(values: Sequence[float]) -> str:
+    deviation = f" ± {describe_number(stdev(values))}" if len(values) > 1 else ""
+    return f"{describe_number(fmean(values))}{deviation}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 from prefect import flow
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
@@ -90,23 +91,34 @@ def one_gpu() -> Iterator[None]:
     Raises:
         WorkerError: If the server does not know how many there are, or refuses.
     """
-    with ExitStack() as stack:
-        while True:
-            held = concurrency(
-                GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False
-            )
-            try:
-                stack.enter_context(held)
-                break
-            except ConcurrencySlotAcquisitionError as error:  # Prefect's name for everything that may go wrong there
-                if not may_answer_later(error.__cause__):
-                    raise _explain(error) from error
-                get_run_logger().warning(
-                    "The Prefect server does not answer (%s): asking it again for a GPU.",
-                    type(error.__cause__).__name__,
-                )
-                time.sleep(SECONDS_BETWEEN_QUESTIONS)
+    lease = _acquire()
+    try:
         yield
+    finally:
+        try:
+            lease.close()
+        except httpx.HTTPError as error:  # what was trained is worth more than a minute of a GPU
+            get_run_logger().warning(
+                "The Prefect server does not answer (%s): the GPU is free when its lease ends, in a minute.",
+                type(error).__name__,
+            )
+
+
+def _acquire() -> ExitStack:
+    """A GPU's lease, given back when the stack is closed."""
+    lease = ExitStack()
+    while True:
+        held = concurrency(GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
+        try:
+            lease.enter_context(held)
+            return lease
+        except ConcurrencySlotAcquisitionError as error:  # Prefect's name for everything that may go wrong there
+            if not may_answer_later(error.__cause__):
+                raise _explain(error) from error
+            get_run_logger().warning(
+                "The Prefect server does not answer (%s): asking it again for a GPU.", type(error.__cause__).__name__
+            )
+            time.sleep(SECONDS_BETWEEN_QUESTIONS)
 
 
 def _explain(error: ConcurrencySlotAcquisitionError) -> WorkerError:

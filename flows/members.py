@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from prefect import task
+from prefect.futures import PrefectFuture
+from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
+from flows.cancellation import RunCancelledError
 from flows.session import short_logs
-from flows.settings import OWN_OPTIONS, RunSettings, alternatives_of
+from flows.settings import OWN_OPTIONS, STORE_URL_VARIABLE, RunSettings, alternatives_of
 from flows.train_flow import train_flow
 from gan.command import describe_validation
-from gan.errors import FashionGanError, SettingsError
+from gan.errors import FashionGanError, SettingsError, StoreError
 from gan.recipes import RECIPES
 
 MAX_MEMBERS = 500
@@ -109,12 +112,20 @@ def members_of(sweep: SweepSettings, settings: RunSettings) -> list[Member]:
     Raises:
         SettingsError: If there are too many, or one cannot be.
     """
+    if sweep.ray not in (None, "local") and PREFECT_API_URL.value() is None:
+        raise SettingsError(
+            f"--ray {sweep.ray} runs trainings on other machines, but PREFECT_API_URL is not set: they cannot reach "
+            "the embedded server.\nStart a server (make server) that all reach, and set PREFECT_API_URL to it."
+        )
     for name in OF_ONE_RUN:
         if getattr(settings, name) != RunSettings.model_fields[name].get_default():
             raise SettingsError(
                 f"--{name.replace('_', '-')} is for one run; a sweep makes many, and names them itself."
             )
     choices = [_choices(setting) for setting in settings.set]
+    names = [choice[0][0] for choice in choices]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"--set names {_twice(names)} twice; give all its values at once, with commas between.")
     combinations = list(itertools.product(sweep.recipe_names(), itertools.product(*choices)))
     if len(combinations) * len(sweep.seed_numbers()) > MAX_MEMBERS:
         raise SettingsError(
@@ -130,12 +141,18 @@ def members_of(sweep: SweepSettings, settings: RunSettings) -> list[Member]:
                 "seed": seed,
                 "set": card,
                 "no_promote": True,
+                "store_url": settings.store_url or os.environ.get(STORE_URL_VARIABLE),  # a node's may be another
                 "output_dir": settings.output_dir.expanduser().absolute(),
                 "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
             }
             way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen)])
             members.append(Member(way=way, settings=_validated(settings.model_dump() | changes | fixed)))
-    return members
+    runs = {member.settings.run_config().name: member for member in reversed(members)}  # of equal ones the first
+    return list(reversed(runs.values()))
+
+
+def _twice(names: Sequence[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
 
 
 def _choices(setting: str) -> list[tuple[str, str]]:
@@ -157,10 +174,11 @@ def run_member(member: Member) -> Outcome:
         with short_logs():
             return Outcome(run=train_flow(member.settings).name)
     except Exception as error:  # the others go on, and this one is named
-        return Outcome(reason=_first_line(error))
+        return Outcome(reason=first_line(error))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What is said of a failure where there is room for a line."""
     text = str(error).partition("\n")[0]
     return text if isinstance(error, FashionGanError) else f"{type(error).__name__}: {text}"
 
@@ -168,30 +186,46 @@ def _first_line(error: BaseException) -> str:
 def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome]:
     """Run all of them; one that fails, or whose process is killed, does not sink the rest.
 
-    A process that dies takes the pool of all along. Those that it kept from their end are run again, each in a pool of
-    its own, where one that dies again is the only one that fails.
+    A process that dies takes the pool of all along. Those that it kept from their end are run again together, and, if
+    the pool dies again, each in a pool of its own, where one that dies is the only one that fails.
     """
-    outcomes = _run_together(members, sweep)
-    for index, member in enumerate(members):
-        if outcomes[index] is None:
-            outcomes[index] = _run_together([member], sweep)[0]
-    return [outcome or Outcome(reason="Its process was killed, twice.") for outcome in outcomes]
+    outcomes: dict[int, Outcome | None] = dict.fromkeys(range(len(members)))
+    for together in (True, True, False):
+        left = [index for index, outcome in outcomes.items() if outcome is None]
+        for indices in [left] if together else [[index] for index in left]:
+            outcomes |= zip(indices, _run_together([members[index] for index in indices], sweep), strict=True)
+    return [outcome or Outcome(reason="Its process was killed, each time.") for outcome in outcomes.values()]
 
 
 def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome | None]:
     """Outcomes; None for those whose pool of processes broke."""
-    outcomes: list[Outcome | None] = []
+    if not members:
+        return []
     with ExitStack() as stack:
         stack.enter_context(_resources(members, sweep))
         runner = stack.enter_context(_engine(sweep))
         stack.enter_context(_children_end_with_errors())
-        futures = [runner.submit(run_member, {"member": member}) for member in members]
-        for future in futures:
-            try:
-                outcomes.append(future.result())
-            except BrokenExecutor:
-                outcomes.append(None)
-    return outcomes
+        futures = [_submitted(runner, member) for member in members]
+        return [_outcome(future) for future in futures]
+
+
+def _submitted(runner: TaskRunner[Any], member: Member) -> PrefectFuture[Outcome] | None:
+    try:
+        future: PrefectFuture[Outcome] = runner.submit(run_member, {"member": member})
+        return future
+    except BrokenExecutor:
+        return None
+
+
+def _outcome(future: PrefectFuture[Outcome] | None) -> Outcome | None:
+    try:
+        return future.result() if future else None
+    except BrokenExecutor:
+        return None
+    except RunCancelledError:
+        raise
+    except Exception as error:  # a Ray worker that dies each time, a server that was away: the others go on
+        return Outcome(reason=first_line(error))
 
 
 @contextmanager
@@ -249,13 +283,17 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True, name="end with parent").start()
 
 
-def run_folders(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Iterator[Path | None]:
-    """Where each published run lies; one that another machine has made is brought here, by its cached stages."""
-    for member, outcome in zip(members, outcomes, strict=True):
-        if outcome.run is None:
-            yield None
-            continue
-        folder = member.settings.output_dir / "runs" / outcome.run
-        if not folder.is_dir():
-            train_flow(member.settings)
-        yield folder
+def run_folder(member: Member, run: str) -> Path:
+    """Where a published run lies; one that another machine has made is brought here, by its cached stages.
+
+    Raises:
+        StoreError: If it cannot be had here.
+    """
+    folder = member.settings.output_dir / "runs" / run
+    if not folder.is_dir() and member.settings.store_url:
+        train_flow(member.settings)
+    if not folder.is_dir():
+        raise StoreError(
+            f"It was published on a machine that does not share {member.settings.output_dir} with this one."
+        )
+    return folder

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from gan.champion import champion_of
+from gan.champion_history import champion_of
 from gan.command import describe_validation
 from gan.config import Conduct, DataConfig, Device, RunConfig, SampleConfig, TrainConfig, TrainOn
 from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset

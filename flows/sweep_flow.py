@@ -22,11 +22,11 @@ from rich.table import Column, Table
 
 from flows.alerts import check_alert_block, tell_of_end
 from flows.cancellation import end_cancelled, ending_when_cancelled
-from flows.members import Member, Outcome, SweepSettings, members_of, run_folders, run_members
+from flows.members import Member, Outcome, SweepSettings, first_line, members_of, run_folder, run_members
 from flows.session import embedded_server_shared, prefect_session
 from flows.settings import RunSettings
 from flows.train_flow import train_flow
-from gan.champion import champion_of
+from gan.champion_history import champion_of, was_promoted
 from gan.command import run_command
 from gan.errors import FashionGanError, StoreError
 from gan.report.leaderboard import (
@@ -42,7 +42,7 @@ from gan.report.leaderboard import (
 from gan.report.words import code_span, data_uri, describe_number, describe_seconds, escape_markdown
 from gan.store import atomic_path
 
-MAX_GRIDS_SHOWN = 8
+MAX_GRIDS_SHOWN, MAX_ASKED = 8, 3
 
 
 class Sweep(BaseModel):
@@ -74,9 +74,8 @@ def sweep_flow(sweep: SweepSettings, settings: RunSettings) -> Sweep:
         outcomes = run_members(members, sweep)
         board = leaderboard_of(members, outcomes)
         folder = write_board(board, members)
-        if board.winner and not settings.no_promote:
-            chosen = next(member for member in members if (member.way, member.settings.seed) == board.winner.key)
-            train_flow(chosen.settings.model_copy(update={"no_promote": False}))
+        if not settings.no_promote:
+            promote_best(board, members)
     present_board(board, folder)
     failures = tuple(f"{failure.way}, seed {failure.seed}: {failure.reason}" for failure in board.failures)
     return Sweep(folder=folder, failures=failures, winner=board.winner and board.winner.run)
@@ -85,13 +84,26 @@ def sweep_flow(sweep: SweepSettings, settings: RunSettings) -> Sweep:
 def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Leaderboard:
     """The runs of a sweep, ranked; those that failed are named."""
     results, failures = [], []
-    for member, outcome, folder in zip(members, outcomes, run_folders(members, outcomes), strict=True):
-        seed = member.settings.seed
-        if folder is None:
-            failures.append(Failure(member.way, seed, outcome.reason))
-        else:
-            results.append(read_result(member.way, seed, folder))
+    for member, outcome in zip(members, outcomes, strict=True):
+        seed, reason = member.settings.seed, outcome.reason
+        try:
+            if outcome.run is not None:
+                results.append(read_result(member.way, seed, run_folder(member, outcome.run)))
+                continue
+        except (FashionGanError, OSError) as error:
+            reason = first_line(error)
+        failures.append(Failure(member.way, seed, reason))
     return rank(f"{len(members)} trainings", results, failures)
+
+
+def promote_best(board: Leaderboard, members: Sequence[Member]) -> None:
+    """Put the best run to the gate; one that is refused for what it is (it copies, say) makes room for the next."""
+    of = {(member.way, member.settings.seed): member for member in members}
+    for row in board.rows[:MAX_ASKED]:
+        train_flow(of[row.best.key].settings.model_copy(update={"no_promote": False}))
+        root = of[row.best.key].settings.output_dir
+        if was_promoted(root, row.best.run, row.best.generator):
+            return
 
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
@@ -124,14 +136,14 @@ def present_board(board: Leaderboard, folder: Path) -> None:
                 {
                     "rank": str(number),
                     "recipe": row.way,
-                    "seeds": ", ".join(map(str, row.seeds)),
+                    "seeds": row.described_seeds,
                     **{title: describe_spread(row.measures[name]) for name, title in board.measures},
                     "training": describe_seconds(row.seconds.mean),
                     "best run": row.best.run,
                 }
                 for number, row in enumerate(board.rows, 1)
             ],
-            description="Averaged weights, mean ± standard deviation over seeds; the best first",
+            description=f"Averaged weights, {board.described}; mean ± standard deviation over seeds; the best first",
         )
     grids = "\n\n".join(
         f"## {escape_markdown(row.way)}, seed {row.best.seed}\n\n"
@@ -201,6 +213,7 @@ def print_board(done: Sweep, settings: RunSettings) -> None:
             )
         console.print()
         console.print(table)
+        console.print(f"Averaged weights, n = {rows[0]['n']}, features {rows[0]['features']}", markup=False)
     console.print()
     for name, value in {
         "Leaderboard": str(done.folder / "leaderboard.html"),

@@ -30,6 +30,9 @@ from tasks.render import render
 from tasks.stage import refreshing
 from tasks.train import refuse_collapse, train_stage
 
+MAX_JUDGEMENTS = 3
+"""Another run may become the champion while one is judged against the champion before it."""
+
 
 @flow(
     name="fashion-gan",
@@ -56,14 +59,16 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         refuse_collapse(trained, conduct)
         pictures = render(store, data, trained, run.train, device)
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
-        champion = find_champion(store, run.name, data, trained)
-        comparison = compare(
-            store, raw, data, extractor, trained, pictures, reference, champion, run.train, run.samples, device
-        )
-        if not is_published(store, run.name, trained):  # else somebody was told then
-            tell_of_collapse(settings.alert_block, trained.warnings)
-        published = publish(store, run, raw, data, extractor, trained, pictures, reference, champion, comparison)
-        settle(store, run.name, trained, comparison.gate, no_promote=settings.no_promote)
+        for _ in range(MAX_JUDGEMENTS):
+            champion = find_champion(store, run.name, data, trained)
+            comparison = compare(
+                store, raw, data, extractor, trained, pictures, reference, champion, run.train, run.samples, device
+            )
+            if not is_published(store, run.name, trained):  # else somebody was told then
+                tell_of_collapse(settings.alert_block, trained.warnings)
+            published = publish(store, run, raw, data, extractor, trained, pictures, reference, champion, comparison)
+            if settle(store, run.name, trained, champion, comparison.gate, no_promote=settings.no_promote):
+                break
     present(store, published, describe_disk(store.root))
     return published
 

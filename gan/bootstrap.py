@@ -42,7 +42,7 @@ class Difference(BaseModel):
     @property
     def verdict(self) -> Verdict:
         """Noise unless the interval leaves out zero."""
-        if self.low <= 0 <= self.high:
+        if not (self.low > 0 or self.high < 0):  # NaN as well
             return "no difference beyond noise"
         rises = self.low > 0
         return "better" if rises == (self.better == "higher") else "worse"

@@ -1,106 +1,54 @@
 """The champion: the published run whose generator is used, and how it became that.
 
-    <root>/champion          a link to the champion's folder in runs/
-    <root>/champion.jsonl    every change, a line each, the newest last; what it says counts, the link follows
+    <root>/champion             a link to the champion's folder in champions/
+    <root>/champion.jsonl       every change, a line each, the newest last; what it says counts, the link follows
+    <root>/champions/<folder>/  the run as it was when it was promoted: a run of the same name that is published later,
+                                by other code say, does not take its place
 
 python -m gan.champion show
 python -m gan.champion promote NAME
 python -m gan.champion rollback
 """
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from cyclopts import App
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from gan.champion_history import Change, add_change, champion_of, champions_in, read_history, was_promoted
 from gan.command import run_command
 from gan.errors import SettingsError
 from gan.gate import Decision
 from gan.locks import alone
-from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, check_files, read_manifest
-from gan.publishing import RUN_NAME, point_to_run
-from gan.store import atomic_path
+from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
+from gan.publishing import RUN_NAME, point_to
 
-LINK, HISTORY = "champion", "champion.jsonl"
+LINK = "champion"
 DEFAULT_OUTPUT_DIR = Path("artifacts")
-
-Action = Literal["promoted", "promoted by hand", "rolled back"]
-
-
-class Change(BaseModel):
-    """A line of the history."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    at: str = Field(description="UTC, ISO 8601")
-    action: Action
-    run: str = Field(pattern=RUN_NAME.pattern, description="the champion from then on")
-    generator: str = Field(pattern="^[0-9a-f]{64}$", description=f"SHA-256 of its {AVERAGE_GENERATOR}")
-    before: str | None = Field(description="the champion until then")
-    reasons: tuple[str, ...] = Field((), description="what the gate said")
-
-
-def read_history(root: Path) -> tuple[Change, ...]:
-    """Every change of an output folder's champion, the oldest first.
-
-    Raises:
-        SettingsError: If a line is not one that this module wrote.
-    """
-    try:
-        lines = (root / HISTORY).read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{root / HISTORY} cannot be read: {error}.\nMend it, or move it away.") from error
-    changes = []
-    for number, line in enumerate(lines, 1):
-        try:
-            changes.append(Change.model_validate_json(line))
-        except ValidationError as error:
-            raise SettingsError(
-                f"Line {number} of {root / HISTORY} cannot be understood, so it is not known which run is the champion."
-                "\nMend or remove that line, or move the file away: then there is no champion."
-            ) from error
-    return tuple(changes)
-
-
-def champion_of(root: Path) -> Change | None:
-    """The change that made the present champion one; None if there is none."""
-    champions = _champions(read_history(root))
-    return champions[-1] if champions else None
-
-
-def _champions(history: Sequence[Change]) -> list[Change]:
-    """The present champion last, before it those that a rollback would bring back one after the other."""
-    champions: list[Change] = []
-    for change in history:
-        if change.action == "rolled back":
-            champions = champions[:-1]
-        else:
-            champions.append(change)
-    return champions
-
-
-def was_promoted(root: Path, run: str, generator: str) -> bool:
-    """Whether a run, with this generator, is or was the champion."""
-    return any((change.run, change.generator) == (run, generator) for change in read_history(root))
 
 
 def promote(
-    root: Path, run: str, *, over: str | None = None, by_hand: bool = False, reasons: Sequence[str] = ()
+    root: Path,
+    run: str,
+    *,
+    over: tuple[str, str] | None = None,
+    by_hand: bool = False,
+    reasons: Sequence[str] = (),
 ) -> Change | None:
     """Make a published run the champion.
 
     Args:
         root: The output folder.
         run: Its name.
-        over: The champion that it was judged against; it must still be that, unless this is done by hand.
+        over: Identity of the champion that it was judged against; it must still be that, unless this is done by hand.
         by_hand: A person says so.
         reasons: What the gate said.
 
@@ -108,42 +56,74 @@ def promote(
         The new line of the history; None if another run has become the champion since it was judged.
 
     Raises:
-        SettingsError: If the run is not there, or not whole.
+        SettingsError: If the run is not there, or not whole, or is the champion.
     """
     generator = _check_published(root, run)
     with _alone(root):
         present = champion_of(root)
-        before = present.run if present else None
-        if not by_hand and before != over:
+        if not by_hand and (present.identity if present else None) != over:
             return None
-        if present and (present.run, present.generator) == (run, generator):
+        if present and present.identity == (run, generator):
             raise SettingsError(f"{run} is the champion already.")
-        return _write(root, "promoted by hand" if by_hand else "promoted", run, generator, before, reasons)
+        change = Change(
+            at=_now(),
+            action="promoted by hand" if by_hand else "promoted",
+            run=run,
+            generator=generator,
+            before=present.run if present else None,
+            reasons=tuple(reasons),
+        )
+        _keep(root, run, change.folder)
+        return _write(root, change)
 
 
 def roll_back(root: Path) -> Change:
     """Make the champion before the present one the champion again.
 
     Raises:
-        SettingsError: If there is none before it, or it is not there any more.
+        SettingsError: If there is none before it, or it is not whole any more.
     """
     with _alone(root):
-        champions = _champions(read_history(root))
+        champions = champions_in(read_history(root))
         if len(champions) < 2:
             present = f"{champions[-1].run} is the first champion" if champions else "There is no champion"
             raise SettingsError(
                 f"{present} in {root}; there is none before it.\nMake another run the champion with: "
                 "python -m gan.champion promote NAME"
             )
-        earlier = champions[-2].run
-        return _write(root, "rolled back", earlier, _check_published(root, earlier), champions[-1].run, ())
+        earlier = champions[-2]
+        check_champion(root, earlier)
+        return _write(
+            root,
+            Change(
+                at=_now(),
+                action="rolled back",
+                run=earlier.run,
+                generator=earlier.generator,
+                before=champions[-1].run,
+            ),
+        )
+
+
+def check_champion(root: Path, champion: Change) -> Manifest:
+    """The manifest of a champion that is whole, and the one that was promoted.
+
+    Raises:
+        SettingsError: If it is not.
+    """
+    folder = root / champion.folder
+    manifest = read_manifest(folder)
+    check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
+    if manifest.sha256(AVERAGE_GENERATOR) != champion.generator:
+        raise SettingsError(f"{folder} is not the champion that was promoted: its {AVERAGE_GENERATOR} is another one.")
+    return manifest
 
 
 def mend_link(root: Path) -> None:
     """Let the link follow the history, if a kill came between the two or somebody has removed it."""
     present = champion_of(root)
-    if present and (root / "runs" / present.run).is_dir() and (root / LINK).resolve().name != present.run:
-        point_to_run(root, LINK, present.run)
+    if present and (root / present.folder).is_dir() and (root / LINK).resolve() != (root / present.folder).resolve():
+        point_to(root, LINK, present.folder)
 
 
 def standing(root: Path, run: str) -> str:
@@ -157,11 +137,12 @@ def standing(root: Path, run: str) -> str:
         gate = Decision.model_validate(manifest.gate)
     except ValidationError:
         return "This run was published before there was a gate."
-    present = champion_of(root)
-    if present and (present.run, present.generator) == (run, manifest.sha256(AVERAGE_GENERATOR)):
+    identity, present = (run, manifest.sha256(AVERAGE_GENERATOR) or ""), champion_of(root)
+    if present and present.identity == identity:
         return f"It is the champion. {gate.sentence}"
-    rest = "" if not gate.passes else " It was not promoted, or is not the champion any more."
-    return f"{gate.sentence}{rest}"
+    if present and was_promoted(root, *identity):
+        return f"It was the champion; {present.run} is it now. {gate.sentence}"
+    return f"{gate.sentence}{' It was not promoted.' if gate.passes else ''}"
 
 
 def _check_published(root: Path, run: str) -> str:
@@ -173,14 +154,32 @@ def _check_published(root: Path, run: str) -> str:
     return manifest.sha256(AVERAGE_GENERATOR) or ""
 
 
-def _write(root: Path, action: Action, run: str, generator: str, before: str | None, reasons: Sequence[str]) -> Change:
-    """Add a line, whole or not at all, and let the link follow."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    change = Change(at=now, action=action, run=run, generator=generator, before=before, reasons=tuple(reasons))
-    lines = [line.model_dump_json() for line in (*read_history(root), change)]
-    with atomic_path(root / HISTORY) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    point_to_run(root, LINK, run)
+def _keep(root: Path, run: str, folder: str) -> None:
+    """Keep a run as it is now, whole or not at all; files that cannot be linked are copied."""
+
+    def link_or_copy(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+
+    target = root / folder
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
+        shutil.copytree(root / "runs" / run, Path(partial) / "run", copy_function=link_or_copy)
+        if target.exists():  # it was the champion before, and may have been damaged since
+            target.rename(Path(partial) / "earlier")
+        (Path(partial) / "run").rename(target)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _write(root: Path, change: Change) -> Change:
+    """Add a line to the history, and let the link follow."""
+    add_change(root, change)
+    mend_link(root)
     return change
 
 
@@ -193,7 +192,7 @@ def _alone(root: Path) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(
             f"The champion of {root} cannot be changed: {error.strerror or error}.\n"
-            "Nothing was changed. See that the folder can be written and has room, and try again."
+            "See that the folder can be written and has room, and try again."
         ) from error
 
 

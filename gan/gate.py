@@ -51,6 +51,8 @@ def decide(
     champion: str | None,
     differences: Sequence[Difference],
     obstacle: str = "",
+    *,
+    full_n: int,
 ) -> Decision:
     """Ask whether a generator is good enough, and better than the champion.
 
@@ -60,9 +62,11 @@ def decide(
         champion: Name of the run that is the champion; None if there is none.
         differences: Every metric's difference from the champion, averaged weights.
         obstacle: Why it cannot be compared with the champion, if it cannot.
+        full_n: Images that a champion is judged by: with fewer, noise would hide what is worse, in it and in all that
+            come after it.
     """
     of = {metric.name: metric for metric in metrics}
-    against = [*_shortcomings(of, warnings), *([obstacle] if obstacle else [])]
+    against = [*_shortcomings(of, warnings, full_n), *([obstacle] if obstacle else [])]
     agreed = tuple(row for name in AGREED for row in differences if row.name == name)
     if champion is not None and not obstacle:
         against += _no_progress(agreed)
@@ -70,8 +74,10 @@ def decide(
     return Decision(passes=not against, champion=champion, reasons=tuple(reasons), differences=agreed)
 
 
-def _shortcomings(of: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
+def _shortcomings(of: Mapping[str, Metric], warnings: Sequence[str], full_n: int) -> Iterator[str]:
     """What no champion may be."""
+    if of[MUST_IMPROVE].n < full_n:
+        yield f"It was judged by {of[MUST_IMPROVE].n:,} images; a champion is by {full_n:,} (--num-samples)."
     if not all(isfinite(metric.average) for metric in of.values()):
         yield "Its numbers are not finite."
     if warnings:

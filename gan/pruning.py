@@ -244,11 +244,9 @@ def _unfinished(store: Store, before: float) -> Iterator[Leftover]:
         match = UNFINISHED_RUN.fullmatch(path.name)
         if match and (match[2] == "partial" or (path.parent / match[1]).is_dir()):  # else the old one is all there is
             candidates.append((path, "half-published runs"))
-    candidates += [
-        (path, "half-written files")
-        for path in _entries(store.root)
-        if path.name.startswith((".latest.", ".champion."))
-    ]
+    links = [path for path in _entries(store.root) if path.name.startswith((".latest.", ".champion."))]
+    champions = [path for path in _entries(store.root / "champions") if path.name.startswith(".")]
+    candidates += [(path, "half-written files") for path in (*links, *champions)]
     for folder in _folders_in(user_cache_path("fashion-gan")):
         downloads = (path for path in _files_in(folder) if UNFINISHED_DOWNLOAD.fullmatch(path.name))
         candidates += [(path, "half-finished downloads") for path in downloads]

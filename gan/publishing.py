@@ -143,11 +143,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def point_to_run(root: Path, link: str, name: str) -> None:
-    """Make a link in the output folder to `runs/<name>`, relative, so that the folder can be moved."""
+def point_to(root: Path, link: str, target: str) -> None:
+    """Make a link in the output folder to a folder below it, relative, so that the output folder can be moved."""
     temporary = root / f".{link}.{os.getpid()}"
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(Path("runs") / name)
+    temporary.symlink_to(target)
     temporary.replace(root / link)
 
 

@@ -7,9 +7,18 @@ training is known by.
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from gan.errors import SettingsError
 
@@ -52,6 +61,16 @@ class Recipe(BaseModel):
     average_half_life_images: PositiveInt = Field(
         description="the average of the generator's weights forgets half of a weight in that many images"
     )
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        widths, num_halvings = len(self.generator_units), len(self.discriminator_units) - 1
+        if self.layers == "convolutional" and not (2 <= widths <= 3 and 1 <= num_halvings <= 2):
+            raise ValueError(
+                f"generator_units and discriminator_units have {widths} and {num_halvings + 1} widths; with "
+                "convolutions 2 or 3 each, since 28 pixels can be halved twice"
+            )
+        return self
 
 
 ARTICLE = Recipe(
@@ -124,7 +143,7 @@ CONV = Recipe(
 )
 """Convolutions, for two cores in 25 minutes."""
 
-NOT_CHANGEABLE = frozenset({"name", "paper", "algorithm", "steps", "batch_size"})
+NOT_CHANGEABLE = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
 """What makes a recipe this one, and what has options of its own."""
 
 
@@ -147,8 +166,9 @@ def changed(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
         return Recipe.model_validate(recipe.model_dump() | values)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        name = str(detail["loc"][0])
-        raise SettingsError(f"--set got {name}={changes[name]}: {detail['msg']}.") from error
+        names = [str(detail["loc"][0])] if detail["loc"] else list(changes)
+        given = ", ".join(f"{name}={changes[name]}" for name in names)
+        raise SettingsError(f"--set got {given}: {detail['msg'].removeprefix('Value error, ')}.") from error
     except ValueError as error:
         given = ", ".join(f"{name}={value}" for name, value in changes.items())
         raise SettingsError(f"--set got {given}; each value is a number, or numbers as in [512,256].") from error

@@ -10,75 +10,110 @@ R3GAN (Huang et al. 2025, arXiv:2501.05441) without its networks. What differs f
 Randomness is a function of (seed, step), as in `gan.training`.
 """
 
+from typing import NamedTuple
+
 from gan.backend import tf
 from gan.config import TrainConfig
 from gan.losses import gradient_penalty, ranking_accuracy, relativistic_loss
 from gan.networks import Networks
 from gan.training import Draw, TrainStep, draw_indices, draw_latents, is_compiled_by_xla
 
+
+class Gradients(NamedTuple):
+    """What one look of the discriminator at real and generated images gives."""
+
+    by_weight: list[tf.Tensor]  # of the discriminator's loss and penalties
+    by_fake_image: tf.Tensor  # of the generator's loss, (n, 28, 28, 1)
+    d_loss: tf.Tensor  # scalar, without penalties
+    real_logits: tf.Tensor  # (n, 1)
+    fake_logits: tf.Tensor  # (n, 1)
+
+
 MAX_AHEAD = 60.0
 """Of a logit over another: far beyond it neither factor of a gradient could be written in float32."""
 
 
-def discriminator_loss(
-    networks: Networks, images: tf.Tensor, gamma: float
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Relativistic loss and, for a gamma above 0, the penalties gamma / 2 (R1 + R2): eq. 4 of R3GAN.
+def discriminator_loss(networks: Networks, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The relativistic loss.
 
     Args:
         networks: The discriminator is used.
         images: float32 (2 n, 28, 28, 1) in [-1, 1]: real ones, then as many generated ones. One pass for all: no layer
             of a discriminator mixes images.
-        gamma: Weight of the penalties.
 
     Returns:
-        The loss without penalties and the penalties, float32 scalars; logits of real and generated images, (n, 1).
+        The loss, float32 scalar; logits of real and of generated images, (n, 1).
     """
+    real_logits, fake_logits = tf.split(networks.discriminator(images, training=True), 2)
+    return relativistic_loss(winners=real_logits, losers=fake_logits), real_logits, fake_logits
+
+
+def plain_gradients(networks: Networks, images: tf.Tensor) -> Gradients:
+    """Of the losses alone, in one pass back through the discriminator, which serves both networks.
+
+    The generator's loss is the discriminator's of the negated difference of logits: softplus(x), not softplus(-x). So
+    its gradient by a generated image is that of the discriminator's loss times -softplus'(x) / softplus'(-x) = -exp(x).
+
+    Args:
+        networks: The discriminator is used.
+        images: float32 (2 n, 28, 28, 1): real ones, then generated ones.
+    """
+    weights = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
         tape.watch(images)
-        logits = networks.discriminator(images, training=True)
-    real_logits, fake_logits = tf.split(logits, 2)
-    loss = relativistic_loss(winners=real_logits, losers=fake_logits)
-    # the penalty is a mean over both halves, so half of R1 + R2
-    penalties = gamma * gradient_penalty(tape.gradient(logits, images)) if gamma else tf.zeros(())
-    return loss, penalties, real_logits, fake_logits
+        loss, real_logits, fake_logits = discriminator_loss(networks, images)
+    *by_weight, by_image = tape.gradient(loss, [*weights, images])
+    factors = -tf.exp(tf.clip_by_value(real_logits - fake_logits, -MAX_AHEAD, MAX_AHEAD))
+    return Gradients(by_weight, _scaled(by_image, factors), loss, real_logits, fake_logits)
+
+
+def penalized_gradients(networks: Networks, images: tf.Tensor, gamma: float) -> Gradients:
+    """The same with the penalties gamma / 2 (R1 + R2) on the discriminator: eq. 4 of R3GAN.
+
+    Args:
+        networks: The discriminator is used.
+        images: float32 (2 n, 28, 28, 1): real ones, then generated ones.
+        gamma: Weight of the penalties.
+    """
+    weights = networks.discriminator.trainable_variables
+    with tf.GradientTape() as tape:
+        with tf.GradientTape() as image_tape:
+            image_tape.watch(images)
+            loss, real_logits, fake_logits = discriminator_loss(networks, images)
+            logits = tf.concat([real_logits, fake_logits], axis=0)
+        slopes = image_tape.gradient(logits, images)
+        total = loss + gamma * gradient_penalty(slopes)  # a mean over both halves, so half of R1 + R2
+    factors = -tf.sigmoid(real_logits - fake_logits) / tf.cast(tf.shape(real_logits)[0], slopes.dtype)
+    return Gradients(tape.gradient(total, weights), _scaled(slopes, factors), loss, real_logits, fake_logits)
+
+
+def _scaled(by_image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """Gradients by the generated images, each times its factor."""
+    return tf.split(by_image, 2)[1] * factors[:, :, tf.newaxis, tf.newaxis]
 
 
 def update_both(networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float) -> tf.Tensor:
     """One Adam update of each network, of gradients at the same weights.
 
-    The generator's loss is the discriminator's of the negated difference of logits: softplus(x), not softplus(-x). So
-    its gradient by a generated image is that of the discriminator's loss times -softplus'(x) / softplus'(-x) = -exp(x),
-    and one pass back through the discriminator serves both networks.
-
     Args:
         networks: Changed in place.
         real_images: float32 (n, 28, 28, 1) in [-1, 1].
         latents: float32 (n, latent_dim).
-        gamma: Weight of the penalties in this iteration.
+        gamma: Weight of the penalties in this iteration; 0 for none.
 
     Returns:
         Discriminator's loss (without penalties) and accuracy, generator's loss, all before the updates; float32 (3,).
     """
     g_weights, d_weights = networks.generator.trainable_variables, networks.discriminator.trainable_variables
-    with tf.GradientTape() as g_tape:
+    with tf.GradientTape() as tape:
         fake_images = networks.generator(latents, training=True)
     images = tf.concat([real_images, fake_images], axis=0)
-    with tf.GradientTape(persistent=bool(gamma)) as d_tape:
-        d_tape.watch(images)
-        d_loss, penalties, real_logits, fake_logits = discriminator_loss(networks, images, gamma)
-        d_total = d_loss + penalties
-    if gamma:  # the penalties are no part of the generator's loss
-        d_gradients, by_image = d_tape.gradient(d_total, d_weights), d_tape.gradient(d_loss, images)
-    else:
-        *d_gradients, by_image = d_tape.gradient(d_loss, [*d_weights, images])
-    ahead = tf.clip_by_value(real_logits - fake_logits, -MAX_AHEAD, MAX_AHEAD)[:, :, tf.newaxis, tf.newaxis]
-    by_fake_image = -tf.exp(ahead) * tf.split(by_image, 2)[1]
-    g_gradients = g_tape.gradient(fake_images, g_weights, output_gradients=by_fake_image)
-    g_loss = relativistic_loss(winners=fake_logits, losers=real_logits)
-    networks.d_optimizer.apply(d_gradients, d_weights)
+    found = penalized_gradients(networks, images, gamma) if gamma else plain_gradients(networks, images)
+    g_gradients = tape.gradient(fake_images, g_weights, output_gradients=found.by_fake_image)
+    networks.d_optimizer.apply(found.by_weight, d_weights)
     networks.g_optimizer.apply(g_gradients, g_weights)
-    return tf.stack([d_loss, ranking_accuracy(real_logits, fake_logits), g_loss])
+    g_loss = relativistic_loss(winners=found.fake_logits, losers=found.real_logits)
+    return tf.stack([found.d_loss, ranking_accuracy(found.real_logits, found.fake_logits), g_loss])
 
 
 def make_relativistic_step(networks: Networks, images: tf.Tensor, config: TrainConfig) -> TrainStep:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, for which a cached run
     from gan.report.against import Against
     from gan.report.exhibits import Findings
 
+FULL_N = 10_000
+"""Images that a champion is judged by, or as many as are in the test split."""
+
 
 @stage(run_name="compare real with generated", timeout_seconds=3600, incidental=("device",))
 def compare(
@@ -186,11 +189,12 @@ def _ask_gate(
     from gan.bootstrap import bootstrap_differences
     from gan.generate import load_samples
 
+    full_n = min(FULL_N, found.judge.num_test)
     if champion is None or champion.average_samples is None:
         name, obstacle = (champion.name, champion.obstacle) if champion else (None, "")
-        return decide(metrics, trained.warnings, name, (), obstacle)
+        return decide(metrics, trained.warnings, name, (), obstacle, full_n=full_n)
     if against and reference and reference.average_samples == champion.average_samples:
-        return decide(metrics, trained.warnings, champion.name, against.average_differences)
+        return decide(metrics, trained.warnings, champion.name, against.average_differences, full_n=full_n)
     samples = load_samples(store.path(champion.average_samples))
     judge = found.judge.of(min(found.judge.n, len(samples)))
     differences = bootstrap_differences(
@@ -200,7 +204,7 @@ def _ask_gate(
         extractor=judge.extractor.name,
         seed=config.seed,
     )
-    return decide(metrics, trained.warnings, champion.name, differences)
+    return decide(metrics, trained.warnings, champion.name, differences, full_n=full_n)
 
 
 def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tuple[str, str]]:

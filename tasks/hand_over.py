@@ -63,9 +63,11 @@ def train_on_worker(
     except BaseException:  # Ctrl-C, SIGTERM and a cancelled run as well: nobody waits for this training any more
         _cancel(key)
         raise
-    if not state.is_completed():
+    # one that failed after its training, when the server was away, has left its result; with --refresh it may be old
+    may_be_old = PREFECT_TASKS_REFRESH_CACHE.value() and not state.is_completed()
+    trained = None if may_be_old else train.recorded(store, data, config, conduct, extractor)
+    if trained is None and not state.is_completed():
         raise _explain(run, state)
-    trained = train.recorded(store, data, config, conduct, extractor)
     if trained is None:
         raise WorkerError(
             f'Run "{run.name}" on the GPU worker completed, but this run cannot find its result in {store.root}.\n'
@@ -186,7 +188,7 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
             unclaimed_since, answered = time.monotonic(), False
         if time.monotonic() - unclaimed_since > worker_timeout:
             raise WorkerError(
-                f"No worker of the work pool {GPU_POOL} took the training within {worker_timeout:g} s.\n"
+                f"The training was not started on the work pool {GPU_POOL} within {worker_timeout:g} s.\n"
                 f"{advice}\n"
                 "Or train in this process (--train-on here), or wait for longer (--worker-timeout)."
             )
@@ -198,7 +200,7 @@ def _is_held_up(client: SyncPrefectClient, run: FlowRun) -> str | None:
     if run.state is None or not (run.state.is_scheduled() or run.state.is_pending()):
         return None
     if run.state.is_pending():
-        return "One has taken it, and has not started it: its log says why. Or start another: make gpu-worker"
+        return "A worker has taken it, and has not started it: its log says why. Or start another: make gpu-worker"
     try:
         if client.read_work_pool(GPU_POOL).is_paused:
             return f"The work pool {GPU_POOL} is paused: resume it in the UI."
@@ -209,7 +211,10 @@ def _is_held_up(client: SyncPrefectClient, run: FlowRun) -> str | None:
     online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
     if client.read_workers_for_work_pool(GPU_POOL, worker_filter=online):
         return None
-    return "Start one on the machine with the GPU, with PREFECT_API_URL set to this server: make gpu-worker"
+    return (
+        "No worker is there. Start one on the machine with the GPU, with PREFECT_API_URL set to this server: "
+        "make gpu-worker"
+    )
 
 
 def _cancel(key: str) -> None:

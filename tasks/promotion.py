@@ -5,10 +5,11 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
-from gan.champion import champion_of, mend_link, promote, was_promoted
+from gan.champion import check_champion, mend_link, promote
+from gan.champion_history import Change, champion_of, was_promoted
 from gan.errors import SettingsError
 from gan.gate import Decision
-from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, check_files, read_manifest
+from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.store import Store
 from tasks.failures import refusals_explained
 from tasks.records import Champion, NormalizedData, TrainedGan
@@ -20,8 +21,8 @@ log = logging.getLogger(__name__)
 def find_champion(store: Store, name: str, data: NormalizedData, trained: TrainedGan) -> Champion | None:
     """The champion that a run has to beat: the present one; of a run that was decided on before, the one of then.
 
-    So the same command again finds its decision cached, unless it passed the gate and was not promoted: another run may
-    have become the champion meanwhile.
+    So the same command again finds its decision cached, unless it passed the gate and was not promoted (another run may
+    have become the champion meanwhile), or the champion could not be compared with.
 
     Args:
         store: Receives the champion's samples, so that it can go while its copy is in use.
@@ -36,21 +37,23 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
         manifest = read_manifest(store.root / "runs" / name)
         with suppress(ValidationError):
             gate = Decision.model_validate(manifest.gate)
-            if not gate.passes or was_promoted(store.root, name, trained.average.sha256):
-                champion = None if manifest.champion is None else Champion.model_validate(manifest.champion)
-                if champion is None or all(store.is_intact(ref) for ref in champion.files()):
-                    return champion
+            champion = None if manifest.champion is None else Champion.model_validate(manifest.champion)
+            settled = not gate.passes or was_promoted(store.root, name, trained.average.sha256)
+            if settled and (champion is None or _is_there(store, champion)):
+                return champion
     present = champion_of(store.root)
-    return None if present is None else _present_champion(store, present.run, data)
+    return None if present is None else _present_champion(store, present, data)
 
 
-def _present_champion(store: Store, run: str, data: NormalizedData) -> Champion:
+def _is_there(store: Store, champion: Champion) -> bool:
+    return not champion.obstacle and all(store.is_intact(ref) for ref in champion.files())
+
+
+def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:
     """What can be had of the champion; why nothing, if that is so: it is not beaten by being lost."""
-    folder = store.root / "runs" / run
+    folder, run = store.root / present.folder, present.run
     try:
-        manifest = read_manifest(folder)
-        refuse_other_data(folder, manifest, data)
-        check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
+        refuse_other_data(folder, check_champion(store.root, present), data)
     except SettingsError as error:
         why = str(error).partition("\n")[0].replace(str(folder), f"the champion {run}")
         obstacle = f"It cannot be compared with the champion: {why}"
@@ -62,28 +65,32 @@ def _present_champion(store: Store, run: str, data: NormalizedData) -> Champion:
     )
 
 
-def settle(store: Store, name: str, trained: TrainedGan, gate: Decision, *, no_promote: bool) -> None:
+def settle(
+    store: Store, name: str, trained: TrainedGan, champion: Champion | None, gate: Decision, *, no_promote: bool
+) -> bool:
     """Make a published run the champion, if it has passed the gate and nobody wants it otherwise.
 
     Args:
         store: The output folder.
         name: Of the run.
         trained: What came out of its training.
+        champion: What it was judged against.
         gate: What was decided.
         no_promote: Leave the champion as it is.
+
+    Returns:
+        False if another run has become the champion since it was judged: it is to be judged against that one.
     """
     with refusals_explained("The run", store):
         mend_link(store.root)
     if no_promote or not gate.passes or was_promoted(store.root, name, trained.average.sha256):
-        return
-    if promote(store.root, name, over=gate.champion, reasons=gate.reasons):
+        return True
+    over = (champion.name, champion.average.sha256) if champion and champion.average else None
+    if promote(store.root, name, over=over, reasons=gate.reasons):
         log.info("%s is the champion now. %s", name, gate.sentence)
-        return
+        return True
     present = champion_of(store.root)
-    if present and present.run != name:  # else an equal run was quicker
-        log.warning(
-            "%s passed the gate, but %s has become the champion since it was judged: run the same command again, and "
-            "it is judged against that one.",
-            name,
-            present.run,
-        )
+    if present and present.identity == (name, trained.average.sha256):
+        return True  # an equal run was quicker
+    log.warning("%s has become the champion since %s was judged.", present.run if present else "No run", name)
+    return False

@@ -18,7 +18,7 @@ from gan.publishing import (
     CONFIG,
     LATEST,
     METRICS,
-    point_to_run,
+    point_to,
     published_files,
     staged_run,
     write_json,
@@ -93,7 +93,7 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
     """
     _bring(store, run)
     with refusals_explained("The run", store):
-        point_to_run(store.root, LATEST, run.name)
+        point_to(store.root, LATEST, f"runs/{run.name}")
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     create_markdown_artifact(

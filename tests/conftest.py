@@ -4,6 +4,7 @@ import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is 
 
 import gzip
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from gan.datasets.catalog import FASHION_MNIST, DataFile
 from gan.datasets.sources import fetch_files
 from gan.recipes import ARTICLE, CONV, MLP
 from gan.store import Store, sha256_of
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts us, and all that we start inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -2,13 +2,15 @@
 
 import json
 import multiprocessing
+import shutil
 
 import numpy as np
 import pytest
 from builders import put_data
 
 from flows.settings import RunSettings
-from gan.champion import app, champion_of, mend_link, promote, read_history, roll_back, standing, was_promoted
+from gan.champion import app, mend_link, promote, roll_back, standing
+from gan.champion_history import champion_of, read_history
 from gan.errors import SettingsError
 from gan.gate import Decision
 from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES
@@ -25,12 +27,16 @@ def data(store: Store) -> NormalizedData:
     return put_data(store, np.zeros((3, 28, 28, 1), np.float32))
 
 
-def publish(store: Store, data: NormalizedData, name: str, gate: Decision = PASSES, champion=None) -> TrainedGan:
-    """A run whose files hold its name."""
+def publish(
+    store: Store, data: NormalizedData, name: str, gate: Decision = PASSES, champion=None, content: str = ""
+) -> TrainedGan:
+    """A run whose files hold its name, or something else; an earlier one of that name is replaced."""
+    content = content or name
     folder = store.root / "runs" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     for file in ("generator.keras", AVERAGE_GENERATOR, AVERAGE_SAMPLES):
-        (folder / file).write_bytes(name.encode())
+        (folder / file).write_bytes(content.encode())
     digests = {split: {"images": data.train_images.sha256} for split in ("train", "test")}
     write_manifest(
         folder,
@@ -40,100 +46,133 @@ def publish(store: Store, data: NormalizedData, name: str, gate: Decision = PASS
             "champion": champion and champion.model_dump(mode="json"),
         },
     )
-    ref = store.put_bytes(name.encode(), ".keras")
+    ref = store.put_bytes(content.encode(), ".keras")
     return TrainedGan(generator=ref, average=ref, history=ref, snapshot_steps=(0,), snapshots=ref, warnings=())
 
 
-def link_of(store: Store) -> str:
-    return (store.root / "champion").resolve().name
+def run_and_settle(
+    store: Store, data: NormalizedData, name: str, gate: Decision, *, no_promote: bool = False, content: str = ""
+) -> bool:
+    """What the flow does, with a gate that says what it is told; whether that was the end of it."""
+    trained = publish(store, data, "not yet", content=content or name)
+    champion = find_champion(store, name, data, trained)
+    publish(store, data, name, gate, champion, content)
+    return settle(store, name, trained, champion, gate, no_promote=no_promote)
+
+
+def champion_and_its_generator(store: Store) -> tuple[str, str]:
+    folder = store.root / "champion"
+    return folder.resolve().name.rpartition("-")[0], (folder / AVERAGE_GENERATOR).read_text()
+
+
+def over(name: str) -> Decision:
+    return Decision(passes=True, champion=name, reasons=("It is better.",))
+
+
+WORSE = Decision(passes=False, champion="a", reasons=("It is worse.",))
 
 
 def test_a_run_that_passes_becomes_the_champion_with_its_reasons_in_the_history(store, data) -> None:
-    settle(store, "a", publish(store, data, "a"), PASSES, no_promote=False)
-    assert link_of(store) == "a"
+    assert run_and_settle(store, data, "a", PASSES)
+    assert champion_and_its_generator(store) == ("a", "a")
     (line,) = (store.root / "champion.jsonl").read_text().splitlines()
     assert json.loads(line)["reasons"] == ["It is good."]
     assert standing(store.root, "a") == "It is the champion. Passes the gate. It is good."
 
 
 def test_a_run_that_does_not_pass_or_may_not_leaves_the_champion_as_it_is(store, data) -> None:
-    settle(store, "a", publish(store, data, "a"), PASSES, no_promote=False)
-    fails = Decision(passes=False, champion="a", reasons=("It is worse.",))
-    settle(store, "b", publish(store, data, "b", fails), fails, no_promote=False)
-    better = Decision(passes=True, champion="a", reasons=("It is better.",))
-    settle(store, "c", publish(store, data, "c", better), better, no_promote=True)
+    run_and_settle(store, data, "a", PASSES)
+    run_and_settle(store, data, "b", WORSE)
+    run_and_settle(store, data, "c", over("a"), no_promote=True)
     assert [change.run for change in read_history(store.root)] == ["a"]
     assert standing(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
-    assert standing(store.root, "c").endswith("It is better. It was not promoted, or is not the champion any more.")
-    settle(store, "c", publish(store, data, "c", better), better, no_promote=False)
-    assert link_of(store) == "c"
+    assert standing(store.root, "c").endswith("It is better. It was not promoted.")
+    run_and_settle(store, data, "c", over("a"))
+    assert champion_and_its_generator(store) == ("c", "c")
+    assert standing(store.root, "a").startswith("It was the champion; c is it now.")
 
 
-def test_a_decision_against_an_earlier_champion_promotes_nobody(store, data, caplog) -> None:
-    settle(store, "a", publish(store, data, "a"), PASSES, no_promote=False)
-    settle(store, "late", publish(store, data, "late"), PASSES, no_promote=False)
-    assert link_of(store) == "a"
-    assert "late passed the gate, but a has become the champion since it was judged" in caplog.text
+def test_a_worse_run_of_the_champions_own_name_does_not_take_its_place(store, data) -> None:
+    """The same command after an edit of the code: another generator under the same name."""
+    run_and_settle(store, data, "a", PASSES)
+    run_and_settle(store, data, "a", WORSE, content="other")
+    assert (store.root / "runs" / "a" / AVERAGE_GENERATOR).read_text() == "other"
+    assert champion_and_its_generator(store) == ("a", "a")
+    run_and_settle(store, data, "a", over("a"), content="better")
+    assert champion_and_its_generator(store) == ("a", "better")
+    roll_back(store.root)
+    assert champion_and_its_generator(store) == ("a", "a")
+
+
+def test_a_run_that_was_judged_against_an_earlier_champion_is_to_be_judged_again(store, data, caplog) -> None:
+    late = publish(store, data, "late")
+    champion = find_champion(store, "late", data, late)
+    run_and_settle(store, data, "a", PASSES)
+    assert not settle(store, "late", late, champion, PASSES, no_promote=False)
+    assert champion_and_its_generator(store)[0] == "a"
+    assert "a has become the champion since late was judged" in caplog.text
+    assert find_champion(store, "late", data, late).name == "a"
+    assert run_and_settle(store, data, "late", over("a"))
 
 
 def test_a_cached_repeat_of_a_champion_of_before_does_not_bring_it_back(store, data) -> None:
+    run_and_settle(store, data, "a", PASSES)
+    run_and_settle(store, data, "b", over("a"))
     first = publish(store, data, "a")
-    settle(store, "a", first, PASSES, no_promote=False)
-    champion = find_champion(store, "b", data, publish(store, data, "other"))
-    better = Decision(passes=True, champion="a", reasons=("It is better.",))
-    second = publish(store, data, "b", better, champion)
-    settle(store, "b", second, better, no_promote=False)
-    settle(store, "a", first, PASSES, no_promote=False)
-    assert link_of(store) == "b"
+    assert settle(store, "a", first, find_champion(store, "a", data, first), PASSES, no_promote=False)
+    assert champion_and_its_generator(store)[0] == "b"
     assert find_champion(store, "a", data, first) is None, "as it was when it was decided on"
-    assert find_champion(store, "b", data, second) == champion
 
 
 def test_a_run_that_passed_and_was_not_promoted_is_judged_anew_against_the_present_champion(store, data) -> None:
     waiting = publish(store, data, "waiting")
     assert find_champion(store, "waiting", data, waiting) is None
-    settle(store, "a", publish(store, data, "a"), PASSES, no_promote=False)
+    run_and_settle(store, data, "a", PASSES)
     found = find_champion(store, "waiting", data, waiting)
     assert found.name == "a"
     assert store.path(found.average_samples).read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("damage", ["samples altered", "gone", "other data"])
-def test_a_champion_that_cannot_be_compared_with_is_an_obstacle_and_no_error(store, data, damage) -> None:
-    settle(store, "a", publish(store, data, "a"), PASSES, no_promote=False)
-    folder = store.root / "runs" / "a"
+def test_a_champion_that_cannot_be_compared_with_is_an_obstacle_until_it_is_mended(store, data, damage) -> None:
+    run_and_settle(store, data, "a", PASSES)
+    (folder,) = (store.root / "champions").iterdir()
+    other = put_data(store, np.ones((3, 28, 28, 1), np.float32)) if damage == "other data" else data
     if damage == "samples altered":
         (folder / AVERAGE_SAMPLES).write_bytes(b"else")
     elif damage == "gone":
         folder.rename(store.root / "elsewhere")
-    else:
-        data = put_data(store, np.ones((3, 28, 28, 1), np.float32))
-    found = find_champion(store, "b", data, publish(store, data, "new"))
-    assert found.name == "a"
-    assert found.average_samples is None
+    trained = publish(store, other, "b")
+    found = find_champion(store, "b", other, trained)
+    assert (found.name, found.average_samples) == ("a", None)
     assert found.obstacle.startswith("It cannot be compared with the champion: the champion a ")
     assert str(store.root) not in found.obstacle
+    refused = Decision(passes=False, champion="a", reasons=(found.obstacle,))
+    publish(store, other, "b", refused, found)
+    if damage == "other data":
+        return
+    run_and_settle(store, data, "c", PASSES)
+    publish(store, data, "c")
+    promote(store.root, "c", by_hand=True)
+    assert find_champion(store, "b", data, trained).name == "c", "it is asked again"
 
 
 def test_a_person_can_promote_and_roll_back_step_by_step(store, data, capsys) -> None:
     for name in ("a", "b", "c"):
         publish(store, data, name)
         promote(store.root, name, by_hand=True)
+    shutil.rmtree(store.root / "runs" / "b")
     for expected in ("b", "a"):
         assert roll_back(store.root).run == expected
-        assert link_of(store) == expected
+        assert champion_and_its_generator(store) == (expected, expected)
     with pytest.raises(SettingsError, match="a is the first champion"):
         roll_back(store.root)
     app(["promote", "c", "--output-dir", str(store.root)], result_action="return_value")
     app(["show", "--output-dir", str(store.root)], result_action="return_value")
     shown = capsys.readouterr().out
     assert "Champion   c" in shown
-    assert [line.split()[1] for line in shown.splitlines() if line.startswith("20")] == ["promoted"] * 3 + [
-        "rolled",
-        "rolled",
-        "promoted",
-    ]
-    assert was_promoted(store.root, "b", publish(store, data, "b").average.sha256)
+    actions = [line.split()[1] for line in shown.splitlines() if line.startswith("20")]
+    assert actions == ["promoted"] * 3 + ["rolled"] * 2 + ["promoted"]
 
 
 @pytest.mark.parametrize("name", ["nobody", "../runs/a", "", "a/../a", ".hidden"])
@@ -166,20 +205,20 @@ def test_the_link_follows_the_history(store, data) -> None:
     promote(store.root, "a", by_hand=True)
     (store.root / "champion").unlink()
     mend_link(store.root)
-    assert link_of(store) == "a"
+    assert champion_and_its_generator(store)[0] == "a"
 
 
-def promote_over_a(root, name) -> None:
-    promote(root, name, over="a", reasons=("better",))
+def promote_over(root, name, identity) -> None:
+    promote(root, name, over=identity, reasons=("better",))
 
 
 def test_of_runs_that_beat_the_same_champion_at_the_same_moment_one_is_promoted(store, data) -> None:
     names = [f"run-{number}" for number in range(6)]
     for name in ("a", *names):
         publish(store, data, name)
-    promote(store.root, "a", by_hand=True)
+    first = promote(store.root, "a", by_hand=True).identity
     context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=promote_over_a, args=(store.root, name)) for name in names]
+    processes = [context.Process(target=promote_over, args=(store.root, name, first)) for name in names]
     for process in processes:
         process.start()
     for process in processes:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
-from gan.bootstrap import bootstrap_differences
+from gan.bootstrap import Difference, bootstrap_differences
 from gan.gate import AGREED, Decision, decide
 from gan.judging.judge import Judge
 
-N = 400
+N, NAN = 400, float("nan")
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def ask(
     found = judge.examine(pixels)
     metrics = judge.metrics(found, found)
     if champion is None:
-        return decide(metrics, warnings, None, ())
+        return decide(metrics, warnings, None, (), full_n=N)
     differences = bootstrap_differences(found, judge.examine(champion), judge.floor, extractor="small", seed=0)
-    return decide(metrics, warnings, "the-champion", differences)
+    return decide(metrics, warnings, "the-champion", differences, full_n=N)
 
 
 def test_the_first_good_generator_passes(judge) -> None:
@@ -93,16 +93,30 @@ def test_signs_of_collapse_in_training_count_against_it(judge) -> None:
 def test_numbers_that_are_not_finite_do_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     metrics = [metric.model_copy(update={"average": float("nan")}) for metric in judge.metrics(found, found)]
-    decision = decide(metrics, (), None, ())
+    decision = decide(metrics, (), None, (), full_n=N)
     assert not decision.passes
     assert decision.reasons[0] == "Its numbers are not finite."
 
 
 def test_a_champion_that_is_lost_is_not_beaten_by_that(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
-    decision = decide(judge.metrics(found, found), (), "gone", (), obstacle="It cannot be compared with the champion.")
+    obstacle = "It cannot be compared with the champion."
+    decision = decide(judge.metrics(found, found), (), "gone", (), obstacle, full_n=N)
     assert not decision.passes
     assert (
         decision.sentence
         == "Does not pass the gate against the champion gone. It cannot be compared with the champion."
     )
+
+
+def test_a_run_that_was_judged_by_few_images_does_not_pass(judge) -> None:
+    found = judge.examine(smooth_pixels(N, 2))
+    decision = decide(judge.metrics(found, found), (), None, (), full_n=10_000)
+    assert decision.reasons == ("It was judged by 400 images; a champion is by 10,000 (--num-samples).",)
+
+
+def test_a_difference_that_is_no_number_is_none() -> None:
+    row = Difference(
+        name="x", title="x", better="lower", this=1, other=2, n=3, extractor="x", difference=-1, low=NAN, high=NAN
+    )
+    assert row.verdict == "no difference beyond noise"

@@ -12,6 +12,7 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 
 from flows import gpu_flow
 from flows.gpu_flow import one_gpu
+from gan.errors import DataError
 from tasks.hand_over import GPU_LIMIT, WorkerError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -88,6 +89,26 @@ def test_a_server_that_is_away_or_busy_is_asked_again_for_a_gpu(gpu: None, monke
     left = failing(monkeypatch, httpx.ConnectError("refused"), httpx.ReadTimeout("late"), answer(503), answer(429))
     flow(ask_for_a_gpu, name="gpu")()
     assert not left
+
+
+def test_a_server_that_is_away_at_the_end_costs_no_training(gpu: None, monkeypatch) -> None:
+    whole = gpu_flow.concurrency
+
+    @contextmanager
+    def concurrency(*args, **kwargs):
+        with whole(*args, **kwargs):
+            yield
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(gpu_flow, "concurrency", concurrency)
+    flow(ask_for_a_gpu, name="gpu")()
+
+    def fail() -> None:
+        with one_gpu():
+            raise DataError("what the training says is what counts")
+
+    with pytest.raises(DataError, match="what the training says"):
+        flow(fail, name="gpu")()
 
 
 @pytest.mark.parametrize(

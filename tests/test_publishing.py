@@ -12,7 +12,7 @@ from gan.errors import SettingsError, StoreError
 from gan.publishing import (
     LATEST,
     check_run_name,
-    point_to_run,
+    point_to,
     published_files,
     restore_runs,
     staged_run,
@@ -27,7 +27,7 @@ def publish(root, name: str, content: str, config=None) -> None:
         (folder / "report.html").write_text(content)
         write_json(folder / "config.json", config or {"seed": 0})
         write_manifest(folder, {"run": name})
-    point_to_run(root, LATEST, name)
+    point_to(root, LATEST, f"runs/{name}")
 
 
 def test_a_run_appears_whole_with_a_manifest_of_every_file(tmp_path) -> None:

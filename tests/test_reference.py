@@ -8,7 +8,7 @@ from builders import put_data
 
 from flows.settings import RunSettings
 from gan.errors import SettingsError
-from gan.publishing import LATEST, point_to_run, write_json, write_manifest
+from gan.publishing import LATEST, point_to, write_json, write_manifest
 from gan.store import Store
 from tasks.records import NormalizedData, TrainedGan
 from tasks.reference import check_comparable, find_reference
@@ -38,7 +38,7 @@ def publish(store: Store, data: NormalizedData, name: str, reference=None) -> No
             "reference": reference and reference.model_dump(mode="json"),
         },
     )
-    point_to_run(store.root, LATEST, name)
+    point_to(store.root, LATEST, f"runs/{name}")
 
 
 def reference_of(store: Store, data: NormalizedData, name: str, compare_with=None):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,13 @@ from gan.backend import keras, tf
 from gan.engine import make_advance
 from gan.losses import relativistic_loss
 from gan.networks import Networks
-from gan.relativistic import discriminator_loss, make_relativistic_step, update_both
+from gan.relativistic import (
+    discriminator_loss,
+    make_relativistic_step,
+    penalized_gradients,
+    plain_gradients,
+    update_both,
+)
 from gan.training import Draw, draw_indices, draw_latents_by_xla
 
 
@@ -20,12 +28,14 @@ def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_h
     networks.discriminator = keras.Sequential([keras.Input(IMAGE_SHAPE), keras.layers.Flatten(), keras.layers.Dense(1)])
     (weights, _) = networks.discriminator.get_weights()
     real, fake = tiny_images[:8], tiny_images[8:16] / 2
-    loss, penalty, *logits = discriminator_loss(networks, tf.concat([real, fake], axis=0), gamma=0.3)
+    images = tf.concat([real, fake], axis=0)
+    loss, *logits = discriminator_loss(networks, images)
     ahead = (real.reshape(8, -1) - fake.reshape(8, -1)) @ weights
     assert float(loss) == pytest.approx(np.log1p(np.exp(-ahead)).mean(), rel=1e-4)
     np.testing.assert_allclose(logits[0] - logits[1], ahead, rtol=1e-4)
-    r1 = r2 = (weights**2).sum()
-    assert float(penalty) == pytest.approx(0.3 / 2 * (r1 + r2), rel=1e-4)
+    plain, penalized = plain_gradients(networks, images), penalized_gradients(networks, images, gamma=0.3)
+    added = penalized.by_weight[0] - plain.by_weight[0]
+    np.testing.assert_allclose(added, 0.3 / 2 * 2 * (2 * weights), rtol=1e-3)  # of gamma / 2 (R1 + R2), both w^2
 
 
 def test_the_generators_update_is_through_the_discriminator_as_it_was(tiny_mlp, tiny_images) -> None:
@@ -43,8 +53,12 @@ def test_the_generators_update_is_through_the_discriminator_as_it_was(tiny_mlp, 
 def test_one_pass_back_gives_the_gradient_that_the_generators_own_loss_has(tiny_mlp, tiny_images) -> None:
     """Seen in Adam's first moment, which is the gradient here (beta 1 is 0), with and without penalties."""
     real, latents = tf.constant(tiny_images[:8]), tf.random.stateless_normal((8, 8), seed=(0, 0))
-    for gamma in (0.0, 0.8):
+    for gamma, ahead in itertools.product((0.0, 0.8), (0.1, 20, 50)):
         networks = Networks.build(tiny_mlp.recipe, seed=0)
+        fake = networks.generator(latents, training=True)
+        farthest = float(tf.reduce_max(abs(networks.discriminator(real) - networks.discriminator(fake))))
+        last = networks.discriminator.layers[-1].kernel
+        last.assign(last * (ahead / farthest))  # so far is one logit of a pair ahead of the other
         with tf.GradientTape() as tape:
             fake_logits = networks.discriminator(networks.generator(latents, training=True))
             loss = relativistic_loss(winners=fake_logits, losers=networks.discriminator(real))

@@ -173,9 +173,9 @@ def test_a_page_of_another_site_can_change_nothing_and_read_no_answer(open_serve
 
 
 GIVEN_TO_MAKE = [
-    ({}, "http://127.0.0.1:4200,http://localhost:4200"),
-    ({"PREFECT_SERVER_API_PORT": "4300"}, "http://127.0.0.1:4300,http://localhost:4300"),
-    ({"PREFECT_SERVER_API_HOST": "10.0.0.5"}, "http://10.0.0.5:4200,http://localhost:4200"),
+    ({}, "http://127.0.0.1:4200,http://127.0.0.1:4200,http://localhost:4200"),
+    ({"PREFECT_SERVER_API_PORT": "4300"}, "http://127.0.0.1:4300,http://127.0.0.1:4300,http://localhost:4300"),
+    ({"PREFECT_SERVER_API_HOST": "10.0.0.5"}, "http://10.0.0.5:4200,http://127.0.0.1:4200,http://localhost:4200"),
     ({"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://ours"}, "https://ours"),
 ]
 

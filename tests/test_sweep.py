@@ -26,6 +26,7 @@ def test_a_sweep_is_every_combination_of_recipes_values_and_seeds() -> None:
     tried = expand("article,mlp,article", "0,0", set=("learning_rate=1e-4,2e-4", "steps=10,20"))
     assert len(tried) == 2 * 2 * 2
     assert tried[1] == ("article learning_rate=1e-4 steps=20", 0)
+    assert len(expand("mlp", "0", set=("learning_rate=1e-4,0.0001",))) == 1, "equal ones are one training"
     lists = expand("mlp", "0", set=("generator_units=[16,8],[32,16]",))
     assert lists == [("mlp generator_units=[16,8]", 0), ("mlp generator_units=[32,16]", 0)]
 
@@ -49,6 +50,9 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({"seeds": "0-400"}, {"set": ("steps=1,2",)}, "a sweep has at most 500"),
         ({}, {"seed": 3}, "--seed is for one run; a sweep makes many"),
         ({}, {"run_name": "x"}, "--run-name is for one run"),
+        ({}, {"set": ("learning_rate=1e-4", "learning_rate=2e-4")}, "--set names learning_rate twice"),
+        ({"recipes": "conv"}, {"set": ("generator_units=[8,8,8,8]",)}, "28 pixels can be halved twice"),
+        ({"ray": "10.0.0.5:6379"}, {}, "PREFECT_API_URL is not set: they cannot reach"),
         ({}, {"set": ("colour=1,2",)}, "a recipe has no colour to set; it has: latent_dim"),
         ({}, {"set": ("learning_rate=fast,slow",)}, "each value is a number"),
         ({}, {"set": ("steps=10",)}, "--set got steps=10; give --steps 10 instead"),
@@ -67,20 +71,37 @@ def test_one_run_refuses_several_values() -> None:
 def result(way: str, seed: int, distance: float, tmp_path) -> Result:
     (tmp_path / "average_grid.png").write_bytes(b"a picture")
     values = dict.fromkeys(MEASURES, 0.5) | {"frechet_distance": distance}
-    titles = {name: name for name in MEASURES}
-    return Result(way, seed, f"{way}-{seed}".replace(" ", "-"), tmp_path, values, titles, 100, "small", 60.0)
+    return Result(
+        way=way,
+        seed=seed,
+        run=f"{way}-{seed}".replace(" ", "-"),
+        folder=tmp_path,
+        values=values,
+        titles={name: name for name in MEASURES},
+        n=100,
+        extractor="small",
+        generator="0" * 64,
+        seconds=60.0,
+    )
 
 
 def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_path) -> None:
     results = [result("lucky once", 0, 1, tmp_path), result("lucky once", 1, 9, tmp_path)]
     results += [result("steady", 1, 4, tmp_path), result("steady", 0, 2, tmp_path)]
-    board = rank("4 trainings", results, [Failure("<b>broken</b>", 0, 'not "finite"')])
-    assert [(row.way, row.seeds) for row in board.rows] == [("steady", (0, 1)), ("lucky once", (0, 1))]
+    results.append(result("mostly fails", 0, 0.1, tmp_path))
+    failures = [Failure("mostly fails", 1, "not finite"), Failure("<b>broken</b>", 0, 'not "finite"')]
+    board = rank("7 trainings", results, failures)
+    assert [(row.way, row.described_seeds) for row in board.rows] == [
+        ("steady", "0, 1"),
+        ("lucky once", "0, 1"),
+        ("mostly fails", "0; 1 failed"),
+    ]
     assert board.winner.run == "steady-0"
     rows = list(csv.DictReader(as_csv(board).splitlines()))
     assert (rows[0]["frechet_distance_mean"], rows[0]["frechet_distance_deviation"]) == ("3", "1.41421")
-    assert rows[2]["rank"] == "failed"
-    assert rows[2]["best_run"] == 'not "finite"'
+    assert (rows[0]["n"], rows[0]["features"]) == ("100", "small")
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "failed", "failed"]
+    assert rows[4]["best_run"] == 'not "finite"'
     page = as_html(board)
     assert "&lt;b&gt;broken&lt;/b&gt;" in page
     assert "<b>broken" not in page
@@ -89,6 +110,8 @@ def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_pat
 
 def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twice(tmp_path, prefect_server) -> None:
     checkout = Checkout.make_quick(tmp_path)
+    checkout.edit("gan/gate.py", "MIN_COVERAGE = 0.05, 1.0, 0.1", "MIN_COVERAGE = 0.05, 0.0, -1.0")
+    checkout.edit("gan/gate.py", 'of["recall"].average > 0', 'of["recall"].average >= 0')
     data, folder = write_own_data(tmp_path / "own"), tmp_path / "artifacts"
     where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
     command = ("flows/sweep_flow.py", "--seeds", "0", *FEW, *where)
@@ -109,5 +132,10 @@ def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twi
     assert {path: path.read_bytes() for path in before} == before
     assert output.count("'train article, 20 steps, seed 0' - Finished in state Cached") >= 1
     assert output.count("'train mlp, 20 steps, seed 0' - Finished in state Completed") == 1
-    winner = json.loads((folder / "latest" / "manifest.json").read_text())
-    assert winner["gate"]["passes"] is False, "a few steps make no champion"
+    ahead = next(csv.DictReader(next((folder / "sweeps").glob("*/leaderboard.csv")).read_text().splitlines()))
+    champion = (folder / "champion").resolve()
+    assert champion.name.startswith("own-article-20-seed0"), "the winner of the first sweep, or who has beaten it"
+    manifest = json.loads((champion / "manifest.json").read_text())
+    assert manifest["gate"]["passes"]
+    assert "Passes the gate." in (champion / "report.html").read_text()
+    assert ahead["rank"] == "1"

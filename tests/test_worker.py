@@ -71,7 +71,7 @@ def test_without_a_worker_a_run_ends_in_time_and_says_how_to_start_one(server: C
     with server.started("flows/train_flow.py", *FEW, "--train-on", "gpu", "--worker-timeout", 3) as process:
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "Error: No worker of the work pool gpu took the training within 3 s." in output
+    assert "Error: The training was not started on the work pool gpu within 3 s." in output
     assert "make gpu-worker" in output
     assert "Traceback" not in output
     assert newest(server, "train-gan")["state_type"] == "CANCELLED"
@@ -187,7 +187,7 @@ def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server
         finally:
             pause(False)
     assert process.returncode == 1
-    assert "Error: No worker of the work pool gpu took the training within 3 s." in output
+    assert "Error: The training was not started on the work pool gpu within 3 s." in output
     assert re.search(f"The {what} .*is paused: resume it", output)
 
 

@@ -47,6 +47,11 @@ class Judge:
         self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
         _, self._all_distances = nearest(half_resolution(test_pixels), self._train_half)  # the more, the surer
 
+    @property
+    def num_test(self) -> int:
+        """Images in the whole test split."""
+        return len(self._splits[1])
+
     def of(self, n: int) -> "Judge":
         """The same judge of fewer images."""
         return self if n == self.n else Judge(self.extractor, *self._splits, n=n, seed=self._seed)

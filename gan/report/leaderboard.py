@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from gan.published import AVERAGE_GENERATOR, read_manifest
 from gan.publishing import METRICS
 from gan.report.page import render_page
 from gan.report.words import describe_number
 
-MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy")
+MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
 """Of the averaged weights, as the gate looks at them; rows are in the order of the first."""
 
 AVERAGE_GRID = "average_grid.png"
@@ -30,6 +31,7 @@ class Result:
     titles: dict[str, str]
     n: int
     extractor: str
+    generator: str  # SHA-256 of the averaged one
     seconds: float  # of training
 
     @property
@@ -61,9 +63,16 @@ class Row:
 
     way: str
     seeds: tuple[int, ...]
+    num_failed: int
     measures: dict[str, Spread]
     seconds: Spread
     best: Result
+
+    @property
+    def described_seeds(self) -> str:
+        """The seeds, and how many more failed."""
+        failed = f"; {self.num_failed} failed" if self.num_failed else ""
+        return f"{', '.join(map(str, self.seeds))}{failed}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,12 @@ class Leaderboard:
         """Names and titles of the columns."""
         titles = self.rows[0].best.titles if self.rows else {}
         return [(name, titles[name]) for name in MEASURES if name in titles]
+
+    @property
+    def described(self) -> str:
+        """What the numbers are of."""
+        best = self.rows[0].best
+        return f"{best.n:,} images a side, {best.extractor} features (not an FID)"
 
     @property
     def winner(self) -> Result | None:
@@ -106,12 +121,13 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
         titles={name: metric["title"] for name, metric in metrics.items()},
         n=first["n"],
         extractor=first["extractor"],
+        generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
         seconds=content["training"]["training_seconds"],
     )
 
 
 def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
-    """Mean and deviation of every way over its seeds, the best first.
+    """Mean and deviation of every way over its seeds, the best first; ways that have failed seeds come last.
 
     Args:
         title: Of the page.
@@ -125,12 +141,15 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
             Row(
                 way=way,
                 seeds=tuple(result.seed for result in of_way),
+                num_failed=sum(failure.way == way for failure in failures),
                 measures={name: _spread([result.values[name] for result in of_way]) for name in MEASURES},
                 seconds=_spread([result.seconds for result in of_way]),
                 best=min(of_way, key=lambda result: result.values[MEASURES[0]]),
             )
         )
-    return Leaderboard(title, sorted(rows, key=lambda row: row.measures[MEASURES[0]].mean), failures)
+    return Leaderboard(
+        title, sorted(rows, key=lambda row: (row.num_failed > 0, row.measures[MEASURES[0]].mean)), failures
+    )
 
 
 def _spread(values: Sequence[float]) -> Spread:
@@ -148,16 +167,16 @@ def as_csv(board: Leaderboard) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [f"{name}_{what}" for name in (*MEASURES, "training_seconds") for what in ("mean", "deviation")]
-    writer.writerow(["rank", "way", "seeds", *columns, "best_run"])
+    writer.writerow(["rank", "way", "seeds", "failed", *columns, "best_run", "n", "features"])
     for number, row in enumerate(board.rows, 1):
         spreads = (*row.measures.values(), row.seconds)
         cells = [value for spread in spreads for value in (spread.mean, spread.deviation)]
         seeds = " ".join(map(str, row.seeds))
-        writer.writerow(
-            [number, row.way, seeds, *("" if cell is None else f"{cell:.6g}" for cell in cells), row.best.run]
-        )
+        numbers = ("" if cell is None else f"{cell:.6g}" for cell in cells)
+        best = (row.best.run, row.best.n, row.best.extractor)
+        writer.writerow([number, row.way, seeds, row.num_failed, *numbers, *best])
     for failure in board.failures:
-        writer.writerow(["failed", failure.way, failure.seed, *("" for _ in columns), failure.reason])
+        writer.writerow(["failed", failure.way, failure.seed, 1, *("" for _ in columns), failure.reason, "", ""])
     return file.getvalue()
 
 

@@ -1,0 +1,92 @@
+"""What an output folder's `champion.jsonl` says: which run became the champion when, how and why, the newest last."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gan.errors import SettingsError
+from gan.published import AVERAGE_GENERATOR
+from gan.publishing import RUN_NAME
+from gan.store import atomic_path
+
+HISTORY, FOLDER = "champion.jsonl", "champions"
+
+Action = Literal["promoted", "promoted by hand", "rolled back"]
+
+
+class Change(BaseModel):
+    """A line of the history."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: str = Field(description="UTC, ISO 8601")
+    action: Action
+    run: str = Field(pattern=RUN_NAME.pattern, description="the champion from then on")
+    generator: str = Field(pattern="^[0-9a-f]{64}$", description=f"SHA-256 of its {AVERAGE_GENERATOR}")
+    before: str | None = Field(description="the champion until then")
+    reasons: tuple[str, ...] = Field((), description="what the gate said")
+
+    @property
+    def folder(self) -> str:
+        """Where it is kept, below the output folder."""
+        return f"{FOLDER}/{self.run}-{self.generator[:12]}"
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Run and generator: a run of the same name may have another one later."""
+        return self.run, self.generator
+
+
+def read_history(root: Path) -> tuple[Change, ...]:
+    """Every change of an output folder's champion, the oldest first.
+
+    Raises:
+        SettingsError: If a line is not one that this module wrote.
+    """
+    try:
+        lines = (root / HISTORY).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{root / HISTORY} cannot be read: {error}.\nMend it, or move it away.") from error
+    changes = []
+    for number, line in enumerate(lines, 1):
+        try:
+            changes.append(Change.model_validate_json(line))
+        except ValidationError as error:
+            raise SettingsError(
+                f"Line {number} of {root / HISTORY} cannot be understood, so it is not known which run is the champion."
+                "\nMend or remove that line, or move the file away: then there is no champion."
+            ) from error
+    return tuple(changes)
+
+
+def champion_of(root: Path) -> Change | None:
+    """The change that made the present champion one; None if there is none."""
+    champions = champions_in(read_history(root))
+    return champions[-1] if champions else None
+
+
+def champions_in(history: Sequence[Change]) -> list[Change]:
+    """The present champion last, before it those that a rollback would bring back one after the other."""
+    champions: list[Change] = []
+    for change in history:
+        if change.action == "rolled back":
+            champions = champions[:-1]
+        else:
+            champions.append(change)
+    return champions
+
+
+def was_promoted(root: Path, run: str, generator: str) -> bool:
+    """Whether a run, with this generator, is or was the champion."""
+    return any(change.identity == (run, generator) for change in read_history(root))
+
+
+def add_change(root: Path, change: Change) -> None:
+    """Add a line, whole or not at all."""
+    lines = [line.model_dump_json() for line in (*read_history(root), change)]
+    with atomic_path(root / HISTORY) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
