@@ -1,0 +1,43 @@
+"""Quality against time: which runs are drawn, and what of them."""
+
+import numpy as np
+import pytest
+
+from bench.quality import draw, read_curves
+from gan.history import history_csv
+from gan.publishing import write_json
+from gan.recipes import ARTICLE, MLP, Recipe
+from gan.report.charts import as_png
+
+
+def publish(
+    runs, name: str, recipe: Recipe, *, seed: int = 0, n: int = 100, steps: int | None = None, data=None
+) -> None:
+    steps, folder = steps or recipe.steps, runs / name
+    folder.mkdir(parents=True)
+    train = {"recipe": recipe.model_dump(mode="json"), "steps": steps, "batch_size": recipe.batch_size, "seed": seed}
+    write_json(folder / "config.json", {"train": train} | ({"data": data} if data else {}))
+    metric = {"average": 0.5, "floor": 0.1, "n": n, "extractor": "small"}
+    metrics = {"frechet_distance": metric, "recall": metric}
+    training, quality_of = {"training_seconds": 2.0 * steps}, "9 images, small features"
+    write_json(
+        folder / "metrics.json",
+        {"metrics": metrics, "training": training, "history_quality": quality_of},
+    )
+    quality = {step: np.array([10 / (step + 1), 0.2]) for step in (0, steps // 2, steps - 1)}
+    (folder / "history.csv").write_bytes(history_csv(np.zeros((steps, 3), np.float32), quality))
+
+
+def test_only_whole_trainings_that_can_be_compared_are_drawn_once_a_seed(tmp_path) -> None:
+    publish(tmp_path, "a", ARTICLE)
+    publish(tmp_path, "b", MLP, seed=1)
+    publish(tmp_path, "c", MLP)
+    publish(tmp_path, "same seed again", MLP)
+    publish(tmp_path, "other card", MLP.model_copy(update={"learning_rate": 1.0}), seed=2)
+    publish(tmp_path, "few steps", MLP, seed=3, steps=100)
+    publish(tmp_path, "judged by others", MLP, seed=4, n=99)
+    publish(tmp_path, "other data", MLP, seed=5, data={"name": "own"})
+    curves = read_curves(tmp_path)
+    assert [(curve.recipe, curve.seed) for curve in curves] == [("article", 0), ("mlp", 0), ("mlp", 1)]
+    assert curves[0].seconds.tolist() == pytest.approx([2, 2 * (ARTICLE.steps // 2 + 1), 2 * ARTICLE.steps])
+    assert as_png(draw(curves)).startswith(b"\x89PNG")
