@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from gan.bootstrap import NORMAL_QUANTILE, PARTS, STUDENT_QUANTILE, Difference, bootstrap_differences
 from gan.features import HALF_RESOLUTION
+from gan.gate import Decision
 from gan.history import history_csv, read_history
 from gan.judging.definitions import METRICS
 from gan.judging.evidence import Evidence
@@ -35,6 +36,25 @@ from gan.report.words import (
 
 HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
 NUM_SNAPSHOTS = 5
+GATE = Decision(
+    passes=False,
+    champion=HOSTILE,
+    reasons=("Recall is worse.",),
+    differences=(
+        Difference(
+            name="recall",
+            title="Recall",
+            better="higher",
+            this=0.1,
+            other=0.4,
+            n=150,
+            extractor="small",
+            difference=-0.3,
+            low=-0.4,
+            high=-0.2,
+        ),
+    ),
+)
 
 
 def noise(num: int, seed: int) -> np.ndarray:
@@ -83,6 +103,7 @@ def report(findings, tmp_path) -> Report:
         animation=tmp_path / "training.webp",
         interpolation=tmp_path / "interpolation.png",
         against=compare_runs(findings.judge, this, other, same_latents=True, seed=0),
+        gate=GATE,
         settings=[("steps", "10,001")],
         provenance=[("data", HOSTILE)],
         timings=[("train", "3 min 35 s")],
@@ -112,6 +133,12 @@ def test_every_picture_of_the_page_is_loaded_and_nothing_is_asked_of_anybody(pag
     assert len(widths) == 3 + num_rows + 2 + 2 + NUM_SNAPSHOTS + 1 + 1
     assert min(widths) > 0
     assert page.locator("svg").count() >= 4
+
+
+def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
+    assert "Does not pass the gate against the champion" in page.locator(".verdict").nth(2).inner_text()
+    row = page.get_by_role("region", name="Against the champion").locator("tr").nth(1).inner_text()
+    assert re.sub(r"\s+", " ", row) == "Recall 0.1 0.4 −0.3 −0.4 to −0.2 worse"
 
 
 def test_hostile_words_stay_words(page: Page) -> None:

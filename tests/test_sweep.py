@@ -6,6 +6,7 @@ import json
 import pytest
 from builders import write_own_data
 from pipeline import Checkout
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.members import SweepSettings, members_of
 from flows.settings import RunSettings
@@ -59,7 +60,7 @@ def test_what_is_set_is_what_is_trained() -> None:
     ],
 )
 def test_a_sweep_that_cannot_be_is_one_clear_error(sweep, settings, message) -> None:
-    with pytest.raises(ValueError, match=message):
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(ValueError, match=message):
         members_of(SweepSettings(**sweep), RunSettings(**settings))
 
 
