@@ -87,7 +87,7 @@ def run(server: Checkout) -> dict:
     server.env |= {"FASHION_GAN_ALERT_BLOCK": "slack-webhook/ops"}
     with running(server, "prefect", "worker", "start", "--pool", "default", "--type", "process"):
         run_id = start_nightly(server, **few, train_on="here", output_dir=HOSTILE_FOLDER)
-        wait_until(lambda: ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL, 240)
+        wait_until(lambda: ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL, 600)
     return ask(server, f"flow_runs/{run_id}")
 
 
@@ -193,7 +193,7 @@ def test_a_command_without_the_auth_string_is_one_clear_error(server: Checkout, 
     stranger = Checkout(server.folder, env | ({"PREFECT_API_AUTH_STRING": given} if given else {}))
     options = ("--output-dir", tmp_path) if "train" in command else ()
     with stranger.started(command, *options) as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "does not let us in" in output
     assert "PREFECT_API_AUTH_STRING" in output

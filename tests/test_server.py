@@ -135,7 +135,7 @@ def test_what_is_said_of_a_run_that_crashed_in_silence_is_what_alerts_expect(ser
 
 def test_of_killed_and_late_runs_the_server_tells_the_block_that_is_named(server: Checkout) -> None:
     with server.started("flows/setup_server.py", "--alert-block", "slack-webhook/none") as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "Error: There is no alert block slack-webhook/none" in output
 
@@ -161,7 +161,7 @@ def test_what_could_not_be_made_is_named_with_exit_code_1(server: Checkout, tmp_
     lacking.env["PREFECT_API_URL"] = server.env["PREFECT_API_URL"]
     lacking.edit("prefect.yaml", "    work_pool:\n      name: gpu", "    work_pool:\n      name: nowhere")
     with lacking.started("flows/setup_server.py") as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "deployment train-gan/gpu: MISSING" in output
     assert "Error: Not everything is as it should be" in output
@@ -223,7 +223,7 @@ def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(serv
         run = ask(server, f"deployments/{served['id']}/create_flow_run", {})
         wait_until(lambda: ask(server, f"flow_runs/{run['id']}")["state_type"] in FINAL)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert ask(server, f"flow_runs/{run['id']}")["state_type"] == "COMPLETED", output
     assert (server.folder / "served" / "runs" / "few" / "report.html").is_file()
     assert "Traceback" not in output

@@ -69,7 +69,7 @@ def worker(server: Checkout) -> Iterator[None]:
 
 def test_without_a_worker_a_run_ends_in_time_and_says_how_to_start_one(server: Checkout) -> None:
     with server.started("flows/train_flow.py", *FEW, "--train-on", "gpu", "--worker-timeout", 3) as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "Error: The training was not started on the work pool gpu within 3 s." in output
     assert "make gpu-worker" in output
@@ -163,7 +163,7 @@ def test_a_training_handed_over_and_one_in_process_find_each_others_result(serve
 
 def test_a_gpu_that_is_insisted_on_is_the_workers_and_its_lack_is_the_runs_error(server: Checkout, gpu_worker) -> None:
     with server.started("flows/train_flow.py", *FEW, "--seed", 2, "--train-on", "gpu", "--device", "gpu") as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert 'Error: The training on the GPU worker, run "article, 6 steps, seed 2", is Failed' in output
     assert "--device gpu was asked for, but TensorFlow" in output
@@ -183,7 +183,7 @@ def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server
         pause(True)
         try:
             with server.started("flows/train_flow.py", *options) as process:
-                output, _ = process.communicate(timeout=120)
+                output, _ = process.communicate(timeout=300)
         finally:
             pause(False)
     assert process.returncode == 1
@@ -203,7 +203,7 @@ def test_cancelling_a_run_cancels_its_training(server: Checkout, gpu_worker, how
             ask(server, f"flow_runs/{parent}/set_state", {"state": {"type": "CANCELLING"}})
         else:
             process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=180)
     assert process.returncode != 0
     wait_until(lambda: ask(server, f"flow_runs/{child}")["state_type"] in FINAL)
     assert ask(server, f"flow_runs/{child}")["state_type"] == "CANCELLED", output
@@ -217,7 +217,7 @@ def test_a_nightly_run_goes_through_both_workers_into_the_projects_own_folder(
     settings = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "seed": 4}
     settings |= {"dataset": "mine", "data_dir": "mine"}
     ids = [start_nightly(server, **settings, run_name=name) for name in ("tonight", "next")]
-    wait_until(lambda: all(ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL for run_id in ids), 240)
+    wait_until(lambda: all(ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL for run_id in ids), 600)
     first, last = sorted((ask(server, f"flow_runs/{run_id}") for run_id in ids), key=lambda run: run["start_time"])
     for run in (first, last):
         assert run["state_type"] == "COMPLETED", run["state"]
