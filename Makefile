@@ -49,7 +49,7 @@ train: $(READY) ## Run the main job; options as in make train ARGS="--smoke"
 test: $(READY) ## Run all tests, two files at a time; a part of them as in make test ARGS="-k store"
 	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-drills: $(READY) ## Cause the faults of docs/reliability.md (about an hour); a part as in make drills ARGS="-k disk"
+drills: $(READY) ## Cause the faults of docs/reliability.md (about an hour one by one); a part as in make drills ARGS="-k disk"
 	@$(VENV)/bin/python -m pytest -m drill --durations 0 $(ARGS)
 
 check: $(READY) ## Run the linters and the type checker
