@@ -108,7 +108,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member]) -> None:
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
     """Write page and CSV to `sweeps/<name>` of the output folder; the same sweep again replaces them."""
-    content = json.dumps([[member.way, member.settings.seed, _content(member)] for member in members])
+    content = json.dumps([[member.way, member.settings.seed, member.settings.run_config().name] for member in members])
     root = members[0].settings.output_dir
     folder = root / "sweeps" / hashlib.sha256(content.encode()).hexdigest()[:12]
     try:
@@ -121,10 +121,6 @@ def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
             "The runs are published. Make room there, and run the same command again: nothing is trained again."
         ) from error
     return folder
-
-
-def _content(member: Member) -> str:
-    return member.settings.run_config().name
 
 
 def present_board(board: Leaderboard, folder: Path) -> None:

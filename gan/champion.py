@@ -212,9 +212,9 @@ def show(*, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
         output_dir: the output folder
     """
     console = Console(highlight=False, soft_wrap=True)
-    present = champion_of(output_dir)
-    console.print(f"Champion   {present.run if present else 'none yet'}", markup=False)
     history = read_history(output_dir)
+    champions = champions_in(history)
+    console.print(f"Champion   {champions[-1].run if champions else 'none yet'}", markup=False)
     if history:
         table = Table("When (UTC)", "What", "Run", "Before it", box=None, pad_edge=False)
         for change in history:

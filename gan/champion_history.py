@@ -23,7 +23,7 @@ class Change(BaseModel):
 
     at: str = Field(description="UTC, ISO 8601")
     action: Action
-    run: str = Field(pattern=RUN_NAME.pattern, description="the champion from then on")
+    run: str = Field(pattern=f"^{RUN_NAME.pattern}$", description="the champion from then on")
     generator: str = Field(pattern="^[0-9a-f]{64}$", description=f"SHA-256 of its {AVERAGE_GENERATOR}")
     before: str | None = Field(description="the champion until then")
     reasons: tuple[str, ...] = Field((), description="what the gate said")

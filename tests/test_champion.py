@@ -200,6 +200,15 @@ def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line)
         RunSettings(output_dir=store.root).open_store()
 
 
+def test_a_history_cannot_lead_out_of_the_output_folder(store, data) -> None:
+    publish(store, data, "a")
+    change = promote(store.root, "a", by_hand=True)
+    hostile = change.model_copy(update={"run": "../../elsewhere"}).model_dump_json()
+    (store.root / "champion.jsonl").write_text(hostile + "\n")
+    with pytest.raises(SettingsError, match="Line 1 of"):
+        champion_of(store.root)
+
+
 def test_the_link_follows_the_history(store, data) -> None:
     publish(store, data, "a")
     promote(store.root, "a", by_hand=True)
