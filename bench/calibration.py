@@ -24,7 +24,7 @@ from gan.generate import generate_pixels
 from gan.judging.definitions import METRICS
 from gan.judging.judge import Judge
 from gan.networks import load_model
-from gan.sampling import sample_latents
+from gan.sampling import sample_inputs
 
 app = App(name="python -m bench.calibration", help="Count how often noise is called progress.", version_flags=())
 
@@ -73,8 +73,7 @@ def main(
 
 def _generated(generator: keras.Model, num_images: int, seed: int) -> Iterator[np.ndarray]:
     for kind in (0, 1):
-        latents = sample_latents(num_images, generator.input_shape[-1], seed=2 * seed + kind)
-        yield generate_pixels(generator, latents)
+        yield generate_pixels(generator, sample_inputs(generator, num_images, seed=2 * seed + kind))
 
 
 def _print(calls: Counter[str], comparisons_with_any: int, num_comparisons: int) -> None:

@@ -62,11 +62,12 @@ class RunSettings(BaseModel):
     steps: PositiveInt | None = Field(
         None,
         le=2**28,
-        description="iterations of the recipe's algorithm; empty: the recipe's own (article: 10,001; mlp: 20,000; "
-        "conv: 12,000)",
+        description="iterations of the recipe's algorithm; empty: the recipe's own ("
+        + "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
+        + ")",
     )
     batch_size: PositiveInt | None = Field(
-        None, le=8192, description="images a step; empty: the recipe's own (128; conv: 64)"
+        None, le=8192, description="images a step; empty: the recipe's own"
     )
     set: tuple[str, ...] = Field(
         (),
@@ -224,7 +225,14 @@ class RunSettings(BaseModel):
 
         Raises:
             DataError: If a data set of the user's own is not one.
+            SettingsError: If the recipe has another number of classes than the data set.
         """
+        recipe, num_classes = self.train_config().recipe, len(self.data.class_names)
+        if recipe.num_classes not in (0, num_classes):
+            raise SettingsError(
+                f"The recipe {recipe.name} is for {recipe.num_classes} classes, but {self.dataset} has {num_classes}.\n"
+                f"Give --set num_classes={num_classes}."
+            )
         unnamed = RunConfig(name="", train=self.train_config(), samples=self.sample_config(), data=self._data_config())
         digest = hashlib.sha256(json.dumps(unnamed.content(), sort_keys=True).encode()).hexdigest()
         default = f"{self.recipe}-{unnamed.train.steps}-seed{self.seed}-{digest[:6]}"

@@ -42,7 +42,7 @@ def dense_generator(recipe: Recipe, seeds: Sequence[int], *, synchronized: bool)
 
 
 def dense_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
-    """All pixels into blocks of Dense and LeakyReLU, then one logit."""
+    """All pixels into blocks of Dense and LeakyReLU, then one logit, or one for each class."""
     initializers = glorot_uniform(seeds)
     stack: list[keras.Layer] = [keras.layers.Flatten(name="flatten")]
     for index, units in enumerate(recipe.discriminator_units):
@@ -50,7 +50,7 @@ def dense_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Laye
             keras.layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
             keras.layers.LeakyReLU(recipe.leaky_relu_slope, name=f"leaky_relu_{index}"),
         ]
-    return [*stack, keras.layers.Dense(1, kernel_initializer=next(initializers), name="logits")]
+    return [*stack, _logits(recipe, initializers)]
 
 
 def convolutional_generator(recipe: Recipe, seeds: Sequence[int], *, synchronized: bool) -> list[keras.Layer]:
@@ -85,9 +85,9 @@ def convolutional_generator(recipe: Recipe, seeds: Sequence[int], *, synchronize
 
 
 def convolutional_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
-    """From 28 x 28 over 14 x 14 to 7 x 7 pixels, a look round at that size, then one logit; no normalization.
+    """From 28 x 28 over 14 x 14 to 7 x 7 pixels, a look round at that size, then one logit or one for each class.
 
-    Penalties on its gradients take the place of that (R3GAN, arXiv:2501.05441, section 3).
+    No normalization: penalties on its gradients take the place of that (R3GAN, arXiv:2501.05441, section 3).
     """
     initializers = narrow_normal(seeds)
     stack: list[keras.Layer] = []
@@ -108,8 +108,13 @@ def convolutional_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[ke
     return [
         *stack,
         keras.layers.Flatten(name="flatten"),
-        keras.layers.Dense(1, kernel_initializer=next(initializers), name="logits"),
+        _logits(recipe, initializers),
     ]
+
+
+def _logits(recipe: Recipe, initializers: Initializers) -> keras.Layer:
+    """The last layer of a discriminator."""
+    return keras.layers.Dense(max(1, recipe.num_classes), kernel_initializer=next(initializers), name="logits")
 
 
 def _batch_norm(recipe: Recipe, index: int, *, synchronized: bool) -> keras.Layer:

@@ -4,11 +4,11 @@ Yazici et al. 2019, arXiv:1806.04498; half-life in images and ramp-up as in Karr
 """
 
 from collections.abc import Callable
-
-import numpy as np
+from typing import Any
 
 from gan.backend import keras, tf
 from gan.networks import Networks
+from gan.sampling import GeneratorInputs
 
 AVERAGE_EVERY = 8
 """Steps between two updates of the average: a small part of its half-life, a multiple of the steps run in one call."""
@@ -44,17 +44,19 @@ def make_update_average(networks: Networks, batch_size: int, half_life_images: i
     return update_average
 
 
-def estimate_statistics(generator: keras.Model, latents: np.ndarray) -> None:
+def estimate_statistics(generator: keras.Model, inputs: GeneratorInputs) -> None:
     """Set the moving statistics of every BatchNormalization to the mean and variance of what reaches it.
 
     Averaged weights give other activations than the weights whose statistics training has followed.
 
     Args:
         generator: A sequence of layers; its moving statistics are changed in place.
-        latents: float32, shape (n, latent_dim), n in the thousands.
+        inputs: Thousands.
     """
-    activations = tf.constant(latents)
+    activations: Any = inputs.arrays
     for layer in generator.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
         if isinstance(layer, keras.layers.BatchNormalization):
             mean, variance = tf.nn.moments(activations, axes=list(range(activations.shape.rank - 1)))
             layer.moving_mean.assign(mean)

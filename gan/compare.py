@@ -27,7 +27,7 @@ from gan.published import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manife
 from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
 from gan.report.page import render_comparison
 from gan.report.words import describe_change, describe_number
-from gan.sampling import sample_latents
+from gan.sampling import sample_inputs
 from gan.store import Store, read_array, sha256_of
 
 SEED, MIN_SAMPLES = 0, 100
@@ -98,7 +98,7 @@ def contestant_files(run: Path) -> ContestantFiles:
 
 
 def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> tuple[Contestant, Contestant, bool]:
-    """Two runs with images of the same latents, if both generators take latents of one length.
+    """Two runs with images of the same latents (and classes), if both generators take such.
 
     Args:
         this: The run that is asked about.
@@ -108,13 +108,13 @@ def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> 
     Returns:
         Both, and whether the latents are the same.
     """
-    dims, found = [], []
+    shapes, found = [], []
     for files in (this, other):
         generator = load_model(files.generator)
-        dims.append(generator.input_shape[-1])
-        shown = generate_pixels(generator, sample_latents(NUM_SHOWN, dims[-1], seed=seed))
+        shapes.append([inputs.shape for inputs in generator.inputs])
+        shown = generate_pixels(generator, sample_inputs(generator, NUM_SHOWN, seed=seed))
         found.append(Contestant(files.name, shown, load_samples(files.samples), load_samples(files.average_samples)))
-    return found[0], found[1], dims[0] == dims[1]
+    return found[0], found[1], shapes[0] == shapes[1]
 
 
 def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:

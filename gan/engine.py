@@ -15,9 +15,6 @@ from gan.training import TrainStep, is_compiled_by_xla, make_train_step
 Advance = Callable[[int, int], np.ndarray]
 """Runs the steps from a first one up to a last one, excluded; gives their rows of the history, float32 (n, 3)."""
 
-MAKE_STEP = {"article": make_train_step, "relativistic": make_relativistic_step}
-"""An iteration, by the recipe's algorithm."""
-
 STEPS_A_CALL = {"CPU": 4, "GPU": 8}
 """Steps unrolled in one XLA program: on a CPU parts of one step fill the gaps of the next, a GPU waits less often."""
 
@@ -34,7 +31,9 @@ class Engine:
     advance: Advance
 
 
-def prepare(images: np.ndarray, config: TrainConfig, hardware: Hardware) -> tuple[Networks, Engine]:
+def prepare(
+    images: np.ndarray, config: TrainConfig, hardware: Hardware, labels: np.ndarray | None = None
+) -> tuple[Networks, Engine]:
     """Networks with initial weights, and how they are trained on this hardware."""
     if hardware.strategy is not None:
         networks = build_replicated(config, hardware.strategy)
@@ -43,12 +42,19 @@ def prepare(images: np.ndarray, config: TrainConfig, hardware: Hardware) -> tupl
         return networks, Engine(name, 1, make_advance(step, 1))
     networks = Networks.build(config.recipe, config.seed)
     period = config.recipe.penalty_every
-    step = MAKE_STEP[config.recipe.algorithm](networks, to_device(images), config)
+    step = _make_step(networks, to_device(images), config, labels)
     if not is_compiled_by_xla(config.recipe):
         return networks, Engine("one TensorFlow graph a step", 1, make_advance(step, 1, period))
     steps_a_call = STEPS_A_CALL[hardware.kind] if config.steps >= UNROLL_FROM_STEPS else 1
     name = "one XLA program a step" if steps_a_call == 1 else f"one XLA program for {steps_a_call} steps"
     return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call, period))
+
+
+def _make_step(networks: Networks, images: tf.Tensor, config: TrainConfig, labels: np.ndarray | None) -> TrainStep:
+    """An iteration of the recipe's algorithm."""
+    if config.recipe.algorithm == "article":
+        return make_train_step(networks, images, config)
+    return make_relativistic_step(networks, images, config, None if labels is None else tf.constant(labels, tf.int32))
 
 
 def to_device(images: np.ndarray) -> tf.Tensor:

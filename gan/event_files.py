@@ -9,6 +9,7 @@ from gan.config import TrainConfig
 from gan.history import HISTORY_COLUMNS
 from gan.losses import fake_loss, generator_loss, real_loss
 from gan.networks import Networks
+from gan.relativistic import both_gradients
 from gan.rendering import draw_grid
 from gan.trainer import Watcher
 from gan.training import Draw, draw_indices, draw_latents_by_xla
@@ -16,20 +17,26 @@ from gan.training import Draw, draw_indices, draw_latents_by_xla
 WRITE_EVERY = 10
 NUM_SHOWN = 64
 
+GradientPair = tuple[list[tf.Tensor], list[tf.Tensor]]
+"""Of the generator's loss by its weights, and of the discriminator's by its own."""
+
 
 class EventFiles(Watcher):
     """Watches a training for TensorBoard. Nothing of it changes the training, to the bit."""
 
-    def __init__(self, folder: Path, images: np.ndarray, config: TrainConfig) -> None:
+    def __init__(
+        self, folder: Path, images: np.ndarray, config: TrainConfig, *, labels: np.ndarray | None = None
+    ) -> None:
         """Take a folder; a training that goes on adds a file to those of before.
 
         Args:
             folder: Of this training alone.
             images: The training split, float32 (n, 28, 28, 1).
             config: Of the training.
+            labels: int (n,), of the images; only recipes with classes need them.
         """
         self._writer = tf.summary.create_file_writer(str(folder))
-        self._images, self._config = images, config
+        self._images, self._labels, self._config = images, labels, config
         self._last_written = 0
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
@@ -45,29 +52,42 @@ class EventFiles(Watcher):
         grid = np.asarray(draw_grid(pixels[:NUM_SHOWN], 8, scale=3))
         with self._writer.as_default(step=step + 1):
             tf.summary.image("fixed latents", grid[np.newaxis, ..., np.newaxis])
-            for name, norm in gradient_norms(networks, self._images, self._config, step + 1).items():
-                tf.summary.scalar(f"gradient_norm/{name}", norm)
+            for name, gradients in zip(
+                ("generator", "discriminator"), self._gradients(networks, step + 1), strict=True
+            ):
+                tf.summary.scalar(f"gradient_norm/{name}", tf.linalg.global_norm(gradients))
         self._writer.flush()
 
+    def _gradients(self, networks: Networks, step: int) -> GradientPair:
+        """Of each network's loss on the batch and the latents of a step; nothing in the networks changes."""
+        config, at = self._config, tf.constant(step, tf.int64)
+        recipe, shape = config.recipe, (config.batch_size, config.recipe.latent_dim)
+        rows = draw_indices(config.seed, at, config.batch_size, len(self._images)).numpy()
+        real_images = tf.constant(self._images[rows])
+        latents = draw_latents_by_xla(config.seed, at, Draw.GENERATOR_LATENTS, shape)
+        statistics = [variable.numpy() for variable in networks.generator.non_trainable_variables]
+        if recipe.algorithm == "article":
+            fixed_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)
+            found = _article_gradients(networks, real_images, fixed_latents, latents)
+        else:
+            labels = self._labels if recipe.num_classes else None
+            classes = None if labels is None else tf.one_hot(labels[rows], recipe.num_classes)
+            by_generator, seen = both_gradients(networks, real_images, latents, recipe.gradient_penalty, classes)
+            found = by_generator, seen.by_weight
+        for variable, value in zip(networks.generator.non_trainable_variables, statistics, strict=True):
+            variable.assign(value)
+        return found
 
-def gradient_norms(networks: Networks, images: np.ndarray, config: TrainConfig, step: int) -> dict[str, tf.Tensor]:
-    """Euclidean norms of the gradients of each network's loss on the batch and the latents of a step.
 
-    Neither weights nor moving statistics change. (Within a step the discriminator has moved when the generator's
-    gradient is taken; here both are of the same weights.)
-    """
+def _article_gradients(
+    networks: Networks, real_images: tf.Tensor, d_latents: tf.Tensor, g_latents: tf.Tensor
+) -> GradientPair:
+    """Both of the same weights; within a step the discriminator has moved when the generator's gradient is taken."""
     generator, discriminator = networks.generator, networks.discriminator
-    at, shape = tf.constant(step, tf.int64), (config.batch_size, config.recipe.latent_dim)
-    real_images = tf.constant(images[draw_indices(config.seed, at, config.batch_size, len(images)).numpy()])
-    fake_images = generator(draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape), training=False)
+    fake_images = generator(d_latents, training=False)
     with tf.GradientTape() as tape:
-        loss = real_loss(discriminator(real_images)) + fake_loss(discriminator(fake_images))
-    d_gradients = tape.gradient(loss, discriminator.trainable_variables)
-    latents = draw_latents_by_xla(config.seed, at, Draw.GENERATOR_LATENTS, shape)
+        d_loss = real_loss(discriminator(real_images)) + fake_loss(discriminator(fake_images))
+    d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
     with tf.GradientTape() as tape:
-        fakes, _ = generator.stateless_call(
-            generator.trainable_variables, generator.non_trainable_variables, latents, training=True
-        )
-        loss = generator_loss(discriminator(fakes))
-    g_gradients = tape.gradient(loss, generator.trainable_variables)
-    return {"discriminator": tf.linalg.global_norm(d_gradients), "generator": tf.linalg.global_norm(g_gradients)}
+        g_loss = generator_loss(discriminator(generator(g_latents, training=True)))
+    return tape.gradient(g_loss, generator.trainable_variables), d_gradients

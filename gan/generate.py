@@ -1,9 +1,11 @@
 """Images from a trained generator: for the pipeline, and for anybody with a published run.
 
 python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.png
+python -m gan.generate artifacts/latest --class Sandal --out sandals.png      with a recipe that takes classes
 """
 
 import itertools
+import json
 import zipfile
 from pathlib import Path
 from typing import Annotated
@@ -18,48 +20,57 @@ from gan.datasets.pixels import IMAGE_SIZE, denormalize_images
 from gan.errors import SettingsError, StoreError
 from gan.networks import load_model
 from gan.rendering import draw_grid, save_png
-from gan.sampling import interpolate_latents, sample_latents
+from gan.sampling import GeneratorInputs, interpolate_latents, sample_inputs
 from gan.store import check_unpacked_size
 
 BATCH_SIZE = 500
 MAX_COLUMNS, MAX_GRID = 16, 1024
+DATA_SUMMARY = "data_summary.json"
 MAX_IMAGES = 1_000_000
 MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # and a header
 
 
-def generate_pixels(generator: keras.Model, latents: np.ndarray) -> np.ndarray:
+def generate_pixels(generator: keras.Model, inputs: GeneratorInputs) -> np.ndarray:
     """Run the generator in inference mode, batch by batch.
 
     Args:
-        generator: float32 (n, latent_dim) to float32 (n, 28, 28, 1) in [-1, 1].
-        latents: float32, shape (n, latent_dim).
+        generator: As `gan.networks.build_generator` makes it: to float32 (n, 28, 28, 1) in [-1, 1].
+        inputs: Of n images.
 
     Returns:
         uint8, shape (n, 28, 28).
     """
-    batches = [latents[start : start + BATCH_SIZE] for start in range(0, len(latents), BATCH_SIZE)]
+    batches = [inputs[start : start + BATCH_SIZE].arrays for start in range(0, len(inputs), BATCH_SIZE)]
     return np.concatenate([denormalize_images(np.asarray(generator(batch, training=False))) for batch in batches])
 
 
-def generate_paths(generator: keras.Model, latents: np.ndarray, num_points: int) -> np.ndarray:
-    """Images on the paths from each latent to the next (spherical interpolation).
+def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: int) -> np.ndarray:
+    """Images on the paths from each latent to the next (spherical interpolation), each path within one class.
 
     Args:
         generator: As for `generate_pixels`.
-        latents: float32, shape (k, latent_dim).
+        inputs: The k corners.
         num_points: Images a path, both ends included.
 
     Returns:
         uint8, shape ((k - 1) * num_points, 28, 28), path after path.
     """
-    paths = [interpolate_latents(start, end, num_points) for start, end in itertools.pairwise(latents)]
-    return generate_pixels(generator, np.concatenate(paths))
+    paths = [interpolate_latents(start, end, num_points) for start, end in itertools.pairwise(inputs.latents)]
+    classes = None if inputs.classes is None else np.repeat(inputs.classes[:-1], num_points, axis=0)
+    return generate_pixels(generator, GeneratorInputs(np.concatenate(paths), classes))
 
 
-def save_samples(pixels: np.ndarray, path: Path) -> None:
-    """Write images as a compressed `.npz` with key `images` (uint8, (n, 28, 28)); equal images give equal bytes."""
+def save_samples(pixels: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
+    """Write images as a compressed `.npz`; equal images give equal bytes.
+
+    Args:
+        pixels: uint8, shape (n, 28, 28); key `images`.
+        path: The file.
+        labels: int, shape (n,), below 256: the classes that were asked for; key `labels`, uint8. None: no such key.
+    """
+    asked = {} if labels is None else {"labels": labels.astype(np.uint8)}
     with path.open("wb") as file:  # given a name, NumPy would add a suffix of its own
-        np.savez_compressed(file, allow_pickle=False, images=pixels)
+        np.savez_compressed(file, allow_pickle=False, images=pixels, **asked)
 
 
 def load_samples(path: Path) -> np.ndarray:
@@ -94,6 +105,7 @@ def generate(
     num_images: Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_IMAGES))] = 64,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
     average: Annotated[bool, Parameter(negative=())] = False,
+    of_class: Annotated[str | None, Parameter(name="--class")] = None,
     out: Path,
 ) -> None:
     """Draw images from the generator of a published run.
@@ -108,8 +120,10 @@ def generate(
         Seeds the latents; equal seeds give equal images.
     average
         Draw from the averaged weights instead of the last ones.
+    of_class
+        Name or number of the class to ask for, of a generator that takes classes; else as many of each.
     out
-        A .png (a grid of at most 1,024) or .npz file (key "images", uint8, (n, 28, 28)).
+        A .png (a grid of at most 1,024) or .npz file (key "images", uint8, (n, 28, 28); with classes also "labels").
     """
     check_output(out, ".png", ".npz")
     if out.suffix == ".png" and num_images > MAX_GRID:
@@ -122,13 +136,44 @@ def generate(
             f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
         )
     generator = load_model(model)
-    pixels = generate_pixels(generator, sample_latents(num_images, generator.input_shape[-1], seed=seed))
+    asked = None if of_class is None else np.array([_label(of_class, generator, run)])
+    inputs = sample_inputs(generator, num_images, seed=seed, like_labels=asked)
+    pixels = generate_pixels(generator, inputs)
     with output_file(out) as partial:
         if out.suffix == ".npz":
-            save_samples(pixels, partial)
+            save_samples(pixels, partial, inputs.labels)
         else:
             columns = min(MAX_COLUMNS, round(num_images**0.5))
             save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
+
+
+def _label(given: str, generator: keras.Model, run: Path) -> int:
+    """The label of a class by its name or number.
+
+    Raises:
+        SettingsError: If the generator takes no classes, or has none like that.
+    """
+    if len(generator.inputs) == 1:
+        raise SettingsError(
+            f"--class got {given!r}, but the generator of {run} takes no classes.\n"
+            "Give a run of a recipe that does, such as conditional."
+        )
+    names = _class_names(run) or [str(label) for label in range(generator.inputs[1].shape[-1])]
+    labels = {name.casefold(): label for label, name in enumerate(names)}
+    label = labels.get(given.casefold(), int(given) if given.isdecimal() and given.isascii() else -1)
+    if not 0 <= label < len(names):
+        known = ", ".join(f"{label} {name}" if name != str(label) else name for label, name in enumerate(names))
+        raise SettingsError(f"--class got {given!r}; the classes are {known}.")
+    return label
+
+
+def _class_names(run: Path) -> list[str]:
+    """Names by label as a published run has them; none if it does not say."""
+    try:
+        content = json.loads((run / DATA_SUMMARY).read_text(encoding="utf-8"))
+        return [str(name) for name in content["train"]["images_per_class"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 if __name__ == "__main__":

@@ -31,14 +31,24 @@ MAX_MODEL_BYTES = 2**28
 def build_generator(recipe: Recipe, seed: int, *, synchronized: bool = False) -> keras.Model:
     """The generator: latents, float32 (n, latent_dim), to images, float32 (n, 28, 28, 1) in [-1, 1] (tanh).
 
+    One that is asked for classes takes [latents, classes], the classes one-hot, float32 (n, num_classes), and reads
+    both as one vector (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1).
+
     Args:
-        recipe: Kind of layers, widths, slope and momentum.
+        recipe: Kind of layers, widths, slope, momentum and classes.
         seed: Seeds the initial weights, layer by layer.
         synchronized: Whether BatchNormalization takes its statistics over the replicas of a `tf.distribute` strategy.
     """
     layers = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
     stack = layers(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
-    return keras.Sequential([keras.Input((recipe.latent_dim,), name="latents"), *stack], name="generator")
+    latents = keras.Input((recipe.latent_dim,), name="latents")
+    if not recipe.num_classes:
+        return keras.Sequential([latents, *stack], name="generator")
+    classes = keras.Input((recipe.num_classes,), name="classes")
+    outputs = keras.layers.Concatenate(name="latents_and_classes")([latents, classes])
+    for layer in stack:
+        outputs = layer(outputs)
+    return keras.Model([latents, classes], outputs, name="generator")
 
 
 def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
@@ -47,8 +57,12 @@ def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
     Images, float32 (n, 28, 28, 1), to logits, float32 (n, 1). The article's last sigmoid is not here but in the loss,
     where it can be computed without overflow: probability = sigmoid(logit).
 
+    One that is told classes gives a logit for each, (n, num_classes): "this is a real one of that class". Only that of
+    the image's own class counts: the projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637, section 3)
+    with what all classes share left in each class's weights.
+
     Args:
-        recipe: Kind of layers, widths and slope.
+        recipe: Kind of layers, widths, slope and classes.
         seed: Seeds the initial weights, layer by layer.
     """
     layers = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}[recipe.layers]

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -22,7 +23,7 @@ from pydantic import (
 
 from gan.errors import SettingsError
 
-RecipeName = Literal["article", "mlp", "conv"]
+RecipeName = Literal["article", "mlp", "conv", "conditional", "conv-gpu"]
 
 Layers = Literal["dense", "convolutional"]
 """What both networks are made of: gan/architectures.py has them."""
@@ -43,6 +44,7 @@ class Recipe(BaseModel):
     batch_size: PositiveInt = Field(description="images a step")
     latent_dim: PositiveInt = Field(description="length of a latent vector z ~ N(0, I)")
     layers: Layers = Field("dense", description="what the networks are made of")
+    num_classes: NonNegativeInt = Field(0, le=1000, description="classes that both networks are told of; 0: none")
     generator_units: tuple[PositiveInt, ...] = Field(
         description="widths of the generator's hidden layers: units, or channels from the smallest size to 28 x 28"
     )
@@ -61,6 +63,12 @@ class Recipe(BaseModel):
     average_half_life_images: PositiveInt = Field(
         description="the average of the generator's weights forgets half of a weight in that many images"
     )
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if self.num_classes and self.algorithm == "article":
+            raise ValueError("num_classes is not for the article, whose networks are told of no classes")
+        return self
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
@@ -147,6 +155,30 @@ Half of its steps (seed 0) bring the averaged weights to a Fréchet distance of 
 `mlp` reaches 5.15 and 0.23. A whole training was not measured yet.
 """
 
+CONDITIONAL = CONV.model_copy(
+    update={
+        "name": "conditional",
+        "paper": "conv, told the classes as in Mirza and Osindero 2014, arXiv:1411.1784, and Miyato and Koyama 2018, "
+        "arXiv:1802.05637",
+        "num_classes": 10,
+    }
+)
+"""`conv` with class labels into both networks: a class can be asked for."""
+
+CONV_GPU = CONV.model_copy(
+    update={
+        "name": "conv-gpu",
+        "steps": 100_000,
+        "batch_size": 256,
+        "latent_dim": 128,
+        "generator_units": (512, 384, 192),
+        "discriminator_units": (128, 256, 384),
+        "learning_rate": 2e-4,
+        "average_half_life_images": 500_000,
+    }
+)
+"""`conv` wider and longer, for one modern GPU: 26 million images. Never run whole: there was no GPU to measure it on."""
+
 NOT_CHANGEABLE = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
 """What makes a recipe this one, and what has options of its own."""
 
@@ -178,5 +210,5 @@ def changed(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
         raise SettingsError(f"--set got {given}; each value is a number, or numbers as in [512,256].") from error
 
 
-RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE, MLP, CONV)})
+RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE, MLP, CONV, CONDITIONAL, CONV_GPU)})
 """All recipes by name."""

@@ -1,8 +1,13 @@
 """Latents that are drawn outside of training: the same ones on every device, from NumPy."""
 
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from gan.backend import keras
 
 
 class Stream(IntEnum):
@@ -26,6 +31,71 @@ def sample_latents(num_images: int, latent_dim: int, *, seed: int, stream: Strea
         float32, shape (num_images, latent_dim).
     """
     return np.random.default_rng((seed, stream)).standard_normal((num_images, latent_dim)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class GeneratorInputs:
+    """What a generator makes images of."""
+
+    latents: np.ndarray  # float32 (n, latent_dim)
+    classes: np.ndarray | None = None  # float32 (n, num_classes), one-hot; None for a generator that takes none
+
+    def __len__(self) -> int:
+        """Images that come out."""
+        return len(self.latents)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "GeneratorInputs":
+        """Those of some images."""
+        return GeneratorInputs(self.latents[rows], None if self.classes is None else self.classes[rows])
+
+    @property
+    def arrays(self) -> np.ndarray | list[np.ndarray]:
+        """As the generator takes them."""
+        return self.latents if self.classes is None else [self.latents, self.classes]
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The classes that are asked for, int64 (n,)."""
+        return None if self.classes is None else self.classes.argmax(axis=1)
+
+
+def sample_inputs(
+    generator: "keras.Model",
+    num_images: int,
+    *,
+    seed: int,
+    stream: Stream = Stream.SAMPLES,
+    like_labels: np.ndarray | None = None,
+) -> GeneratorInputs:
+    """Draw latents, and classes for a generator that takes them.
+
+    Args:
+        generator: As `gan.networks.build_generator` makes it.
+        num_images: Images to draw inputs for.
+        seed: Seeds the draw.
+        stream: What they are for.
+        like_labels: int, shape (m,), labels whose shares the classes have; None for as many of each class.
+    """
+    latents, *classes = generator.inputs
+    drawn = sample_latents(num_images, latents.shape[-1], seed=seed, stream=stream)
+    if not classes:
+        return GeneratorInputs(drawn)
+    num_classes = classes[0].shape[-1]
+    labels = draw_labels(np.arange(num_classes) if like_labels is None else like_labels, num_images, seed=seed)
+    return GeneratorInputs(drawn, np.eye(num_classes, dtype=np.float32)[labels])
+
+
+def draw_labels(like_labels: np.ndarray, num: int, *, seed: int) -> np.ndarray:
+    """Labels in the shares of others, as exactly as their number allows, in random order; int64 (num,).
+
+    Args:
+        like_labels: int, shape (m,).
+        num: Labels to draw.
+        seed: Seeds the order.
+    """
+    rows = (np.arange(num) + 0.5) * len(like_labels) / num
+    labels = np.sort(like_labels).astype(np.int64)[rows.astype(np.int64)]
+    return np.random.default_rng(seed).permutation(labels)
 
 
 def interpolate_latents(start: np.ndarray, end: np.ndarray, num: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from gan.errors import TrainingError
 from gan.guards import CHECK_EVERY, find_collapse, refuse_non_finite_images, refuse_non_finite_losses, spread
 from gan.interrupts import held_back_interrupts
 from gan.networks import Networks
-from gan.sampling import Stream, sample_latents
+from gan.sampling import GeneratorInputs, Stream, sample_inputs
 from gan.training_state import Progress, identity_of, restore, save
 
 NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
@@ -58,6 +58,7 @@ def train(
     checkpoints: Checkpoints,
     hardware: Hardware,
     *,
+    labels: np.ndarray | None = None,
     watchers: Sequence[Watcher] = (),
     stop_on_collapse: bool = False,
 ) -> Training:
@@ -68,6 +69,7 @@ def train(
         config: Recipe, steps, batch size, seed, snapshots.
         checkpoints: Where unfinished work is kept; written as time goes by, and when training is interrupted.
         hardware: What `use_device` has chosen.
+        labels: int, shape (n,), of the images; only recipes with classes need them.
         watchers: Told of every step and snapshot.
         stop_on_collapse: End with an error where there would be a warning.
 
@@ -75,7 +77,8 @@ def train(
         TrainingError: If a loss or a weight is not finite, or on collapse if asked for; the last checkpoint is kept.
     """
     real_spread = spread(images[:NUM_SPREAD_IMAGES])
-    networks, engine = prepare(images, config, hardware)
+    labels = labels if config.recipe.num_classes else None
+    networks, engine = prepare(images, config, hardware, labels)
     identity = identity_of(images, config, engine.name)
     del images  # the device has them; a memory-mapped array without references takes no memory
     progress = restore(networks, config, checkpoints, identity)
@@ -87,8 +90,8 @@ def train(
         for watcher in watchers:
             watcher.on_resume(taken, progress.snapshots[: len(taken)])
     update_average = make_update_average(networks, config.batch_size, config.recipe.average_half_life_images)
-    latents = sample_latents(
-        config.num_snapshot_images, config.recipe.latent_dim, seed=config.seed, stream=Stream.SNAPSHOTS
+    inputs = sample_inputs(
+        networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=labels
     )
 
     with held_back_interrupts() as interrupt:
@@ -101,11 +104,11 @@ def train(
                 update_average(stop, AVERAGE_EVERY)
             snapshot = None
             if stop - 1 in config.snapshot_steps:
-                snapshot = take_snapshot(networks, latents, stop)
+                snapshot = take_snapshot(networks, inputs, stop)
                 progress.snapshots[config.snapshot_steps.index(stop - 1)] = snapshot
             progress.record(rows, time.perf_counter() - started)
             if stop % CHECK_EVERY == 0:
-                fakes = networks.generator(latents[:NUM_SPREAD_FAKES], training=False).numpy()
+                fakes = networks.generator(inputs[:NUM_SPREAD_FAKES].arrays, training=False).numpy()
                 collapse = find_collapse(fakes, real_spread, progress.history[:stop])
                 report_collapse(collapse, progress, fatal=stop_on_collapse)
             interrupted = interrupt.received
@@ -124,10 +127,10 @@ def train(
 
     if rest := config.steps % AVERAGE_EVERY:
         update_average(config.steps, rest)
-    estimate_statistics(
-        networks.average,
-        sample_latents(NUM_STATISTICS_LATENTS, config.recipe.latent_dim, seed=config.seed, stream=Stream.STATISTICS),
+    many = sample_inputs(
+        networks.average, NUM_STATISTICS_LATENTS, seed=config.seed, stream=Stream.STATISTICS, like_labels=labels
     )
+    estimate_statistics(networks.average, many)
     return Training(
         generator=networks.generator,
         discriminator=networks.discriminator,
@@ -145,13 +148,13 @@ def train(
     )
 
 
-def take_snapshot(networks: Networks, latents: np.ndarray, steps_done: int) -> np.ndarray:
+def take_snapshot(networks: Networks, inputs: GeneratorInputs, steps_done: int) -> np.ndarray:
     """Images of the fixed latents as pixels, uint8 (n, 28, 28).
 
     Raises:
         TrainingError: If the step before has spoiled the weights: its losses were still finite.
     """
-    fakes = networks.generator(latents, training=False).numpy()
+    fakes = networks.generator(inputs.arrays, training=False).numpy()
     refuse_non_finite_images(fakes, networks, steps_done)
     return denormalize_images(fakes)
 

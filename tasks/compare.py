@@ -1,7 +1,7 @@
 """Stage 5: real against generated, in numbers and on a page."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from gan.history import history_csv, read_history
 from gan.judging.definitions import Metric
 from gan.recipes import Recipe
 from gan.report.words import describe_seconds, describe_share
-from gan.sampling import sample_latents
+from gan.sampling import sample_inputs
 from gan.store import FileRef, Store
 from tasks.records import (
     Champion,
@@ -33,6 +33,14 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, for which a cached run
 
 FULL_N = 10_000
 """Images that a champion is judged by, or as many as are in the test split."""
+
+
+class Drawn(NamedTuple):
+    """Images of the same latents (and classes) through the last and through the averaged weights."""
+
+    pixels: np.ndarray  # uint8 (n, 28, 28)
+    average_pixels: np.ndarray  # uint8 (n, 28, 28)
+    labels: np.ndarray | None  # int64 (n,), the classes that were asked for
 
 
 @stage(run_name="compare real with generated", timeout_seconds=3600, incidental=("device",))
@@ -57,13 +65,15 @@ def compare(
     from gan.report.page import Report, render_html, render_markdown
 
     use_device(device)
-    latents = sample_latents(sample_config.num_images, train_config.recipe.latent_dim, seed=sample_config.seed)
-    fake_pixels = generate_pixels(load_model(store.path(trained.generator)), latents)
-    average_pixels = generate_pixels(load_model(store.path(trained.average)), latents)
-    samples = store.put_file(lambda path: save_samples(fake_pixels, path), ".npz")
-    average_samples = store.put_file(lambda path: save_samples(average_pixels, path), ".npz")
+    generator, average = load_model(store.path(trained.generator)), load_model(store.path(trained.average))
+    inputs = sample_inputs(
+        generator, sample_config.num_images, seed=sample_config.seed, like_labels=store.load_array(data.train_labels)
+    )
+    drawn = Drawn(generate_pixels(generator, inputs), generate_pixels(average, inputs), inputs.labels)
+    samples = store.put_file(lambda path: save_samples(drawn.pixels, path, drawn.labels), ".npz")
+    average_samples = store.put_file(lambda path: save_samples(drawn.average_pixels, path, drawn.labels), ".npz")
 
-    found = _judge(store, data, extractor, trained, fake_pixels, average_pixels, sample_config)
+    found = _judge(store, data, extractor, trained, drawn, sample_config)
     against = _against(store, found, trained, samples, average_samples, reference, sample_config) if reference else None
     metrics = found.judge.metrics(found.fake, found.average)
     gate = _ask_gate(store, found, trained, metrics, reference, champion, against, sample_config)
@@ -79,6 +89,7 @@ def compare(
         interpolation=store.path(pictures.interpolation),
         against=against,
         gate=gate,
+        asked_classes=found.asked_classes,
         settings=_settings(train_config, sample_config),
         provenance=_provenance(raw, data, extractor, trained),
         timings=_timings(raw, data, trained, pictures),
@@ -94,6 +105,7 @@ def compare(
         class_shares=tuple(
             ClassShare(name=row.name, real=row.real_share, generated=row.fake_share) for row in exhibits.classes
         ),
+        asked_classes=found.asked_classes,
         samples=samples,
         average_samples=average_samples,
         history=store.put_bytes(history_csv(found.history, quality), ".csv"),
@@ -116,8 +128,7 @@ def _judge(
     data: NormalizedData,
     extractor: FittedExtractor,
     trained: TrainedGan,
-    fake_pixels: np.ndarray,
-    average_pixels: np.ndarray,
+    drawn: Drawn,
     config: SampleConfig,
 ) -> "Findings":
     from gan.features import Extractor
@@ -127,7 +138,7 @@ def _judge(
     network = Extractor.load(store.path(extractor.weights), data.dataset, extractor.weights.sha256)
     train_pixels = denormalize_images(store.load_array(data.train_images))
     test_pixels = denormalize_images(store.load_array(data.test_images))
-    n = min(len(test_pixels), len(fake_pixels))
+    n = min(len(test_pixels), len(drawn.pixels))
     judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
     snapshots = store.load_array(trained.snapshots)
     on_the_way = judge.of_snapshots(snapshots.shape[1])
@@ -136,10 +147,11 @@ def _judge(
         class_names=data.class_names,
         train_pixels=train_pixels,
         test_labels=store.load_array(data.test_labels),
-        fake_pixels=fake_pixels,
-        average_pixels=average_pixels,
-        fake=judge.examine(fake_pixels),
-        average=judge.examine(average_pixels),
+        fake_pixels=drawn.pixels,
+        average_pixels=drawn.average_pixels,
+        asked_labels=drawn.labels,
+        fake=judge.examine(drawn.pixels),
+        average=judge.examine(drawn.average_pixels),
         snapshot_steps=trained.snapshot_steps,
         snapshots=snapshots,
         quality=np.array([on_the_way(pixels) for pixels in snapshots]),
@@ -215,12 +227,20 @@ def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tu
         ("batch size", f"{train_config.batch_size:,} images"),
         ("seed", str(train_config.seed)),
         ("samples", f"{sample_config.num_images:,} images"),
-        ("generator", f"{recipe.latent_dim} latents, {recipe.layers} {', '.join(map(str, recipe.generator_units))}"),
-        ("discriminator", f"{recipe.layers} {', '.join(map(str, recipe.discriminator_units))}"),
+        (
+            "generator",
+            f"{recipe.latent_dim} latents, {_classes(recipe)}{recipe.layers} "
+            + ", ".join(map(str, recipe.generator_units)),
+        ),
+        ("discriminator", f"{_classes(recipe)}{recipe.layers} {', '.join(map(str, recipe.discriminator_units))}"),
         ("average", f"of the generator's weights, half-life {recipe.average_half_life_images:,} images"),
         ("loss", _loss(recipe)),
         ("Adam", f"{recipe.learning_rate:g}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"),
     ]
+
+
+def _classes(recipe: Recipe) -> str:
+    return f"{recipe.num_classes} classes, " if recipe.num_classes else ""
 
 
 def _loss(recipe: Recipe) -> str:

@@ -244,6 +244,7 @@ def _metrics(
         "reference": reference and reference.name,
         "history_quality": comparison.history_quality,
         "class_shares": [row.model_dump() for row in comparison.class_shares],
+        "asked_classes": comparison.asked_classes and comparison.asked_classes.model_dump(),
         "extractor_sha256": extractor.weights.sha256,
         "timings_seconds": timings,
         "training": trained.facts,

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gan.bootstrap import Difference
 from gan.gate import Decision
-from gan.judging.definitions import Metric
+from gan.judging.definitions import AskedClasses, Metric
 from gan.store import FileRef
 
 
@@ -132,7 +132,10 @@ class Comparison(StageRecord):
     verdict: str
     gate: Decision
     class_shares: tuple[ClassShare, ...]
-    samples: FileRef = Field(description=".npz, key images, uint8, (n, 28, 28)")
+    asked_classes: AskedClasses | None = Field(description="None for a generator that takes no classes")
+    samples: FileRef = Field(
+        description=".npz, key images, uint8, (n, 28, 28); with classes also key labels, uint8, (n,)"
+    )
     average_samples: FileRef = Field(description="the same latents through the averaged weights")
     history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss, frechet_distance, recall")
     real_grid: FileRef = Field(description="8 x 8 test images")

@@ -4,7 +4,7 @@ from PIL.Image import Image
 
 from gan.config import Device, TrainConfig
 from gan.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
-from gan.sampling import sample_latents
+from gan.sampling import sample_inputs
 from gan.store import FileRef, Store
 from tasks.records import NormalizedData, Pictures, TrainedGan
 from tasks.stage import stage
@@ -28,8 +28,8 @@ def render(store: Store, data: NormalizedData, trained: TrainedGan, config: Trai
     snapshots, steps = store.load_array(trained.snapshots), trained.snapshot_steps
     grids = draw_snapshots(snapshots, steps, num=9, columns=3, scale=7)
     larger_grids = draw_snapshots(snapshots, steps, num=64, columns=8, scale=3)
-    latents = sample_latents(PATHS + 1, config.recipe.latent_dim, seed=config.seed)
-    paths = generate_paths(load_model(store.path(trained.generator)), latents, POINTS_A_PATH)
+    generator = load_model(store.path(trained.generator))
+    paths = generate_paths(generator, sample_inputs(generator, PATHS + 1, seed=config.seed), POINTS_A_PATH)
     return Pictures(
         real_examples=put(draw_real_examples(train_images, train_labels, data.class_names, seed=config.seed)),
         grids=tuple(put(grid) for grid in grids),

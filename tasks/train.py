@@ -41,12 +41,13 @@ def train(
     with progress("Training", config.steps, unit="steps") as update:
         watchers = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
         if conduct.tensorboard:
-            watchers.append(watch_in_tensorboard(store, scratch.name, store.load_array(data.train_images), config))
+            watchers.append(watch_in_tensorboard(store, scratch.name, data, config))
         training = train_networks(
             store.load_array(data.train_images),
             config,
             Checkpoints(scratch / hardware.folder_name),  # on another one it would not end with the same bytes
             hardware,
+            labels=store.load_array(data.train_labels),
             watchers=watchers,
             stop_on_collapse=conduct.stop_on_collapse,
         )

@@ -116,8 +116,9 @@ def snapshot_judge(
     return SnapshotJudge(network, denormalize_images(store.load_array(data.test_images)), config.num_snapshot_images)
 
 
-def watch_in_tensorboard(store: Store, name: str, images: np.ndarray, config: TrainConfig) -> Watcher:
+def watch_in_tensorboard(store: Store, name: str, data: NormalizedData, config: TrainConfig) -> Watcher:
     """Event files in `tensorboard/<name>` of the output folder."""
     folder = store.root / "tensorboard" / name
     log.info("Look at it with: tensorboard --logdir %s", folder.parent)
-    return EventFiles(folder, images, config)
+    labels = store.load_array(data.train_labels)
+    return EventFiles(folder, store.load_array(data.train_images), config, labels=labels)

@@ -63,6 +63,12 @@ def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
     return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small)})
 
 
+@pytest.fixture
+def tiny_conditional(tiny_conv: TrainConfig) -> TrainConfig:
+    """The recipe conditional in small, of three classes."""
+    return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update={"num_classes": 3})})
+
+
 @pytest.fixture(scope="session")
 def tiny_images() -> np.ndarray:
     """64 smooth images, float32 (64, 28, 28, 1) in [-1, 1]."""

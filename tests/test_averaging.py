@@ -3,7 +3,7 @@ import pytest
 
 from gan.averaging import AVERAGE_EVERY, RAMP_UP, estimate_statistics, make_update_average
 from gan.networks import Networks
-from gan.sampling import sample_latents
+from gan.sampling import sample_inputs
 
 
 @pytest.fixture
@@ -30,13 +30,15 @@ def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks) -> None:
     np.testing.assert_allclose(networks.average.trainable_variables[0], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("config", ["tiny_config", "tiny_conv"])
+@pytest.mark.parametrize("config", ["tiny_config", "tiny_conv", "tiny_conditional"])
 def test_estimated_statistics_are_those_of_what_reaches_each_layer(config, request) -> None:
     generator = Networks.build(request.getfixturevalue(config).recipe, seed=0).generator
-    latents = sample_latents(500, 8, seed=0)
-    estimate_statistics(generator, latents)
-    activations = latents
+    inputs = sample_inputs(generator, 500, seed=0)
+    estimate_statistics(generator, inputs)
+    activations = inputs.arrays
     for layer in generator.layers:
+        if layer.name in ("latents", "classes"):
+            continue
         if layer.name.startswith("batch_norm"):
             activations = np.asarray(activations)
             axes = tuple(range(activations.ndim - 1))

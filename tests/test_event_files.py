@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -8,11 +9,13 @@ from gan.event_files import EventFiles
 from gan.trainer import train
 
 
-def test_a_watched_training_writes_events_and_is_the_same_to_the_bit(tiny_config, tiny_images, tmp_path) -> None:
-    config, hardware = tiny_config.model_copy(update={"steps": 21}), Hardware("CPU", "CPU")
-    alone = train(tiny_images, config, Checkpoints(tmp_path / "alone"), hardware)
-    watcher = EventFiles(tmp_path / "events", tiny_images, config)
-    watched = train(tiny_images, config, Checkpoints(tmp_path / "watched"), hardware, watchers=[watcher])
+@pytest.mark.parametrize("recipe", ["tiny_config", "tiny_mlp", "tiny_conditional"])
+def test_a_watched_training_writes_events_and_is_the_same_to_the_bit(recipe, tiny_images, tmp_path, request) -> None:
+    config, hardware = request.getfixturevalue(recipe).model_copy(update={"steps": 21}), Hardware("CPU", "CPU")
+    labels = np.arange(len(tiny_images)) % 3
+    alone = train(tiny_images, config, Checkpoints(tmp_path / "alone"), hardware, labels=labels)
+    watcher = EventFiles(tmp_path / "events", tiny_images, config, labels=labels)
+    watched = train(tiny_images, config, Checkpoints(tmp_path / "watched"), hardware, labels=labels, watchers=[watcher])
     for mine, other in zip(alone.generator.get_weights(), watched.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
 

@@ -77,6 +77,7 @@ def findings(judge) -> Findings:
         test_labels=np.arange(150) % 10,
         fake_pixels=fake,
         average_pixels=average,
+        asked_labels=None,
         fake=judge.examine(fake),
         average=judge.examine(average),
         snapshot_steps=range(0, 1000 * NUM_SNAPSHOTS, 1000),
@@ -104,6 +105,7 @@ def report(findings, tmp_path) -> Report:
         interpolation=tmp_path / "interpolation.png",
         against=compare_runs(findings.judge, this, other, same_latents=True, seed=0),
         gate=GATE,
+        asked_classes=None,
         settings=[("steps", "10,001")],
         provenance=[("data", HOSTILE)],
         timings=[("train", "3 min 35 s")],
@@ -133,6 +135,25 @@ def test_every_picture_of_the_page_is_loaded_and_nothing_is_asked_of_anybody(pag
     assert len(widths) == 3 + num_rows + 2 + 2 + NUM_SNAPSHOTS + 1 + 1
     assert min(widths) > 0
     assert page.locator("svg").count() >= 4
+
+
+def test_a_report_says_how_often_the_asked_class_came_and_shows_images_under_it(findings, report) -> None:
+    judge = findings.judge
+    asked = np.roll(findings.fake.fake.classes, 15)
+    asked[:75] = findings.fake.fake.classes[:75]
+    told = replace(findings, asked_labels=np.concatenate([asked, [0, 0]]))
+    shares = told.asked_classes
+    assert shares.value == (findings.fake.fake.classes == asked).mean() >= 0.5
+    assert shares.average == (findings.average.fake.classes == asked).mean()
+    assert shares.real == (judge.test.classes == told.test_labels[judge.test_rows]).mean()
+    rows = make_exhibits(told, seed=0).classes
+    assert [row.fake_rows.tolist() for row in rows] == [np.flatnonzero(asked == k)[:10].tolist() for k in range(10)]
+    assert findings.asked_classes is None
+    page, digest = (render(replace(report, asked_classes=shares)) for render in (render_html, render_markdown))
+    for text in (page, digest):
+        assert all(describe_share(share) in text for share in (shares.value, shares.average, shares.real))
+        assert "sked for" in text
+    assert "asked for" not in render_html(report) + render_markdown(report)
 
 
 def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:

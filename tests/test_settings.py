@@ -111,7 +111,8 @@ def command(*options: str) -> subprocess.CompletedProcess:
     [
         (["--steps", "-5"], "--steps should be greater than 0 (got '-5')", 2),
         (["--steps", "many"], "--steps should be a valid integer", 2),
-        (["--recipe", "nope"], "--recipe should be 'article', 'mlp' or 'conv' (got 'nope')", 2),
+        (["--recipe", "nope"], "--recipe should be 'article', 'mlp', 'conv', 'conditional' or 'conv-gpu' (got", 2),
+        (["--set", "num_classes=10"], "num_classes is not for the article", 2),
         (["--stepps", "5"], "Unknown option: --stepps. Did you mean --steps?", 2),
         (["--output-dir", "/dev/null/x"], "cannot be written", 1),
         (["--store-url", "s3://a:b@c", "--output-dir", "TMP"], "(--store-url) is not one of S3", 1),

@@ -142,6 +142,16 @@ METRICS = (
 """In the order in which they are shown."""
 
 
+class AskedClasses(BaseModel):
+    """How often the judge's classifier takes an image for the class that was asked for, 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float = Field(description="of generated images")
+    average: float = Field(description="of images of the averaged generator")
+    real: float = Field(description="of test images and their labels: the classifier errs too")
+
+
 class Metric(BaseModel):
     """One measured quantity."""
 

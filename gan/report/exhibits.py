@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from gan.judging.definitions import AskedClasses
 from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
 from gan.rendering import draw_class_rows, draw_grid, png_bytes, spaced
@@ -28,6 +29,7 @@ class Findings:
     test_labels: np.ndarray  # int (k,), of the whole split
     fake_pixels: np.ndarray  # uint8 (>= n, 28, 28)
     average_pixels: np.ndarray  # uint8 (>= n, 28, 28)
+    asked_labels: np.ndarray | None  # int (>= n,), the classes that the generator was asked for; None: takes none
     fake: Evidence
     average: Evidence
     snapshot_steps: Sequence[int]
@@ -36,10 +38,22 @@ class Findings:
     quality_of: str  # images and features that it is of
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS
 
+    @property
+    def asked_classes(self) -> AskedClasses | None:
+        """How often the generator gives the class that it was asked for."""
+        if self.asked_labels is None:
+            return None
+        judge, asked = self.judge, self.asked_labels[: self.judge.n]
+        return AskedClasses(
+            value=float((self.fake.fake.classes == asked).mean()),
+            average=float((self.average.fake.classes == asked).mean()),
+            real=float((judge.test.classes == self.test_labels[judge.test_rows]).mean()),
+        )
+
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: real images of the label, generated images that the classifier takes for it."""
+    """One class: real images of the label, generated images that it was asked for, or that are taken for it."""
 
     name: str
     real_share: float  # of test images that the classifier takes for it, 0 to 1
@@ -154,13 +168,17 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
 
 
 def choose_class_rows(found: Findings) -> list[ClassRow]:
-    """The first images of every class, not chosen: real ones of the label, generated ones that are taken for it."""
+    """The first images of every class, not chosen: real ones of the label, generated ones that it was asked for.
+
+    Where the generator takes no classes, those that the classifier takes for it.
+    """
     judge, fake = found.judge, found.fake
     labels, classes = found.test_labels[judge.test_rows], fake.fake.classes
+    places = classes if found.asked_labels is None else found.asked_labels[: judge.n]
     num = max(MIN_OF_A_CLASS, min(NUM_OF_A_CLASS, MAX_OF_ALL_CLASSES // len(found.class_names)))
     rows = []
     for label, name in enumerate(found.class_names):
-        real_rows, fake_rows = np.flatnonzero(labels == label)[:num], np.flatnonzero(classes == label)[:num]
+        real_rows, fake_rows = np.flatnonzero(labels == label)[:num], np.flatnonzero(places == label)[:num]
         rows.append(
             ClassRow(
                 name=name,

@@ -11,7 +11,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from gan.gate import CERTAIN, Decision, copies_training_images, makes_few_kinds
-from gan.judging.definitions import Metric
+from gan.judging.definitions import AskedClasses, Metric
 from gan.report.against import Against
 from gan.report.exhibits import Exhibits, tiles
 from gan.report.words import (
@@ -43,6 +43,7 @@ class Report:
     interpolation: Path  # .png
     against: Against | None
     gate: Decision
+    asked_classes: AskedClasses | None
     settings: Rows
     provenance: Rows
     timings: Rows

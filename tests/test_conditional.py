@@ -1,0 +1,144 @@
+"""Recipes with classes: what both networks are told, and that a class that is asked for comes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from builders import write_own_data
+
+from flows.settings import RunSettings
+from gan.backend import Hardware, tf
+from gan.checkpoints import Checkpoints
+from gan.engine import make_advance
+from gan.errors import SettingsError
+from gan.generate import generate_paths, generate_pixels, load_samples, save_samples
+from gan.losses import relativistic_loss
+from gan.networks import Networks, load_model, save_model
+from gan.relativistic import discriminator_loss, make_relativistic_step, update_both
+from gan.sampling import draw_labels, sample_inputs
+from gan.trainer import train
+from gan.training import Draw, draw_indices, draw_latents
+
+
+@pytest.fixture
+def networks(tiny_conditional) -> Networks:
+    return Networks.build(tiny_conditional.recipe, seed=0)
+
+
+def test_labels_are_drawn_in_the_shares_of_others_and_in_random_order() -> None:
+    labels = draw_labels(np.repeat([2, 0, 1], [500, 300, 200]), 100, seed=0)
+    assert np.bincount(labels).tolist() == [30, 20, 50]
+    assert (np.diff(labels) != 0).sum() > 20
+    np.testing.assert_array_equal(labels, draw_labels(np.repeat([0, 1, 2], [3, 2, 5]), 100, seed=0))
+    assert draw_labels(np.array([4]), 3, seed=0).tolist() == [4, 4, 4]
+
+
+def test_a_generator_with_classes_takes_them_and_its_file_says_so(networks, tmp_path) -> None:
+    inputs = sample_inputs(networks.generator, 30, seed=1)
+    assert inputs.latents.shape == (30, 8)
+    assert np.bincount(inputs.labels).tolist() == [10, 10, 10]
+    save_model(networks.generator, tmp_path / "generator.keras")
+    loaded = load_model(tmp_path / "generator.keras")
+    assert [tensor.name for tensor in loaded.inputs] == ["latents", "classes"]
+    again = sample_inputs(loaded, 30, seed=1)
+    np.testing.assert_array_equal(generate_pixels(networks.generator, inputs), generate_pixels(loaded, again))
+    assert inputs[:7].latents.shape == (7, 8)
+    assert inputs[:7].classes.shape == (7, 3)
+
+
+def test_each_path_between_latents_stays_within_a_class(networks) -> None:
+    inputs = sample_inputs(networks.generator, 3, seed=1)
+    paths = generate_paths(networks.generator, inputs, 5)
+    starts = generate_pixels(networks.generator, inputs)
+    assert paths.shape == (10, 28, 28)
+    np.testing.assert_allclose(paths[[0, 5]].astype(int), starts[:2].astype(int), atol=1)
+
+
+def test_the_logit_that_counts_is_that_of_the_images_class(networks, tiny_images) -> None:
+    images, labels = tf.constant(tiny_images[:16]), np.array([0, 1, 2, 2, 1, 0, 1, 1])
+    logits = networks.discriminator(images).numpy()
+    loss, real_logits, fake_logits = discriminator_loss(networks, images, tf.one_hot(labels, 3))
+    np.testing.assert_allclose(real_logits[:, 0], logits[np.arange(8), labels], rtol=1e-5)
+    np.testing.assert_allclose(fake_logits[:, 0], logits[np.arange(8, 16), labels], rtol=1e-5)
+    assert float(loss) == pytest.approx(float(relativistic_loss(real_logits, fake_logits)))
+
+
+def test_the_compiled_step_asks_for_the_classes_of_its_real_images(tiny_conditional, tiny_images) -> None:
+    config, labels = tiny_conditional, np.arange(64) * 7 % 3
+    compiled, by_hand = (Networks.build(config.recipe, seed=0) for _ in range(2))
+    step = make_relativistic_step(compiled, tf.constant(tiny_images), config, tf.constant(labels, tf.int32))
+    row = make_advance(step, 1, 4)(1, 2)[0]
+    at = tf.constant(1, tf.int64)
+    indices = draw_indices(config.seed, at, 8, 64).numpy()
+    latents = draw_latents(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
+    classes = tf.one_hot(labels[indices], 3)
+    np.testing.assert_allclose(
+        row, update_both(by_hand, tf.constant(tiny_images[indices]), latents, 0.0, classes), rtol=1e-4
+    )
+    for one, other in zip(compiled.variables, by_hand.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_trained_generator_gives_the_class_that_it_is_asked_for(tiny_conditional, tmp_path) -> None:
+    """Three classes of a third of the image each, of different frequency: none is left out, and none is mixed up."""
+    labels = np.repeat([0, 1, 2], [300, 150, 50])
+    images = np.full((500, 28, 28, 1), -1, np.float32)
+    for image, label in zip(images, labels, strict=True):
+        image[9 * label + 1 : 9 * label + 9] = 0.8
+    config = tiny_conditional.model_copy(update={"steps": 300, "batch_size": 32, "sample_every": 100})
+    config = config.model_copy(update={"recipe": config.recipe.model_copy(update={"average_half_life_images": 2000})})
+    trained = train(images, config, Checkpoints(tmp_path), Hardware("CPU", "CPU"), labels=labels)
+    for generator in (trained.generator, trained.average):
+        inputs = sample_inputs(generator, 99, seed=5)
+        pixels = generate_pixels(generator, inputs).astype(float)
+        brightest = pixels[:, :27].reshape(99, 3, 9, 28).mean(axis=(2, 3)).argmax(axis=1)
+        assert (brightest == inputs.labels).mean() >= 0.95
+
+
+def test_a_recipe_for_another_number_of_classes_is_refused_with_the_right_one(tmp_path) -> None:
+    data = write_own_data(tmp_path / "mine")
+    settings = {"dataset": "squares", "data_dir": data, "recipe": "conditional"}
+    with pytest.raises(SettingsError, match=r"is for 10 classes, but squares has 3\.\nGive --set num_classes=3"):
+        RunSettings(**settings).run_config()
+    assert RunSettings(**settings, set=("num_classes=3",)).run_config().train.recipe.num_classes == 3
+
+
+def generate(*options: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "gan.generate", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_class_can_be_asked_for_by_name_and_number(networks, tiny_conv, tmp_path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    save_model(networks.generator, run / "generator.keras")
+    counts = {"Trouser": 5, "Ankle boot": 5, "Bag": 5}
+    (run / "data_summary.json").write_text(json.dumps({"train": {"images_per_class": counts}}))
+    drawn = []
+    for number, name in enumerate(("ankle boot", "1", "")):
+        out = tmp_path / f"{number}.npz"
+        asked = ["--class", name] if name else []
+        assert generate(run, "--num-images", 6, *asked, "--out", out).returncode == 0
+        with np.load(out) as arrays:
+            drawn.append((arrays["images"], arrays["labels"]))
+    assert drawn[0][1].tolist() == [1] * 6
+    np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
+    assert sorted(drawn[2][1]) == [0, 0, 1, 1, 2, 2]
+
+    refused = generate(run, "--class", "Hat", "--out", tmp_path / "x.png")
+    assert refused.returncode == 1
+    assert "--class got 'Hat'; the classes are 0 Trouser, 1 Ankle boot, 2 Bag." in refused.stderr
+    save_model(Networks.build(tiny_conv.recipe, seed=0).generator, run / "generator.keras")
+    refused = generate(run, "--class", "Bag", "--out", tmp_path / "x.png")
+    assert "takes no classes" in refused.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_samples_of_asked_classes_hold_their_labels(tmp_path) -> None:
+    pixels = np.arange(2 * 784, dtype=np.uint8).reshape(2, 28, 28)
+    save_samples(pixels, tmp_path / "samples.npz", np.array([3, 1]))
+    np.testing.assert_array_equal(load_samples(tmp_path / "samples.npz"), pixels)
+    with np.load(tmp_path / "samples.npz") as arrays:
+        assert arrays["labels"].tolist() == [3, 1]
