@@ -22,7 +22,7 @@ export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
 export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://127.0.0.1:$(API_PORT),http://localhost:$(API_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep quality champion prune server setup-server worker gpu-worker lock
+.PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep quality asked-classes champion prune server setup-server worker gpu-worker lock
 
 # The server that these talk to; another machine's as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(API_PORT)/api
@@ -73,8 +73,11 @@ sweep: $(READY) ## Train many GANs and rank them, as in make sweep ARGS="--recip
 	@$(VENV)/bin/python flows/sweep_flow.py $(ARGS)
 
 quality: $(READY) ## Draw what each recipe reaches in how many seconds, after training those that are not (2 hours)
-	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv --seeds 0-2 --no-promote
+	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv,conditional --seeds 0-2 --no-promote
 	@$(VENV)/bin/python -m bench.quality $(ARGS)
+
+asked-classes: $(READY) ## Ask a generator for classes and check, as in make asked-classes ARGS=artifacts/latest (15 minutes)
+	@$(VENV)/bin/python -m bench.asked_classes $(ARGS)
 
 champion: $(READY) ## Show the champion, or change it, as in make champion ARGS="rollback"
 	@$(VENV)/bin/python -m gan.champion $(or $(ARGS),show)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from builders import write_own_data
 
+from bench.asked_classes import measure
 from flows.settings import RunSettings
-from gan.backend import Hardware, tf
+from gan.backend import Hardware, keras, tf
 from gan.checkpoints import Checkpoints
 from gan.engine import make_advance
 from gan.errors import SettingsError
@@ -142,3 +143,22 @@ def test_samples_of_asked_classes_hold_their_labels(tmp_path) -> None:
     np.testing.assert_array_equal(load_samples(tmp_path / "samples.npz"), pixels)
     with np.load(tmp_path / "samples.npz") as arrays:
         assert arrays["labels"].tolist() == [3, 1]
+
+
+def test_a_generator_of_exact_classes_scores_as_real_images_do_and_a_mistaken_one_does_not() -> None:
+    """Of bars at three heights, which a generator without a hidden layer draws exactly."""
+    bars = np.zeros((3, 28, 28), np.uint8)
+    for label in range(3):
+        bars[label, 9 * label + 1 : 9 * label + 9] = 230
+    labels = np.arange(24) % 3
+    noise = np.random.default_rng(0).integers(0, 20, (24, 28, 28), dtype=np.uint8)
+    data = bars[labels] + noise, labels
+    latents, classes = keras.Input((2,)), keras.Input((3,))
+    pixels = keras.layers.Dense(784, use_bias=False)(classes)
+    generator = keras.Model([latents, classes], keras.layers.Reshape((28, 28, 1))(pixels))
+    generator.set_weights([bars.reshape(3, 784) / 127.5 - 1])
+    exact = measure(generator, data, data, seed=0)
+    assert (exact.real, exact.generated, exact.asked, exact.num_images) == (1.0, 1.0, 1.0, 24)
+    generator.set_weights([bars[[1, 0, 2]].reshape(3, 784) / 127.5 - 1])  # two are mixed up
+    mistaken = measure(generator, data, data, seed=0)
+    assert mistaken.asked == mistaken.generated == pytest.approx(1 / 3)
