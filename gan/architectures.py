@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from gan.backend import keras
 from gan.datasets.pixels import IMAGE_SIZE
-from gan.groups import group_bounds
 from gan.recipes import Recipe
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
@@ -43,7 +42,7 @@ def dense_generator(recipe: Recipe, seeds: Sequence[int], *, synchronized: bool)
 
 
 def dense_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
-    """All pixels into blocks of Dense and LeakyReLU, then one logit, or one for each kind of image."""
+    """All pixels into blocks of Dense and LeakyReLU, then one logit, or one for each class."""
     initializers = glorot_uniform(seeds)
     stack: list[keras.Layer] = [keras.layers.Flatten(name="flatten")]
     for index, units in enumerate(recipe.discriminator_units):
@@ -86,7 +85,7 @@ def convolutional_generator(recipe: Recipe, seeds: Sequence[int], *, synchronize
 
 
 def convolutional_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
-    """From 28 x 28 over 14 x 14 to 7 x 7 pixels, a look round at that size, then one logit, or one for each kind.
+    """From 28 x 28 over 14 x 14 to 7 x 7 pixels, a look round at that size, then one logit or one for each class.
 
     No normalization: penalties on its gradients take the place of that (R3GAN, arXiv:2501.05441, section 3).
     """
@@ -113,24 +112,9 @@ def convolutional_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[ke
     ]
 
 
-def group_reader(recipe: Recipe) -> keras.Model:
-    """Latents, float32 (n, latent_dim), to the same with the first number as a one-hot group in the last places."""
-    latents = keras.Input((recipe.latent_dim,), name="latents")
-    column = keras.layers.Reshape((recipe.latent_dim, 1), name="column")(latents)
-    first = keras.layers.Cropping1D((0, recipe.latent_dim - 1), name="first")(column)
-    others = keras.layers.Cropping1D((1, 0), name="others")(column)
-    group = keras.layers.Discretization(bin_boundaries=group_bounds(recipe.num_groups), name="group")(
-        keras.layers.Flatten(name="first_number")(first)
-    )
-    one_hot = keras.layers.CategoryEncoding(recipe.num_groups, output_mode="one_hot", name="one_hot")(group)
-    flat = keras.layers.Flatten(name="other_numbers")(others)
-    outputs = keras.layers.Concatenate(name="latents_and_group")([flat, one_hot])
-    return keras.Model(latents, outputs, name="group_reader")
-
-
 def _logits(recipe: Recipe, initializers: Initializers) -> keras.Layer:
     """The last layer of a discriminator."""
-    return keras.layers.Dense(recipe.num_kinds, kernel_initializer=next(initializers), name="logits")
+    return keras.layers.Dense(max(1, recipe.num_classes), kernel_initializer=next(initializers), name="logits")
 
 
 def _batch_norm(recipe: Recipe, index: int, *, synchronized: bool) -> keras.Layer:

@@ -7,7 +7,6 @@ import numpy as np
 
 from gan.backend import Hardware, tf
 from gan.config import TrainConfig
-from gan.groups import order_by_groups
 from gan.networks import Networks
 from gan.parallel import build_replicated, make_parallel_step
 from gan.relativistic import make_relativistic_step
@@ -42,8 +41,6 @@ def prepare(
         name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
         return networks, Engine(name, 1, make_advance(step, 1))
     networks = Networks.build(config.recipe, config.seed)
-    if config.recipe.num_groups:
-        images = images[order_by_groups(images, config.recipe.num_groups)]
     period = config.recipe.penalty_every
     step = _make_step(networks, to_device(images), config, labels)
     if not is_compiled_by_xla(config.recipe):

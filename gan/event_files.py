@@ -6,11 +6,10 @@ import numpy as np
 
 from gan.backend import tf
 from gan.config import TrainConfig
-from gan.groups import order_by_groups
 from gan.history import HISTORY_COLUMNS
 from gan.losses import fake_loss, generator_loss, real_loss
 from gan.networks import Networks
-from gan.relativistic import ask, both_gradients
+from gan.relativistic import both_gradients
 from gan.rendering import draw_grid
 from gan.trainer import Watcher
 from gan.training import Draw, draw_indices, draw_latents_by_xla
@@ -38,7 +37,6 @@ class EventFiles(Watcher):
         """
         self._writer = tf.summary.create_file_writer(str(folder))
         self._images, self._labels, self._config = images, labels, config
-        self._order = order_by_groups(images, groups) if (groups := config.recipe.num_groups) else None
         self._last_written = 0
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
@@ -64,16 +62,17 @@ class EventFiles(Watcher):
         """Of each network's loss on the batch and the latents of a step; nothing in the networks changes."""
         config, at = self._config, tf.constant(step, tf.int64)
         recipe, shape = config.recipe, (config.batch_size, config.recipe.latent_dim)
-        indices = draw_indices(config.seed, at, config.batch_size, len(self._images))
-        real_images = tf.constant(self._images[indices if self._order is None else self._order[indices]])
+        rows = draw_indices(config.seed, at, config.batch_size, len(self._images)).numpy()
+        real_images = tf.constant(self._images[rows])
         latents = draw_latents_by_xla(config.seed, at, Draw.GENERATOR_LATENTS, shape)
         statistics = [variable.numpy() for variable in networks.generator.non_trainable_variables]
         if recipe.algorithm == "article":
             fixed_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)
             found = _article_gradients(networks, real_images, fixed_latents, latents)
         else:
-            asked = ask(recipe, latents, indices, len(self._images), self._labels)
-            by_generator, seen = both_gradients(networks, real_images, asked, recipe.gradient_penalty)
+            labels = self._labels if recipe.num_classes else None
+            classes = None if labels is None else tf.one_hot(labels[rows], recipe.num_classes)
+            by_generator, seen = both_gradients(networks, real_images, latents, recipe.gradient_penalty, classes)
             found = by_generator, seen.by_weight
         for variable, value in zip(networks.generator.non_trainable_variables, statistics, strict=True):
             variable.assign(value)

@@ -16,7 +16,6 @@ from gan.architectures import (
     convolutional_generator,
     dense_discriminator,
     dense_generator,
-    group_reader,
 )
 from gan.backend import keras
 from gan.errors import StoreError
@@ -33,11 +32,10 @@ def build_generator(recipe: Recipe, seed: int, *, synchronized: bool = False) ->
     """The generator: latents, float32 (n, latent_dim), to images, float32 (n, 28, 28, 1) in [-1, 1] (tanh).
 
     One that is asked for classes takes [latents, classes], the classes one-hot, float32 (n, num_classes), and reads
-    both as one vector (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1). One with groups reads the group off the
-    first number of a latent (`gan.groups`).
+    both as one vector (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1).
 
     Args:
-        recipe: Kind of layers, widths, slope, momentum, classes or groups.
+        recipe: Kind of layers, widths, slope, momentum and classes.
         seed: Seeds the initial weights, layer by layer.
         synchronized: Whether BatchNormalization takes its statistics over the replicas of a `tf.distribute` strategy.
     """
@@ -45,8 +43,7 @@ def build_generator(recipe: Recipe, seed: int, *, synchronized: bool = False) ->
     stack = layers(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
     latents = keras.Input((recipe.latent_dim,), name="latents")
     if not recipe.num_classes:
-        front = [group_reader(recipe)] if recipe.num_groups else []
-        return keras.Sequential([latents, *front, *stack], name="generator")
+        return keras.Sequential([latents, *stack], name="generator")
     classes = keras.Input((recipe.num_classes,), name="classes")
     outputs = keras.layers.Concatenate(name="latents_and_classes")([latents, classes])
     for layer in stack:
@@ -62,10 +59,10 @@ def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
 
     One that is told classes gives a logit for each, (n, num_classes): "this is a real one of that class". Only that of
     the image's own class counts: the projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637, section 3)
-    with what all classes share left in each class's weights. Groups are to it as classes are.
+    with what all classes share left in each class's weights.
 
     Args:
-        recipe: Kind of layers, widths, slope, classes or groups.
+        recipe: Kind of layers, widths, slope and classes.
         seed: Seeds the initial weights, layer by layer.
     """
     layers = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}[recipe.layers]

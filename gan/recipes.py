@@ -45,9 +45,6 @@ class Recipe(BaseModel):
     latent_dim: PositiveInt = Field(description="length of a latent vector z ~ N(0, I)")
     layers: Layers = Field("dense", description="what the networks are made of")
     num_classes: NonNegativeInt = Field(0, le=1000, description="classes that both networks are told of; 0: none")
-    num_groups: Literal[0, 2, 4, 8, 16, 32, 64, 128, 256, 512] = Field(
-        0, description="groups of alike images that both networks are told of (gan/groups.py); 0: none"
-    )
     generator_units: tuple[PositiveInt, ...] = Field(
         description="widths of the generator's hidden layers: units, or channels from the smallest size to 28 x 28"
     )
@@ -67,17 +64,10 @@ class Recipe(BaseModel):
         description="the average of the generator's weights forgets half of a weight in that many images"
     )
 
-    @property
-    def num_kinds(self) -> int:
-        """Kinds of images that the discriminator has a logit for each of, or 1."""
-        return max(1, self.num_classes, self.num_groups)
-
     @model_validator(mode="after")
     def _check_classes(self) -> Self:
-        if self.algorithm == "article" and (self.num_classes or self.num_groups):
-            raise ValueError("num_classes and num_groups are not for the article, whose networks are told of neither")
-        if self.num_classes and self.num_groups:
-            raise ValueError("num_groups stand in for classes; with num_classes they have to be 0")
+        if self.num_classes and self.algorithm == "article":
+            raise ValueError("num_classes is not for the article, whose networks are told of no classes")
         return self
 
     @model_validator(mode="after")
@@ -187,7 +177,7 @@ CONV_GPU = CONV.model_copy(
         "average_half_life_images": 500_000,
     }
 )
-"""`conv` wider and longer, for one modern GPU: 26 million images. Never run whole, for want of a GPU."""
+"""`conv` wider and longer, for one modern GPU: 26 million images. Never run whole: there was no GPU to measure it on."""
 
 NOT_CHANGEABLE = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
 """What makes a recipe this one, and what has options of its own."""

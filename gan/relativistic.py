@@ -6,7 +6,7 @@ R3GAN (Huang et al. 2025, arXiv:2501.05441) without its networks. What differs f
     discriminator: one update on pairs of a real and a generated image, every few steps with R1 and R2 (as lazily as in
         StyleGAN2, Karras et al. 2020, arXiv:1912.04958, section 3.1)
     generator: its update is through the discriminator as it was before that
-    recipes with classes or groups: the generator is asked for those of the real images, so each pair is of one kind
+    recipes with classes: the generator is asked for the classes of the real images, so each pair is of one class
 
 Randomness is a function of (seed, step), as in `gan.training`.
 """
@@ -15,18 +15,9 @@ from typing import NamedTuple
 
 from gan.backend import tf
 from gan.config import TrainConfig
-from gan.groups import group_middles
 from gan.losses import gradient_penalty, ranking_accuracy, relativistic_loss
 from gan.networks import Networks
-from gan.recipes import Recipe
 from gan.training import Draw, TrainStep, draw_indices, draw_latents, is_compiled_by_xla
-
-
-class Asked(NamedTuple):
-    """What images are generated of."""
-
-    inputs: tf.Tensor | list[tf.Tensor]  # as the generator takes them: latents, or [latents, classes]
-    kinds: tf.Tensor | None = None  # float32 (n, num_kinds), one-hot: classes or groups; None if there are none
 
 
 class Gradients(NamedTuple):
@@ -44,7 +35,7 @@ MAX_AHEAD = 60.0
 
 
 def discriminator_loss(
-    networks: Networks, images: tf.Tensor, kinds: tf.Tensor | None = None
+    networks: Networks, images: tf.Tensor, classes: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The relativistic loss.
 
@@ -52,19 +43,19 @@ def discriminator_loss(
         networks: The discriminator is used.
         images: float32 (2 n, 28, 28, 1) in [-1, 1]: real ones, then as many generated ones. One pass for all: no layer
             of a discriminator mixes images.
-        kinds: float32 (n, num_kinds), one-hot: class or group of each pair, whose logit counts; None if there is one.
+        classes: float32 (n, num_classes), one-hot: of each pair, whose logit counts; None where there is one logit.
 
     Returns:
         The loss, float32 scalar; logits of real and of generated images, (n, 1).
     """
     logits = networks.discriminator(images, training=True)
-    if kinds is not None:
-        logits = tf.reduce_sum(logits * tf.tile(kinds, (2, 1)), axis=1, keepdims=True)
+    if classes is not None:
+        logits = tf.reduce_sum(logits * tf.tile(classes, (2, 1)), axis=1, keepdims=True)
     real_logits, fake_logits = tf.split(logits, 2)
     return relativistic_loss(winners=real_logits, losers=fake_logits), real_logits, fake_logits
 
 
-def plain_gradients(networks: Networks, images: tf.Tensor, kinds: tf.Tensor | None = None) -> Gradients:
+def plain_gradients(networks: Networks, images: tf.Tensor, classes: tf.Tensor | None = None) -> Gradients:
     """Of the losses alone, in one pass back through the discriminator, which serves both networks.
 
     The generator's loss is the discriminator's of the negated difference of logits: softplus(x), not softplus(-x). So
@@ -73,19 +64,19 @@ def plain_gradients(networks: Networks, images: tf.Tensor, kinds: tf.Tensor | No
     Args:
         networks: The discriminator is used.
         images: float32 (2 n, 28, 28, 1): real ones, then generated ones.
-        kinds: As for `discriminator_loss`.
+        classes: As for `discriminator_loss`.
     """
     weights = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
         tape.watch(images)
-        loss, real_logits, fake_logits = discriminator_loss(networks, images, kinds)
+        loss, real_logits, fake_logits = discriminator_loss(networks, images, classes)
     *by_weight, by_image = tape.gradient(loss, [*weights, images])
     factors = -tf.exp(tf.clip_by_value(real_logits - fake_logits, -MAX_AHEAD, MAX_AHEAD))
     return Gradients(by_weight, _scaled(by_image, factors), loss, real_logits, fake_logits)
 
 
 def penalized_gradients(
-    networks: Networks, images: tf.Tensor, gamma: float, kinds: tf.Tensor | None = None
+    networks: Networks, images: tf.Tensor, gamma: float, classes: tf.Tensor | None = None
 ) -> Gradients:
     """The same with the penalties gamma / 2 (R1 + R2) on the discriminator: eq. 4 of R3GAN.
 
@@ -93,13 +84,13 @@ def penalized_gradients(
         networks: The discriminator is used.
         images: float32 (2 n, 28, 28, 1): real ones, then generated ones.
         gamma: Weight of the penalties.
-        kinds: As for `discriminator_loss`.
+        classes: As for `discriminator_loss`.
     """
     weights = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
         with tf.GradientTape() as image_tape:
             image_tape.watch(images)
-            loss, real_logits, fake_logits = discriminator_loss(networks, images, kinds)
+            loss, real_logits, fake_logits = discriminator_loss(networks, images, classes)
             logits = tf.concat([real_logits, fake_logits], axis=0)
         slopes = image_tape.gradient(logits, images)
         total = loss + gamma * gradient_penalty(slopes)  # a mean over both halves, so half of R1 + R2
@@ -113,70 +104,50 @@ def _scaled(by_image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 
 
 def both_gradients(
-    networks: Networks, real_images: tf.Tensor, asked: Asked, gamma: float
+    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: tf.Tensor | None = None
 ) -> tuple[list[tf.Tensor], Gradients]:
     """Gradients of both networks at their present weights.
 
     Args:
         networks: The moving statistics of the generator's BatchNormalization change.
         real_images: float32 (n, 28, 28, 1) in [-1, 1].
-        asked: What n images are generated of.
+        latents: float32 (n, latent_dim).
         gamma: Weight of the penalties; 0 for none.
+        classes: float32 (n, num_classes), one-hot, of the real images; None for networks without classes.
 
     Returns:
         Of the generator's loss by its weights; and what the discriminator gave.
     """
     with tf.GradientTape() as tape:
-        fake_images = networks.generator(asked.inputs, training=True)
+        fake_images = networks.generator(latents if classes is None else [latents, classes], training=True)
     images = tf.concat([real_images, fake_images], axis=0)
-    if gamma:
-        found = penalized_gradients(networks, images, gamma, asked.kinds)
-    else:
-        found = plain_gradients(networks, images, asked.kinds)
+    found = (
+        penalized_gradients(networks, images, gamma, classes) if gamma else plain_gradients(networks, images, classes)
+    )
     weights = networks.generator.trainable_variables
     return tape.gradient(fake_images, weights, output_gradients=found.by_fake_image), found
 
 
-def update_both(networks: Networks, real_images: tf.Tensor, asked: Asked, gamma: float) -> tf.Tensor:
+def update_both(
+    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: tf.Tensor | None = None
+) -> tf.Tensor:
     """One Adam update of each network, of gradients at the same weights.
 
     Args:
         networks: Changed in place.
-        real_images: float32 (n, 28, 28, 1) in [-1, 1].
-        asked: What n images are generated of.
+        real_images: As for `both_gradients`, like the arguments after it.
+        latents: float32 (n, latent_dim).
         gamma: Weight of the penalties in this iteration; 0 for none.
+        classes: float32 (n, num_classes), or None.
 
     Returns:
         Discriminator's loss (without penalties) and accuracy, generator's loss, all before the updates; float32 (3,).
     """
-    g_gradients, found = both_gradients(networks, real_images, asked, gamma)
+    g_gradients, found = both_gradients(networks, real_images, latents, gamma, classes)
     networks.d_optimizer.apply(found.by_weight, networks.discriminator.trainable_variables)
     networks.g_optimizer.apply(g_gradients, networks.generator.trainable_variables)
     g_loss = relativistic_loss(winners=found.fake_logits, losers=found.real_logits)
     return tf.stack([found.d_loss, ranking_accuracy(found.real_logits, found.fake_logits), g_loss])
-
-
-def ask(
-    recipe: Recipe, latents: tf.Tensor, indices: tf.Tensor, num_images: int, labels: tf.Tensor | None = None
-) -> Asked:
-    """What images are generated of beside real ones: latents, and the kinds of those if the recipe tells of kinds.
-
-    Args:
-        recipe: With classes, with groups, or with neither.
-        latents: float32 (n, latent_dim).
-        indices: int32 (n,), of the real images; with groups within images in their order (`gan.groups`).
-        num_images: Of the training split.
-        labels: int32 (num_images,); needed by recipes with classes alone.
-    """
-    if recipe.num_classes:
-        classes = tf.one_hot(tf.gather(labels, indices), recipe.num_classes)
-        return Asked([latents, classes], classes)
-    if recipe.num_groups:
-        groups = tf.cast(indices, tf.int64) * recipe.num_groups // num_images
-        first = tf.gather(tf.constant(group_middles(recipe.num_groups)), groups)
-        latents = tf.concat([first[:, tf.newaxis], latents[:, 1:]], axis=1)
-        return Asked(latents, tf.one_hot(groups, recipe.num_groups))
-    return Asked(latents)
 
 
 def make_relativistic_step(
@@ -186,8 +157,7 @@ def make_relativistic_step(
 
     Args:
         networks: Changed in place by every call.
-        images: The training split, float32 (n, 28, 28, 1) in [-1, 1], resident on the device; for recipes with groups
-            in their order.
+        images: The training split, float32 (n, 28, 28, 1) in [-1, 1], resident on the device.
         config: Batch size, seed and recipe.
         labels: int32 (n,), of the images; needed by recipes with classes alone.
     """
@@ -196,9 +166,10 @@ def make_relativistic_step(
     @tf.function(jit_compile=is_compiled_by_xla(recipe), autograph=False)
     def compiled(step: tf.Tensor, gamma: float) -> tf.Tensor:
         indices = draw_indices(config.seed, step, num, images.shape[0])
+        real_images = tf.gather(images, indices)
+        classes = tf.one_hot(tf.gather(labels, indices), recipe.num_classes) if recipe.num_classes else None
         latents = draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))
-        asked = ask(recipe, latents, indices, images.shape[0], labels)
-        return update_both(networks, tf.gather(images, indices), asked, gamma)
+        return update_both(networks, real_images, latents, gamma, classes)
 
     def train_step(step: tf.Tensor, phase: int = 0) -> tf.Tensor:
         """With penalties in phase 0 alone, where they count for the other phases as well: two programs in all."""

@@ -69,12 +69,6 @@ def tiny_conditional(tiny_conv: TrainConfig) -> TrainConfig:
     return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update={"num_classes": 3})})
 
 
-@pytest.fixture
-def tiny_grouped(tiny_conv: TrainConfig) -> TrainConfig:
-    """Convolutions in small, told of four groups."""
-    return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update={"num_groups": 4})})
-
-
 @pytest.fixture(scope="session")
 def tiny_images() -> np.ndarray:
     """64 smooth images, float32 (64, 28, 28, 1) in [-1, 1]."""

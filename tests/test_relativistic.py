@@ -9,7 +9,6 @@ from gan.engine import make_advance
 from gan.losses import relativistic_loss
 from gan.networks import Networks
 from gan.relativistic import (
-    Asked,
     discriminator_loss,
     make_relativistic_step,
     penalized_gradients,
@@ -47,7 +46,7 @@ def test_the_generators_update_is_through_the_discriminator_as_it_was(tiny_mlp, 
     still.d_optimizer.learning_rate.assign(0.0)
     latents = tf.random.stateless_normal((8, 8), seed=(0, 0))
     for networks in (still, learning):
-        update_both(networks, tf.constant(tiny_images[:8]), Asked(latents), 0.2)
+        update_both(networks, tf.constant(tiny_images[:8]), latents, 0.2)
     for one, other in zip(still.generator.variables, learning.generator.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(still.discriminator.variables[0], learning.discriminator.variables[0])
@@ -66,7 +65,7 @@ def test_one_pass_back_gives_the_gradient_that_the_generators_own_loss_has(tiny_
             fake_logits = networks.discriminator(networks.generator(latents, training=True))
             loss = relativistic_loss(winners=fake_logits, losers=networks.discriminator(real))
         expected = tape.gradient(loss, networks.generator.trainable_variables)
-        update_both(networks, real, Asked(latents), gamma)
+        update_both(networks, real, latents, gamma)
         moments = [variable for variable in networks.g_optimizer.variables if variable.path.endswith("momentum")]
         assert len(moments) == len(expected)
         for moment, gradient in zip(moments, expected, strict=True):
@@ -76,11 +75,11 @@ def test_one_pass_back_gives_the_gradient_that_the_generators_own_loss_has(tiny_
 def test_the_losses_go_the_way_that_each_network_wants(tiny_mlp, tiny_images) -> None:
     networks, latents = Networks.build(tiny_mlp.recipe, seed=0), tf.random.stateless_normal((8, 8), seed=(0, 0))
     networks.g_optimizer.learning_rate.assign(0.0)
-    d_losses = [update_both(networks, tf.constant(tiny_images[:8]), Asked(latents), 0.2)[0] for _ in range(20)]
+    d_losses = [update_both(networks, tf.constant(tiny_images[:8]), latents, 0.2)[0] for _ in range(20)]
     assert d_losses[-1] < d_losses[0]
     networks.g_optimizer.learning_rate.assign(4e-4)
     networks.d_optimizer.learning_rate.assign(0.0)
-    g_losses = [update_both(networks, tf.constant(tiny_images[:8]), Asked(latents), 0.2)[2] for _ in range(20)]
+    g_losses = [update_both(networks, tf.constant(tiny_images[:8]), latents, 0.2)[2] for _ in range(20)]
     assert g_losses[-1] < g_losses[0]
 
 
@@ -95,6 +94,6 @@ def test_the_compiled_steps_are_the_algorithm_with_penalties_every_fourth(tiny_m
         real = tf.gather(images, draw_indices(tiny_mlp.seed, step, 8, len(tiny_images)))
         latents = draw_latents_by_xla(tiny_mlp.seed, step, Draw.GENERATOR_LATENTS, (8, 8))
         gamma = 0.8 if number % 4 == 0 else 0.0
-        np.testing.assert_allclose(row, update_both(by_hand, real, Asked(latents), gamma), rtol=1e-4)
+        np.testing.assert_allclose(row, update_both(by_hand, real, latents, gamma), rtol=1e-4)
     for one, other in zip(compiled.variables, by_hand.variables, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
