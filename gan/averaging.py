@@ -3,8 +3,10 @@
 Yazici et al. 2019, arXiv:1806.04498; half-life in images and ramp-up as in Karras et al. 2020, arXiv:1912.04958.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from gan.backend import keras, tf
 from gan.networks import Networks
@@ -51,14 +53,24 @@ def estimate_statistics(generator: keras.Model, inputs: GeneratorInputs) -> None
 
     Args:
         generator: A sequence of layers; its moving statistics are changed in place.
-        inputs: Thousands.
+        inputs: Thousands; they go through in batches, again for each layer, so that wide maps take no more memory.
     """
-    activations: Any = inputs.arrays
-    for layer in generator.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
+    layers = [layer for layer in generator.layers if not isinstance(layer, keras.layers.InputLayer)]
+    for index, layer in enumerate(layers):
         if isinstance(layer, keras.layers.BatchNormalization):
-            mean, variance = tf.nn.moments(activations, axes=list(range(activations.shape.rank - 1)))
+            mean, variance = _moments(layers[:index], inputs)
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
-        activations = layer(activations, training=False)
+
+
+def _moments(layers: Sequence[keras.Layer], inputs: GeneratorInputs) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of what layers make of inputs, by channel: float64 (channels,), over all images and places."""
+    count, total, squares = 0, 0.0, 0.0
+    for batch in inputs.batches():
+        activations: Any = batch.arrays
+        for layer in layers:
+            activations = layer(activations, training=False)
+        values = np.asarray(activations, np.float64).reshape(-1, activations.shape[-1])
+        count, total, squares = count + len(values), total + values.sum(axis=0), squares + np.square(values).sum(axis=0)
+    mean = np.asarray(total / count)
+    return mean, squares / count - np.square(mean)

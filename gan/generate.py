@@ -23,7 +23,6 @@ from gan.rendering import draw_grid, save_png
 from gan.sampling import GeneratorInputs, interpolate_latents, sample_inputs
 from gan.store import check_unpacked_size
 
-BATCH_SIZE = 500
 MAX_COLUMNS, MAX_GRID = 16, 1024
 DATA_SUMMARY = "data_summary.json"
 MAX_IMAGES = 1_000_000
@@ -40,8 +39,8 @@ def generate_pixels(generator: keras.Model, inputs: GeneratorInputs) -> np.ndarr
     Returns:
         uint8, shape (n, 28, 28).
     """
-    batches = [inputs[start : start + BATCH_SIZE].arrays for start in range(0, len(inputs), BATCH_SIZE)]
-    return np.concatenate([denormalize_images(np.asarray(generator(batch, training=False))) for batch in batches])
+    batches = (generator(batch.arrays, training=False) for batch in inputs.batches())
+    return np.concatenate([denormalize_images(np.asarray(images)) for images in batches])
 
 
 def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: int) -> np.ndarray:

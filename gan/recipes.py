@@ -138,7 +138,7 @@ CONV = Recipe(
     latent_dim=64,
     layers="convolutional",
     generator_units=(96, 64, 32),
-    discriminator_units=(48, 96, 128),
+    discriminator_units=(32, 64, 96),
     leaky_relu_slope=0.2,
     batch_norm_momentum=0.8,
     gradient_penalty=0.2,
@@ -177,7 +177,7 @@ CONV_GPU = CONV.model_copy(
         "average_half_life_images": 500_000,
     }
 )
-"""`conv` wider and longer, for one modern GPU: 26 million images. Never run whole: there was no GPU to measure it on."""
+"""`conv` wider and longer, for one modern GPU: 26 million images. Never run whole, for want of a GPU."""
 
 NOT_CHANGEABLE = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
 """What makes a recipe this one, and what has options of its own."""

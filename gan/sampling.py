@@ -1,5 +1,6 @@
 """Latents that are drawn outside of training: the same ones on every device, from NumPy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -8,6 +9,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from gan.backend import keras
+
+
+BATCH_SIZE = 500
 
 
 class Stream(IntEnum):
@@ -47,6 +51,11 @@ class GeneratorInputs:
     def __getitem__(self, rows: slice | np.ndarray) -> "GeneratorInputs":
         """Those of some images."""
         return GeneratorInputs(self.latents[rows], None if self.classes is None else self.classes[rows])
+
+    def batches(self) -> "Iterator[GeneratorInputs]":
+        """All of them in order, BATCH_SIZE at a time: wide networks need much memory for an image."""
+        for start in range(0, len(self), BATCH_SIZE):
+            yield self[start : start + BATCH_SIZE]
 
     @property
     def arrays(self) -> np.ndarray | list[np.ndarray]:

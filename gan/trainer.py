@@ -154,7 +154,8 @@ def take_snapshot(networks: Networks, inputs: GeneratorInputs, steps_done: int) 
     Raises:
         TrainingError: If the step before has spoiled the weights: its losses were still finite.
     """
-    fakes = networks.generator(inputs.arrays, training=False).numpy()
+    batches = inputs.batches()
+    fakes = np.concatenate([networks.generator(batch.arrays, training=False).numpy() for batch in batches])
     refuse_non_finite_images(fakes, networks, steps_done)
     return denormalize_images(fakes)
 

@@ -3,8 +3,9 @@
 The modules are found from the imports in the sources, wherever in a file they stand, so that nobody keeps a list by
 hand and a stage that imports TensorFlow only when it runs is still known by it. Nothing is imported for that.
 
-A source counts as it was when this process first read it, which is when the stages are imported: whoever edits code
-while a run goes on changes the next run's keys, not this one's.
+What only people read, comments and docstrings, does not count: a figure that is written down beside a recipe does not
+train it anew. A source counts as it was when this process first read it, which is when the stages are imported:
+whoever edits code while a run goes on changes the next run's keys, not this one's.
 """
 
 import ast
@@ -38,7 +39,7 @@ def reached_code(module: str) -> str:
     """
     digest = hashlib.sha256()
     for path in _reached_sources(module):
-        content = _content(path)
+        content = _meaning(path)
         digest.update(f"{path.relative_to(PROJECT_ROOT).as_posix()} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
@@ -71,7 +72,7 @@ def import_reached(module: str) -> None:
     for name in sorted(reached_modules(module)):
         import_module(name)
     for path in _reached_sources(module):
-        if not path.is_file() or path.read_bytes() != _content(path):
+        if not path.is_file() or _meaning_of(path.name, path.read_bytes()) != _meaning(path):
             raise CodeError(
                 f"{path.relative_to(PROJECT_ROOT)} was edited while this run was going on.\n"
                 "What was finished before is kept. Run the same command again: it takes the new code."
@@ -86,6 +87,31 @@ def _reached_sources(module: str) -> list[Path]:
 def _content(path: Path) -> bytes:
     """A source as it was when this process first read it."""
     return path.read_bytes()
+
+
+@cache
+def _meaning(path: Path) -> bytes:
+    """What a source says to a computer."""
+    return _meaning_of(path.name, _content(path))
+
+
+def _meaning_of(name: str, content: bytes) -> bytes:
+    """Python's syntax tree without strings that stand alone, which are docstrings; other files as they are."""
+    if not name.endswith(".py"):
+        return content
+    try:
+        tree = ast.parse(content)
+    except SyntaxError:
+        return content  # just being edited
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [line for line in body if not _stands_alone(line)]  # type: ignore[attr-defined]
+    return ast.dump(tree).encode()
+
+
+def _stands_alone(line: ast.AST) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 @cache

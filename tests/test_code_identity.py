@@ -8,7 +8,9 @@ from tasks.code_identity import import_reached, reached_code
 
 before = reached_code("tasks.train")
 path = Path("gan/losses.py")
-path.write_text(path.read_text() + "# edited while a run goes on\\n")
+path.write_text(path.read_text() + "# said while a run goes on\\n'A docstring.'\\n")
+import_reached("tasks.train")
+path.write_text(path.read_text() + "CHANGED = True\\n")
 print("same key:", reached_code("tasks.train") == before)
 try:
     import_reached("tasks.train")
@@ -26,3 +28,26 @@ def test_code_that_is_edited_during_a_run_is_neither_run_nor_filed_under_the_old
     assert "gan/losses.py was edited while this run was going on." in output
     assert "Run the same command again" in output
     assert "other stages go on" in output
+
+
+KEYS = """
+from tasks.code_identity import reached_code
+print(*(reached_code(f"tasks.{stage}") for stage in ("fetch", "train", "compare")))
+"""
+
+
+def test_a_key_counts_what_is_computed_and_not_what_is_said_of_it(tmp_path) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    recipes, template = checkout.folder / "gan/recipes.py", checkout.folder / "gan/report/page.html.jinja"
+
+    def keys() -> list[str]:
+        return checkout.run("-c", KEYS).split()
+
+    first = keys()
+    recipes.write_text(recipes.read_text().replace('"""The baseline', '"""Measured.\n\nThe baseline') + "# so it is\n")
+    assert keys() == first
+    recipes.write_text(recipes.read_text().replace("steps=10_001", "steps=10_002"))
+    second = keys()
+    assert [new == old for new, old in zip(second, first, strict=True)] == [True, False, False]
+    template.write_text(template.read_text() + "<!-- for readers, so a result -->")
+    assert [new == old for new, old in zip(keys(), second, strict=True)] == [True, True, False]
