@@ -5,17 +5,19 @@ It reads published runs of whole trainings, of any seeds, and draws them; `make 
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated
+from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
 from cyclopts import App, Parameter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -24,10 +26,11 @@ from gan.command import check_output, output_file, run_command
 from gan.errors import SettingsError
 from gan.history import QUALITY_COLUMNS
 from gan.publishing import CONFIG, METRICS
-from gan.recipes import RECIPES
+from gan.recipes import RECIPES, Recipe
 from gan.report.charts import INK, STYLE, as_png
 from gan.report.words import describe_number, describe_seconds
 
+MIN_SEEDS = 3
 COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3")
 
 
@@ -44,28 +47,43 @@ class Curve:
     floor: dict[str, float]
     n: int
     extractor: str
+    device: str
     snapshots_of: str  # what the quality is of: images and features
+
+    @property
+    def measure(self) -> tuple[int, str, str]:
+        """What must be equal for two of them to be compared."""
+        return self.n, self.extractor, self.device
 
 
 def read_curves(runs: Path) -> list[Curve]:
     """Published runs of recipes as their cards have them, by recipe and seed; only what can be compared.
 
-    That is runs on Fashion-MNIST, one a recipe and seed, judged by as many images and the same features as the first.
+    That is runs on Fashion-MNIST, one a recipe and seed, trained on one device, judged by as many images and the same
+    features: as most of them are.
     """
-    curves: dict[tuple[str, int], Curve] = {}
+    found: list[Curve] = []
     for path in sorted(runs.glob(f"*/{CONFIG}")):
         content = json.loads(path.read_text(encoding="utf-8"))
         train = content["train"]
         name = train["recipe"]["name"]
-        card = RECIPES[name].model_dump(mode="json") if name in RECIPES else {}
-        whole = train["recipe"] == card and (train["steps"], train["batch_size"]) == (card["steps"], card["batch_size"])
-        if whole and not content.get("data"):
-            curve = _read_curve(path.parent, name, train["seed"], train["steps"])
-            judged = next(iter(curves.values()), curve)
-            if (curve.n, curve.extractor) == (judged.n, judged.extractor):
-                curves.setdefault((name, curve.seed), curve)
+        card = RECIPES.get(name)
+        if card is None or content.get("data") or _card(train["recipe"]) != card:
+            continue
+        if (train["steps"], train["batch_size"]) == (card.steps, card.batch_size):
+            found.append(_read_curve(path.parent, name, train["seed"], train["steps"]))
+    measures = Counter(curve.measure for curve in found).most_common(1)
+    curves = {(curve.recipe, curve.seed): curve for curve in reversed(found) if curve.measure == measures[0][0]}
     order: list[str] = list(RECIPES)
     return sorted(curves.values(), key=lambda curve: (order.index(curve.recipe), curve.seed))
+
+
+def _card(content: dict[str, Any]) -> Recipe | None:
+    """A recipe as a run has it; None if it is one of another time."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError:
+        return None
 
 
 def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
@@ -84,6 +102,7 @@ def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
         floor={name: metric["floor"] for name, metric in metrics.items()},
         n=metrics[QUALITY_COLUMNS[0]]["n"],
         extractor=metrics[QUALITY_COLUMNS[0]]["extractor"],
+        device=content["training"].get("device", ""),
         snapshots_of=content["history_quality"],
     )
 
@@ -164,7 +183,7 @@ def main(
 
 def _described(values: Sequence[float]) -> str:
     deviation = f" ± {describe_number(stdev(values))}" if len(values) > 1 else ""
-    return f"{describe_number(fmean(values))}{deviation}"
+    return f"{describe_number(fmean(values))}{deviation}{'' if len(values) >= MIN_SEEDS else ' (few seeds)'}"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
 from gan.recipes import RECIPES
+from gan.store import Store
+from tasks.publish import bring
+from tasks.records import PublishedRun
 
 MAX_MEMBERS = 500
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
@@ -98,7 +101,7 @@ class Outcome(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    run: str | None = None
+    run: PublishedRun | None = None
     reason: str = ""
 
 
@@ -116,6 +119,11 @@ def members_of(sweep: SweepSettings, settings: RunSettings) -> list[Member]:
         raise SettingsError(
             f"--ray {sweep.ray} runs trainings on other machines, but PREFECT_API_URL is not set: they cannot reach "
             "the embedded server.\nStart a server (make server) that all reach, and set PREFECT_API_URL to it."
+        )
+    if sweep.at_once > 1 and sweep.ray is None and settings.device == "gpu" and settings.train_on == "here":
+        raise SettingsError(
+            f"--at-once {sweep.at_once} with --device gpu would train {sweep.at_once} at the same moment on one GPU.\n"
+            "Give --ray local --device gpu, which gives each training a GPU of its own, or --at-once 1."
         )
     for name in OF_ONE_RUN:
         if getattr(settings, name) != RunSettings.model_fields[name].get_default():
@@ -172,7 +180,7 @@ def run_member(member: Member) -> Outcome:
     """Run the whole pipeline for one training. What is finished is cached, so that it is never done again."""
     try:
         with short_logs():
-            return Outcome(run=train_flow(member.settings).name)
+            return Outcome(run=train_flow(member.settings))
     except Exception as error:  # the others go on, and this one is named
         return Outcome(reason=first_line(error))
 
@@ -205,21 +213,13 @@ def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outco
         stack.enter_context(_resources(members, sweep))
         runner = stack.enter_context(_engine(sweep))
         stack.enter_context(_children_end_with_errors())
-        futures = [_submitted(runner, member) for member in members]
+        futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": member}) for member in members]
         return [_outcome(future) for future in futures]
 
 
-def _submitted(runner: TaskRunner[Any], member: Member) -> PrefectFuture[Outcome] | None:
+def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
     try:
-        future: PrefectFuture[Outcome] = runner.submit(run_member, {"member": member})
-        return future
-    except BrokenExecutor:
-        return None
-
-
-def _outcome(future: PrefectFuture[Outcome] | None) -> Outcome | None:
-    try:
-        return future.result() if future else None
+        return future.result()
     except BrokenExecutor:
         return None
     except RunCancelledError:
@@ -283,17 +283,14 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True, name="end with parent").start()
 
 
-def run_folder(member: Member, run: str) -> Path:
-    """Where a published run lies; one that another machine has made is brought here, by its cached stages.
+def run_folder(member: Member, run: PublishedRun) -> Path:
+    """Where a published run lies; one that another machine has made is brought here from the object store.
 
     Raises:
         StoreError: If it cannot be had here.
     """
-    folder = member.settings.output_dir / "runs" / run
-    if not folder.is_dir() and member.settings.store_url:
-        train_flow(member.settings)
-    if not folder.is_dir():
-        raise StoreError(
-            f"It was published on a machine that does not share {member.settings.output_dir} with this one."
-        )
-    return folder
+    store = Store.open(member.settings.output_dir, member.settings.store_url)
+    bring(store, run)
+    if not all(store.is_here(ref) for ref in run.published):
+        raise StoreError(f"It was published on a machine that does not share {store.root} with this one.")
+    return store.root / "runs" / run.name

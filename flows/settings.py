@@ -66,9 +66,7 @@ class RunSettings(BaseModel):
         + "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
         + ")",
     )
-    batch_size: PositiveInt | None = Field(
-        None, le=8192, description="images a step; empty: the recipe's own"
-    )
+    batch_size: PositiveInt | None = Field(None, le=8192, description="images a step; empty: the recipe's own")
     set: tuple[str, ...] = Field(
         (),
         description="numbers on the recipe's card to change, each as name=value, such as learning_rate=1e-4; "
@@ -124,7 +122,8 @@ class RunSettings(BaseModel):
     )
     device: Device = Field("auto", description="auto: a GPU if there is one; gpu: insist on one")
     data_parallel: bool = Field(
-        False, description="split each batch over all GPUs of this machine; slower for networks this small"
+        False,
+        description="split each batch of the article over all GPUs of this machine; slower for networks this small",
     )
     stop_on_collapse: bool = Field(False, description="end with an error where there would be a warning of collapse")
     tensorboard: bool = Field(
@@ -225,20 +224,29 @@ class RunSettings(BaseModel):
 
         Raises:
             DataError: If a data set of the user's own is not one.
-            SettingsError: If the recipe has another number of classes than the data set.
+            SettingsError: If the recipe was set to another number of classes than the data set has.
         """
-        recipe, num_classes = self.train_config().recipe, len(self.data.class_names)
-        if recipe.num_classes not in (0, num_classes):
-            raise SettingsError(
-                f"The recipe {recipe.name} is for {recipe.num_classes} classes, but {self.dataset} has {num_classes}.\n"
-                f"Give --set num_classes={num_classes}."
-            )
-        unnamed = RunConfig(name="", train=self.train_config(), samples=self.sample_config(), data=self._data_config())
+        unnamed = RunConfig(
+            name="", train=self._for_data(self.train_config()), samples=self.sample_config(), data=self._data_config()
+        )
         digest = hashlib.sha256(json.dumps(unnamed.content(), sort_keys=True).encode()).hexdigest()
         default = f"{self.recipe}-{unnamed.train.steps}-seed{self.seed}-{digest[:6]}"
         if unnamed.data:
             default = f"{self.dataset[:40]}-{default}"
         return unnamed.model_copy(update={"name": self.run_name or default})
+
+    def _for_data(self, train: TrainConfig) -> TrainConfig:
+        """The same with as many classes on its card as the data set has, if it has any."""
+        recipe, num_classes = train.recipe, len(self.data.class_names)
+        if recipe.num_classes in (0, num_classes):
+            return train
+        if "num_classes" in self._card_changes():
+            raise SettingsError(
+                f"--set got num_classes={recipe.num_classes}, but {self.dataset} has {num_classes} classes.\n"
+                "Leave it out: a recipe with classes takes those of its data."
+            )
+        recipe = recipe.model_copy(update={"num_classes": num_classes})
+        return train.model_copy(update={"recipe": recipe})
 
     def _data_config(self) -> DataConfig | None:
         """What a data set other than Fashion-MNIST adds to the run's content."""
@@ -268,6 +276,16 @@ class RunSettings(BaseModel):
         except (DataError, SettingsError):  # the run itself will end with it
             return self.run_name or self.dataset
 
+    def check_name(self) -> None:
+        """Make sure that the run can be published under its name.
+
+        Raises:
+            DataError: If a data set of the user's own is not one.
+            SettingsError: If the name is none, or another run's.
+        """
+        run = self.run_config()
+        check_run_name(self.output_dir.expanduser(), run.name, run.content())
+
     def open_store(self) -> Store:
         """The store of the output folder, after checking all that can be checked before any work is done.
 
@@ -284,9 +302,8 @@ class RunSettings(BaseModel):
                 "server has no workers.\nStart a server (make server, make setup-server, make gpu-worker) and set "
                 "PREFECT_API_URL=http://127.0.0.1:4200/api, or train in this process (--train-on here)."
             )
-        run = self.run_config()
         restore_runs(self.output_dir.expanduser())
-        check_run_name(self.output_dir.expanduser(), run.name, run.content())
+        self.check_name()
         champion_of(self.output_dir.expanduser())
         if self.reference_folder is not None:
             check_comparable(self.reference_folder, self.data.name)

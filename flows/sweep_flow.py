@@ -74,9 +74,9 @@ def sweep_flow(sweep: SweepSettings, settings: RunSettings) -> Sweep:
         outcomes = run_members(members, sweep)
         board = leaderboard_of(members, outcomes)
         folder = write_board(board, members)
+        present_board(board, folder)
         if not settings.no_promote:
-            promote_best(board, members)
-    present_board(board, folder)
+            promote_best(board, members, here=sweep.ray is None)
     failures = tuple(f"{failure.way}, seed {failure.seed}: {failure.reason}" for failure in board.failures)
     return Sweep(folder=folder, failures=failures, winner=board.winner and board.winner.run)
 
@@ -96,11 +96,18 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
     return rank(f"{len(members)} trainings", results, failures)
 
 
-def promote_best(board: Leaderboard, members: Sequence[Member]) -> None:
-    """Put the best run to the gate; one that is refused for what it is (it copies, say) makes room for the next."""
+def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> None:
+    """Put the best run to the gate; one that is refused for what it is (it copies, say) makes room for the next.
+
+    Args:
+        board: The ranking.
+        members: What was trained.
+        here: Whether it was on this machine, which else needs to have no GPU.
+    """
+    changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     of = {(member.way, member.settings.seed): member for member in members}
     for row in board.rows[:MAX_ASKED]:
-        train_flow(of[row.best.key].settings.model_copy(update={"no_promote": False}))
+        train_flow(of[row.best.key].settings.model_copy(update=changes))
         root = of[row.best.key].settings.output_dir
         if was_promoted(root, row.best.run, row.best.generator):
             return
@@ -152,10 +159,14 @@ def present_board(board: Leaderboard, folder: Path) -> None:
     )
     create_markdown_artifact(
         key="best-runs",
-        markdown=f"# The best run of each\n\n{grids}\n\n{'# Failed' if failed else ''}\n\n{failed}\n\n"
-        f"The page: {code_span(str(folder / 'leaderboard.html'))}",
+        markdown=f"# The best run of each{_first_of(len(board.rows))}\n\n{grids}\n\n"
+        f"{'# Failed' if failed else ''}\n\n{failed}\n\nThe page: {code_span(str(folder / 'leaderboard.html'))}",
         description=f"{len(board.rows)} ways to train, {len(board.failures)} trainings failed",
     )
+
+
+def _first_of(num_rows: int) -> str:
+    return f" (the first {MAX_GRIDS_SHOWN} of {num_rows}; the page has all)" if num_rows > MAX_GRIDS_SHOWN else ""
 
 
 app = App(
@@ -175,8 +186,10 @@ def main(
         sweep: What is tried.
         settings: Options of every run.
     """
-    for member in members_of(sweep, settings):
-        member.settings.open_store()
+    first, *others = members_of(sweep, settings)
+    (first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"})).open_store()
+    for other in others:
+        other.settings.check_name()
     with prefect_session(), embedded_server_shared():
         done = sweep_flow(sweep, settings)
     print_board(done, settings)

@@ -23,7 +23,7 @@ from tasks.fetch import fetch
 from tasks.fit_extractor import extractor_of
 from tasks.normalize import normalize
 from tasks.promotion import find_champion, settle
-from tasks.publish import present, publish
+from tasks.publish import bring, present, publish
 from tasks.records import PublishedRun
 from tasks.reference import find_reference, is_published
 from tasks.render import render
@@ -67,6 +67,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
             if not is_published(store, run.name, trained):  # else somebody was told then
                 tell_of_collapse(settings.alert_block, trained.warnings)
             published = publish(store, run, raw, data, extractor, trained, pictures, reference, champion, comparison)
+            bring(store, published)
             if settle(store, run.name, trained, champion, comparison.gate, no_promote=settings.no_promote):
                 break
     present(store, published, describe_disk(store.root))

@@ -40,6 +40,7 @@ def promote(
     run: str,
     *,
     over: tuple[str, str] | None = None,
+    judged: str | None = None,
     by_hand: bool = False,
     reasons: Sequence[str] = (),
 ) -> Change | None:
@@ -49,22 +50,24 @@ def promote(
         root: The output folder.
         run: Its name.
         over: Identity of the champion that it was judged against; it must still be that, unless this is done by hand.
+        judged: SHA-256 of the averaged generator that was judged; None for whatever the run has now.
         by_hand: A person says so.
         reasons: What the gate said.
 
     Returns:
-        The new line of the history; None if another run has become the champion since it was judged.
+        The line of the history that made it one; None if another run has become the champion since it was judged, or
+        another one was published under its name.
 
     Raises:
-        SettingsError: If the run is not there, or not whole, or is the champion.
+        SettingsError: If the run is not there, or not whole, or is the champion (and that is whole).
     """
     generator = _check_published(root, run)
     with _alone(root):
         present = champion_of(root)
-        if not by_hand and (present.identity if present else None) != over:
+        if not by_hand and ((present.identity if present else None) != over or generator != judged):
             return None
         if present and present.identity == (run, generator):
-            raise SettingsError(f"{run} is the champion already.")
+            return _restored(root, present)
         change = Change(
             at=_now(),
             action="promoted by hand" if by_hand else "promoted",
@@ -73,7 +76,7 @@ def promote(
             before=present.run if present else None,
             reasons=tuple(reasons),
         )
-        _keep(root, run, change.folder)
+        _keep(root, change)
         return _write(root, change)
 
 
@@ -111,16 +114,46 @@ def check_champion(root: Path, champion: Change) -> Manifest:
     Raises:
         SettingsError: If it is not.
     """
-    folder = root / champion.folder
-    manifest = read_manifest(folder)
-    check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
-    if manifest.sha256(AVERAGE_GENERATOR) != champion.generator:
-        raise SettingsError(f"{folder} is not the champion that was promoted: its {AVERAGE_GENERATOR} is another one.")
+    return _check_folder(root / champion.folder, champion)
+
+
+def _check_folder(folder: Path, champion: Change) -> Manifest:
+    try:
+        manifest = read_manifest(folder)
+        check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
+        whole = manifest.sha256(AVERAGE_GENERATOR) == champion.generator
+    except SettingsError:
+        whole = False
+    if not whole:
+        raise SettingsError(
+            f"{folder} is damaged, or not what was promoted.\n"
+            f"If runs/{champion.run} is still there, bring it back: python -m gan.champion promote {champion.run}"
+        )
     return manifest
+
+
+def _restored(root: Path, present: Change) -> Change:
+    """The champion, kept anew if what was kept of it is lost or damaged.
+
+    Raises:
+        SettingsError: If it is not.
+    """
+    try:
+        check_champion(root, present)
+    except SettingsError:
+        _keep(root, present)
+        _mend_link(root)
+        return present
+    raise SettingsError(f"{present.run} is the champion already.")
 
 
 def mend_link(root: Path) -> None:
     """Let the link follow the history, if a kill came between the two or somebody has removed it."""
+    with _alone(root):
+        _mend_link(root)
+
+
+def _mend_link(root: Path) -> None:
     present = champion_of(root)
     if present and (root / present.folder).is_dir() and (root / LINK).resolve() != (root / present.folder).resolve():
         point_to(root, LINK, present.folder)
@@ -154,8 +187,12 @@ def _check_published(root: Path, run: str) -> str:
     return manifest.sha256(AVERAGE_GENERATOR) or ""
 
 
-def _keep(root: Path, run: str, folder: str) -> None:
-    """Keep a run as it is now, whole or not at all; files that cannot be linked are copied."""
+def _keep(root: Path, champion: Change) -> None:
+    """Keep a run as it is now, whole or not at all; files that cannot be linked are copied.
+
+    Raises:
+        SettingsError: If another one was published under its name meanwhile.
+    """
 
     def link_or_copy(source: str, target: str) -> None:
         try:
@@ -163,10 +200,11 @@ def _keep(root: Path, run: str, folder: str) -> None:
         except OSError:
             shutil.copyfile(source, target)
 
-    target = root / folder
+    target = root / champion.folder
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
-        shutil.copytree(root / "runs" / run, Path(partial) / "run", copy_function=link_or_copy)
+        shutil.copytree(root / "runs" / champion.run, Path(partial) / "run", copy_function=link_or_copy)
+        _check_folder(Path(partial) / "run", champion)
         if target.exists():  # it was the champion before, and may have been damaged since
             target.rename(Path(partial) / "earlier")
         (Path(partial) / "run").rename(target)
@@ -179,7 +217,7 @@ def _now() -> str:
 def _write(root: Path, change: Change) -> Change:
     """Add a line to the history, and let the link follow."""
     add_change(root, change)
-    mend_link(root)
+    _mend_link(root)
     return change
 
 

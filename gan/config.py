@@ -99,4 +99,7 @@ class RunConfig(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """Everything but the name, as plain JSON values: two runs with the same content are the same run."""
-        return self.model_dump(mode="json", exclude={"name"} if self.data else {"name", "data"})
+        content = self.model_dump(mode="json", exclude={"name"} if self.data else {"name", "data"})
+        if not self.train.recipe.num_classes:
+            del content["train"]["recipe"]["num_classes"]  # as before there were recipes with classes
+        return content

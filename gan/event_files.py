@@ -12,7 +12,7 @@ from gan.networks import Networks
 from gan.relativistic import both_gradients
 from gan.rendering import draw_grid
 from gan.trainer import Watcher
-from gan.training import Draw, draw_indices, draw_latents_by_xla
+from gan.training import Draw, draw_indices, draw_latents, draw_latents_by_xla, is_compiled_by_xla
 
 WRITE_EVERY = 10
 NUM_SHOWN = 64
@@ -64,7 +64,8 @@ class EventFiles(Watcher):
         recipe, shape = config.recipe, (config.batch_size, config.recipe.latent_dim)
         rows = draw_indices(config.seed, at, config.batch_size, len(self._images)).numpy()
         real_images = tf.constant(self._images[rows])
-        latents = draw_latents_by_xla(config.seed, at, Draw.GENERATOR_LATENTS, shape)
+        draw = draw_latents_by_xla if is_compiled_by_xla(recipe) else draw_latents
+        latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, shape)
         statistics = [variable.numpy() for variable in networks.generator.non_trainable_variables]
         if recipe.algorithm == "article":
             fixed_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)

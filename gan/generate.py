@@ -25,7 +25,7 @@ from gan.store import check_unpacked_size
 
 MAX_COLUMNS, MAX_GRID = 16, 1024
 DATA_SUMMARY = "data_summary.json"
-MAX_IMAGES = 1_000_000
+MAX_IMAGES, MAX_TRAINING_IMAGES = 1_000_000, 10_000_000
 MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # and a header
 
 
@@ -120,7 +120,7 @@ def generate(
     average
         Draw from the averaged weights instead of the last ones.
     of_class
-        Name or number of the class to ask for, of a generator that takes classes; else as many of each.
+        Name or number of the class to ask for, of a generator that takes classes; else as in its training images.
     out
         A .png (a grid of at most 1,024) or .npz file (key "images", uint8, (n, 28, 28); with classes also "labels").
     """
@@ -135,8 +135,11 @@ def generate(
             f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
         )
     generator = load_model(model)
-    asked = None if of_class is None else np.array([_label(of_class, generator, run)])
-    inputs = sample_inputs(generator, num_images, seed=seed, like_labels=asked)
+    counts = _class_counts(run, generator)
+    like_labels = np.repeat(np.arange(len(counts)), list(counts.values())) if counts else None
+    if of_class is not None:
+        like_labels = np.array([_label(of_class, generator, list(counts), run)])
+    inputs = sample_inputs(generator, num_images, seed=seed, like_labels=like_labels)
     pixels = generate_pixels(generator, inputs)
     with output_file(out) as partial:
         if out.suffix == ".npz":
@@ -146,7 +149,7 @@ def generate(
             save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
 
 
-def _label(given: str, generator: keras.Model, run: Path) -> int:
+def _label(given: str, generator: keras.Model, names: list[str], run: Path) -> int:
     """The label of a class by its name or number.
 
     Raises:
@@ -157,22 +160,29 @@ def _label(given: str, generator: keras.Model, run: Path) -> int:
             f"--class got {given!r}, but the generator of {run} takes no classes.\n"
             "Give a run of a recipe that does, such as conditional."
         )
-    names = _class_names(run) or [str(label) for label in range(generator.inputs[1].shape[-1])]
-    labels = {name.casefold(): label for label, name in enumerate(names)}
-    label = labels.get(given.casefold(), int(given) if given.isdecimal() and given.isascii() else -1)
+    names = names or [str(label) for label in range(generator.inputs[1].shape[-1])]
+    alike = [label for label, name in enumerate(names) if name.casefold() == given.casefold()]
+    if given in names:
+        label = names.index(given)
+    elif len(alike) == 1:
+        label = alike[0]
+    else:
+        label = int(given) if given.isdecimal() and given.isascii() else -1
     if not 0 <= label < len(names):
         known = ", ".join(f"{label} {name}" if name != str(label) else name for label, name in enumerate(names))
         raise SettingsError(f"--class got {given!r}; the classes are {known}.")
     return label
 
 
-def _class_names(run: Path) -> list[str]:
-    """Names by label as a published run has them; none if it does not say."""
+def _class_counts(run: Path, generator: keras.Model) -> dict[str, int]:
+    """Training images by class name, in the order of labels, as a published run has them; none if it does not say."""
     try:
         content = json.loads((run / DATA_SUMMARY).read_text(encoding="utf-8"))
-        return [str(name) for name in content["train"]["images_per_class"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+        counts = {str(name): int(count) for name, count in content["train"]["images_per_class"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    of_generator = [tensor.shape[-1] for tensor in generator.inputs[1:]] == [len(counts)]
+    return counts if of_generator and min(counts.values()) >= 0 and sum(counts.values()) <= MAX_TRAINING_IMAGES else {}
 
 
 if __name__ == "__main__":

@@ -93,12 +93,12 @@ def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) ->
     steps_done = len(history)
     if steps_done < MIN_STEPS:
         return
-    relative = spread(fakes) / real_spread
-    if relative < MIN_RELATIVE_SPREAD:
+    fake_spread = spread(fakes)
+    if fake_spread < MIN_RELATIVE_SPREAD * real_spread:
         yield (
             "Mode collapse",
             f"Mode collapse after {steps_done:,} steps: the generated images differ from each other "
-            f"{relative:.1%} as much as real ones do (warned of below {MIN_RELATIVE_SPREAD:.0%}).",
+            f"{fake_spread / real_spread:.1%} as much as real ones do (warned of below {MIN_RELATIVE_SPREAD:.0%}).",
         )
     accuracy = float(history[-CERTAIN_STEPS:, HISTORY_COLUMNS.index("d_accuracy")].mean())
     if accuracy >= CERTAIN_ACCURACY:

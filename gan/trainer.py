@@ -76,8 +76,9 @@ def train(
     Raises:
         TrainingError: If a loss or a weight is not finite, or on collapse if asked for; the last checkpoint is kept.
     """
-    real_spread = spread(images[:NUM_SPREAD_IMAGES])
     labels = labels if config.recipe.num_classes else None
+    kind = None if labels is None else np.bincount(labels).argsort()[-1:]  # of one class alone: classes differ anyway
+    real_spread = spread(images[:NUM_SPREAD_IMAGES] if labels is None else images[labels == kind][:NUM_SPREAD_IMAGES])
     networks, engine = prepare(images, config, hardware, labels)
     identity = identity_of(images, config, engine.name)
     del images  # the device has them; a memory-mapped array without references takes no memory
@@ -92,6 +93,9 @@ def train(
     update_average = make_update_average(networks, config.batch_size, config.recipe.average_half_life_images)
     inputs = sample_inputs(
         networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=labels
+    )
+    alike = sample_inputs(
+        networks.generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=kind
     )
 
     with held_back_interrupts() as interrupt:
@@ -108,7 +112,7 @@ def train(
                 progress.snapshots[config.snapshot_steps.index(stop - 1)] = snapshot
             progress.record(rows, time.perf_counter() - started)
             if stop % CHECK_EVERY == 0:
-                fakes = networks.generator(inputs[:NUM_SPREAD_FAKES].arrays, training=False).numpy()
+                fakes = networks.generator(alike.arrays, training=False).numpy()
                 collapse = find_collapse(fakes, real_spread, progress.history[:stop])
                 report_collapse(collapse, progress, fatal=stop_on_collapse)
             interrupted = interrupt.received

@@ -24,7 +24,8 @@ The phase is the step modulo the recipe's `penalty_every`, known when the progra
 def is_compiled_by_xla(recipe: Recipe) -> bool:
     """Whether XLA makes one program of a step.
 
-    On a CPU its convolutions are half as fast as those of TensorFlow's graph (docs/recipes.md has figures).
+    On a CPU its convolutions are half as fast as those of TensorFlow's graph (docs/recipes.md has figures); on a GPU
+    nobody has measured it.
     """
     return recipe.layers == "dense"
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from gan.champion import check_champion, mend_link, promote
-from gan.champion_history import Change, champion_of, was_promoted
+from gan.champion_history import Change, champion_of, champions_in, read_history, was_promoted
 from gan.errors import SettingsError
 from gan.gate import Decision
 from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
@@ -22,7 +22,7 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     """The champion that a run has to beat: the present one; of a run that was decided on before, the one of then.
 
     So the same command again finds its decision cached, unless it passed the gate and was not promoted (another run may
-    have become the champion meanwhile), or the champion could not be compared with.
+    have become the champion meanwhile), or the champion could not be compared with, or was rolled back since.
 
     Args:
         store: Receives the champion's samples, so that it can go while its copy is in use.
@@ -38,11 +38,20 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
         with suppress(ValidationError):
             gate = Decision.model_validate(manifest.gate)
             champion = None if manifest.champion is None else Champion.model_validate(manifest.champion)
-            settled = not gate.passes or was_promoted(store.root, name, trained.average.sha256)
+            if gate.passes:
+                settled = was_promoted(store.root, name, trained.average.sha256)
+            else:
+                settled = champion is None or _still_counts(store, champion)
             if settled and (champion is None or _is_there(store, champion)):
                 return champion
     present = champion_of(store.root)
     return None if present is None else _present_champion(store, present, data)
+
+
+def _still_counts(store: Store, champion: Champion) -> bool:
+    """Whether a champion is still one, or was beaten since; not if it was rolled back."""
+    known = {change.identity for change in champions_in(read_history(store.root))}
+    return champion.average is not None and (champion.name, champion.average.sha256) in known
 
 
 def _is_there(store: Store, champion: Champion) -> bool:
@@ -86,11 +95,15 @@ def settle(
     if no_promote or not gate.passes or was_promoted(store.root, name, trained.average.sha256):
         return True
     over = (champion.name, champion.average.sha256) if champion and champion.average else None
-    if promote(store.root, name, over=over, reasons=gate.reasons):
+    if promote(store.root, name, over=over, judged=trained.average.sha256, reasons=gate.reasons):
         log.info("%s is the champion now. %s", name, gate.sentence)
         return True
     present = champion_of(store.root)
     if present and present.identity == (name, trained.average.sha256):
         return True  # an equal run was quicker
-    log.warning("%s has become the champion since %s was judged.", present.run if present else "No run", name)
+    log.warning(
+        "Since %s was judged, the champion has changed (now: %s), or another run was published under its name.",
+        name,
+        present.run if present else "none",
+    )
     return False

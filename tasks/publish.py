@@ -91,7 +91,6 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
         run: What is in it.
         disk: How much the output folder takes.
     """
-    _bring(store, run)
     with refusals_explained("The run", store):
         point_to(store.root, LATEST, f"runs/{run.name}")
     folder = store.root / "runs" / run.name
@@ -127,8 +126,8 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
     )
 
 
-def _bring(store: Store, run: PublishedRun) -> None:
-    """Make the folder of a run that another machine has published in the object store."""
+def bring(store: Store, run: PublishedRun) -> None:
+    """Make the folder of a run that another machine has published in the object store, if it is not here as it was."""
     if store.remote is None or all(store.is_here(ref) for ref in run.published):
         return
     with staged_run(store.root, run.name) as folder:

@@ -29,7 +29,9 @@ def render(store: Store, data: NormalizedData, trained: TrainedGan, config: Trai
     grids = draw_snapshots(snapshots, steps, num=9, columns=3, scale=7)
     larger_grids = draw_snapshots(snapshots, steps, num=64, columns=8, scale=3)
     generator = load_model(store.path(trained.generator))
-    paths = generate_paths(generator, sample_inputs(generator, PATHS + 1, seed=config.seed), POINTS_A_PATH)
+    paths = generate_paths(
+        generator, sample_inputs(generator, PATHS + 1, seed=config.seed, like_labels=train_labels), POINTS_A_PATH
+    )
     return Pictures(
         real_examples=put(draw_real_examples(train_images, train_labels, data.class_names, seed=config.seed)),
         grids=tuple(put(grid) for grid in grids),

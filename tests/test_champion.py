@@ -13,7 +13,7 @@ from gan.champion import app, mend_link, promote, roll_back, standing
 from gan.champion_history import champion_of, read_history
 from gan.errors import SettingsError
 from gan.gate import Decision
-from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES
+from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.publishing import write_manifest
 from gan.store import Store
 from tasks.promotion import find_champion, settle
@@ -110,7 +110,7 @@ def test_a_run_that_was_judged_against_an_earlier_champion_is_to_be_judged_again
     run_and_settle(store, data, "a", PASSES)
     assert not settle(store, "late", late, champion, PASSES, no_promote=False)
     assert champion_and_its_generator(store)[0] == "a"
-    assert "a has become the champion since late was judged" in caplog.text
+    assert "Since late was judged, the champion has changed (now: a)" in caplog.text
     assert find_champion(store, "late", data, late).name == "a"
     assert run_and_settle(store, data, "late", over("a"))
 
@@ -139,6 +139,7 @@ def test_a_champion_that_cannot_be_compared_with_is_an_obstacle_until_it_is_mend
     (folder,) = (store.root / "champions").iterdir()
     other = put_data(store, np.ones((3, 28, 28, 1), np.float32)) if damage == "other data" else data
     if damage == "samples altered":
+        (folder / AVERAGE_SAMPLES).unlink()  # else the run's own, which it is a link to, would be altered too
         (folder / AVERAGE_SAMPLES).write_bytes(b"else")
     elif damage == "gone":
         folder.rename(store.root / "elsewhere")
@@ -151,10 +152,35 @@ def test_a_champion_that_cannot_be_compared_with_is_an_obstacle_until_it_is_mend
     publish(store, other, "b", refused, found)
     if damage == "other data":
         return
+    promote(store.root, "a", by_hand=True)
+    assert champion_and_its_generator(store) == ("a", "a"), "kept anew"
+    assert [change.run for change in read_history(store.root)] == ["a"]
+    with pytest.raises(SettingsError, match="a is the champion already"):
+        promote(store.root, "a", by_hand=True)
+    assert find_champion(store, "b", data, trained).obstacle == ""
     run_and_settle(store, data, "c", PASSES)
-    publish(store, data, "c")
-    promote(store.root, "c", by_hand=True)
     assert find_champion(store, "b", data, trained).name == "c", "it is asked again"
+
+
+def test_a_run_that_was_refused_for_a_champion_that_was_rolled_back_is_judged_anew(store, data) -> None:
+    for name in ("z", "a"):
+        publish(store, data, name)
+        promote(store.root, name, by_hand=True)
+    run_and_settle(store, data, "b", WORSE)
+    b = publish(store, data, "b", WORSE, find_champion(store, "b", data, publish(store, data, "not yet", content="b")))
+    assert find_champion(store, "b", data, b).name == "a", "as it was decided on"
+    run_and_settle(store, data, "c", over("a"))
+    assert find_champion(store, "b", data, b).name == "a", "beaten since, by a better one"
+    roll_back(store.root)
+    roll_back(store.root)
+    assert find_champion(store, "b", data, b).name == "z"
+
+
+def test_a_generator_that_another_run_of_that_name_has_published_meanwhile_is_not_promoted(store, data) -> None:
+    judged = publish(store, data, "b")
+    publish(store, data, "b", content="by other code")
+    assert not settle(store, "b", judged, None, PASSES, no_promote=False)
+    assert champion_of(store.root) is None
 
 
 def test_a_person_can_promote_and_roll_back_step_by_step(store, data, capsys) -> None:
@@ -218,7 +244,8 @@ def test_the_link_follows_the_history(store, data) -> None:
 
 
 def promote_over(root, name, identity) -> None:
-    promote(root, name, over=identity, reasons=("better",))
+    judged = read_manifest(root / "runs" / name).sha256(AVERAGE_GENERATOR)
+    promote(root, name, over=identity, judged=judged, reasons=("better",))
 
 
 def test_of_runs_that_beat_the_same_champion_at_the_same_moment_one_is_promoted(store, data) -> None:

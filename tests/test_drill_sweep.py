@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -135,10 +136,17 @@ def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, da
         wait_until(lambda: answers(address), seconds=120)
         second = stack.enter_context(ray_node(env, "--address", address))
         process = stack.enter_context(sweeping.started(*command(data, folder), "--ray", address))
-        wait_until(lambda: len(list(folder.glob("scratch/*/*/*.npz"))) >= 2, seconds=600, process=process)
+        wait_until(lambda: len(at_work(folder)) == 2, seconds=600, process=process)  # a node has room for one
         os.killpg(second.pid, signal.SIGKILL)
         finish(process)
     assert_whole(folder, undisturbed)
+    facts = [json.loads(path.read_text())["training"] for path in folder.glob("runs/*/metrics.json")]
+    assert any(fact["resumed_at_step"] > 0 for fact in facts), "what the lost node has saved was gone on with"
+
+
+def at_work(folder: Path) -> set[str]:
+    """Trainings that have a checkpoint and are not finished."""
+    return {path.relative_to(folder).parts[1] for path in folder.glob("scratch/*/*/*.npz")}
 
 
 def answers(address: str) -> bool:

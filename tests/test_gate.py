@@ -1,12 +1,19 @@
 """The gate, offered generators whose faults are known: who passes, who does not, and what it says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
 from gan.bootstrap import Difference, bootstrap_differences
+from gan.config import SampleConfig
 from gan.gate import AGREED, Decision, decide
+from gan.generate import save_samples
 from gan.judging.judge import Judge
+from gan.store import FileRef
+from tasks.compare import _ask_gate
+from tasks.records import Champion, Reference
 
 N, NAN = 400, float("nan")
 
@@ -120,3 +127,34 @@ def test_a_difference_that_is_no_number_is_none() -> None:
         name="x", title="x", better="lower", this=1, other=2, n=3, extractor="x", difference=-1, low=NAN, high=NAN
     )
     assert row.verdict == "no difference beyond noise"
+
+
+@pytest.mark.parametrize("same_as_reference", [False, True])
+def test_a_run_of_the_pipeline_is_judged_by_averaged_weights_against_the_champions_own(
+    judge, store, same_as_reference
+) -> None:
+    """The last weights of both would have it the other way round."""
+    better, worse = smooth_pixels(N, 2), noisy(smooth_pixels(N, 3), 60)
+
+    def kept(pixels: np.ndarray) -> FileRef:
+        return store.put_file(lambda path: save_samples(pixels, path), ".npz")
+
+    for average, of_champion, passes in ((better, worse, True), (worse, better, False)):
+        found = SimpleNamespace(judge=judge, fake_pixels=of_champion, average_pixels=average)
+        metrics = judge.metrics(judge.examine(of_champion), judge.examine(average))
+        samples = kept(of_champion)
+        champion = Champion(name="before", average=samples, average_samples=samples)
+        reference = Reference(
+            name="before",
+            generator=samples,
+            samples=kept(average),
+            average_samples=samples if same_as_reference else kept(average),
+        )
+        told = bootstrap_differences(
+            judge.examine(average), judge.examine(of_champion), judge.floor, extractor="small", seed=0
+        )
+        against = SimpleNamespace(differences=(), average_differences=told if same_as_reference else ())
+        trained = SimpleNamespace(warnings=())
+        decision = _ask_gate(store, found, trained, metrics, reference, champion, against, SampleConfig(num_images=N))
+        assert (decision.passes, decision.champion) == (passes, "before")
+        assert [row.name for row in decision.differences] == list(AGREED)

@@ -29,6 +29,7 @@ def publish(
 
 
 def test_only_whole_trainings_that_can_be_compared_are_drawn_once_a_seed(tmp_path) -> None:
+    publish(tmp_path, "0, judged by others", ARTICLE, n=99)
     publish(tmp_path, "a", ARTICLE)
     publish(tmp_path, "b", MLP, seed=1)
     publish(tmp_path, "c", MLP)

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from builders import write_own_data
 from pipeline import Checkout
@@ -54,6 +55,7 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({}, {"set": ("learning_rate=1e-4", "learning_rate=2e-4")}, "--set names learning_rate twice"),
         ({"recipes": "conv"}, {"set": ("generator_units=[8,8,8,8]",)}, "28 pixels can be halved twice"),
         ({"ray": "10.0.0.5:6379"}, {}, "PREFECT_API_URL is not set: they cannot reach"),
+        ({"at_once": 2}, {"device": "gpu"}, "at the same moment on one GPU"),
         ({}, {"set": ("colour=1,2",)}, "a recipe has no colour to set; it has: latent_dim"),
         ({}, {"set": ("learning_rate=fast,slow",)}, "each value is a number"),
         ({}, {"set": ("steps=10",)}, "--set got steps=10; give --steps 10 instead"),
@@ -102,7 +104,8 @@ def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_pat
     assert (rows[0]["frechet_distance_mean"], rows[0]["frechet_distance_deviation"]) == ("3", "1.41421")
     assert (rows[0]["n"], rows[0]["features"]) == ("100", "small")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "failed", "failed"]
-    assert rows[4]["best_run"] == 'not "finite"'
+    assert [row["reason"] for row in rows[:4]] == ["", "", "", failures[0].reason]
+    assert (rows[4]["best_run"], rows[4]["reason"]) == ("", 'not "finite"')
     page = as_html(board)
     assert "&lt;b&gt;broken&lt;/b&gt;" in page
     assert "<b>broken" not in page
@@ -129,14 +132,21 @@ def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twi
     assert "data:image/png" in board.with_suffix(".html").read_text()
     before = {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")}
     assert len(before) == 1
-    output = checkout.run(*command, "--recipes", "article,mlp", "--set", "learning_rate=2e-4")
+    output = checkout.run(*command, "--recipes", "article,conditional", "--set", "learning_rate=2e-4")
     assert {path: path.read_bytes() for path in before} == before
     assert output.count("'train article, 20 steps, seed 0' - Finished in state Cached") >= 1
-    assert output.count("'train mlp, 20 steps, seed 0' - Finished in state Completed") == 1
-    ahead = next(csv.DictReader(next((folder / "sweeps").glob("*/leaderboard.csv")).read_text().splitlines()))
+    assert output.count("'train conditional, 20 steps, seed 0' - Finished in state Completed") == 1
     champion = (folder / "champion").resolve()
     assert champion.name.startswith("own-article-20-seed0"), "the winner of the first sweep, or who has beaten it"
     manifest = json.loads((champion / "manifest.json").read_text())
     assert manifest["gate"]["passes"]
     assert "Passes the gate." in (champion / "report.html").read_text()
-    assert ahead["rank"] == "1"
+    (told,) = folder.glob("runs/own-conditional-20-seed0-*")
+    with np.load(told / "samples.npz") as samples:
+        assert np.bincount(samples["labels"]).tolist() == [34, 33, 33], "as in the training images"
+    asked = json.loads((told / "metrics.json").read_text())["asked_classes"]
+    assert asked.keys() == {"value", "average", "real"}
+    assert all(0 <= share <= 1 for share in asked.values())
+    assert "The generator was asked for each class" in (told / "report.html").read_text()
+    checkout.run("-m", "gan.generate", told, "--class", "1", "--out", tmp_path / "asked.png")
+    assert (tmp_path / "asked.png").is_file()

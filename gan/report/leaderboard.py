@@ -167,16 +167,16 @@ def as_csv(board: Leaderboard) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [f"{name}_{what}" for name in (*MEASURES, "training_seconds") for what in ("mean", "deviation")]
-    writer.writerow(["rank", "way", "seeds", "failed", *columns, "best_run", "n", "features"])
+    writer.writerow(["rank", "way", "seeds", "failed", *columns, "best_run", "n", "features", "reason"])
     for number, row in enumerate(board.rows, 1):
         spreads = (*row.measures.values(), row.seconds)
         cells = [value for spread in spreads for value in (spread.mean, spread.deviation)]
         seeds = " ".join(map(str, row.seeds))
         numbers = ("" if cell is None else f"{cell:.6g}" for cell in cells)
-        best = (row.best.run, row.best.n, row.best.extractor)
+        best = (row.best.run, row.best.n, row.best.extractor, "")
         writer.writerow([number, row.way, seeds, row.num_failed, *numbers, *best])
     for failure in board.failures:
-        writer.writerow(["failed", failure.way, failure.seed, 1, *("" for _ in columns), failure.reason, "", ""])
+        writer.writerow(["failed", failure.way, failure.seed, 1, *("" for _ in columns), "", "", "", failure.reason])
     return file.getvalue()
 
 
