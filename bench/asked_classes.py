@@ -10,6 +10,7 @@ Two classifiers are fitted, one on real training images, one on generated images
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +18,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gan.backend import keras
@@ -37,79 +39,98 @@ app = App(name="python -m bench.asked_classes", help="Does a class that is asked
 
 @dataclass(frozen=True)
 class Found:
-    """Shares, 0 to 1."""
+    """Shares, 0 to 1, of one generator."""
 
     asked: float  # of generated images that the classifier of real images takes for the class asked for
-    real: float  # of test images for which the classifier of real images is right
-    generated: float  # the same of the classifier of generated images: the classification accuracy score
-    num_images: int
+    score: float  # of test images for which the classifier of generated images is right
 
 
-def measure(
-    generator: keras.Model, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], *, seed: int
-) -> Found:
-    """Fit both classifiers and ask them.
+Split = tuple[np.ndarray, np.ndarray]
+"""Images, uint8 (n, 28, 28), and their labels, int (n,)."""
+
+
+def fit_to_real(train: Split, test: Split, *, seed: int) -> tuple[keras.Model, float]:
+    """The classifier of real images, and the share of test images for which it is right."""
+    (pixels, labels), (test_pixels, test_labels) = train, test
+    classifier = fit_classifier(normalize_images(pixels), labels, int(labels.max()) + 1, seed=seed)
+    return classifier, accuracy(classifier, normalize_images(test_pixels), test_labels)
+
+
+def measure(generator: keras.Model, of_real: keras.Model, train: Split, test: Split, *, seed: int) -> Found:
+    """Generate as many images as there are to train with, in the same shares, and fit a classifier to them.
 
     Args:
         generator: It takes classes.
-        train: Images, uint8 (n, 28, 28), and labels, int (n,); as many images are generated, in the same shares.
-        test: The same of the test split.
-        seed: Seeds latents and classifiers.
+        of_real: The classifier of real images.
+        train: What it was fitted on.
+        test: Images that none of them has seen.
+        seed: Seeds latents and the new classifier.
     """
     (pixels, labels), (test_pixels, test_labels) = train, test
-    num_classes, test_images = generator.inputs[1].shape[-1], normalize_images(test_pixels)
     inputs = sample_inputs(generator, len(pixels), seed=seed, like_labels=labels)
     fakes, asked = normalize_images(generate_pixels(generator, inputs)), np.asarray(inputs.labels)
-    of_real = fit_classifier(normalize_images(pixels), labels, num_classes, seed=seed)
-    of_fakes = fit_classifier(fakes, asked, num_classes, seed=seed)
-    return Found(
-        asked=accuracy(of_real, fakes, asked),
-        real=accuracy(of_real, test_images, test_labels),
-        generated=accuracy(of_fakes, test_images, test_labels),
-        num_images=len(fakes),
-    )
+    of_fakes = fit_classifier(fakes, asked, generator.inputs[1].shape[-1], seed=seed)
+    return Found(accuracy(of_real, fakes, asked), accuracy(of_fakes, normalize_images(test_pixels), test_labels))
 
 
 @app.default
 def main(
-    run: Path,
-    *,
+    *runs: Path,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 1,
     data_dir: Path | None = None,
 ) -> None:
-    """Ask a published run's averaged generator for as many images of each class as it was trained on.
+    """Ask published runs' averaged generators for as many images of each class as they were trained on.
 
     Parameters
     ----------
-    run
-        Folder of a published run of a recipe with classes, trained on Fashion-MNIST.
+    runs
+        Folders of published runs of a recipe with classes, trained on Fashion-MNIST.
     seed
-        Seeds latents and both classifiers: others than those of the judge.
+        Seeds latents and classifiers: others than those of the judge.
     data_dir
         Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
     """
-    model = run / AVERAGE_GENERATOR
+    if not runs:
+        raise SettingsError("No run was given.\nGive folders of published runs, such as artifacts/latest.")
+    generators = [_load(run) for run in runs]
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    train, test = fetch_splits(FASHION_MNIST, data_dir=data_dir)
+    of_real, right = fit_to_real(train, test, seed=seed)
+    table = Table("Classifier fitted on", box=box.SIMPLE)
+    table.add_column("right on test images", justify="right")
+    table.add_column("generated taken for the class asked for", justify="right")
+    table.add_row("real images", describe_share(right), "")
+    found = []
+    for run, generator in zip(runs, generators, strict=True):
+        found.append(measure(generator, of_real, train, test, seed=seed))
+        table.add_row(escape(run.name), describe_share(found[-1].score), describe_share(found[-1].asked))
+    if len(found) > 1:
+        table.add_row("mean", *(_spread([getattr(one, name) for one in found]) for name in ("score", "asked")))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{len(train[0]):,} images of each generator (averaged weights), seed {seed}", markup=False)
+
+
+def _load(run: Path) -> keras.Model:
+    """The averaged generator of a run.
+
+    Raises:
+        SettingsError: If there is none, or it takes no classes, or others.
+    """
+    model, num_classes = run / AVERAGE_GENERATOR, len(FASHION_MNIST.class_names)
     if not model.is_file():
-        raise SettingsError(
-            f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
-        )
-    generator, num_classes = load_model(model), len(FASHION_MNIST.class_names)
+        raise SettingsError(f"{run} holds no {model.name}.\nGive the folder of a published run, as artifacts/latest.")
+    generator = load_model(model)
     if [tuple(tensor.shape) for tensor in generator.inputs[1:]] != [(None, num_classes)]:
         raise SettingsError(
             f"The generator of {run} cannot be asked for the {num_classes} classes of {FASHION_MNIST.title}.\n"
             "Give a run of the recipe conditional."
         )
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    train, test = fetch_splits(FASHION_MNIST, data_dir=data_dir)
-    found = measure(generator, train, test, seed=seed)
-    table = Table("Classifier fitted on", box=box.SIMPLE)
-    table.add_column("right on test images", justify="right")
-    table.add_column("takes generated for the class asked for", justify="right")
-    table.add_row("real images", describe_share(found.real), describe_share(found.asked))
-    table.add_row("generated images", describe_share(found.generated), "")
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"{found.num_images:,} images of {run} (averaged weights), seed {seed}", markup=False)
+    return generator
+
+
+def _spread(shares: list[float]) -> str:
+    return f"{describe_share(fmean(shares))} ± {100 * stdev(shares):.2g}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from builders import write_own_data
 
-from bench.asked_classes import measure
+from bench.asked_classes import fit_to_real, measure
 from flows.settings import RunSettings
 from gan.backend import Hardware, keras, tf
 from gan.checkpoints import Checkpoints
@@ -179,8 +179,9 @@ def test_a_generator_of_exact_classes_scores_as_real_images_do_and_a_mistaken_on
     pixels = keras.layers.Dense(784, use_bias=False)(classes)
     generator = keras.Model([latents, classes], keras.layers.Reshape((28, 28, 1))(pixels))
     generator.set_weights([bars.reshape(3, 784) / 127.5 - 1])
-    exact = measure(generator, data, data, seed=0)
-    assert (exact.real, exact.generated, exact.asked, exact.num_images) == (1.0, 1.0, 1.0, 24)
+    of_real, right = fit_to_real(data, data, seed=0)
+    exact = measure(generator, of_real, data, data, seed=0)
+    assert (right, exact.score, exact.asked) == (1.0, 1.0, 1.0)
     generator.set_weights([bars[[1, 0, 2]].reshape(3, 784) / 127.5 - 1])  # two are mixed up
-    mistaken = measure(generator, data, data, seed=0)
-    assert mistaken.asked == mistaken.generated == pytest.approx(1 / 3)
+    mistaken = measure(generator, of_real, data, data, seed=0)
+    assert mistaken.asked == mistaken.score == pytest.approx(1 / 3)

@@ -5,6 +5,7 @@ from gan.backend import keras
 from gan.errors import StoreError
 from gan.networks import build_discriminator, build_generator, load_model, save_model
 from gan.recipes import ARTICLE, RECIPES, RecipeName
+from gan.sampling import sample_inputs
 
 
 def count(variables) -> int:
@@ -27,11 +28,12 @@ def test_the_generator_is_built_layer_by_layer_as_the_article_says() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_every_recipes_networks_take_latents_to_images_and_images_to_a_logit(recipe) -> None:
-    latents = np.random.default_rng(0).standard_normal((3, recipe.latent_dim)).astype(np.float32)
-    images = np.asarray(build_generator(recipe, seed=0)(latents, training=False))
+    """With classes: latents and classes to images, and images to a logit for each class."""
+    generator = build_generator(recipe, seed=0)
+    images = np.asarray(generator(sample_inputs(generator, 3, seed=0).arrays, training=False))
     assert images.shape == (3, 28, 28, 1)
     assert np.abs(images).max() <= 1
-    assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, 1)
+    assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, max(1, recipe.num_classes))
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:
