@@ -151,7 +151,7 @@ CONV = Recipe(
 )
 """Convolutions with the losses of `mlp`, for two cores; settings by trial (docs/recipes.md).
 
-25,000 steps of 46 to 50 ms on two quiet cores, 19 to 21 minutes. Its averaged weights reach a Fréchet distance of 2.56
+25,000 steps of 51 to 57 ms on two quiet cores, 22 minutes. Its averaged weights reach a Fréchet distance of 2.56
 and a recall of 0.70 (seed 0), where those of `mlp` reach 5.15 and 0.23.
 """
 
@@ -163,7 +163,11 @@ CONDITIONAL = CONV.model_copy(
         "num_classes": 10,
     }
 )
-"""`conv` with class labels into both networks: a class can be asked for."""
+"""`conv` with class labels into both networks: a class can be asked for.
+
+In the same time its averaged weights reach a Fréchet distance of 0.77, a recall of 0.70 and a coverage of 0.88 (seed
+0); the judge's classifier takes 91.9 % of its images for the class asked for, 93.7 % of real ones for their label's.
+"""
 
 CONV_GPU = CONV.model_copy(
     update={
