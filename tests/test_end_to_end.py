@@ -119,8 +119,8 @@ def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(check
 )
 def test_an_edit_runs_just_the_stages_that_reach_it(checkout, artifacts, module, expected) -> None:
     path = checkout.folder / module
-    comment = "{# edited #}" if path.suffix == ".jinja" else "# edited\n"
-    path.write_text(path.read_text() + comment)
+    edit = "{# edited #}" if path.suffix == ".jinja" else "EDITED = True\n"
+    path.write_text(path.read_text() + edit)
     assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == expected
 
 
