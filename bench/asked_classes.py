@@ -28,9 +28,7 @@ from gan.datasets.catalog import FASHION_MNIST
 from gan.datasets.pixels import normalize_images
 from gan.datasets.splits import fetch_splits
 from gan.errors import SettingsError
-from gan.generate import generate_pixels
-from gan.networks import load_model
-from gan.published import AVERAGE_GENERATOR
+from gan.generate import generate_pixels, load_generator
 from gan.report.words import describe_share
 from gan.sampling import sample_inputs
 
@@ -117,10 +115,7 @@ def _load(run: Path) -> keras.Model:
     Raises:
         SettingsError: If there is none, or it takes no classes, or others.
     """
-    model, num_classes = run / AVERAGE_GENERATOR, len(FASHION_MNIST.class_names)
-    if not model.is_file():
-        raise SettingsError(f"{run} holds no {model.name}.\nGive the folder of a published run, as artifacts/latest.")
-    generator = load_model(model)
+    generator, num_classes = load_generator(run, average=True), len(FASHION_MNIST.class_names)
     if [tuple(tensor.shape) for tensor in generator.inputs[1:]] != [(None, num_classes)]:
         raise SettingsError(
             f"The generator of {run} cannot be asked for the {num_classes} classes of {FASHION_MNIST.title}.\n"

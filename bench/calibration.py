@@ -20,10 +20,9 @@ from gan.datasets.catalog import FASHION_MNIST
 from gan.datasets.splits import fetch_splits
 from gan.errors import SettingsError
 from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
-from gan.generate import generate_pixels
+from gan.generate import generate_pixels, load_generator
 from gan.judging.definitions import METRICS
 from gan.judging.judge import Judge
-from gan.networks import load_model
 from gan.sampling import sample_inputs
 
 app = App(name="python -m bench.calibration", help="Count how often noise is called progress.", version_flags=())
@@ -54,7 +53,7 @@ def main(
         raise SettingsError(f"{run} holds no generator.keras.\nGive the folder of a published run.")
     name = FASHION_MNIST.name
     extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
-    generator = load_model(run / "generator.keras") if run else None
+    generator = load_generator(run, average=False) if run else None
     (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     calls: Counter[str] = Counter()
     comparisons_with_any = 0

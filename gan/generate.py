@@ -129,12 +129,7 @@ def generate(
         raise SettingsError(
             f"--num-images got {num_images:,}; a grid shows at most {MAX_GRID:,}. Give --out a name that ends in .npz."
         )
-    model = run / ("generator_average.keras" if average else "generator.keras")
-    if not model.is_file():
-        raise SettingsError(
-            f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
-        )
-    generator = load_model(model)
+    generator = load_generator(run, average=average)
     counts = _class_counts(run, generator)
     like_labels = np.repeat(np.arange(len(counts)), list(counts.values())) if counts else None
     if of_class is not None:
@@ -147,6 +142,25 @@ def generate(
         else:
             columns = min(MAX_COLUMNS, round(num_images**0.5))
             save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
+
+
+def load_generator(run: Path, *, average: bool) -> keras.Model:
+    """A generator of a published run.
+
+    Args:
+        run: The run's folder.
+        average: The averaged weights instead of the last ones.
+
+    Raises:
+        SettingsError: If the folder does not hold it.
+        StoreError: If it is no model.
+    """
+    model = run / ("generator_average.keras" if average else "generator.keras")
+    if not model.is_file():
+        raise SettingsError(
+            f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
+        )
+    return load_model(model)
 
 
 def _label(given: str, generator: keras.Model, names: list[str], run: Path) -> int:

@@ -78,7 +78,8 @@ def train(
     """
     labels = labels if config.recipe.num_classes else None
     kind = None if labels is None else np.bincount(labels).argsort()[-1:]  # of one class alone: classes differ anyway
-    real_spread = spread(images[:NUM_SPREAD_IMAGES] if labels is None else images[labels == kind][:NUM_SPREAD_IMAGES])
+    alike_rows = np.arange(len(images)) if labels is None else np.flatnonzero(labels == kind)
+    real_spread = spread(images[alike_rows[:NUM_SPREAD_IMAGES]])
     networks, engine = prepare(images, config, hardware, labels)
     identity = identity_of(images, config, engine.name)
     del images  # the device has them; a memory-mapped array without references takes no memory
