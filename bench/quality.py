@@ -28,7 +28,7 @@ from gan.history import QUALITY_COLUMNS
 from gan.publishing import CONFIG, METRICS
 from gan.recipes import RECIPES, Recipe
 from gan.report.charts import INK, STYLE, as_png
-from gan.report.words import describe_number, describe_seconds
+from gan.report.words import describe_mean, describe_number, describe_seconds
 
 MIN_SEEDS = 3
 COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3")
@@ -182,8 +182,8 @@ def main(
 
 
 def _described(values: Sequence[float]) -> str:
-    deviation = f" ± {describe_number(stdev(values))}" if len(values) > 1 else ""
-    return f"{describe_number(fmean(values))}{deviation}{'' if len(values) >= MIN_SEEDS else ' (few seeds)'}"
+    described = describe_mean(fmean(values), stdev(values) if len(values) > 1 else None)
+    return f"{described}{'' if len(values) >= MIN_SEEDS else ' (few seeds)'}"
 
 
 if __name__ == "__main__":

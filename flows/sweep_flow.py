@@ -35,11 +35,10 @@ from gan.report.leaderboard import (
     Leaderboard,
     as_csv,
     as_html,
-    describe_spread,
     rank,
     read_result,
 )
-from gan.report.words import code_span, data_uri, describe_number, describe_seconds, escape_markdown
+from gan.report.words import code_span, data_uri, describe_mean, describe_seconds, escape_markdown
 from gan.store import atomic_path
 
 MAX_GRIDS_SHOWN, MAX_ASKED = 8, 3
@@ -140,7 +139,7 @@ def present_board(board: Leaderboard, folder: Path) -> None:
                     "rank": str(number),
                     "recipe": row.way,
                     "seeds": row.described_seeds,
-                    **{title: describe_spread(row.measures[name]) for name, title in board.measures},
+                    **{title: row.measures[name].described for name, title in board.measures},
                     "training": describe_seconds(row.seconds.mean),
                     "best run": row.best.run,
                 }
@@ -235,8 +234,7 @@ def print_board(done: Sweep, settings: RunSettings) -> None:
 
 def _cell(row: dict[str, str], name: str) -> str:
     deviation = row[f"{name}_deviation"]
-    mean = describe_number(float(row[f"{name}_mean"]))
-    return f"{mean} ± {describe_number(float(deviation))}" if deviation else mean
+    return describe_mean(float(row[f"{name}_mean"]), float(deviation) if deviation else None)
 
 
 def _champion(root: Path) -> str:

@@ -272,9 +272,9 @@ def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[str] | None" = 
 
 
 def runs_of(server: Checkout, flow: str) -> list[dict]:
-    """The runs of a flow, oldest first."""
+    """The runs of a flow, oldest first, without those that the server has planned by itself for the days to come."""
     found = ask(server, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
-    return sorted(found, key=lambda run: run["created"])
+    return sorted((run for run in found if not run["auto_scheduled"]), key=lambda run: run["created"])
 
 
 def newest(server: Checkout, flow: str) -> dict:

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from gan.published import AVERAGE_GENERATOR, read_manifest
 from gan.publishing import METRICS
 from gan.report.page import render_page
-from gan.report.words import describe_number
+from gan.report.words import describe_mean
 
 MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
 """Of the averaged weights, as the gate looks at them; rows are in the order of the first."""
@@ -55,6 +55,11 @@ class Spread:
 
     mean: float
     deviation: float | None  # None of a single seed
+
+    @property
+    def described(self) -> str:
+        """Mean and deviation for people."""
+        return describe_mean(self.mean, self.deviation)
 
 
 @dataclass(frozen=True)
@@ -154,12 +159,6 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
 
 def _spread(values: Sequence[float]) -> Spread:
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
-
-
-def describe_spread(spread: Spread) -> str:
-    """Mean and deviation for people."""
-    mean = describe_number(spread.mean)
-    return mean if spread.deviation is None else f"{mean} ± {describe_number(spread.deviation)}"
 
 
 def as_csv(board: Leaderboard) -> str:

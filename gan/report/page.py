@@ -18,6 +18,7 @@ from gan.report.words import (
     as_data_uri,
     data_uri,
     describe_change,
+    describe_deviation,
     describe_number,
     describe_seconds,
     describe_share,
@@ -117,6 +118,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": describe_number,
+        "deviation": describe_deviation,
         "change": describe_change,
         "share": describe_share,
         "seconds": describe_seconds,

@@ -28,6 +28,16 @@ def describe_number(value: float) -> str:
     return f"{value:.3g}" if value else "0"
 
 
+def describe_deviation(value: float) -> str:
+    """A standard deviation, to stand behind a mean: two digits, since over few seeds it is itself uncertain."""
+    return f"± {value:,.0f}" if value >= 10 else f"± {value:.2g}"
+
+
+def describe_mean(mean: float, deviation: float | None) -> str:
+    """A mean over seeds with its standard deviation; None: of one seed."""
+    return describe_number(mean) if deviation is None else f"{describe_number(mean)} {describe_deviation(deviation)}"
+
+
 def describe_change(value: float) -> str:
     """A number with its sign."""
     return f"{'+' if value >= 0 else '−'}{describe_number(abs(value))}"
