@@ -40,6 +40,9 @@ with _standard_error_kept_back():
     import keras
     import tensorflow as tf
 
+# In a sweep each training compiles programs of its own; TensorFlow takes them for one function that is traced in vain.
+tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
+
 __all__ = ["Hardware", "keras", "release_free_memory", "tf", "use_device"]
 
 
