@@ -101,5 +101,6 @@ class RunConfig(BaseModel):
         """Everything but the name, as plain JSON values: two runs with the same content are the same run."""
         content = self.model_dump(mode="json", exclude={"name"} if self.data else {"name", "data"})
         if not self.train.recipe.num_classes:
-            del content["train"]["recipe"]["num_classes"]  # as before there were recipes with classes
+            # as before there were recipes with classes
+            del content["train"]["recipe"]["num_classes"], content["train"]["recipe"]["mismatch_weight"]
         return content

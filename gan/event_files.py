@@ -9,7 +9,7 @@ from gan.config import TrainConfig
 from gan.history import HISTORY_COLUMNS
 from gan.losses import fake_loss, generator_loss, real_loss
 from gan.networks import Networks
-from gan.relativistic import both_gradients
+from gan.relativistic import both_gradients, classes_of
 from gan.rendering import draw_grid
 from gan.trainer import Watcher
 from gan.training import Draw, draw_indices, draw_latents, draw_latents_by_xla, is_compiled_by_xla
@@ -71,8 +71,7 @@ class EventFiles(Watcher):
             fixed_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)
             found = _article_gradients(networks, real_images, fixed_latents, latents)
         else:
-            labels = self._labels if recipe.num_classes else None
-            classes = None if labels is None else tf.one_hot(labels[rows], recipe.num_classes)
+            classes = None if self._labels is None else classes_of(recipe, self._labels[rows])
             by_generator, seen = both_gradients(networks, real_images, latents, recipe.gradient_penalty, classes)
             found = by_generator, seen.by_weight
         for variable, value in zip(networks.generator.non_trainable_variables, statistics, strict=True):

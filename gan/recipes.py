@@ -45,6 +45,9 @@ class Recipe(BaseModel):
     latent_dim: PositiveInt = Field(description="length of a latent vector z ~ N(0, I)")
     layers: Layers = Field("dense", description="what the networks are made of")
     num_classes: NonNegativeInt = Field(0, le=1000, description="classes that both networks are told of; 0: none")
+    mismatch_weight: NonNegativeFloat = Field(
+        0.0, description="of the discriminator's loss on real images that are said to be of another class"
+    )
     generator_units: tuple[PositiveInt, ...] = Field(
         description="widths of the generator's hidden layers: units, or channels from the smallest size to 28 x 28"
     )
@@ -68,6 +71,8 @@ class Recipe(BaseModel):
     def _check_classes(self) -> Self:
         if self.num_classes and self.algorithm == "article":
             raise ValueError("num_classes is not for the article, whose networks are told of no classes")
+        if self.mismatch_weight and not self.num_classes:
+            raise ValueError("mismatch_weight is for recipes with classes, such as conditional")
         return self
 
     @model_validator(mode="after")
@@ -161,6 +166,7 @@ CONDITIONAL = CONV.model_copy(
         "paper": "conv, told the classes as in Mirza and Osindero 2014, arXiv:1411.1784, and Miyato and Koyama 2018, "
         "arXiv:1802.05637",
         "num_classes": 10,
+        "mismatch_weight": 1.0,
     }
 )
 """`conv` with class labels into both networks: a class can be asked for.

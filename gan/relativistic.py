@@ -6,7 +6,9 @@ R3GAN (Huang et al. 2025, arXiv:2501.05441) without its networks. What differs f
     discriminator: one update on pairs of a real and a generated image, every few steps with R1 and R2 (as lazily as in
         StyleGAN2, Karras et al. 2020, arXiv:1912.04958, section 3.1)
     generator: its update is through the discriminator as it was before that
-    recipes with classes: the generator is asked for the classes of the real images, so each pair is of one class
+    recipes with classes: the generator is asked for the classes of the real images, so each pair is of one class; and
+        the discriminator learns to tell a real image from one that is said to be of another class, as in GAN-CLS (Reed
+        et al. 2016, arXiv:1605.05396, section 4.2)
 
 Randomness is a function of (seed, step), as in `gan.training`.
 """
@@ -17,7 +19,23 @@ from gan.backend import tf
 from gan.config import TrainConfig
 from gan.losses import gradient_penalty, ranking_accuracy, relativistic_loss
 from gan.networks import Networks
+from gan.recipes import Recipe
 from gan.training import Draw, TrainStep, draw_indices, draw_latents, is_compiled_by_xla
+
+
+class Classes(NamedTuple):
+    """What both networks are told of a batch, in recipes with classes."""
+
+    one_hot: tf.Tensor  # float32 (n, num_classes), of the real images and so of the generated ones
+    mismatch_weight: float  # of the loss on real images that are said to be of another class
+
+
+class Logits(NamedTuple):
+    """What the discriminator says of n pairs of a real and a generated image; float32 (n, 1) each."""
+
+    real: tf.Tensor
+    fake: tf.Tensor
+    mismatched: tf.Tensor | None  # of the real images, said to be of the class of the next one; None without classes
 
 
 class Gradients(NamedTuple):
@@ -25,58 +43,75 @@ class Gradients(NamedTuple):
 
     by_weight: list[tf.Tensor]  # of the discriminator's loss and penalties
     by_fake_image: tf.Tensor  # of the generator's loss, (n, 28, 28, 1)
-    d_loss: tf.Tensor  # scalar, without penalties
-    real_logits: tf.Tensor  # (n, 1)
-    fake_logits: tf.Tensor  # (n, 1)
+    logits: Logits
 
 
 MAX_AHEAD = 60.0
 """Of a logit over another: far beyond it neither factor of a gradient could be written in float32."""
 
 
-def discriminator_loss(
-    networks: Networks, images: tf.Tensor, classes: tf.Tensor | None = None
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The relativistic loss.
+def look(networks: Networks, images: tf.Tensor, classes: Classes | None = None) -> Logits:
+    """The discriminator's logits of real and generated images, in one pass: no layer of it mixes images.
 
     Args:
         networks: The discriminator is used.
-        images: float32 (2 n, 28, 28, 1) in [-1, 1]: real ones, then as many generated ones. One pass for all: no layer
-            of a discriminator mixes images.
-        classes: float32 (n, num_classes), one-hot: of each pair, whose logit counts; None where there is one logit.
+        images: float32 (2 n, 28, 28, 1) in [-1, 1]: real ones, then as many generated ones.
+        classes: Of each pair, whose logit counts; None where there is one logit.
+    """
+    real, fake = tf.split(networks.discriminator(images, training=True), 2)
+    if classes is None:
+        return Logits(real, fake, None)
+    others = tf.roll(classes.one_hot, 1, axis=0)
+    return Logits(
+        *(
+            tf.reduce_sum(logits * told, axis=1, keepdims=True)
+            for logits, told in ((real, classes.one_hot), (fake, classes.one_hot), (real, others))
+        )
+    )
+
+
+def discriminator_loss(logits: Logits, classes: Classes | None = None) -> tf.Tensor:
+    """The relativistic loss of real against generated images; with classes, of the right against another one as well.
+
+    Where the other class happens to be the right one the second is constant, and has no gradient.
+
+    Args:
+        logits: Of n pairs.
+        classes: As they were looked at with.
 
     Returns:
-        The loss, float32 scalar; logits of real and of generated images, (n, 1).
+        float32 scalar.
     """
-    logits = networks.discriminator(images, training=True)
+    loss = relativistic_loss(winners=logits.real, losers=logits.fake)
     if classes is not None:
-        logits = tf.reduce_sum(logits * tf.tile(classes, (2, 1)), axis=1, keepdims=True)
-    real_logits, fake_logits = tf.split(logits, 2)
-    return relativistic_loss(winners=real_logits, losers=fake_logits), real_logits, fake_logits
+        loss += classes.mismatch_weight * relativistic_loss(winners=logits.real, losers=logits.mismatched)
+    return loss
 
 
-def plain_gradients(networks: Networks, images: tf.Tensor, classes: tf.Tensor | None = None) -> Gradients:
+def plain_gradients(networks: Networks, images: tf.Tensor, classes: Classes | None = None) -> Gradients:
     """Of the losses alone, in one pass back through the discriminator, which serves both networks.
 
     The generator's loss is the discriminator's of the negated difference of logits: softplus(x), not softplus(-x). So
     its gradient by a generated image is that of the discriminator's loss times -softplus'(x) / softplus'(-x) = -exp(x).
+    What is said of classes is of real images alone, and does not reach it.
 
     Args:
         networks: The discriminator is used.
         images: float32 (2 n, 28, 28, 1): real ones, then generated ones.
-        classes: As for `discriminator_loss`.
+        classes: As for `look`.
     """
     weights = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
         tape.watch(images)
-        loss, real_logits, fake_logits = discriminator_loss(networks, images, classes)
+        logits = look(networks, images, classes)
+        loss = discriminator_loss(logits, classes)
     *by_weight, by_image = tape.gradient(loss, [*weights, images])
-    factors = -tf.exp(tf.clip_by_value(real_logits - fake_logits, -MAX_AHEAD, MAX_AHEAD))
-    return Gradients(by_weight, _scaled(by_image, factors), loss, real_logits, fake_logits)
+    factors = -tf.exp(tf.clip_by_value(logits.real - logits.fake, -MAX_AHEAD, MAX_AHEAD))
+    return Gradients(by_weight, _scaled(by_image, factors), logits)
 
 
 def penalized_gradients(
-    networks: Networks, images: tf.Tensor, gamma: float, classes: tf.Tensor | None = None
+    networks: Networks, images: tf.Tensor, gamma: float, classes: Classes | None = None
 ) -> Gradients:
     """The same with the penalties gamma / 2 (R1 + R2) on the discriminator: eq. 4 of R3GAN.
 
@@ -84,18 +119,19 @@ def penalized_gradients(
         networks: The discriminator is used.
         images: float32 (2 n, 28, 28, 1): real ones, then generated ones.
         gamma: Weight of the penalties.
-        classes: As for `discriminator_loss`.
+        classes: As for `look`.
     """
     weights = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
         with tf.GradientTape() as image_tape:
             image_tape.watch(images)
-            loss, real_logits, fake_logits = discriminator_loss(networks, images, classes)
-            logits = tf.concat([real_logits, fake_logits], axis=0)
-        slopes = image_tape.gradient(logits, images)
-        total = loss + gamma * gradient_penalty(slopes)  # a mean over both halves, so half of R1 + R2
-    factors = -tf.sigmoid(real_logits - fake_logits) / tf.cast(tf.shape(real_logits)[0], slopes.dtype)
-    return Gradients(tape.gradient(total, weights), _scaled(slopes, factors), loss, real_logits, fake_logits)
+            logits = look(networks, images, classes)
+            both = tf.concat([logits.real, logits.fake], axis=0)
+        slopes = image_tape.gradient(both, images)
+        # the penalty is a mean over both halves, so half of R1 + R2
+        total = discriminator_loss(logits, classes) + gamma * gradient_penalty(slopes)
+    factors = -tf.sigmoid(logits.real - logits.fake) / tf.cast(tf.shape(logits.real)[0], slopes.dtype)
+    return Gradients(tape.gradient(total, weights), _scaled(slopes, factors), logits)
 
 
 def _scaled(by_image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
@@ -104,7 +140,7 @@ def _scaled(by_image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 
 
 def both_gradients(
-    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: tf.Tensor | None = None
+    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: Classes | None = None
 ) -> tuple[list[tf.Tensor], Gradients]:
     """Gradients of both networks at their present weights.
 
@@ -113,13 +149,13 @@ def both_gradients(
         real_images: float32 (n, 28, 28, 1) in [-1, 1].
         latents: float32 (n, latent_dim).
         gamma: Weight of the penalties; 0 for none.
-        classes: float32 (n, num_classes), one-hot, of the real images; None for networks without classes.
+        classes: Of the real images; None for networks without classes.
 
     Returns:
         Of the generator's loss by its weights; and what the discriminator gave.
     """
     with tf.GradientTape() as tape:
-        fake_images = networks.generator(latents if classes is None else [latents, classes], training=True)
+        fake_images = networks.generator(latents if classes is None else [latents, classes.one_hot], training=True)
     images = tf.concat([real_images, fake_images], axis=0)
     found = (
         penalized_gradients(networks, images, gamma, classes) if gamma else plain_gradients(networks, images, classes)
@@ -129,7 +165,7 @@ def both_gradients(
 
 
 def update_both(
-    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: tf.Tensor | None = None
+    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: Classes | None = None
 ) -> tf.Tensor:
     """One Adam update of each network, of gradients at the same weights.
 
@@ -138,16 +174,24 @@ def update_both(
         real_images: As for `both_gradients`, like the arguments after it.
         latents: float32 (n, latent_dim).
         gamma: Weight of the penalties in this iteration; 0 for none.
-        classes: float32 (n, num_classes), or None.
+        classes: Of the real images, or None.
 
     Returns:
-        Discriminator's loss (without penalties) and accuracy, generator's loss, all before the updates; float32 (3,).
+        Discriminator's loss on the pairs and accuracy, generator's loss, all before the updates; float32 (3,).
     """
     g_gradients, found = both_gradients(networks, real_images, latents, gamma, classes)
     networks.d_optimizer.apply(found.by_weight, networks.discriminator.trainable_variables)
     networks.g_optimizer.apply(g_gradients, networks.generator.trainable_variables)
-    g_loss = relativistic_loss(winners=found.fake_logits, losers=found.real_logits)
-    return tf.stack([found.d_loss, ranking_accuracy(found.real_logits, found.fake_logits), g_loss])
+    real, fake, _ = found.logits
+    losses = relativistic_loss(winners=real, losers=fake), relativistic_loss(winners=fake, losers=real)
+    return tf.stack([losses[0], ranking_accuracy(real, fake), losses[1]])
+
+
+def classes_of(recipe: Recipe, labels: tf.Tensor) -> Classes | None:
+    """What a recipe tells its networks of images with these labels, int (n,); None if that is nothing."""
+    if not recipe.num_classes:
+        return None
+    return Classes(tf.one_hot(labels, recipe.num_classes), recipe.mismatch_weight)
 
 
 def make_relativistic_step(
@@ -167,7 +211,7 @@ def make_relativistic_step(
     def compiled(step: tf.Tensor, gamma: float) -> tf.Tensor:
         indices = draw_indices(config.seed, step, num, images.shape[0])
         real_images = tf.gather(images, indices)
-        classes = tf.one_hot(tf.gather(labels, indices), recipe.num_classes) if recipe.num_classes else None
+        classes = None if labels is None else classes_of(recipe, tf.gather(labels, indices))
         latents = draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))
         return update_both(networks, real_images, latents, gamma, classes)
 

@@ -19,7 +19,7 @@ from gan.config import TrainConfig
 from gan.datasets import sources
 from gan.datasets.catalog import FASHION_MNIST, DataFile
 from gan.datasets.sources import fetch_files
-from gan.recipes import ARTICLE, CONV, MLP
+from gan.recipes import ARTICLE, CONDITIONAL, CONV, MLP
 from gan.store import Store, sha256_of
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts us, and all that we start inherits it
@@ -66,7 +66,8 @@ def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
 @pytest.fixture
 def tiny_conditional(tiny_conv: TrainConfig) -> TrainConfig:
     """The recipe conditional in small, of three classes."""
-    return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update={"num_classes": 3})})
+    small = tiny_conv.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
+    return tiny_conv.model_copy(update={"recipe": CONDITIONAL.model_copy(update=small | {"num_classes": 3})})
 
 
 @pytest.fixture(scope="session")

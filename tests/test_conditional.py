@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,15 @@ from gan.errors import SettingsError
 from gan.generate import _label, generate_paths, generate_pixels, load_samples, save_samples
 from gan.losses import relativistic_loss
 from gan.networks import Networks, load_model, save_model
-from gan.relativistic import discriminator_loss, make_relativistic_step, update_both
+from gan.relativistic import (
+    Classes,
+    discriminator_loss,
+    look,
+    make_relativistic_step,
+    penalized_gradients,
+    plain_gradients,
+    update_both,
+)
 from gan.sampling import draw_labels, sample_inputs
 from gan.trainer import train
 from gan.training import Draw, draw_indices, draw_latents
@@ -61,10 +70,22 @@ def test_each_path_between_latents_stays_within_a_class(networks) -> None:
 def test_the_logit_that_counts_is_that_of_the_images_class(networks, tiny_images) -> None:
     images, labels = tf.constant(tiny_images[:16]), np.array([0, 1, 2, 2, 1, 0, 1, 1])
     logits = networks.discriminator(images).numpy()
-    loss, real_logits, fake_logits = discriminator_loss(networks, images, tf.one_hot(labels, 3))
-    np.testing.assert_allclose(real_logits[:, 0], logits[np.arange(8), labels], rtol=1e-5)
-    np.testing.assert_allclose(fake_logits[:, 0], logits[np.arange(8, 16), labels], rtol=1e-5)
-    assert float(loss) == pytest.approx(float(relativistic_loss(real_logits, fake_logits)))
+    classes = Classes(tf.one_hot(labels, 3), 0.5)
+    seen = look(networks, images, classes)
+    np.testing.assert_allclose(seen.real[:, 0], logits[np.arange(8), labels], rtol=1e-5)
+    np.testing.assert_allclose(seen.fake[:, 0], logits[np.arange(8, 16), labels], rtol=1e-5)
+    np.testing.assert_allclose(seen.mismatched[:, 0], logits[np.arange(8), np.roll(labels, 1)], rtol=1e-5)
+    pairs, mismatches = relativistic_loss(seen.real, seen.fake), relativistic_loss(seen.real, seen.mismatched)
+    assert float(discriminator_loss(seen, classes)) == pytest.approx(float(pairs + 0.5 * mismatches))
+
+
+def test_what_is_said_of_classes_does_not_reach_the_generator(networks, tiny_images) -> None:
+    """It is of real images alone, so the generator's gradient is the same without."""
+    images, one_hot = tf.constant(tiny_images[:16]), tf.one_hot([0, 1, 2, 2, 1, 0, 1, 1], 3)
+    for gradients in (plain_gradients, partial(penalized_gradients, gamma=0.3)):
+        without, told = (gradients(networks, images, classes=Classes(one_hot, weight)) for weight in (0.0, 1.0))
+        np.testing.assert_allclose(told.by_fake_image, without.by_fake_image, rtol=1e-4, atol=1e-9)
+        assert not np.allclose(told.by_weight[-1], without.by_weight[-1], rtol=1e-2), "the discriminator's is another"
 
 
 def test_the_compiled_step_asks_for_the_classes_of_its_real_images(tiny_conditional, tiny_images) -> None:
@@ -76,7 +97,7 @@ def test_the_compiled_step_asks_for_the_classes_of_its_real_images(tiny_conditio
         at = tf.constant(number, tf.int64)
         indices = draw_indices(config.seed, at, 8, 64).numpy()
         latents = draw_latents(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
-        classes, gamma = tf.one_hot(labels[indices], 3), 0.0 if number else 0.8
+        classes, gamma = Classes(tf.one_hot(labels[indices], 3), 1.0), 0.0 if number else 0.8
         by_hand_row = update_both(by_hand, tf.constant(tiny_images[indices]), latents, gamma, classes)
         np.testing.assert_allclose(row, by_hand_row, rtol=1e-3)
     for one, other in zip(compiled.variables, by_hand.variables, strict=True):
@@ -119,7 +140,7 @@ def test_a_recipe_with_classes_takes_those_of_its_data(tmp_path) -> None:
 
 
 def test_a_run_without_classes_is_the_run_that_it_was_before_there_were_any() -> None:
-    assert "num_classes" not in RunSettings().run_config().content()["train"]["recipe"]
+    assert not {"num_classes", "mismatch_weight"} & RunSettings().run_config().content()["train"]["recipe"].keys()
     assert RunSettings(recipe="conditional").run_config().content()["train"]["recipe"]["num_classes"] == 10
 
 

@@ -39,7 +39,7 @@ def weights(model: keras.Model) -> list[np.ndarray]:
 def test_conv_gpu_is_conv_wider_and_longer_and_conditional_is_conv_with_classes() -> None:
     sizes = {"steps", "batch_size", "latent_dim", "generator_units", "discriminator_units"}
     tuned = {"learning_rate", "average_half_life_images"}
-    told = {"name", "paper", "num_classes"}
+    told = {"name", "paper", "num_classes", "mismatch_weight"}
     assert _differences(CONV, CONV_GPU) <= {"name"} | sizes | tuned
     assert all(getattr(CONV_GPU, size) > getattr(CONV, size) for size in sizes)
     assert _differences(CONV, CONDITIONAL) == told
