@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from flows.cancellation import RunCancelledError
+from flows.cluster import ray_runner, refuse_what_no_node_has, resources_held
 from flows.session import short_logs
 from flows.settings import OWN_OPTIONS, STORE_URL_VARIABLE, RunSettings, alternatives_of
 from flows.train_flow import train_flow
@@ -32,7 +34,6 @@ from tasks.records import PublishedRun
 
 MAX_MEMBERS = 500
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
-CPUS_A_TRAINING = 2
 SECONDS_TO_SAVE = 60
 OF_ONE_RUN = ("recipe", "seed", "run_name", "compare_with", "refresh")
 
@@ -115,48 +116,58 @@ def members_of(sweep: SweepSettings, settings: RunSettings) -> list[Member]:
     Raises:
         SettingsError: If there are too many, or one cannot be.
     """
+    _refuse(sweep, settings)
+    choices = [_choices(setting) for setting in settings.set]
+    num = len(sweep.recipe_names()) * len(sweep.seed_numbers()) * prod(map(len, choices))
+    if num > MAX_MEMBERS:
+        raise SettingsError(f"These are {num:,} trainings; a sweep has at most {MAX_MEMBERS}.")
+    members = [
+        _member(settings, recipe, chosen, seed)
+        for recipe, chosen, seed in itertools.product(
+            sweep.recipe_names(), itertools.product(*choices), sweep.seed_numbers()
+        )
+    ]
+    runs = {member.settings.run_config().name: member for member in reversed(members)}  # of equal ones the first
+    return list(reversed(runs.values()))
+
+
+def _refuse(sweep: SweepSettings, settings: RunSettings) -> None:
+    """Options that do not go together in a sweep."""
     if sweep.ray not in (None, "local") and PREFECT_API_URL.value() is None:
         raise SettingsError(
             f"--ray {sweep.ray} runs trainings on other machines, but PREFECT_API_URL is not set: they cannot reach "
             "the embedded server.\nStart a server (make server) that all reach, and set PREFECT_API_URL to it."
         )
-    if sweep.at_once > 1 and sweep.ray is None and settings.device == "gpu" and settings.train_on == "here":
+    if sweep.at_once > 1 and sweep.ray is None and settings.device != "cpu" and settings.train_on == "here":
         raise SettingsError(
-            f"--at-once {sweep.at_once} with --device gpu would train {sweep.at_once} at the same moment on one GPU.\n"
-            "Give --ray local --device gpu, which gives each training a GPU of its own, or --at-once 1."
+            f"--at-once {sweep.at_once} with --device {settings.device} would train {sweep.at_once} at the same moment "
+            "on one GPU, if this machine has any.\n"
+            "Give --ray local --device gpu, which gives each training a GPU of its own; or --device cpu."
         )
     for name in OF_ONE_RUN:
         if getattr(settings, name) != RunSettings.model_fields[name].get_default():
             raise SettingsError(
                 f"--{name.replace('_', '-')} is for one run; a sweep makes many, and names them itself."
             )
-    choices = [_choices(setting) for setting in settings.set]
-    names = [choice[0][0] for choice in choices]
+    names = [alternatives_of(setting)[0] for setting in settings.set]
     if len(set(names)) < len(names):
         raise SettingsError(f"--set names {_twice(names)} twice; give all its values at once, with commas between.")
-    combinations = list(itertools.product(sweep.recipe_names(), itertools.product(*choices)))
-    if len(combinations) * len(sweep.seed_numbers()) > MAX_MEMBERS:
-        raise SettingsError(
-            f"These are {len(combinations) * len(sweep.seed_numbers()):,} trainings; a sweep has at most {MAX_MEMBERS}."
-        )
-    members = []
-    for recipe, chosen in combinations:
-        for seed in sweep.seed_numbers():
-            changes: dict[str, Any] = {name: value for name, value in chosen if name in OWN_OPTIONS}
-            card = tuple(f"{name}={value}" for name, value in chosen if name not in OWN_OPTIONS)
-            fixed = {
-                "recipe": recipe,
-                "seed": seed,
-                "set": card,
-                "no_promote": True,
-                "store_url": settings.store_url or os.environ.get(STORE_URL_VARIABLE),  # a node's may be another
-                "output_dir": settings.output_dir.expanduser().absolute(),
-                "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
-            }
-            way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen)])
-            members.append(Member(way=way, settings=_validated(settings.model_dump() | changes | fixed)))
-    runs = {member.settings.run_config().name: member for member in reversed(members)}  # of equal ones the first
-    return list(reversed(runs.values()))
+
+
+def _member(settings: RunSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:
+    """One training: the options of all, with a recipe, chosen values and a seed."""
+    changes: dict[str, Any] = {name: value for name, value in chosen if name in OWN_OPTIONS}
+    fixed = {
+        "recipe": recipe,
+        "seed": seed,
+        "set": tuple(f"{name}={value}" for name, value in chosen if name not in OWN_OPTIONS),
+        "no_promote": True,
+        "store_url": settings.store_url or os.environ.get(STORE_URL_VARIABLE),  # a node's may be another
+        "output_dir": settings.output_dir.expanduser().absolute(),
+        "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
+    }
+    way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen)])
+    return Member(way=way, settings=_validated(settings.model_dump() | changes | fixed))
 
 
 def _twice(names: Sequence[str]) -> str:
@@ -210,8 +221,12 @@ def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outco
     if not members:
         return []
     with ExitStack() as stack:
-        stack.enter_context(_resources(members, sweep))
-        runner = stack.enter_context(_engine(sweep))
+        engine, on_gpu = _engine(sweep), members[0].settings.device == "gpu"
+        if sweep.ray is not None:
+            stack.enter_context(resources_held(on_gpu=on_gpu))
+        runner = stack.enter_context(engine)
+        if sweep.ray is not None:
+            refuse_what_no_node_has(sweep.ray, on_gpu=on_gpu)
         stack.enter_context(_children_end_with_errors())
         futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": member}) for member in members]
         return [_outcome(future) for future in futures]
@@ -243,27 +258,7 @@ def _engine(sweep: SweepSettings) -> TaskRunner[Any]:
     """Prefect's process pool on this machine, or a Ray cluster."""
     if sweep.ray is None:
         return ProcessPoolTaskRunner(sweep.at_once, initializer=end_with_parent, initargs=(os.getpid(),))
-    try:
-        from prefect_ray import RayTaskRunner
-    except ImportError as error:
-        raise SettingsError(
-            "--ray needs the package prefect-ray, which is not installed.\n"
-            "Install it with: make setup-ray, on every machine of the cluster."
-        ) from error
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    runner: TaskRunner[Any] = RayTaskRunner(address=sweep.ray, init_kwargs=quiet)
-    return runner
-
-
-def _resources(members: Sequence[Member], sweep: SweepSettings) -> Any:
-    """What each training holds of a Ray cluster: a GPU, or two cores."""
-    if sweep.ray is None:
-        return ExitStack()
-    from prefect_ray.context import remote_options
-
-    if members[0].settings.device == "gpu":
-        return remote_options(num_gpus=1, num_cpus=1)
-    return remote_options(num_cpus=CPUS_A_TRAINING)
+    return ray_runner(sweep.ray)
 
 
 def end_with_parent(parent: int) -> None:

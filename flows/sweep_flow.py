@@ -26,11 +26,12 @@ from flows.members import Member, Outcome, SweepSettings, first_line, members_of
 from flows.session import embedded_server_shared, prefect_session
 from flows.settings import RunSettings
 from flows.train_flow import train_flow
-from gan.champion_history import champion_of, was_promoted
+from gan.champion_history import champion_of, champions_in, read_history
 from gan.command import run_command
 from gan.errors import FashionGanError, StoreError
 from gan.report.leaderboard import (
     AVERAGE_GRID,
+    MIN_SEEDS,
     Failure,
     Leaderboard,
     as_csv,
@@ -108,7 +109,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     for row in board.rows[:MAX_ASKED]:
         train_flow(of[row.best.key].settings.model_copy(update=changes))
         root = of[row.best.key].settings.output_dir
-        if was_promoted(root, row.best.run, row.best.generator):
+        if (row.best.run, row.best.generator) in {change.identity for change in champions_in(read_history(root))}:
             return
 
 
@@ -221,7 +222,9 @@ def print_board(done: Sweep, settings: RunSettings) -> None:
             )
         console.print()
         console.print(table)
-        console.print(f"Averaged weights, n = {rows[0]['n']}, features {rows[0]['features']}", markup=False)
+        few = min(len(row["seeds"].split()) for row in rows) < MIN_SEEDS
+        note = f"; over fewer than {MIN_SEEDS} seeds a figure says little" if few else ""
+        console.print(f"Averaged weights, n = {rows[0]['n']}, features {rows[0]['features']}{note}", markup=False)
     console.print()
     for name, value in {
         "Leaderboard": str(done.folder / "leaderboard.html"),

@@ -76,7 +76,12 @@ def promote(
             before=present.run if present else None,
             reasons=tuple(reasons),
         )
-        _keep(root, change)
+        try:
+            _keep(root, change)
+        except SettingsError:
+            if by_hand:
+                raise
+            return None  # another one was published under its name just now
         return _write(root, change)
 
 
@@ -144,6 +149,7 @@ def _restored(root: Path, present: Change) -> Change:
         _keep(root, present)
         _mend_link(root)
         return present
+    _mend_link(root)
     raise SettingsError(f"{present.run} is the champion already.")
 
 
@@ -175,7 +181,8 @@ def standing(root: Path, run: str) -> str:
         return f"It is the champion. {gate.sentence}"
     if present and was_promoted(root, *identity):
         return f"It was the champion; {present.run} is it now. {gate.sentence}"
-    return f"{gate.sentence}{' It was not promoted.' if gate.passes else ''}"
+    why = " It was not promoted: --no-promote, a sweep that another run has won, or another champion meanwhile."
+    return f"{gate.sentence}{why if gate.passes else ''}"
 
 
 def _check_published(root: Path, run: str) -> str:

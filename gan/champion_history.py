@@ -51,16 +51,26 @@ def read_history(root: Path) -> tuple[Change, ...]:
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{root / HISTORY} cannot be read: {error}.\nMend it, or move it away.") from error
-    changes = []
+    changes: list[Change] = []
+    champions: list[Change] = []
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue  # somebody has had the file in an editor
         try:
-            changes.append(Change.model_validate_json(line))
+            change = Change.model_validate_json(line)
         except ValidationError as error:
-            raise SettingsError(
-                f"Line {number} of {root / HISTORY} cannot be understood, so it is not known which run is the champion."
-                "\nMend or remove that line, or move the file away: then there is no champion."
-            ) from error
+            raise _unclear(root, number, "cannot be understood") from error
+        changes, champions = [*changes, change], _after(champions, change)
+        if not champions or champions[-1].identity != change.identity:
+            raise _unclear(root, number, f"says that {change.run} is the champion again, which the lines before do not")
     return tuple(changes)
+
+
+def _unclear(root: Path, number: int, what: str) -> SettingsError:
+    return SettingsError(
+        f"Line {number} of {root / HISTORY} {what}, so it is not known which run is the champion.\n"
+        "Mend the file, or move it away: then there is no champion."
+    )
 
 
 def champion_of(root: Path) -> Change | None:
@@ -73,11 +83,12 @@ def champions_in(history: Sequence[Change]) -> list[Change]:
     """The present champion last, before it those that a rollback would bring back one after the other."""
     champions: list[Change] = []
     for change in history:
-        if change.action == "rolled back":
-            champions = champions[:-1]
-        else:
-            champions.append(change)
+        champions = _after(champions, change)
     return champions
+
+
+def _after(champions: Sequence[Change], change: Change) -> list[Change]:
+    return list(champions[:-1]) if change.action == "rolled back" else [*champions, change]
 
 
 def was_promoted(root: Path, run: str, generator: str) -> bool:

@@ -114,6 +114,8 @@ def makes_few_kinds(entropy: float, of: Mapping[str, Metric]) -> bool:
 
 
 def _no_progress(agreed: Sequence[Difference]) -> Iterator[str]:
+    if len(agreed) < len(AGREED) or not all(isfinite(row.low) and isfinite(row.high) for row in agreed):
+        yield "It could not be compared with the champion in all that counts."
     for row in agreed:
         if row.name == MUST_IMPROVE and row.verdict != "better":
             yield f"{_compared(row)} is not better beyond noise."

@@ -56,7 +56,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError) as error:  # pydantic's is a ValueError, and so is a null byte in a path
         why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
         raise SettingsError(
-            f"{folder} is no published run to compare with: {why}.\n"
+            f"{folder} is no published run that is whole: {why}.\n"
             "Give a folder in runs/ of an output folder, or the name of a run in this one."
         ) from error
 
@@ -74,6 +74,6 @@ def check_files(folder: Path, manifest: Manifest, *names: str) -> None:
             intact = False
         if not intact:
             raise SettingsError(
-                f"{folder} is no published run to compare with: {name} is missing, or is not what was published.\n"
+                f"{folder} is no published run that is whole: {name} is missing, or is not what was published.\n"
                 "The command that made the run mends it."
             )

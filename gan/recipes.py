@@ -35,7 +35,7 @@ Algorithm = Literal["article", "relativistic"]
 class Recipe(BaseModel):
     """One way to train a generator."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: RecipeName = Field(description="what --recipe calls it")
     paper: str = Field(description="where the method is from")
@@ -68,9 +68,11 @@ class Recipe(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _check_classes(self) -> Self:
+    def _check_what_is_read(self) -> Self:
         if self.num_classes and self.algorithm == "article":
             raise ValueError("num_classes is not for the article, whose networks are told of no classes")
+        if self.algorithm == "article" and (self.gradient_penalty or self.penalty_every > 1):
+            raise ValueError("gradient_penalty and penalty_every are not for the article, which has no penalties")
         if self.mismatch_weight and not self.num_classes:
             raise ValueError("mismatch_weight is for recipes with classes, such as conditional")
         return self
@@ -160,11 +162,12 @@ CONV = Recipe(
 and a recall of 0.70 (seed 0), where those of `mlp` reach 5.15 and 0.23.
 """
 
-CONDITIONAL = CONV.model_copy(
-    update={
+CONDITIONAL = Recipe.model_validate(
+    CONV.model_dump()
+    | {
         "name": "conditional",
-        "paper": "conv, told the classes as in Mirza and Osindero 2014, arXiv:1411.1784, and Miyato and Koyama 2018, "
-        "arXiv:1802.05637",
+        "paper": "conv, told the classes as in Mirza and Osindero 2014, arXiv:1411.1784, Miyato and Koyama 2018, "
+        "arXiv:1802.05637, and Reed et al. 2016, arXiv:1605.05396",
         "num_classes": 10,
         "mismatch_weight": 1.0,
     }
@@ -175,8 +178,9 @@ In the same time its averaged weights reach a Fréchet distance of 0.77, a recal
 0); the judge's classifier takes 91.9 % of its images for the class asked for, 93.7 % of real ones for their label's.
 """
 
-CONV_GPU = CONV.model_copy(
-    update={
+CONV_GPU = Recipe.model_validate(
+    CONV.model_dump()
+    | {
         "name": "conv-gpu",
         "steps": 100_000,
         "batch_size": 256,
@@ -209,6 +213,8 @@ def changed(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
             raise SettingsError(f"--set got {name}={value}, but a recipe has no {name} to set; it has: {fields}.")
     try:
         values = {name: json.loads(value) for name, value in changes.items()}
+        if any(isinstance(value, bool) for value in values.values()):
+            raise ValueError("true and false are no numbers")
         return Recipe.model_validate(recipe.model_dump() | values)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]

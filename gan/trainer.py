@@ -87,10 +87,7 @@ def train(
     resumed_at = progress.steps_done
     log.info("Training on %s, %s", hardware.name, engine.name)
     if resumed_at:
-        log.info("Going on from the checkpoint after %s of %s steps", f"{resumed_at:,}", f"{config.steps:,}")
-        taken = [step for step in config.snapshot_steps if step < resumed_at]
-        for watcher in watchers:
-            watcher.on_resume(taken, progress.snapshots[: len(taken)])
+        _tell_of_resume(progress, config, watchers)
     update_average = make_update_average(networks, config.batch_size, config.recipe.average_half_life_images)
     inputs = sample_inputs(
         networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=labels
@@ -132,10 +129,7 @@ def train(
 
     if rest := config.steps % AVERAGE_EVERY:
         update_average(config.steps, rest)
-    many = sample_inputs(
-        networks.average, NUM_STATISTICS_LATENTS, seed=config.seed, stream=Stream.STATISTICS, like_labels=labels
-    )
-    estimate_statistics(networks.average, many)
+    _estimate_statistics_of_average(networks, config, labels)
     return Training(
         generator=networks.generator,
         discriminator=networks.discriminator,
@@ -151,6 +145,22 @@ def train(
             **progress.timings(),
         },
     )
+
+
+def _tell_of_resume(progress: Progress, config: TrainConfig, watchers: Sequence[Watcher]) -> None:
+    """Say where a training goes on, and show what it has made before."""
+    log.info("Going on from the checkpoint after %s of %s steps", f"{progress.steps_done:,}", f"{config.steps:,}")
+    taken = [step for step in config.snapshot_steps if step < progress.steps_done]
+    for watcher in watchers:
+        watcher.on_resume(taken, progress.snapshots[: len(taken)])
+
+
+def _estimate_statistics_of_average(networks: Networks, config: TrainConfig, labels: np.ndarray | None) -> None:
+    """Of many latents, and of classes as often as the data has them."""
+    many = sample_inputs(
+        networks.average, NUM_STATISTICS_LATENTS, seed=config.seed, stream=Stream.STATISTICS, like_labels=labels
+    )
+    estimate_statistics(networks.average, many)
 
 
 def take_snapshot(networks: Networks, inputs: GeneratorInputs, steps_done: int) -> np.ndarray:

@@ -22,7 +22,8 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     """The champion that a run has to beat: the present one; of a run that was decided on before, the one of then.
 
     So the same command again finds its decision cached, unless it passed the gate and was not promoted (another run may
-    have become the champion meanwhile), or the champion could not be compared with, or was rolled back since.
+    have become the champion meanwhile), or the champion could not be compared with, or was rolled back since. A run
+    that is the champion itself, by hand perhaps, is not asked to beat itself.
 
     Args:
         store: Receives the champion's samples, so that it can go while its copy is in use.
@@ -33,29 +34,28 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     Raises:
         SettingsError: If the champion's history cannot be read.
     """
+    present, identity = champion_of(store.root), (name, trained.average.sha256)
+    is_champion = present is not None and present.identity == identity
     if is_published(store, name, trained):
         manifest = read_manifest(store.root / "runs" / name)
         with suppress(ValidationError):
             gate = Decision.model_validate(manifest.gate)
             champion = None if manifest.champion is None else Champion.model_validate(manifest.champion)
             if gate.passes:
-                settled = was_promoted(store.root, name, trained.average.sha256)
+                settled = was_promoted(store.root, *identity)
             else:
                 settled = champion is None or _still_counts(store, champion)
-            if settled and (champion is None or _is_there(store, champion)):
+            settled = settled and (champion is None or not champion.obstacle)
+            is_there = champion is None or all(store.is_intact(ref) for ref in champion.files())
+            if (settled or is_champion) and is_there:
                 return champion
-    present = champion_of(store.root)
-    return None if present is None else _present_champion(store, present, data)
+    return None if present is None or is_champion else _present_champion(store, present, data)
 
 
 def _still_counts(store: Store, champion: Champion) -> bool:
     """Whether a champion is still one, or was beaten since; not if it was rolled back."""
     known = {change.identity for change in champions_in(read_history(store.root))}
     return champion.average is not None and (champion.name, champion.average.sha256) in known
-
-
-def _is_there(store: Store, champion: Champion) -> bool:
-    return not champion.obstacle and all(store.is_intact(ref) for ref in champion.files())
 
 
 def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:

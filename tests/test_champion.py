@@ -86,7 +86,7 @@ def test_a_run_that_does_not_pass_or_may_not_leaves_the_champion_as_it_is(store,
     run_and_settle(store, data, "c", over("a"), no_promote=True)
     assert [change.run for change in read_history(store.root)] == ["a"]
     assert standing(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
-    assert standing(store.root, "c").endswith("It is better. It was not promoted.")
+    assert "It is better. It was not promoted: --no-promote, " in standing(store.root, "c")
     run_and_settle(store, data, "c", over("a"))
     assert champion_and_its_generator(store) == ("c", "c")
     assert standing(store.root, "a").startswith("It was the champion; c is it now.")
@@ -176,6 +176,22 @@ def test_a_run_that_was_refused_for_a_champion_that_was_rolled_back_is_judged_an
     assert find_champion(store, "b", data, b).name == "z"
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_run_that_a_person_has_made_the_champion_is_not_asked_to_beat_itself(store, data, is_lost) -> None:
+    """Whether the champion that it was refused for was rolled back, or could not be compared with."""
+    run_and_settle(store, data, "a", PASSES)
+    if is_lost:
+        shutil.rmtree(store.root / "champions")
+    b = publish(store, data, "not yet", content="b")
+    champion = find_champion(store, "b", data, b)
+    assert bool(champion.obstacle) == is_lost
+    publish(store, data, "b", WORSE, champion, "b")
+    promote(store.root, "b", by_hand=True)
+    assert find_champion(store, "b", data, b) == champion, "as it was decided on"
+    shutil.rmtree(store.root / "runs" / "b")
+    assert find_champion(store, "b", data, b) is None
+
+
 def test_a_generator_that_another_run_of_that_name_has_published_meanwhile_is_not_promoted(store, data) -> None:
     judged = publish(store, data, "b")
     publish(store, data, "b", content="by other code")
@@ -224,6 +240,21 @@ def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line)
         file.write(line + "\n")
     with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl cannot be understood"):
         RunSettings(output_dir=store.root).open_store()
+
+
+def test_a_history_that_does_not_follow_from_itself_is_one_clear_error(store, data) -> None:
+    """A line was removed, as a person might who is told that it is damaged: the link must not go to another run."""
+    for name in ("a", "b", "c"):
+        publish(store, data, name)
+        promote(store.root, name, by_hand=True)
+    roll_back(store.root)
+    first, second, third, last = (store.root / "champion.jsonl").read_text().splitlines()
+    (store.root / "champion.jsonl").write_text("\n".join((first, second, last)))
+    with pytest.raises(SettingsError, match=r"Line 3 of .* says that b is the champion again, which the lines before"):
+        mend_link(store.root)
+    assert champion_and_its_generator(store) == ("b", "b")
+    (store.root / "champion.jsonl").write_text("\n".join((first, "", second, third, "", last, "")))
+    assert champion_of(store.root).run == "b"
 
 
 def test_a_history_cannot_lead_out_of_the_output_folder(store, data) -> None:

@@ -116,6 +116,18 @@ def test_a_champion_that_is_lost_is_not_beaten_by_that(judge) -> None:
     )
 
 
+def test_what_was_not_compared_with_the_champion_has_not_beaten_it(judge) -> None:
+    good = judge.examine(smooth_pixels(N, 2))
+    worse = judge.examine(noisy(smooth_pixels(N, 3), 60))
+    differences = bootstrap_differences(good, worse, judge.floor, extractor="small", seed=0)
+    unknown = [row.model_copy(update={"low": NAN, "high": NAN}) if row.name == "recall" else row for row in differences]
+    without = [row for row in differences if row.name != "recall"]
+    for given in ((), without, unknown):
+        decision = decide(judge.metrics(good, good), (), "the-champion", given, full_n=N)
+        assert not decision.passes
+        assert decision.reasons[0] == "It could not be compared with the champion in all that counts."
+
+
 def test_a_run_that_was_judged_by_few_images_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     decision = decide(judge.metrics(found, found), (), None, (), full_n=10_000)

@@ -11,7 +11,15 @@ from gan.report.charts import as_png
 
 
 def publish(
-    runs, name: str, recipe: Recipe, *, seed: int = 0, n: int = 100, steps: int | None = None, data=None
+    runs,
+    name: str,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    n: int = 100,
+    steps: int | None = None,
+    data=None,
+    seconds_a_step: float = 2.0,
 ) -> None:
     steps, folder = steps or recipe.steps, runs / name
     folder.mkdir(parents=True)
@@ -19,7 +27,7 @@ def publish(
     write_json(folder / "config.json", {"train": train} | ({"data": data} if data else {}))
     metric = {"average": 0.5, "floor": 0.1, "n": n, "extractor": "small"}
     metrics = {"frechet_distance": metric, "recall": metric}
-    training, quality_of = {"training_seconds": 2.0 * steps}, "9 images, small features"
+    training, quality_of = {"training_seconds": seconds_a_step * steps}, "9 images, small features"
     write_json(
         folder / "metrics.json",
         {"metrics": metrics, "training": training, "history_quality": quality_of},
@@ -32,7 +40,9 @@ def test_only_whole_trainings_that_can_be_compared_are_drawn_once_a_seed(tmp_pat
     publish(tmp_path, "0, judged by others", ARTICLE, n=99)
     publish(tmp_path, "a", ARTICLE)
     publish(tmp_path, "b", MLP, seed=1)
-    publish(tmp_path, "c", MLP)
+    publish(tmp_path, "c", MLP, seconds_a_step=3.0)
+    publish(tmp_path, ".half-published.partial", MLP, seed=9)
+    (tmp_path / ".half-published.partial" / "metrics.json").unlink()
     publish(tmp_path, "same seed again", MLP)
     publish(tmp_path, "other card", MLP.model_copy(update={"learning_rate": 1.0}), seed=2)
     publish(tmp_path, "few steps", MLP, seed=3, steps=100)
@@ -41,4 +51,8 @@ def test_only_whole_trainings_that_can_be_compared_are_drawn_once_a_seed(tmp_pat
     curves = read_curves(tmp_path)
     assert [(curve.recipe, curve.seed) for curve in curves] == [("article", 0), ("mlp", 0), ("mlp", 1)]
     assert curves[0].seconds.tolist() == pytest.approx([2, 2 * (ARTICLE.steps // 2 + 1), 2 * ARTICLE.steps])
+    assert {curve.total_seconds for curve in curves[1:]} == {2.0 * MLP.steps}, (
+        "something else ran beside the slower one"
+    )
+    assert curves[1].seconds[-1] == curves[2].seconds[-1] == 2.0 * MLP.steps
     assert as_png(draw(curves)).startswith(b"\x89PNG")

@@ -11,7 +11,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.members import SweepSettings, members_of
 from flows.settings import RunSettings
+from flows.sweep_flow import promote_best
+from gan.champion_history import Change, add_change
 from gan.errors import SettingsError
+from gan.recipes import RECIPES
 from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
 
 FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
@@ -56,6 +59,10 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({"recipes": "conv"}, {"set": ("generator_units=[8,8,8,8]",)}, "28 pixels can be halved twice"),
         ({"ray": "10.0.0.5:6379"}, {}, "PREFECT_API_URL is not set: they cannot reach"),
         ({"at_once": 2}, {"device": "gpu"}, "at the same moment on one GPU"),
+        ({"at_once": 2}, {}, "--device auto would train 2 at the same moment on one GPU, if this machine has any"),
+        ({"recipes": "article,mlp"}, {"set": ("gradient_penalty=0.1,0.2",)}, "the article, which has no penalties"),
+        ({}, {"set": ("learning_rate=Infinity,1",)}, "finite number"),
+        ({}, {"set": ("latent_dim=true,1",)}, "each value is a number"),
         ({}, {"set": ("colour=1,2",)}, "a recipe has no colour to set; it has: latent_dim"),
         ({}, {"set": ("learning_rate=fast,slow",)}, "each value is a number"),
         ({}, {"set": ("steps=10",)}, "--set got steps=10; give --steps 10 instead"),
@@ -109,7 +116,29 @@ def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_pat
     page = as_html(board)
     assert "&lt;b&gt;broken&lt;/b&gt;" in page
     assert "<b>broken" not in page
-    assert page.index("steady, seed 0") < page.index("lucky once, seed 0")
+    assert page.index("64 images of steady-0") < page.index("64 images of lucky-once-0")
+
+
+def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_next_way(tmp_path, monkeypatch) -> None:
+    """One that a person has rolled back counts as refused; one that was beaten since its promotion does not."""
+    board = rank("", [result(way, 0, distance, tmp_path) for distance, way in enumerate(RECIPES)], [])
+    members = members_of(SweepSettings(recipes=",".join(RECIPES), seeds="0"), RunSettings(output_dir=tmp_path))
+    first, second, third, *_ = (row.best for row in board.rows)
+    asked = []
+    monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
+    promote_best(board, members, here=True)
+    assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"
+    assert not any(settings.no_promote for settings in asked)
+
+    def change(action: str, of: Result) -> None:
+        line = Change(at="now", action=action, run=of.run, generator=of.generator, before=None)
+        add_change(tmp_path, line)
+
+    for action, of in (("promoted", third), ("promoted", first), ("rolled back", third), ("promoted", second)):
+        change(action, of)
+    asked.clear()
+    promote_best(board, members, here=True)
+    assert [settings.recipe for settings in asked] == list(RECIPES)[:2]
 
 
 def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twice(tmp_path, prefect_server) -> None:
@@ -137,10 +166,11 @@ def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twi
     assert output.count("'train article, 20 steps, seed 0' - Finished in state Cached") >= 1
     assert output.count("'train conditional, 20 steps, seed 0' - Finished in state Completed") == 1
     champion = (folder / "champion").resolve()
-    assert champion.name.startswith("own-article-20-seed0"), "the winner of the first sweep, or who has beaten it"
+    winners = ("own-article-20-seed0", "own-conditional-20-seed0")
+    assert champion.name.startswith(winners), "the winner of the first sweep, or who has beaten it"
     manifest = json.loads((champion / "manifest.json").read_text())
     assert manifest["gate"]["passes"]
-    assert "Passes the gate." in (champion / "report.html").read_text()
+    assert "Passes the gate" in (champion / "report.html").read_text()
     (told,) = folder.glob("runs/own-conditional-20-seed0-*")
     with np.load(told / "samples.npz") as samples:
         assert np.bincount(samples["labels"]).tolist() == [34, 33, 33], "as in the training images"

@@ -18,6 +18,9 @@ MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_a
 
 AVERAGE_GRID = "average_grid.png"
 
+MIN_SEEDS = 3
+"""Of fewer a mean says little."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -181,4 +184,4 @@ def as_csv(board: Leaderboard) -> str:
 
 def as_html(board: Leaderboard) -> str:
     """The page: numbers, and the grid of each way's best run beside them; links to its report."""
-    return render_page("leaderboard.html.jinja", [], board=board)
+    return render_page("leaderboard.html.jinja", [], board=board, grid=AVERAGE_GRID)
