@@ -32,6 +32,8 @@ from gan.generate import generate_pixels, load_generator
 from gan.report.words import describe_share
 from gan.sampling import sample_inputs
 
+log = logging.getLogger(__name__)
+
 app = App(name="python -m bench.asked_classes", help="Does a class that is asked for come?", version_flags=())
 
 
@@ -101,6 +103,7 @@ def main(
     found = []
     for run, generator in zip(runs, generators, strict=True):
         found.append(measure(generator, of_real, train, test, seed=seed))
+        log.info("%s: %s and %s", run.name, describe_share(found[-1].score), describe_share(found[-1].asked))
         table.add_row(escape(run.name), describe_share(found[-1].score), describe_share(found[-1].asked))
     if len(found) > 1:
         table.add_row("mean", *(_spread([getattr(one, name) for one in found]) for name in ("score", "asked")))

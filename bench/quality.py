@@ -128,7 +128,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
         figure.axes[0].set_yscale("log")
         figure.axes[0].yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: describe_number(value)))
         figure.axes[1].set_ylim(0, 1)
-        figure.axes[1].legend(loc="center right")
+        figure.axes[1].legend(loc="lower right")
         figure.supxlabel(
             f"Lines: last weights at each snapshot, {curves[0].snapshots_of}.\nStars: averaged weights in the end, "
             f"{curves[0].n:,} images. Dotted: real images.",
