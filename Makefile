@@ -72,7 +72,7 @@ setup-ray: $(READY) ## Add Ray to .venv, for sweeps on a cluster
 sweep: $(READY) ## Train many GANs and rank them, as in make sweep ARGS="--recipes article,mlp --seeds 0-2"
 	@$(VENV)/bin/python flows/sweep_flow.py $(ARGS)
 
-quality: $(READY) ## Draw what each recipe reaches in how many seconds, after training those that are not (1 to 3 hours)
+quality: $(READY) ## Draw what each recipe reaches in how many seconds, after training those that are not (2 to 3 hours)
 	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv,conditional --seeds 0-2 --no-promote $(ARGS); \
 		swept=$$?; $(VENV)/bin/python -m bench.quality $(ARGS) && exit $$swept
 
