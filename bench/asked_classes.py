@@ -103,8 +103,9 @@ def main(
     found = []
     for run, generator in zip(runs, generators, strict=True):
         found.append(measure(generator, of_real, train, test, seed=seed))
-        log.info("%s: %s and %s", run.name, describe_share(found[-1].score), describe_share(found[-1].asked))
-        table.add_row(escape(run.name), describe_share(found[-1].score), describe_share(found[-1].asked))
+        cells = describe_share(found[-1].score), describe_share(found[-1].asked)
+        log.info("%s: %s right on test images, %s taken for the class asked for", run.name, *cells)
+        table.add_row(escape(run.name), *cells)
     if len(found) > 1:
         table.add_row("mean", *(_spread([getattr(one, name) for one in found]) for name in ("score", "asked")))
     console = Console(highlight=False)

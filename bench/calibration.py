@@ -18,7 +18,6 @@ from gan.bootstrap import bootstrap_differences
 from gan.command import run_command
 from gan.datasets.catalog import FASHION_MNIST
 from gan.datasets.splits import fetch_splits
-from gan.errors import SettingsError
 from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.generate import generate_pixels, load_generator
 from gan.judging.definitions import METRICS
@@ -49,11 +48,9 @@ def main(
     data_dir
         Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
     """
-    if run and not (run / "generator.keras").is_file():
-        raise SettingsError(f"{run} holds no generator.keras.\nGive the folder of a published run.")
+    generator = load_generator(run, average=False) if run else None
     name = FASHION_MNIST.name
     extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
-    generator = load_generator(run, average=False) if run else None
     (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     calls: Counter[str] = Counter()
     comparisons_with_any = 0

@@ -26,7 +26,7 @@ from flows.members import Member, Outcome, SweepSettings, first_line, members_of
 from flows.session import embedded_server_shared, prefect_session
 from flows.settings import RunSettings
 from flows.train_flow import train_flow
-from gan.champion_history import champion_of, champions_in, read_history
+from gan.champion_history import champion_of, still_counts
 from gan.command import run_command
 from gan.errors import FashionGanError, StoreError
 from gan.report.leaderboard import (
@@ -109,7 +109,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     for row in board.rows[:MAX_ASKED]:
         train_flow(of[row.best.key].settings.model_copy(update=changes))
         root = of[row.best.key].settings.output_dir
-        if (row.best.run, row.best.generator) in {change.identity for change in champions_in(read_history(root))}:
+        if still_counts(root, row.best.run, row.best.generator):
             return
 
 

@@ -96,6 +96,11 @@ def was_promoted(root: Path, run: str, generator: str) -> bool:
     return any(change.identity == (run, generator) for change in read_history(root))
 
 
+def still_counts(root: Path, run: str, generator: str) -> bool:
+    """Whether a run, with this generator, is the champion or was beaten since; not if it was rolled back."""
+    return any(change.identity == (run, generator) for change in champions_in(read_history(root)))
+
+
 def add_change(root: Path, change: Change) -> None:
     """Add a line, whole or not at all."""
     lines = [line.model_dump_json() for line in (*read_history(root), change)]

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from gan.champion import check_champion, mend_link, promote
-from gan.champion_history import Change, champion_of, champions_in, read_history, was_promoted
+from gan.champion_history import Change, champion_of, still_counts, was_promoted
 from gan.errors import SettingsError
 from gan.gate import Decision
 from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
@@ -54,8 +54,7 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
 
 def _still_counts(store: Store, champion: Champion) -> bool:
     """Whether a champion is still one, or was beaten since; not if it was rolled back."""
-    known = {change.identity for change in champions_in(read_history(store.root))}
-    return champion.average is not None and (champion.name, champion.average.sha256) in known
+    return champion.average is not None and still_counts(store.root, champion.name, champion.average.sha256)
 
 
 def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:
