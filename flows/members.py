@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from flows.cancellation import RunCancelledError
-from flows.cluster import ray_runner, refuse_what_no_node_has, resources_held
+from flows.cluster import ray_cluster
 from flows.session import short_logs
 from flows.settings import OWN_OPTIONS, STORE_URL_VARIABLE, RunSettings, alternatives_of
 from flows.train_flow import train_flow
@@ -220,14 +220,7 @@ def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outco
     """Outcomes; None for those whose pool of processes broke."""
     if not members:
         return []
-    with ExitStack() as stack:
-        engine, on_gpu = _engine(sweep), members[0].settings.device == "gpu"
-        if sweep.ray is not None:
-            stack.enter_context(resources_held(on_gpu=on_gpu))
-        runner = stack.enter_context(engine)
-        if sweep.ray is not None:
-            refuse_what_no_node_has(sweep.ray, on_gpu=on_gpu)
-        stack.enter_context(_children_end_with_errors())
+    with _engine(sweep, on_gpu=members[0].settings.device == "gpu") as runner, _children_end_with_errors():
         futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": member}) for member in members]
         return [_outcome(future) for future in futures]
 
@@ -254,11 +247,11 @@ def _children_end_with_errors() -> Iterator[None]:
         raise
 
 
-def _engine(sweep: SweepSettings) -> TaskRunner[Any]:
+def _engine(sweep: SweepSettings, *, on_gpu: bool) -> AbstractContextManager[TaskRunner[Any]]:
     """Prefect's process pool on this machine, or a Ray cluster."""
     if sweep.ray is None:
         return ProcessPoolTaskRunner(sweep.at_once, initializer=end_with_parent, initargs=(os.getpid(),))
-    return ray_runner(sweep.ray)
+    return ray_cluster(sweep.ray, on_gpu=on_gpu)
 
 
 def end_with_parent(parent: int) -> None:

@@ -42,7 +42,7 @@ def dense_generator(recipe: Recipe, seeds: Sequence[int], *, synchronized: bool)
 
 
 def dense_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
-    """All pixels into blocks of Dense and LeakyReLU, then one logit, or one for each class."""
+    """All pixels into blocks of Dense and LeakyReLU, then one logit, or one for each class or group (kind)."""
     initializers = glorot_uniform(seeds)
     stack: list[keras.Layer] = [keras.layers.Flatten(name="flatten")]
     for index, units in enumerate(recipe.discriminator_units):
@@ -85,7 +85,7 @@ def convolutional_generator(recipe: Recipe, seeds: Sequence[int], *, synchronize
 
 
 def convolutional_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
-    """From 28 x 28 over 14 x 14 to 7 x 7 pixels, a look round at that size, then one logit or one for each class.
+    """From 28 x 28 over 14 x 14 to 7 x 7 pixels, a look round at that size, then one logit, or one for each kind.
 
     No normalization: penalties on its gradients take the place of that (R3GAN, arXiv:2501.05441, section 3).
     """
@@ -112,9 +112,25 @@ def convolutional_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[ke
     ]
 
 
+def group_reader(recipe: Recipe, bounds: Sequence[float]) -> keras.Model:
+    """Latents, float32 (n, latent_dim), to the same with the first number as a one-hot group in the last places.
+
+    Of layers that Keras itself has, so that a saved generator is read without code of ours.
+    """
+    latents = keras.Input((recipe.latent_dim,), name="latents")
+    column = keras.layers.Reshape((recipe.latent_dim, 1), name="column")(latents)
+    first = keras.layers.Cropping1D((0, recipe.latent_dim - 1), name="first")(column)
+    others = keras.layers.Cropping1D((1, 0), name="others")(column)
+    flat_first, flat_others = (keras.layers.Flatten(name=f"flat_{one.name}")(one) for one in (first, others))
+    group = keras.layers.Discretization(bin_boundaries=list(bounds), name="group")(flat_first)
+    one_hot = keras.layers.CategoryEncoding(recipe.num_groups, output_mode="one_hot", name="one_hot")(group)
+    outputs = keras.layers.Concatenate(name="latents_and_group")([flat_others, one_hot])
+    return keras.Model(latents, outputs, name="group_reader")
+
+
 def _logits(recipe: Recipe, initializers: Initializers) -> keras.Layer:
     """The last layer of a discriminator."""
-    return keras.layers.Dense(max(1, recipe.num_classes), kernel_initializer=next(initializers), name="logits")
+    return keras.layers.Dense(max(1, recipe.num_kinds), kernel_initializer=next(initializers), name="logits")
 
 
 def _batch_norm(recipe: Recipe, index: int, *, synchronized: bool) -> keras.Layer:

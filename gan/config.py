@@ -100,7 +100,8 @@ class RunConfig(BaseModel):
     def content(self) -> dict[str, Any]:
         """Everything but the name, as plain JSON values: two runs with the same content are the same run."""
         content = self.model_dump(mode="json", exclude={"name"} if self.data else {"name", "data"})
-        if not self.train.recipe.num_classes:
-            # as before there were recipes with classes
-            del content["train"]["recipe"]["num_classes"], content["train"]["recipe"]["mismatch_weight"]
+        recipe = content["train"]["recipe"]
+        for name in ("num_classes", "mismatch_weight", "num_groups"):  # as before there were recipes with them
+            if not recipe[name]:
+                del recipe[name]
         return content

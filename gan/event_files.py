@@ -6,10 +6,11 @@ import numpy as np
 
 from gan.backend import tf
 from gan.config import TrainConfig
+from gan.groups import find_groups
 from gan.history import HISTORY_COLUMNS
 from gan.losses import fake_loss, generator_loss, real_loss
 from gan.networks import Networks
-from gan.relativistic import both_gradients, classes_of
+from gan.relativistic import both_gradients, make_ask
 from gan.rendering import draw_grid
 from gan.trainer import Watcher
 from gan.training import Draw, draw_indices, draw_latents, draw_latents_by_xla, is_compiled_by_xla
@@ -36,7 +37,9 @@ class EventFiles(Watcher):
             labels: int (n,), of the images; only recipes with classes need them.
         """
         self._writer = tf.summary.create_file_writer(str(folder))
-        self._images, self._labels, self._config = images, labels, config
+        self._images, self._config = images, config
+        groups = find_groups(images, config.recipe.num_groups) if config.recipe.num_groups else None
+        self._ask = make_ask(config.recipe, labels if groups is None else groups)
         self._last_written = 0
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
@@ -71,8 +74,8 @@ class EventFiles(Watcher):
             fixed_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)
             found = _article_gradients(networks, real_images, fixed_latents, latents)
         else:
-            classes = None if self._labels is None else classes_of(recipe, self._labels[rows])
-            by_generator, seen = both_gradients(networks, real_images, latents, recipe.gradient_penalty, classes)
+            inputs, classes = self._ask(tf.constant(rows), latents)
+            by_generator, seen = both_gradients(networks, real_images, inputs, recipe.gradient_penalty, classes)
             found = by_generator, seen.by_weight
         for variable, value in zip(networks.generator.non_trainable_variables, statistics, strict=True):
             variable.assign(value)

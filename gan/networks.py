@@ -4,7 +4,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from gan.architectures import (
     convolutional_generator,
     dense_discriminator,
     dense_generator,
+    group_reader,
 )
 from gan.backend import keras
 from gan.errors import StoreError
@@ -28,22 +29,27 @@ MAX_MODEL_BYTES = 2**28
 """Far more than any recipe's weights; what is larger is no model of ours."""
 
 
-def build_generator(recipe: Recipe, seed: int, *, synchronized: bool = False) -> keras.Model:
+def build_generator(
+    recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = (), synchronized: bool = False
+) -> keras.Model:
     """The generator: latents, float32 (n, latent_dim), to images, float32 (n, 28, 28, 1) in [-1, 1] (tanh).
 
     One that is asked for classes takes [latents, classes], the classes one-hot, float32 (n, num_classes), and reads
-    both as one vector (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1).
+    both as one vector (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1). One with groups reads the group off the
+    first number of a latent.
 
     Args:
-        recipe: Kind of layers, widths, slope, momentum and classes.
+        recipe: Kind of layers, widths, slope, momentum, classes or groups.
         seed: Seeds the initial weights, layer by layer.
+        group_bounds: `gan.groups.group_bounds`, for a recipe with groups.
         synchronized: Whether BatchNormalization takes its statistics over the replicas of a `tf.distribute` strategy.
     """
     layers = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
     stack = layers(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
     latents = keras.Input((recipe.latent_dim,), name="latents")
     if not recipe.num_classes:
-        return keras.Sequential([latents, *stack], name="generator")
+        front = [group_reader(recipe, group_bounds)] if recipe.num_groups else []
+        return keras.Sequential([latents, *front, *stack], name="generator")
     classes = keras.Input((recipe.num_classes,), name="classes")
     outputs = keras.layers.Concatenate(name="latents_and_classes")([latents, classes])
     for layer in stack:
@@ -59,10 +65,10 @@ def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
 
     One that is told classes gives a logit for each, (n, num_classes): "this is a real one of that class". Only that of
     the image's own class counts: the projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637, section 3)
-    with what all classes share left in each class's weights.
+    with what all classes share left in each class's weights. Groups are to it as classes are.
 
     Args:
-        recipe: Kind of layers, widths, slope and classes.
+        recipe: Kind of layers, widths, slope, classes or groups.
         seed: Seeds the initial weights, layer by layer.
     """
     layers = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}[recipe.layers]
@@ -91,14 +97,16 @@ class Networks:
     average: keras.Model  # a generator as well
 
     @classmethod
-    def build(cls, recipe: Recipe, seed: int, *, synchronized: bool = False) -> "Networks":
+    def build(
+        cls, recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = (), synchronized: bool = False
+    ) -> "Networks":
         """Networks with initial weights and optimizers with empty slots."""
         networks = cls(
-            build_generator(recipe, seed, synchronized=synchronized),
+            build_generator(recipe, seed, group_bounds=group_bounds, synchronized=synchronized),
             build_discriminator(recipe, seed),
             build_optimizer(recipe),
             build_optimizer(recipe),
-            build_generator(recipe, seed),
+            build_generator(recipe, seed, group_bounds=group_bounds),
         )
         networks.g_optimizer.build(networks.generator.trainable_variables)
         networks.d_optimizer.build(networks.discriminator.trainable_variables)

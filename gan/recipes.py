@@ -45,8 +45,11 @@ class Recipe(BaseModel):
     latent_dim: PositiveInt = Field(description="length of a latent vector z ~ N(0, I)")
     layers: Layers = Field("dense", description="what the networks are made of")
     num_classes: NonNegativeInt = Field(0, le=1000, description="classes that both networks are told of; 0: none")
+    num_groups: NonNegativeInt = Field(
+        0, le=1000, description="groups of images that look alike, in the place of classes (gan/groups.py); 0: none"
+    )
     mismatch_weight: NonNegativeFloat = Field(
-        0.0, description="of the discriminator's loss on real images that are said to be of another class"
+        0.0, description="of the discriminator's loss on real images that are said to be of another class or group"
     )
     generator_units: tuple[PositiveInt, ...] = Field(
         description="widths of the generator's hidden layers: units, or channels from the smallest size to 28 x 28"
@@ -67,14 +70,23 @@ class Recipe(BaseModel):
         description="the average of the generator's weights forgets half of a weight in that many images"
     )
 
+    @property
+    def num_kinds(self) -> int:
+        """Kinds of images that both networks are told of: classes or groups; 0: none."""
+        return self.num_classes or self.num_groups
+
     @model_validator(mode="after")
     def _check_what_is_read(self) -> Self:
-        if self.num_classes and self.algorithm == "article":
-            raise ValueError("num_classes is not for the article, whose networks are told of no classes")
+        if self.num_kinds and self.algorithm == "article":
+            raise ValueError("num_classes and num_groups are not for the article, whose networks are told of neither")
+        if self.num_classes and self.num_groups:
+            raise ValueError("num_groups stand in for classes, and a recipe with classes has none")
         if self.algorithm == "article" and (self.gradient_penalty or self.penalty_every > 1):
             raise ValueError("gradient_penalty and penalty_every are not for the article, which has no penalties")
-        if self.mismatch_weight and not self.num_classes:
-            raise ValueError("mismatch_weight is for recipes with classes, such as conditional")
+        if self.mismatch_weight and not self.num_kinds:
+            raise ValueError("mismatch_weight is for recipes with classes or groups, such as conditional or conv")
+        if self.num_groups and self.latent_dim < 2:
+            raise ValueError("latent_dim is 2 or more with groups, since the first number of a latent says which group")
         return self
 
     @model_validator(mode="after")
@@ -138,12 +150,15 @@ Fréchet distance of the averaged weights 5.18 ± 0.30, of the last ones 12.9 ±
 
 CONV = Recipe(
     name="conv",
-    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on networks as in DCGAN, arXiv:1511.06434",
+    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on networks as in DCGAN, arXiv:1511.06434, told groups as in "
+    "Liu et al. 2020, arXiv:2006.10728, and Reed et al. 2016, arXiv:1605.05396",
     algorithm="relativistic",
     steps=25_000,
     batch_size=32,
     latent_dim=64,
     layers="convolutional",
+    num_groups=100,
+    mismatch_weight=1.0,
     generator_units=(96, 64, 32),
     discriminator_units=(32, 64, 96),
     leaky_relu_slope=0.2,
@@ -169,7 +184,7 @@ CONDITIONAL = Recipe.model_validate(
         "paper": "conv, told the classes as in Mirza and Osindero 2014, arXiv:1411.1784, Miyato and Koyama 2018, "
         "arXiv:1802.05637, and Reed et al. 2016, arXiv:1605.05396",
         "num_classes": 10,
-        "mismatch_weight": 1.0,
+        "num_groups": 0,
     }
 )
 """`conv` with class labels into both networks: a class can be asked for.

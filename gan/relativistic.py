@@ -9,14 +9,19 @@ R3GAN (Huang et al. 2025, arXiv:2501.05441) without its networks. What differs f
     recipes with classes: the generator is asked for the classes of the real images, so each pair is of one class; and
         the discriminator learns to tell a real image from one that is said to be of another class, as in GAN-CLS (Reed
         et al. 2016, arXiv:1605.05396, section 4.2)
+    recipes with groups: the same, with groups in the place of classes (`gan.groups`)
 
 Randomness is a function of (seed, step), as in `gan.training`.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
 
 from gan.backend import tf
 from gan.config import TrainConfig
+from gan.groups import group_numbers
 from gan.losses import gradient_penalty, ranking_accuracy, relativistic_loss
 from gan.networks import Networks
 from gan.recipes import Recipe
@@ -24,10 +29,14 @@ from gan.training import Draw, TrainStep, draw_indices, draw_latents, is_compile
 
 
 class Classes(NamedTuple):
-    """What both networks are told of a batch, in recipes with classes."""
+    """What both networks are told of a batch, in recipes with classes or groups."""
 
-    one_hot: tf.Tensor  # float32 (n, num_classes), of the real images and so of the generated ones
+    one_hot: tf.Tensor  # float32 (n, num_kinds), of the real images and so of the generated ones
     mismatch_weight: float  # of the loss on real images that are said to be of another class
+
+
+Inputs: TypeAlias = tf.Tensor | list[tf.Tensor]
+"""As the generator takes them: latents, float32 (n, latent_dim); with classes [latents, one-hot classes]."""
 
 
 class Logits(NamedTuple):
@@ -140,22 +149,22 @@ def _scaled(by_image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 
 
 def both_gradients(
-    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: Classes | None = None
+    networks: Networks, real_images: tf.Tensor, inputs: Inputs, gamma: float, classes: Classes | None = None
 ) -> tuple[list[tf.Tensor], Gradients]:
     """Gradients of both networks at their present weights.
 
     Args:
         networks: The moving statistics of the generator's BatchNormalization change.
         real_images: float32 (n, 28, 28, 1) in [-1, 1].
-        latents: float32 (n, latent_dim).
+        inputs: Of n images.
         gamma: Weight of the penalties; 0 for none.
-        classes: Of the real images; None for networks without classes.
+        classes: Of the real images, as `inputs` ask for; None for networks that are told of none.
 
     Returns:
         Of the generator's loss by its weights; and what the discriminator gave.
     """
     with tf.GradientTape() as tape:
-        fake_images = networks.generator(latents if classes is None else [latents, classes.one_hot], training=True)
+        fake_images = networks.generator(inputs, training=True)
     images = tf.concat([real_images, fake_images], axis=0)
     found = (
         penalized_gradients(networks, images, gamma, classes) if gamma else plain_gradients(networks, images, classes)
@@ -165,21 +174,21 @@ def both_gradients(
 
 
 def update_both(
-    networks: Networks, real_images: tf.Tensor, latents: tf.Tensor, gamma: float, classes: Classes | None = None
+    networks: Networks, real_images: tf.Tensor, inputs: Inputs, gamma: float, classes: Classes | None = None
 ) -> tf.Tensor:
     """One Adam update of each network, of gradients at the same weights.
 
     Args:
         networks: Changed in place.
         real_images: As for `both_gradients`, like the arguments after it.
-        latents: float32 (n, latent_dim).
+        inputs: Of n images.
         gamma: Weight of the penalties in this iteration; 0 for none.
         classes: Of the real images, or None.
 
     Returns:
         Discriminator's loss on the pairs and accuracy, generator's loss, all before the updates; float32 (3,).
     """
-    g_gradients, found = both_gradients(networks, real_images, latents, gamma, classes)
+    g_gradients, found = both_gradients(networks, real_images, inputs, gamma, classes)
     networks.d_optimizer.apply(found.by_weight, networks.discriminator.trainable_variables)
     networks.g_optimizer.apply(g_gradients, networks.generator.trainable_variables)
     real, fake, _ = found.logits
@@ -187,15 +196,37 @@ def update_both(
     return tf.stack([losses[0], ranking_accuracy(real, fake), losses[1]])
 
 
-def classes_of(recipe: Recipe, labels: tf.Tensor) -> Classes | None:
-    """What a recipe tells its networks of images with these labels, int (n,); None if that is nothing."""
-    if not recipe.num_classes:
-        return None
-    return Classes(tf.one_hot(labels, recipe.num_classes), recipe.mismatch_weight)
+Ask = Callable[[tf.Tensor, tf.Tensor], tuple[Inputs, Classes | None]]
+"""What images are generated of beside real ones, and what the discriminator is told of both.
+
+Takes int32 (n,), indices of the real images, and latents, float32 (n, latent_dim)."""
+
+
+def make_ask(recipe: Recipe, labels: np.ndarray | None) -> Ask:
+    """How a recipe asks for images of the classes, or groups, of the real ones; or for any, if it has neither.
+
+    Args:
+        recipe: Of the training.
+        labels: int (num_images,), classes or groups of the training split; None for a recipe with neither.
+    """
+    if labels is None or not recipe.num_kinds:
+        return lambda _, latents: (latents, None)
+    told = tf.constant(labels, tf.int32)
+    numbers = tf.constant(group_numbers(labels, recipe.num_groups)) if recipe.num_groups else None
+
+    def ask(indices: tf.Tensor, latents: tf.Tensor) -> tuple[Inputs, Classes]:
+        kinds = tf.gather(told, indices)
+        classes = Classes(tf.one_hot(kinds, recipe.num_kinds), recipe.mismatch_weight)
+        if numbers is None:
+            return [latents, classes.one_hot], classes
+        first = tf.gather(numbers, kinds)[:, tf.newaxis]
+        return tf.concat([first, latents[:, 1:]], axis=1), classes
+
+    return ask
 
 
 def make_relativistic_step(
-    networks: Networks, images: tf.Tensor, config: TrainConfig, labels: tf.Tensor | None = None
+    networks: Networks, images: tf.Tensor, config: TrainConfig, labels: np.ndarray | None = None
 ) -> TrainStep:
     """Compile one iteration.
 
@@ -203,17 +234,17 @@ def make_relativistic_step(
         networks: Changed in place by every call.
         images: The training split, float32 (n, 28, 28, 1) in [-1, 1], resident on the device.
         config: Batch size, seed and recipe.
-        labels: int32 (n,), of the images; needed by recipes with classes alone.
+        labels: int (n,), classes or groups of the images; None for recipes with neither.
     """
-    num, recipe = config.batch_size, config.recipe
+    num, recipe, ask = config.batch_size, config.recipe, make_ask(config.recipe, labels)
 
     @tf.function(jit_compile=is_compiled_by_xla(recipe), autograph=False)
     def compiled(step: tf.Tensor, gamma: float) -> tf.Tensor:
         indices = draw_indices(config.seed, step, num, images.shape[0])
-        real_images = tf.gather(images, indices)
-        classes = None if labels is None else classes_of(recipe, tf.gather(labels, indices))
-        latents = draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))
-        return update_both(networks, real_images, latents, gamma, classes)
+        inputs, classes = ask(
+            indices, draw_latents(config.seed, step, Draw.GENERATOR_LATENTS, (num, recipe.latent_dim))
+        )
+        return update_both(networks, tf.gather(images, indices), inputs, gamma, classes)
 
     def train_step(step: tf.Tensor, phase: int = 0) -> tf.Tensor:
         """With penalties in phase 0 alone, where they count for the other phases as well: two programs in all."""

@@ -58,9 +58,18 @@ def tiny_mlp(tiny_config: TrainConfig) -> TrainConfig:
 
 @pytest.fixture
 def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
-    """The recipe conv in small."""
+    """The recipe conv in small, told of nothing."""
     small = {"latent_dim": 8, "generator_units": (8, 6, 4), "discriminator_units": (4, 6, 8)}
-    return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small)})
+    return tiny_config.model_copy(
+        update={"recipe": CONV.model_copy(update=small | {"num_groups": 0, "mismatch_weight": 0.0})}
+    )
+
+
+@pytest.fixture
+def tiny_grouped(tiny_conv: TrainConfig) -> TrainConfig:
+    """The recipe conv in small, with four groups."""
+    told = {"num_groups": 4, "mismatch_weight": CONV.mismatch_weight}
+    return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update=told)})
 
 
 @pytest.fixture

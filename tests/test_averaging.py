@@ -30,9 +30,10 @@ def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks) -> None:
     np.testing.assert_allclose(networks.average.trainable_variables[0], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("config", ["tiny_config", "tiny_conv", "tiny_conditional"])
+@pytest.mark.parametrize("config", ["tiny_config", "tiny_conv", "tiny_conditional", "tiny_grouped"])
 def test_estimated_statistics_are_those_of_what_reaches_each_layer(config, request) -> None:
-    generator = Networks.build(request.getfixturevalue(config).recipe, seed=0).generator
+    recipe = request.getfixturevalue(config).recipe
+    generator = Networks.build(recipe, seed=0, group_bounds=[-0.5, 0, 0.5] if recipe.num_groups else ()).generator
     inputs = sample_inputs(generator, 500, seed=0)
     estimate_statistics(generator, inputs)
     activations = inputs.arrays

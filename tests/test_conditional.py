@@ -91,14 +91,16 @@ def test_what_is_said_of_classes_does_not_reach_the_generator(networks, tiny_ima
 def test_the_compiled_step_asks_for_the_classes_of_its_real_images(tiny_conditional, tiny_images) -> None:
     config, labels = tiny_conditional, np.arange(64) * 7 % 3
     compiled, by_hand = (Networks.build(config.recipe, seed=0) for _ in range(2))
-    step = make_relativistic_step(compiled, tf.constant(tiny_images), config, tf.constant(labels, tf.int32))
+    step = make_relativistic_step(compiled, tf.constant(tiny_images), config, labels)
     assert (config.recipe.gradient_penalty, config.recipe.penalty_every) == (0.2, 4)
     for number, row in enumerate(make_advance(step, 1, 4)(0, 2)):
         at = tf.constant(number, tf.int64)
         indices = draw_indices(config.seed, at, 8, 64).numpy()
         latents = draw_latents(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
         classes, gamma = Classes(tf.one_hot(labels[indices], 3), 1.0), 0.0 if number else 0.8
-        by_hand_row = update_both(by_hand, tf.constant(tiny_images[indices]), latents, gamma, classes)
+        by_hand_row = update_both(
+            by_hand, tf.constant(tiny_images[indices]), [latents, classes.one_hot], gamma, classes
+        )
         np.testing.assert_allclose(row, by_hand_row, rtol=1e-3)
     for one, other in zip(compiled.variables, by_hand.variables, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
@@ -140,8 +142,11 @@ def test_a_recipe_with_classes_takes_those_of_its_data(tmp_path) -> None:
 
 
 def test_a_run_without_classes_is_the_run_that_it_was_before_there_were_any() -> None:
-    assert not {"num_classes", "mismatch_weight"} & RunSettings().run_config().content()["train"]["recipe"].keys()
-    assert RunSettings(recipe="conditional").run_config().content()["train"]["recipe"]["num_classes"] == 10
+    later = {"num_classes", "num_groups", "mismatch_weight"}
+    assert not later & RunSettings().run_config().content()["train"]["recipe"].keys()
+    content = RunSettings(recipe="conditional").run_config().content()["train"]["recipe"]
+    assert later & content.keys() == {"num_classes", "mismatch_weight"}
+    assert content["num_classes"] == 10
 
 
 def generate(*options: object) -> subprocess.CompletedProcess:

@@ -9,7 +9,7 @@ from gan.event_files import EventFiles
 from gan.trainer import train
 
 
-@pytest.mark.parametrize("recipe", ["tiny_config", "tiny_mlp", "tiny_conditional"])
+@pytest.mark.parametrize("recipe", ["tiny_config", "tiny_mlp", "tiny_conditional", "tiny_grouped"])
 def test_a_watched_training_writes_events_and_is_the_same_to_the_bit(recipe, tiny_images, tmp_path, request) -> None:
     config, hardware = request.getfixturevalue(recipe).model_copy(update={"steps": 21}), Hardware("CPU", "CPU")
     labels = np.arange(len(tiny_images)) % 3

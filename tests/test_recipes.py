@@ -7,6 +7,7 @@ from gan.backend import Hardware, keras
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
 from gan.generate import generate_pixels
+from gan.groups import find_groups, group_bounds
 from gan.networks import Networks
 from gan.recipes import CONDITIONAL, CONV, CONV_GPU, RECIPES, Recipe
 from gan.sampling import sample_inputs
@@ -20,13 +21,15 @@ def test_every_card_trains_at_its_full_widths_and_twice_to_the_same_bytes(
     monkeypatch.setattr("gan.trainer.NUM_STATISTICS_LATENTS", 500)  # the widest takes minutes for as many as it is
     num = 4 if recipe is CONV_GPU else recipe.batch_size
     config = TrainConfig(recipe=recipe, steps=9, batch_size=num, sample_every=8, num_snapshot_images=9)
-    before = weights(Networks.build(recipe, config.seed).generator)
+    num_groups = recipe.num_groups
+    bounds = group_bounds(find_groups(tiny_images, num_groups), num_groups) if num_groups else ()
+    before = weights(Networks.build(recipe, config.seed, group_bounds=bounds).generator)
     one, other = (
         train(tiny_images, config, Checkpoints(tmp_path / name), Hardware("CPU", "CPU"), labels=np.arange(64) % 10)
         for name in ("one", "other")
     )
     assert np.isfinite(one.history).all()
-    assert one.discriminator.output_shape == (None, max(1, recipe.num_classes))
+    assert one.discriminator.output_shape == (None, max(1, recipe.num_kinds))
     assert not any(np.array_equal(old, new) for old, new in zip(before, weights(one.generator), strict=True))
     for part in ("generator", "discriminator", "average"):
         for mine, yours in zip(getattr(one, part).get_weights(), getattr(other, part).get_weights(), strict=True):
@@ -37,10 +40,10 @@ def weights(model: keras.Model) -> list[np.ndarray]:
     return [weight.numpy() for weight in model.trainable_variables]
 
 
-def test_conv_gpu_is_conv_wider_and_longer_and_conditional_is_conv_with_classes() -> None:
+def test_conv_gpu_is_conv_wider_and_longer_and_conditional_has_classes_for_groups() -> None:
     sizes = {"steps", "batch_size", "latent_dim", "generator_units", "discriminator_units"}
     tuned = {"learning_rate", "average_half_life_images"}
-    told = {"name", "paper", "num_classes", "mismatch_weight"}
+    told = {"name", "paper", "num_classes", "num_groups"}
     assert _differences(CONV, CONV_GPU) <= {"name"} | sizes | tuned
     assert all(getattr(CONV_GPU, size) > getattr(CONV, size) for size in sizes)
     assert _differences(CONV, CONDITIONAL) == told

@@ -81,8 +81,8 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_late
 
 
 def _summary(differences: Sequence[Difference]) -> str:
-    better = [row.title.lower() for row in differences if row.verdict == "better"]
-    worse = [row.title.lower() for row in differences if row.verdict == "worse"]
+    better = [row.title for row in differences if row.verdict == "better"]
+    worse = [row.title for row in differences if row.verdict == "worse"]
     if not better and not worse:
         return "show no difference beyond noise"
     counts = (("better", better), ("worse", worse))

@@ -1,0 +1,92 @@
+"""Groups of training images that look alike, found without labels, in the place of classes.
+
+A generator that is told a group need not find out by itself how often each kind of image comes, and a pair of a real
+and a generated image of one group says more than one of a shirt and a boot (Liu et al. 2020, arXiv:2006.10728, who find
+groups in the discriminator's features; here they are found once, by the outlines in the pixels). Whoever uses such a
+generator sees nothing of it: the first number of a latent says which group.
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+
+from gan.metrics.neighbours import nearest
+
+SEED, ITERATIONS = 0, 20
+NUM_DIRECTIONS, CELL = 4, 4
+BATCH_SIZE = 1000
+
+
+def outlines(images: np.ndarray) -> np.ndarray:
+    """Histograms of oriented gradients (Dalal and Triggs 2005): how much outline of which direction is where.
+
+    Args:
+        images: float32, shape (n, 28, 28, 1).
+
+    Returns:
+        float32, shape (n, 196): of each 4 x 4 pixels the root of the sum of gradient lengths in each of 4 directions.
+    """
+    batches = (images[start : start + BATCH_SIZE, :, :, 0] for start in range(0, len(images), BATCH_SIZE))
+    return np.concatenate([_outlines(batch) for batch in batches])
+
+
+def _outlines(batch: np.ndarray) -> np.ndarray:
+    n, height, width = batch.shape
+    down, right = np.gradient(batch, axis=(1, 2))
+    direction = np.floor(np.arctan2(down, right) * (NUM_DIRECTIONS / np.pi)) % NUM_DIRECTIONS  # of half a turn
+    by_direction = np.hypot(down, right)[..., np.newaxis] * (direction[..., np.newaxis] == np.arange(NUM_DIRECTIONS))
+    cells = by_direction.reshape(n, height // CELL, CELL, width // CELL, CELL, NUM_DIRECTIONS).sum(axis=(2, 4))
+    features: np.ndarray = np.sqrt(cells, dtype=np.float32).reshape(n, -1)
+    return features
+
+
+def find_groups(images: np.ndarray, num_groups: int) -> np.ndarray:
+    """k-means (Lloyd 1982) on outlines, from centres that are images drawn at random.
+
+    Not scikit-learn's, which adds up in the order in which its threads end, so that one seed could give other bytes.
+
+    Args:
+        images: float32, shape (n, 28, 28, 1).
+        num_groups: Groups to find; of fewer images than that there are as many groups as images.
+
+    Returns:
+        int32, shape (n,): the group of each image, below `num_groups`. Groups of near numbers look more alike.
+    """
+    features = outlines(images)
+    rng = np.random.default_rng(SEED)
+    centres = features[rng.choice(len(features), min(num_groups, len(features)), replace=False)]
+    for _ in range(ITERATIONS):
+        members = np.eye(len(centres), dtype=np.float32)[:, nearest(features, centres)[0]]
+        sizes = members.sum(axis=1, keepdims=True)
+        centres = np.where(sizes, members @ features / sizes.clip(1), centres)  # an empty group's stays where it is
+    along = np.linalg.svd(centres - centres.mean(axis=0))[2][0]  # the direction in which the centres differ most
+    groups, _ = nearest(features, centres[np.argsort(centres @ along)])
+    return groups.astype(np.int32)
+
+
+def group_bounds(groups: np.ndarray, num_groups: int) -> list[float]:
+    """Numbers between which a draw of N(0, 1) means a group, so that each comes as often as among images.
+
+    Args:
+        groups: int, shape (n,), of images.
+        num_groups: Groups there are.
+
+    Returns:
+        `num_groups` - 1 numbers that do not fall: group g lies between the g-th, excluded, and the next.
+    """
+    return _quantiles(np.cumsum(_shares(groups, num_groups))[:-1])
+
+
+def group_numbers(groups: np.ndarray, num_groups: int) -> np.ndarray:
+    """A number that means a group, from its middle: float32 (num_groups,). Arguments as for `group_bounds`."""
+    shares = _shares(groups, num_groups)
+    return np.array(_quantiles(np.cumsum(shares) - shares / 2), np.float32)
+
+
+def _shares(groups: np.ndarray, num_groups: int) -> np.ndarray:
+    shares: np.ndarray = np.bincount(groups, minlength=num_groups) / len(groups)
+    return shares
+
+
+def _quantiles(shares: np.ndarray) -> list[float]:
+    return [NormalDist().inv_cdf(share) for share in shares.clip(1e-9, 1 - 1e-9)]

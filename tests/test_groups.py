@@ -1,0 +1,124 @@
+"""Groups of images that look alike, which stand in for classes."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from gan.architectures import group_reader
+from gan.backend import Hardware, tf
+from gan.checkpoints import Checkpoints
+from gan.config import TrainConfig
+from gan.engine import make_advance, prepare
+from gan.generate import generate_pixels
+from gan.groups import find_groups, group_bounds, group_numbers
+from gan.networks import Networks, load_model, save_model
+from gan.recipes import CONDITIONAL, CONV, Recipe
+from gan.relativistic import Classes, make_ask, make_relativistic_step, update_both
+from gan.sampling import sample_inputs
+from gan.trainer import train
+from gan.training import Draw, draw_indices, draw_latents
+
+GROUPS = np.repeat([0, 1, 2, 3], [32, 16, 12, 4])
+
+
+@pytest.fixture
+def stripes() -> tuple[np.ndarray, np.ndarray]:
+    """400 images with a bright quarter, float32 (400, 28, 28, 1), and which quarter; of different frequency."""
+    quarters = np.repeat([0, 1, 2, 3], [160, 120, 80, 40])
+    images = np.full((400, 28, 28, 1), -1, np.float32)
+    for image, quarter in zip(images, quarters, strict=True):
+        image[7 * quarter : 7 * quarter + 7] = 0.8
+    return images + np.random.default_rng(0).normal(0, 0.01, images.shape).astype(np.float32), quarters
+
+
+def test_a_group_is_of_images_that_look_alike(stripes, tiny_images) -> None:
+    images, quarters = stripes
+    groups = find_groups(images, 12)
+    assert groups.dtype == np.int32
+    assert len({*zip(groups, quarters, strict=True)}) == len({*groups}) > 4, "no group is of two quarters"
+    np.testing.assert_array_equal(groups, find_groups(images, 12))
+    found = find_groups(tiny_images, 8)
+    within = sum(tiny_images[found == group].var(axis=0).sum() * (found == group).sum() for group in range(8))
+    assert within < 0.5 * tiny_images.var(axis=0).sum() * len(tiny_images)
+
+
+def test_of_fewer_images_than_groups_each_is_one_and_equal_ones_are_together(tiny_images) -> None:
+    groups = find_groups(tiny_images[:5], 9)
+    assert sorted(groups) == [0, 1, 2, 3, 4]
+    bounds = group_bounds(groups, 9)
+    assert len(bounds) == 8
+    assert np.all(np.diff(bounds) >= 0)
+    assert len({*find_groups(np.zeros((6, 28, 28, 1), np.float32), 3)}) == 1, "without any outline"
+
+
+def test_the_generator_reads_each_group_off_a_latent_as_often_as_it_is_there(tiny_grouped) -> None:
+    reader = group_reader(tiny_grouped.recipe, group_bounds(GROUPS, 4))
+    latents = np.random.default_rng(0).standard_normal((20_000, 8)).astype(np.float32)
+    read = reader(latents).numpy()
+    np.testing.assert_array_equal(read[:, :7], latents[:, 1:])
+    np.testing.assert_allclose(read[:, 7:].mean(axis=0), [0.5, 0.25, 0.1875, 0.0625], atol=0.01)
+    latents[:4, 0] = group_numbers(GROUPS, 4)
+    np.testing.assert_array_equal(reader(latents[:4]).numpy()[:, 7:], np.eye(4))
+
+
+@pytest.mark.parametrize("layers", ["dense", "convolutional"])
+def test_the_compiled_step_asks_for_the_groups_of_its_real_images(layers, tiny_grouped, tiny_mlp, tiny_images) -> None:
+    """In one graph of TensorFlow with convolutions, in one program of XLA without."""
+    told = tiny_grouped.recipe.model_dump(include={"num_groups", "mismatch_weight"})
+    recipe: Recipe = tiny_grouped.recipe if layers == "convolutional" else tiny_mlp.recipe.model_copy(update=told)
+    config: TrainConfig = tiny_grouped.model_copy(update={"recipe": recipe})
+    build = partial(Networks.build, recipe, seed=0, group_bounds=group_bounds(GROUPS, 4))
+    compiled, by_hand = build(), build()
+    row = make_advance(make_relativistic_step(compiled, tf.constant(tiny_images), config, GROUPS), 1, 4)(1, 2)[0]
+    at = tf.constant(1, tf.int64)
+    indices = draw_indices(config.seed, at, 8, 64)
+    draw = tf.function(draw_latents, jit_compile=layers == "dense", autograph=False)
+    latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
+    inputs, classes = make_ask(recipe, GROUPS)(indices, latents)
+    assert isinstance(classes, Classes)
+    np.testing.assert_array_equal(classes.one_hot, np.eye(4)[GROUPS[indices.numpy()]])
+    read = group_reader(recipe, group_bounds(GROUPS, 4))(inputs)
+    np.testing.assert_array_equal(read[:, 7:], classes.one_hot)
+    np.testing.assert_array_equal(read[:, :7], latents[:, 1:])
+    by_hand_row = update_both(by_hand, tf.constant(tiny_images[indices]), inputs, 0.0, classes)
+    np.testing.assert_allclose(row, by_hand_row, rtol=1e-3)
+    for one, other in zip(compiled.variables, by_hand.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_trained_generator_draws_each_group_as_often_as_it_is_there(stripes, tiny_grouped, tmp_path) -> None:
+    """Whoever draws latents knows nothing of groups."""
+    images, quarters = stripes
+    config = tiny_grouped.model_copy(update={"steps": 300, "batch_size": 32, "sample_every": 100})
+    more = {"num_groups": 12, "average_half_life_images": 2000}
+    config = config.model_copy(update={"recipe": config.recipe.model_copy(update=more)})
+    trained = train(images, config, Checkpoints(tmp_path), Hardware("CPU", "CPU"))
+    save_model(trained.average, tmp_path / "average.keras")
+    average = load_model(tmp_path / "average.keras")
+    assert [tensor.name for tensor in average.inputs] == ["latents"]
+    pixels = generate_pixels(average, sample_inputs(average, 1000, seed=5)).astype(float)
+    drawn = np.bincount(pixels.reshape(1000, 4, 196).mean(axis=2).argmax(axis=1), minlength=4) / 1000
+    np.testing.assert_allclose(drawn, np.bincount(quarters) / 400, atol=0.05)
+
+
+def test_groups_are_found_by_the_images_alone(tiny_grouped, tiny_images) -> None:
+    """Labels that are there all the same are not looked at."""
+    hardware = Hardware("CPU", "CPU")
+    rows = [
+        prepare(tiny_images, tiny_grouped, hardware, labels)[1].advance(0, 2) for labels in (None, np.arange(64) % 10)
+    ]
+    np.testing.assert_array_equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize(
+    ("card", "changes", "words"),
+    [
+        (CONDITIONAL, {"num_groups": 4}, "num_groups stand in for classes"),
+        (CONV, {"latent_dim": 1}, "latent_dim is 2 or more with groups"),
+        (CONV, {"num_groups": 0}, "mismatch_weight is for recipes with classes or groups"),
+    ],
+)
+def test_a_card_with_groups_that_cannot_be_is_refused(card, changes, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        Recipe.model_validate(card.model_dump() | changes)
