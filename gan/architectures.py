@@ -8,6 +8,7 @@ from gan.recipes import Recipe
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 INITIAL_DEVIATION = 0.02
+GROUP_READER = "group_reader"
 
 Initializers = Iterator[keras.initializers.Initializer]
 
@@ -125,7 +126,7 @@ def group_reader(recipe: Recipe, bounds: Sequence[float]) -> keras.Model:
     group = keras.layers.Discretization(bin_boundaries=list(bounds), name="group")(flat_first)
     one_hot = keras.layers.CategoryEncoding(recipe.num_groups, output_mode="one_hot", name="one_hot")(group)
     outputs = keras.layers.Concatenate(name="latents_and_group")([flat_others, one_hot])
-    return keras.Model(latents, outputs, name="group_reader")
+    return keras.Model(latents, outputs, name=GROUP_READER)
 
 
 def _logits(recipe: Recipe, initializers: Initializers) -> keras.Layer:

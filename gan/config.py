@@ -101,7 +101,8 @@ class RunConfig(BaseModel):
         """Everything but the name, as plain JSON values: two runs with the same content are the same run."""
         content = self.model_dump(mode="json", exclude={"name"} if self.data else {"name", "data"})
         recipe = content["train"]["recipe"]
-        for name in ("num_classes", "mismatch_weight", "num_groups"):  # as before there were recipes with them
-            if not recipe[name]:
-                del recipe[name]
+        if not self.train.recipe.num_kinds:  # as before there were recipes with classes
+            del recipe["num_classes"], recipe["mismatch_weight"]
+        if not self.train.recipe.num_groups:  # or with groups
+            del recipe["num_groups"]
         return content

@@ -1,13 +1,13 @@
 """How steps are run on some hardware: how many in one call of one XLA program, or split over several devices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from gan.backend import Hardware, tf
 from gan.config import TrainConfig
-from gan.groups import find_groups, group_bounds
+from gan.groups import group_bounds
 from gan.networks import Networks
 from gan.parallel import build_replicated, make_parallel_step
 from gan.relativistic import make_relativistic_step
@@ -33,7 +33,7 @@ class Engine:
 
 
 def prepare(
-    images: np.ndarray, config: TrainConfig, hardware: Hardware, labels: np.ndarray | None = None
+    images: np.ndarray, config: TrainConfig, hardware: Hardware, kinds: np.ndarray | None = None
 ) -> tuple[Networks, Engine]:
     """Networks with initial weights, and how they are trained on this hardware.
 
@@ -41,20 +41,18 @@ def prepare(
         images: The training split, float32 (n, 28, 28, 1) in [-1, 1].
         config: Of the training.
         hardware: What `use_device` has chosen.
-        labels: int (n,), of the images; needed by recipes with classes alone.
+        kinds: int (n,), of the images (`gan.groups.find_kinds`); None for recipes without.
     """
     if hardware.strategy is not None:
         networks = build_replicated(config, hardware.strategy)
         step = make_parallel_step(networks, to_device(images), config, hardware.strategy)
         name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
         return networks, Engine(name, 1, make_advance(step, 1))
-    bounds: Sequence[float] = ()
-    if num_groups := config.recipe.num_groups:
-        labels = find_groups(images, num_groups)
-        bounds = group_bounds(labels, num_groups)
+    num_groups = config.recipe.num_groups
+    bounds = group_bounds(kinds, num_groups) if kinds is not None and num_groups else ()
     networks = Networks.build(config.recipe, config.seed, group_bounds=bounds)
     period = config.recipe.penalty_every
-    step = _make_step(networks, to_device(images), config, labels)
+    step = _make_step(networks, to_device(images), config, kinds)
     if not is_compiled_by_xla(config.recipe):
         return networks, Engine("one TensorFlow graph a step", 1, make_advance(step, 1, period))
     steps_a_call = STEPS_A_CALL[hardware.kind] if config.steps >= UNROLL_FROM_STEPS else 1
@@ -62,11 +60,11 @@ def prepare(
     return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call, period))
 
 
-def _make_step(networks: Networks, images: tf.Tensor, config: TrainConfig, labels: np.ndarray | None) -> TrainStep:
+def _make_step(networks: Networks, images: tf.Tensor, config: TrainConfig, kinds: np.ndarray | None) -> TrainStep:
     """An iteration of the recipe's algorithm."""
     if config.recipe.algorithm == "article":
         return make_train_step(networks, images, config)
-    return make_relativistic_step(networks, images, config, labels)
+    return make_relativistic_step(networks, images, config, kinds)
 
 
 def to_device(images: np.ndarray) -> tf.Tensor:

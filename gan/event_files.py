@@ -6,7 +6,6 @@ import numpy as np
 
 from gan.backend import tf
 from gan.config import TrainConfig
-from gan.groups import find_groups
 from gan.history import HISTORY_COLUMNS
 from gan.losses import fake_loss, generator_loss, real_loss
 from gan.networks import Networks
@@ -25,22 +24,21 @@ GradientPair = tuple[list[tf.Tensor], list[tf.Tensor]]
 class EventFiles(Watcher):
     """Watches a training for TensorBoard. Nothing of it changes the training, to the bit."""
 
-    def __init__(
-        self, folder: Path, images: np.ndarray, config: TrainConfig, *, labels: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, folder: Path, images: np.ndarray, config: TrainConfig) -> None:
         """Take a folder; a training that goes on adds a file to those of before.
 
         Args:
             folder: Of this training alone.
             images: The training split, float32 (n, 28, 28, 1).
             config: Of the training.
-            labels: int (n,), of the images; only recipes with classes need them.
         """
         self._writer = tf.summary.create_file_writer(str(folder))
         self._images, self._config = images, config
-        groups = find_groups(images, config.recipe.num_groups) if config.recipe.num_groups else None
-        self._ask = make_ask(config.recipe, labels if groups is None else groups)
         self._last_written = 0
+
+    def on_start(self, kinds: np.ndarray | None) -> None:
+        """Keep what the networks are told."""
+        self._ask = make_ask(self._config.recipe, kinds)
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
         """Losses and accuracy, every WRITE_EVERY steps or at the end of the call that passes them."""
@@ -74,8 +72,8 @@ class EventFiles(Watcher):
             fixed_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)
             found = _article_gradients(networks, real_images, fixed_latents, latents)
         else:
-            inputs, classes = self._ask(tf.constant(rows), latents)
-            by_generator, seen = both_gradients(networks, real_images, inputs, recipe.gradient_penalty, classes)
+            inputs, told = self._ask(tf.constant(rows), latents)
+            by_generator, seen = both_gradients(networks, real_images, inputs, recipe.gradient_penalty, told)
             found = by_generator, seen.by_weight
         for variable, value in zip(networks.generator.non_trainable_variables, statistics, strict=True):
             variable.assign(value)

@@ -18,7 +18,7 @@ from gan.backend import keras
 from gan.command import check_output, output_file, run_command
 from gan.datasets.pixels import IMAGE_SIZE, denormalize_images
 from gan.errors import SettingsError, StoreError
-from gan.networks import load_model
+from gan.networks import has_groups, load_model
 from gan.rendering import draw_grid, save_png
 from gan.sampling import GeneratorInputs, interpolate_latents, sample_inputs
 from gan.store import check_unpacked_size
@@ -44,7 +44,7 @@ def generate_pixels(generator: keras.Model, inputs: GeneratorInputs) -> np.ndarr
 
 
 def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: int) -> np.ndarray:
-    """Images on the paths from each latent to the next (spherical interpolation), each path within one class.
+    """Images on the paths from each latent to the next (spherical interpolation), each path within one class or group.
 
     Args:
         generator: As for `generate_pixels`.
@@ -55,6 +55,9 @@ def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: 
         uint8, shape ((k - 1) * num_points, 28, 28), path after path.
     """
     paths = [interpolate_latents(start, end, num_points) for start, end in itertools.pairwise(inputs.latents)]
+    if has_groups(generator):
+        for path in paths:
+            path[:, 0] = path[0, 0]
     classes = None if inputs.classes is None else np.repeat(inputs.classes[:-1], num_points, axis=0)
     return generate_pixels(generator, GeneratorInputs(np.concatenate(paths), classes))
 

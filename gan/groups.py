@@ -3,14 +3,16 @@
 A generator that is told a group need not find out by itself how often each kind of image comes, and a pair of a real
 and a generated image of one group says more than one of a shirt and a boot (Liu et al. 2020, arXiv:2006.10728, who find
 groups in the discriminator's features; here they are found once, by the outlines in the pixels). Whoever uses such a
-generator sees nothing of it: the first number of a latent says which group.
+generator just draws latents: the first number of each says which group.
 """
 
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan.metrics.neighbours import nearest
+if TYPE_CHECKING:
+    from gan.recipes import Recipe
 
 SEED, ITERATIONS = 0, 20
 NUM_DIRECTIONS, CELL = 4, 4
@@ -56,12 +58,34 @@ def find_groups(images: np.ndarray, num_groups: int) -> np.ndarray:
     rng = np.random.default_rng(SEED)
     centres = features[rng.choice(len(features), min(num_groups, len(features)), replace=False)]
     for _ in range(ITERATIONS):
-        members = np.eye(len(centres), dtype=np.float32)[:, nearest(features, centres)[0]]
+        members = np.eye(len(centres), dtype=np.float32)[:, _nearest(features, centres)]
         sizes = members.sum(axis=1, keepdims=True)
         centres = np.where(sizes, members @ features / sizes.clip(1), centres)  # an empty group's stays where it is
     along = np.linalg.svd(centres - centres.mean(axis=0))[2][0]  # the direction in which the centres differ most
-    groups, _ = nearest(features, centres[np.argsort(centres @ along)])
-    return groups.astype(np.int32)
+    along *= np.sign(along[np.abs(along).argmax()])  # either sign would do, and libraries differ
+    return _nearest(features, centres[np.argsort(centres @ along)]).astype(np.int32)
+
+
+def _nearest(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The nearest centre of each image: argmin |x - c|^2 = argmax x.c - |c|^2 / 2."""
+    index: np.ndarray = (features @ centres.T - np.square(centres).sum(axis=1) / 2).argmax(axis=1)
+    return index
+
+
+def find_kinds(images: np.ndarray, recipe: "Recipe", labels: np.ndarray | None) -> np.ndarray | None:
+    """What a recipe tells its networks of each training image.
+
+    Args:
+        images: float32, shape (n, 28, 28, 1).
+        recipe: With classes, with groups, or with neither.
+        labels: int, shape (n,); needed by recipes with classes alone.
+
+    Returns:
+        int, shape (n,): labels, or groups; None for a recipe with neither.
+    """
+    if recipe.num_groups:
+        return find_groups(images, recipe.num_groups)
+    return labels if recipe.num_classes else None
 
 
 def group_bounds(groups: np.ndarray, num_groups: int) -> list[float]:
@@ -72,7 +96,7 @@ def group_bounds(groups: np.ndarray, num_groups: int) -> list[float]:
         num_groups: Groups there are.
 
     Returns:
-        `num_groups` - 1 numbers that do not fall: group g lies between the g-th, excluded, and the next.
+        `num_groups` - 1 numbers that do not fall: group g lies from the g-th, included, to the next.
     """
     return _quantiles(np.cumsum(_shares(groups, num_groups))[:-1])
 

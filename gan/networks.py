@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gan.architectures import (
+    GROUP_READER,
     IMAGE_SHAPE,
     convolutional_discriminator,
     convolutional_generator,
@@ -43,7 +44,12 @@ def build_generator(
         seed: Seeds the initial weights, layer by layer.
         group_bounds: `gan.groups.group_bounds`, for a recipe with groups.
         synchronized: Whether BatchNormalization takes its statistics over the replicas of a `tf.distribute` strategy.
+
+    Raises:
+        ValueError: If there is not a bound between each two groups.
     """
+    if len(group_bounds) != max(0, recipe.num_groups - 1):
+        raise ValueError(f"build_generator got {len(group_bounds)} bounds for {recipe.num_groups} groups.")
     layers = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
     stack = layers(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
     latents = keras.Input((recipe.latent_dim,), name="latents")
@@ -55,6 +61,11 @@ def build_generator(
     for layer in stack:
         outputs = layer(outputs)
     return keras.Model([latents, classes], outputs, name="generator")
+
+
+def has_groups(generator: keras.Model) -> bool:
+    """Whether the first number of a latent says which group."""
+    return any(layer.name == GROUP_READER for layer in generator.layers)
 
 
 def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:

@@ -14,11 +14,12 @@ from gan.config import TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.engine import next_stop, prepare
 from gan.errors import TrainingError
+from gan.groups import group_numbers
 from gan.guards import CHECK_EVERY, find_collapse, refuse_non_finite_images, refuse_non_finite_losses, spread
 from gan.interrupts import held_back_interrupts
 from gan.networks import Networks
 from gan.sampling import GeneratorInputs, Stream, sample_inputs
-from gan.training_state import Progress, identity_of, restore, save
+from gan.training_state import Progress, find_kinds_again, identity_of, restore, save
 
 NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 class Watcher:
     """Is told how a training goes; does nothing unless a method is overridden."""
+
+    def on_start(self, kinds: np.ndarray | None) -> None:
+        """Before anything else: the class or group of each training image, int (n,); None if it has none."""
 
     def on_resume(self, steps: Sequence[int], snapshots: np.ndarray) -> None:
         """Before a training goes on: the snapshots of before, uint8 (len(steps), n, 28, 28)."""
@@ -76,25 +80,27 @@ def train(
     Raises:
         TrainingError: If a loss or a weight is not finite, or on collapse if asked for; the last checkpoint is kept.
     """
-    labels = labels if config.recipe.num_classes else None
-    kind = None if labels is None else np.bincount(labels).argsort()[-1:]  # of one class alone: classes differ anyway
-    alike_rows = np.arange(len(images)) if labels is None else np.flatnonzero(labels == kind)
-    real_spread = spread(images[alike_rows[:NUM_SPREAD_IMAGES]])
-    networks, engine = prepare(images, config, hardware, labels)
+    began = time.perf_counter()
+    kinds = find_kinds_again(images, config.recipe, labels, checkpoints)
+    seconds_for_kinds = time.perf_counter() - began
+    real_spread = spread(images[_rows_of_one_kind(kinds, NUM_SPREAD_IMAGES)])
+    networks, engine = prepare(images, config, hardware, kinds)
     identity = identity_of(images, config, engine.name)
     del images  # the device has them; a memory-mapped array without references takes no memory
     progress = restore(networks, config, checkpoints, identity)
+    progress.groups = kinds if config.recipe.num_groups else None
+    progress.seconds += seconds_for_kinds
     resumed_at = progress.steps_done
+    for watcher in watchers:
+        watcher.on_start(kinds)
     log.info("Training on %s, %s", hardware.name, engine.name)
     if resumed_at:
         _tell_of_resume(progress, config, watchers)
     update_average = make_update_average(networks, config.batch_size, config.recipe.average_half_life_images)
     inputs = sample_inputs(
-        networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=labels
+        networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=kinds
     )
-    alike = sample_inputs(
-        networks.generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=kind
-    )
+    alike = _inputs_of_one_kind(networks.generator, config, kinds)
 
     with held_back_interrupts() as interrupt:
         while progress.steps_done < config.steps:
@@ -129,7 +135,7 @@ def train(
 
     if rest := config.steps % AVERAGE_EVERY:
         update_average(config.steps, rest)
-    _estimate_statistics_of_average(networks, config, labels)
+    _estimate_statistics_of_average(networks, config, kinds)
     return Training(
         generator=networks.generator,
         discriminator=networks.discriminator,
@@ -147,6 +153,22 @@ def train(
     )
 
 
+def _rows_of_one_kind(kinds: np.ndarray | None, num: int) -> np.ndarray | slice:
+    """The first real images of the commonest kind, whose spread fakes are held to; kinds differ anyway."""
+    return slice(num) if kinds is None else np.flatnonzero(kinds == np.bincount(kinds).argmax())[:num]
+
+
+def _inputs_of_one_kind(generator: keras.Model, config: TrainConfig, kinds: np.ndarray | None) -> GeneratorInputs:
+    """Inputs for generated images of that kind."""
+    commonest = None if kinds is None else np.array([np.bincount(kinds).argmax()])
+    inputs = sample_inputs(
+        generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=commonest
+    )
+    if config.recipe.num_groups:
+        inputs.latents[:, 0] = group_numbers(np.asarray(kinds), config.recipe.num_groups)[commonest]
+    return inputs
+
+
 def _tell_of_resume(progress: Progress, config: TrainConfig, watchers: Sequence[Watcher]) -> None:
     """Say where a training goes on, and show what it has made before."""
     log.info("Going on from the checkpoint after %s of %s steps", f"{progress.steps_done:,}", f"{config.steps:,}")
@@ -155,10 +177,10 @@ def _tell_of_resume(progress: Progress, config: TrainConfig, watchers: Sequence[
         watcher.on_resume(taken, progress.snapshots[: len(taken)])
 
 
-def _estimate_statistics_of_average(networks: Networks, config: TrainConfig, labels: np.ndarray | None) -> None:
+def _estimate_statistics_of_average(networks: Networks, config: TrainConfig, kinds: np.ndarray | None) -> None:
     """Of many latents, and of classes as often as the data has them."""
     many = sample_inputs(
-        networks.average, NUM_STATISTICS_LATENTS, seed=config.seed, stream=Stream.STATISTICS, like_labels=labels
+        networks.average, NUM_STATISTICS_LATENTS, seed=config.seed, stream=Stream.STATISTICS, like_labels=kinds
     )
     estimate_statistics(networks.average, many)
 

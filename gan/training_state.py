@@ -10,9 +10,11 @@ from gan.backend import release_free_memory
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
 from gan.errors import TrainingError
+from gan.groups import find_kinds
 from gan.guards import refuse_non_finite_weights
 from gan.history import HISTORY_COLUMNS
 from gan.networks import Networks
+from gan.recipes import Recipe
 
 
 @dataclass
@@ -23,7 +25,8 @@ class Progress:
     snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28); those to come are zero
     steps_done: int = 0
     warnings: list[str] = field(default_factory=list)  # of collapse, for the report
-    seconds: float = 0.0  # of all steps, over all interruptions
+    groups: np.ndarray | None = None  # int32 (n,), of the training images; None for a recipe without
+    seconds: float = 0.0  # of all steps, and of finding groups, over all interruptions
     checkpoint_seconds: float = 0.0  # of saving, over all interruptions
     calls: list[tuple[int, float]] = field(default_factory=list)  # steps and seconds, since the process started
 
@@ -78,8 +81,19 @@ def save(networks: Networks, progress: Progress, checkpoints: Checkpoints, ident
         "warnings": np.array(progress.warnings, dtype=np.str_),
         "seconds": np.array([progress.seconds, progress.checkpoint_seconds]),
     }
+    if progress.groups is not None:
+        arrays["groups"] = progress.groups
     progress.checkpoint_seconds += checkpoints.save(progress.steps_done, arrays, began=began)
     release_free_memory()
+
+
+def find_kinds_again(
+    images: np.ndarray, recipe: Recipe, labels: np.ndarray | None, checkpoints: Checkpoints
+) -> np.ndarray | None:
+    """`gan.groups.find_kinds`, or as a training that goes on has them: another processor might find other groups."""
+    checkpoint = checkpoints.load_latest() if recipe.num_groups else None
+    groups = None if checkpoint is None else checkpoint[1].get("groups")
+    return find_kinds(images, recipe, labels) if groups is None else groups
 
 
 def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints, identity: str) -> Progress:

@@ -229,17 +229,19 @@ def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tu
         ("samples", f"{sample_config.num_images:,} images"),
         (
             "generator",
-            f"{recipe.latent_dim} latents, {_classes(recipe)}{recipe.layers} "
+            f"{recipe.latent_dim} latents, {_kinds(recipe)}{recipe.layers} "
             + ", ".join(map(str, recipe.generator_units)),
         ),
-        ("discriminator", f"{_classes(recipe)}{recipe.layers} {', '.join(map(str, recipe.discriminator_units))}"),
+        ("discriminator", f"{_kinds(recipe)}{recipe.layers} {', '.join(map(str, recipe.discriminator_units))}"),
         ("average", f"of the generator's weights, half-life {recipe.average_half_life_images:,} images"),
         ("loss", _loss(recipe)),
         ("Adam", f"{recipe.learning_rate:g}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"),
     ]
 
 
-def _classes(recipe: Recipe) -> str:
+def _kinds(recipe: Recipe) -> str:
+    if recipe.num_groups:
+        return f"{recipe.num_groups} groups, "
     return f"{recipe.num_classes} classes, " if recipe.num_classes else ""
 
 

@@ -120,5 +120,4 @@ def watch_in_tensorboard(store: Store, name: str, data: NormalizedData, config: 
     """Event files in `tensorboard/<name>` of the output folder."""
     folder = store.root / "tensorboard" / name
     log.info("Look at it with: tensorboard --logdir %s", folder.parent)
-    labels = store.load_array(data.train_labels)
-    return EventFiles(folder, store.load_array(data.train_images), config, labels=labels)
+    return EventFiles(folder, store.load_array(data.train_images), config)

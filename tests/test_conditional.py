@@ -20,7 +20,7 @@ from gan.generate import _label, generate_paths, generate_pixels, load_samples, 
 from gan.losses import relativistic_loss
 from gan.networks import Networks, load_model, save_model
 from gan.relativistic import (
-    Classes,
+    Kinds,
     discriminator_loss,
     look,
     make_relativistic_step,
@@ -70,7 +70,7 @@ def test_each_path_between_latents_stays_within_a_class(networks) -> None:
 def test_the_logit_that_counts_is_that_of_the_images_class(networks, tiny_images) -> None:
     images, labels = tf.constant(tiny_images[:16]), np.array([0, 1, 2, 2, 1, 0, 1, 1])
     logits = networks.discriminator(images).numpy()
-    classes = Classes(tf.one_hot(labels, 3), 0.5)
+    classes = Kinds(tf.one_hot(labels, 3), 0.5)
     seen = look(networks, images, classes)
     np.testing.assert_allclose(seen.real[:, 0], logits[np.arange(8), labels], rtol=1e-5)
     np.testing.assert_allclose(seen.fake[:, 0], logits[np.arange(8, 16), labels], rtol=1e-5)
@@ -83,7 +83,7 @@ def test_what_is_said_of_classes_does_not_reach_the_generator(networks, tiny_ima
     """It is of real images alone, so the generator's gradient is the same without."""
     images, one_hot = tf.constant(tiny_images[:16]), tf.one_hot([0, 1, 2, 2, 1, 0, 1, 1], 3)
     for gradients in (plain_gradients, partial(penalized_gradients, gamma=0.3)):
-        without, told = (gradients(networks, images, classes=Classes(one_hot, weight)) for weight in (0.0, 1.0))
+        without, told = (gradients(networks, images, kinds=Kinds(one_hot, weight)) for weight in (0.0, 1.0))
         np.testing.assert_allclose(told.by_fake_image, without.by_fake_image, rtol=1e-4, atol=1e-9)
         assert not np.allclose(told.by_weight[-1], without.by_weight[-1], rtol=1e-2), "the discriminator's is another"
 
@@ -97,7 +97,7 @@ def test_the_compiled_step_asks_for_the_classes_of_its_real_images(tiny_conditio
         at = tf.constant(number, tf.int64)
         indices = draw_indices(config.seed, at, 8, 64).numpy()
         latents = draw_latents(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
-        classes, gamma = Classes(tf.one_hot(labels[indices], 3), 1.0), 0.0 if number else 0.8
+        classes, gamma = Kinds(tf.one_hot(labels[indices], 3), 1.0), 0.0 if number else 0.8
         by_hand_row = update_both(
             by_hand, tf.constant(tiny_images[indices]), [latents, classes.one_hot], gamma, classes
         )

@@ -9,14 +9,15 @@ from gan.architectures import group_reader
 from gan.backend import Hardware, tf
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
-from gan.engine import make_advance, prepare
-from gan.generate import generate_pixels
-from gan.groups import find_groups, group_bounds, group_numbers
+from gan.engine import make_advance
+from gan.generate import generate_paths, generate_pixels
+from gan.groups import find_groups, find_kinds, group_bounds, group_numbers
+from gan.guards import spread
 from gan.networks import Networks, load_model, save_model
 from gan.recipes import CONDITIONAL, CONV, Recipe
-from gan.relativistic import Classes, make_ask, make_relativistic_step, update_both
-from gan.sampling import sample_inputs
-from gan.trainer import train
+from gan.relativistic import Kinds, make_ask, make_relativistic_step, update_both
+from gan.sampling import GeneratorInputs, Stream, sample_inputs
+from gan.trainer import Watcher, train
 from gan.training import Draw, draw_indices, draw_latents
 
 GROUPS = np.repeat([0, 1, 2, 3], [32, 16, 12, 4])
@@ -76,7 +77,7 @@ def test_the_compiled_step_asks_for_the_groups_of_its_real_images(layers, tiny_g
     draw = tf.function(draw_latents, jit_compile=layers == "dense", autograph=False)
     latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
     inputs, classes = make_ask(recipe, GROUPS)(indices, latents)
-    assert isinstance(classes, Classes)
+    assert isinstance(classes, Kinds)
     np.testing.assert_array_equal(classes.one_hot, np.eye(4)[GROUPS[indices.numpy()]])
     read = group_reader(recipe, group_bounds(GROUPS, 4))(inputs)
     np.testing.assert_array_equal(read[:, 7:], classes.one_hot)
@@ -102,13 +103,78 @@ def test_a_trained_generator_draws_each_group_as_often_as_it_is_there(stripes, t
     np.testing.assert_allclose(drawn, np.bincount(quarters) / 400, atol=0.05)
 
 
-def test_groups_are_found_by_the_images_alone(tiny_grouped, tiny_images) -> None:
-    """Labels that are there all the same are not looked at."""
+def test_what_a_recipe_tells_are_labels_or_groups_or_nothing(
+    tiny_grouped, tiny_conv, tiny_conditional, tiny_images
+) -> None:
+    """Labels that are there all the same are not looked at with groups."""
+    labels, groups = np.arange(64) % 3, find_groups(tiny_images, 4)
+    for given in (None, labels):
+        np.testing.assert_array_equal(find_kinds(tiny_images, tiny_grouped.recipe, given), groups)
+    assert find_kinds(tiny_images, tiny_conditional.recipe, labels) is labels
+    assert find_kinds(tiny_images, tiny_conv.recipe, labels) is None
+
+
+class Stop(Exception):  # noqa: N818
+    """Ends a training from outside, as a crash would."""
+
+
+def test_a_training_goes_on_with_the_groups_that_it_began_with(
+    tiny_grouped, tiny_images, tmp_path, monkeypatch
+) -> None:
+    """Another processor might find others."""
     hardware = Hardware("CPU", "CPU")
-    rows = [
-        prepare(tiny_images, tiny_grouped, hardware, labels)[1].advance(0, 2) for labels in (None, np.arange(64) % 10)
-    ]
-    np.testing.assert_array_equal(rows[0], rows[1])
+    undisturbed = train(tiny_images, tiny_grouped, Checkpoints(tmp_path / "undisturbed"), hardware)
+    checkpoints = Checkpoints(tmp_path / "stopped", min_seconds_between=0)
+    watcher = Watcher()
+
+    def stop(steps_done: int, row: np.ndarray) -> None:
+        if steps_done == 7:
+            raise Stop
+
+    monkeypatch.setattr(watcher, "on_step", stop)
+    with pytest.raises(Stop):
+        train(tiny_images, tiny_grouped, checkpoints, hardware, watchers=[watcher])
+    monkeypatch.setattr("gan.groups.find_groups", lambda images, num_groups: np.arange(64) % num_groups)
+    resumed = train(tiny_images, tiny_grouped, checkpoints, hardware)
+    assert resumed.facts["resumed_at_step"] > 0
+    for one, other in zip(undisturbed.generator.get_weights(), resumed.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(undisturbed.history, resumed.history)
+
+
+def test_collapse_is_looked_for_within_the_commonest_group(stripes, tiny_grouped, tmp_path, monkeypatch) -> None:
+    """A generator that is deaf to all but the group still differs from group to group."""
+    looked_at = []
+    monkeypatch.setattr("gan.trainer.find_collapse", lambda *given: looked_at.append(given) or ())
+    images, _ = stripes
+    config = tiny_grouped.model_copy(update={"steps": 200, "batch_size": 32, "sample_every": 100})
+    trained = train(images, config, Checkpoints(tmp_path), Hardware("CPU", "CPU"))
+    ((fakes, real_spread, _),) = looked_at
+    commonest = np.bincount(find_groups(images, 4)).argmax()
+    of_commonest = images[find_groups(images, 4) == commonest]
+    assert real_spread == pytest.approx(spread(of_commonest))
+    latents = sample_inputs(trained.generator, 64, seed=config.seed, stream=Stream.SNAPSHOTS).latents
+    latents[:, 0] = group_numbers(find_groups(images, 4), 4)[commonest]
+    np.testing.assert_allclose(fakes, trained.generator(latents, training=False), atol=1e-5)
+
+
+def test_each_path_between_latents_stays_within_a_group(tiny_grouped) -> None:
+    generator = Networks.build(tiny_grouped.recipe, seed=0, group_bounds=[-0.5, 0, 0.5]).generator
+    inputs = sample_inputs(generator, 3, seed=1)
+    paths = generate_paths(generator, inputs, 5)
+    within = inputs.latents[:2].copy()
+    ends = inputs.latents[1:].copy()
+    ends[:, 0] = within[:, 0]
+    for number, start, end in zip((0, 1), within, ends, strict=True):
+        expected = generate_pixels(generator, GeneratorInputs(np.stack([start, end])))
+        np.testing.assert_allclose(paths[[5 * number, 5 * number + 4]].astype(int), expected.astype(int), atol=1)
+
+
+def test_groups_that_are_missing_are_an_error(tiny_grouped) -> None:
+    with pytest.raises(ValueError, match="0 bounds for 4 groups"):
+        Networks.build(tiny_grouped.recipe, seed=0)
+    with pytest.raises(ValueError, match="kinds None for a recipe with 4 of them"):
+        make_ask(tiny_grouped.recipe, None)
 
 
 @pytest.mark.parametrize(

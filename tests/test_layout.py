@@ -63,6 +63,7 @@ def test_a_stage_reaches_what_it_imports_only_when_it_runs() -> None:
 
 def test_training_does_not_reach_the_report_and_fetching_no_network() -> None:
     assert "gan.report" not in reached_modules("tasks.train") | reached_modules("tasks.render")
+    assert not [module for module in reached_modules("tasks.train") if module.startswith("gan.metrics")]
     assert "gan.training" not in reached_modules("tasks.fetch") | reached_modules("tasks.normalize")
 
 

@@ -28,12 +28,13 @@ def test_the_generator_is_built_layer_by_layer_as_the_article_says() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_every_recipes_networks_take_latents_to_images_and_images_to_a_logit(recipe) -> None:
-    """With classes: latents and classes to images, and images to a logit for each class."""
-    generator = build_generator(recipe, seed=0)
+    """With classes: latents and classes to images; with classes or groups: images to a logit for each."""
+    bounds = np.linspace(-1, 1, recipe.num_groups - 1).tolist() if recipe.num_groups else ()
+    generator = build_generator(recipe, seed=0, group_bounds=bounds)
     images = np.asarray(generator(sample_inputs(generator, 3, seed=0).arrays, training=False))
     assert images.shape == (3, 28, 28, 1)
     assert np.abs(images).max() <= 1
-    assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, max(1, recipe.num_classes))
+    assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, max(1, recipe.num_kinds))
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -54,12 +54,12 @@ def _differences(one: Recipe, other: Recipe) -> set[str]:
 
 
 def test_conv_gpu_trains_correctly_at_a_small_size(tmp_path) -> None:
-    """Narrow, with a larger step size and a shorter memory.
+    """Narrow, with few groups, a larger step size and a shorter memory.
 
     Of images of every brightness, whose lower half is as dark as the upper one is bright: the generator has to find the
     whole range, and what belongs together.
     """
-    small = {"latent_dim": 8, "generator_units": (16, 12, 8), "discriminator_units": (8, 12, 16)}
+    small = {"latent_dim": 8, "generator_units": (16, 12, 8), "discriminator_units": (8, 12, 16), "num_groups": 5}
     quick = {"learning_rate": 1e-3, "average_half_life_images": 2000}
     brightness = np.linspace(-0.9, 0.9, 200, dtype=np.float32)
     images = np.empty((200, 28, 28, 1), np.float32)
