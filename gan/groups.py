@@ -6,6 +6,7 @@ groups in the discriminator's features; here they are found once, by the outline
 generator just draws latents: the first number of each says which group.
 """
 
+import logging
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from gan.recipes import Recipe
+
+log = logging.getLogger(__name__)
 
 SEED, ITERATIONS = 0, 20
 NUM_DIRECTIONS, CELL = 4, 4
@@ -54,6 +57,7 @@ def find_groups(images: np.ndarray, num_groups: int) -> np.ndarray:
     Returns:
         int32, shape (n,): the group of each image, below `num_groups`. Groups of near numbers look more alike.
     """
+    log.info("Finding %s groups of images that look alike", num_groups)
     features = outlines(images)
     rng = np.random.default_rng(SEED)
     centres = features[rng.choice(len(features), min(num_groups, len(features)), replace=False)]

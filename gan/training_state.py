@@ -93,7 +93,9 @@ def find_kinds_again(
     """`gan.groups.find_kinds`, or as a training that goes on has them: another processor might find other groups."""
     checkpoint = checkpoints.load_latest() if recipe.num_groups else None
     groups = None if checkpoint is None else checkpoint[1].get("groups")
-    return find_kinds(images, recipe, labels) if groups is None else groups
+    if groups is not None and len(groups) == len(images):  # else it is another training's, which `restore` refuses
+        return groups
+    return find_kinds(images, recipe, labels)
 
 
 def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints, identity: str) -> Progress:
