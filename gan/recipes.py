@@ -174,7 +174,7 @@ CONV = Recipe(
 """Convolutions with the losses of `mlp`, for two cores; settings by trial (docs/recipes.md).
 
 A group has 600 images on average here; give fewer groups for a smaller data set of one's own (--set num_groups=10).
-25,000 steps of 22 to 55 ms on two cores, 10 to 22 minutes. Averaged weights: Fréchet distance 1.15 ± 0.07, recall
+25,000 steps of 23 to 60 ms on two cores, 10 to 25 minutes. Averaged weights: Fréchet distance 1.15 ± 0.07, recall
 0.57 ± 0.01, coverage 0.89 ± 0.00 (three seeds).
 """
 
