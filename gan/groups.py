@@ -8,12 +8,10 @@ generator just draws latents: the first number of each says which group.
 
 import logging
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from gan.recipes import Recipe
+from gan.recipes import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +74,7 @@ def _nearest(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return index
 
 
-def find_kinds(images: np.ndarray, recipe: "Recipe", labels: np.ndarray | None) -> np.ndarray | None:
+def find_kinds(images: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> np.ndarray | None:
     """What a recipe tells its networks of each training image.
 
     Args:

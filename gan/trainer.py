@@ -80,14 +80,17 @@ def train(
     Raises:
         TrainingError: If a loss or a weight is not finite, or on collapse if asked for; the last checkpoint is kept.
     """
-    began = time.perf_counter()
-    kinds = find_kinds_again(images, config.recipe, labels, checkpoints)
+    checkpoint, began = checkpoints.load_latest(), time.perf_counter()
+    kinds = find_kinds_again(images, config.recipe, labels, checkpoint)
     seconds_for_kinds = time.perf_counter() - began
-    real_spread = spread(images[_rows_of_one_kind(kinds, NUM_SPREAD_IMAGES)])
+    commonest = None if kinds is None else int(np.bincount(kinds).argmax())  # looked at alone: kinds differ anyway
+    alike_rows = slice(None) if kinds is None else np.flatnonzero(kinds == commonest)[:NUM_SPREAD_IMAGES]
+    real_spread = spread(images[alike_rows][:NUM_SPREAD_IMAGES])
     networks, engine = prepare(images, config, hardware, kinds)
     identity = identity_of(images, config, engine.name)
     del images  # the device has them; a memory-mapped array without references takes no memory
-    progress = restore(networks, config, checkpoints, identity)
+    progress = restore(networks, config, checkpoint, identity, checkpoints.folder)
+    del checkpoint  # the networks have it
     progress.groups = kinds if config.recipe.num_groups else None
     progress.seconds += seconds_for_kinds
     resumed_at = progress.steps_done
@@ -100,7 +103,7 @@ def train(
     inputs = sample_inputs(
         networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=kinds
     )
-    alike = _inputs_of_one_kind(networks.generator, config, kinds)
+    alike = _inputs_of_one_kind(networks.generator, config, kinds, commonest)
 
     with held_back_interrupts() as interrupt:
         while progress.steps_done < config.steps:
@@ -153,19 +156,14 @@ def train(
     )
 
 
-def _rows_of_one_kind(kinds: np.ndarray | None, num: int) -> np.ndarray | slice:
-    """The first real images of the commonest kind, whose spread fakes are held to; kinds differ anyway."""
-    return slice(num) if kinds is None else np.flatnonzero(kinds == np.bincount(kinds).argmax())[:num]
-
-
-def _inputs_of_one_kind(generator: keras.Model, config: TrainConfig, kinds: np.ndarray | None) -> GeneratorInputs:
-    """Inputs for generated images of that kind."""
-    commonest = None if kinds is None else np.array([np.bincount(kinds).argmax()])
-    inputs = sample_inputs(
-        generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=commonest
-    )
-    if config.recipe.num_groups:
-        inputs.latents[:, 0] = group_numbers(np.asarray(kinds), config.recipe.num_groups)[commonest]
+def _inputs_of_one_kind(
+    generator: keras.Model, config: TrainConfig, kinds: np.ndarray | None, kind: int | None
+) -> GeneratorInputs:
+    """Inputs for generated images of a class or group, or of any where there are none."""
+    asked = None if kind is None else np.array([kind])
+    inputs = sample_inputs(generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=asked)
+    if kinds is not None and config.recipe.num_groups:
+        inputs.latents[:, 0] = group_numbers(kinds, config.recipe.num_groups)[kind]
     return inputs
 
 

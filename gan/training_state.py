@@ -3,11 +3,12 @@
 import hashlib
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from gan.backend import release_free_memory
-from gan.checkpoints import Checkpoints
+from gan.checkpoints import Arrays, Checkpoints
 from gan.config import TrainConfig
 from gan.errors import TrainingError
 from gan.groups import find_kinds
@@ -88,29 +89,36 @@ def save(networks: Networks, progress: Progress, checkpoints: Checkpoints, ident
 
 
 def find_kinds_again(
-    images: np.ndarray, recipe: Recipe, labels: np.ndarray | None, checkpoints: Checkpoints
+    images: np.ndarray, recipe: Recipe, labels: np.ndarray | None, checkpoint: tuple[int, Arrays] | None
 ) -> np.ndarray | None:
     """`gan.groups.find_kinds`, or as a training that goes on has them: another processor might find other groups."""
-    checkpoint = checkpoints.load_latest() if recipe.num_groups else None
     groups = None if checkpoint is None else checkpoint[1].get("groups")
     if groups is not None and len(groups) == len(images):  # else it is another training's, which `restore` refuses
         return groups
     return find_kinds(images, recipe, labels)
 
 
-def restore(networks: Networks, config: TrainConfig, checkpoints: Checkpoints, identity: str) -> Progress:
-    """Set the networks to the newest usable checkpoint; without one they stay as they are.
+def restore(
+    networks: Networks, config: TrainConfig, checkpoint: tuple[int, Arrays] | None, identity: str, folder: Path
+) -> Progress:
+    """Set the networks to a checkpoint; without one they stay as they are.
+
+    Args:
+        networks: Changed in place.
+        config: Of the training.
+        checkpoint: As `Checkpoints.load_latest` gives it.
+        identity: What it must agree with.
+        folder: Where it lies.
 
     Raises:
         TrainingError: If the checkpoint is of another training.
     """
     progress = Progress.empty(config)
-    checkpoint = checkpoints.load_latest()
     if checkpoint is not None:
         progress.steps_done, arrays = checkpoint
         if str(arrays["identity"]) != identity:
             raise TrainingError(
-                f"The checkpoints in {checkpoints.folder} are of another training: other settings, data or engine.\n"
+                f"The checkpoints in {folder} are of another training: other settings, data or engine.\n"
                 "Give this training a folder of its own, or delete them."
             )
         for index, variable in enumerate(networks.variables):

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from watchers import OnStep, Stop, stop_after
 
 from gan.architectures import group_reader
 from gan.backend import Hardware, tf
@@ -17,7 +18,7 @@ from gan.networks import Networks, load_model, save_model
 from gan.recipes import CONDITIONAL, CONV, Recipe
 from gan.relativistic import Kinds, make_ask, make_relativistic_step, update_both
 from gan.sampling import GeneratorInputs, Stream, sample_inputs
-from gan.trainer import Watcher, train
+from gan.trainer import train
 from gan.training import Draw, draw_indices, draw_latents
 
 GROUPS = np.repeat([0, 1, 2, 3], [32, 16, 12, 4])
@@ -114,10 +115,6 @@ def test_what_a_recipe_tells_are_labels_or_groups_or_nothing(
     assert find_kinds(tiny_images, tiny_conv.recipe, labels) is None
 
 
-class Stop(Exception):  # noqa: N818
-    """Ends a training from outside, as a crash would."""
-
-
 def test_a_training_goes_on_with_the_groups_that_it_began_with(
     tiny_grouped, tiny_images, tmp_path, monkeypatch
 ) -> None:
@@ -125,15 +122,8 @@ def test_a_training_goes_on_with_the_groups_that_it_began_with(
     hardware = Hardware("CPU", "CPU")
     undisturbed = train(tiny_images, tiny_grouped, Checkpoints(tmp_path / "undisturbed"), hardware)
     checkpoints = Checkpoints(tmp_path / "stopped", min_seconds_between=0)
-    watcher = Watcher()
-
-    def stop(steps_done: int, row: np.ndarray) -> None:
-        if steps_done == 7:
-            raise Stop
-
-    monkeypatch.setattr(watcher, "on_step", stop)
     with pytest.raises(Stop):
-        train(tiny_images, tiny_grouped, checkpoints, hardware, watchers=[watcher])
+        train(tiny_images, tiny_grouped, checkpoints, hardware, watchers=[OnStep(stop_after(7))])
     monkeypatch.setattr("gan.groups.find_groups", lambda images, num_groups: np.arange(64) % num_groups)
     resumed = train(tiny_images, tiny_grouped, checkpoints, hardware)
     assert resumed.facts["resumed_at_step"] > 0

@@ -3,6 +3,7 @@ import signal
 
 import numpy as np
 import pytest
+from watchers import OnStep, Stop, stop_after
 
 import gan.engine
 import gan.trainer
@@ -13,7 +14,6 @@ from gan.engine import STEPS_A_CALL, next_stop
 from gan.errors import TrainingError
 from gan.guards import CHECK_EVERY
 from gan.networks import Networks
-from gan.trainer import Watcher
 from gan.training import Draw, draw_indices, draw_latents, draw_latents_by_xla, make_train_step, update_discriminator
 from gan.training import update_generator as update_generator_of
 
@@ -38,17 +38,6 @@ def checkpoints(tmp_path) -> Checkpoints:
     return Checkpoints(tmp_path / "checkpoints")
 
 
-class Stop(Exception):  # noqa: N818
-    """Ends a training from outside, as a crash would."""
-
-
-class OnStep(Watcher):
-    """Calls a function after every step."""
-
-    def __init__(self, call) -> None:
-        self.on_step = call
-
-
 def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.trainer.Training:
     watchers = [OnStep(on_step)] if on_step else []
     return gan.trainer.train(images, config, checkpoints, hardware, watchers=watchers, **options)
@@ -63,14 +52,6 @@ def every_step(folder) -> Checkpoints:
 def newest_step(checkpoints: Checkpoints) -> int:
     step, _ = checkpoints.load_latest()
     return step
-
-
-def stop_after(steps: int):
-    def on_step(done: int, row: np.ndarray) -> None:
-        if done == steps:
-            raise Stop
-
-    return on_step
 
 
 def test_discriminator_step_changes_every_weight_of_its_own_and_none_of_the_generator(networks, tiny_images) -> None:
