@@ -88,6 +88,14 @@ class SweepSettings(BaseModel):
         return list(seeds)
 
 
+class SharedSettings(RunSettings):
+    """Options of all runs of a sweep; those of each are checked with its recipe, on whose card `set` is to be."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        return self
+
+
 class Member(BaseModel):
     """One training of a sweep."""
 
@@ -106,7 +114,7 @@ class Outcome(BaseModel):
     reason: str = ""
 
 
-def members_of(sweep: SweepSettings, settings: RunSettings) -> list[Member]:
+def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
     """Every combination of recipes, values and seeds.
 
     Args:
@@ -131,7 +139,7 @@ def members_of(sweep: SweepSettings, settings: RunSettings) -> list[Member]:
     return list(reversed(runs.values()))
 
 
-def _refuse(sweep: SweepSettings, settings: RunSettings) -> None:
+def _refuse(sweep: SweepSettings, settings: SharedSettings) -> None:
     """Options that do not go together in a sweep."""
     if sweep.ray not in (None, "local") and PREFECT_API_URL.value() is None:
         raise SettingsError(
@@ -154,7 +162,7 @@ def _refuse(sweep: SweepSettings, settings: RunSettings) -> None:
         raise SettingsError(f"--set names {_twice(names)} twice; give all its values at once, with commas between.")
 
 
-def _member(settings: RunSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:
+def _member(settings: SharedSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:
     """One training: the options of all, with a recipe, chosen values and a seed."""
     changes: dict[str, Any] = {name: value for name, value in chosen if name in OWN_OPTIONS}
     fixed = {

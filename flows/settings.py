@@ -150,8 +150,6 @@ class RunSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if any(len(alternatives_of(setting)[1]) > 1 for setting in self.set):
-            return self  # for a sweep, which makes a run of each; one run refuses it when it makes its configuration
         try:
             self.train_config()
         except ValidationError as error:

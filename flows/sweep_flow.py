@@ -22,9 +22,17 @@ from rich.table import Column, Table
 
 from flows.alerts import check_alert_block, tell_of_end
 from flows.cancellation import end_cancelled, ending_when_cancelled
-from flows.members import Member, Outcome, SweepSettings, first_line, members_of, run_folder, run_members
+from flows.members import (
+    Member,
+    Outcome,
+    SharedSettings,
+    SweepSettings,
+    first_line,
+    members_of,
+    run_folder,
+    run_members,
+)
 from flows.session import embedded_server_shared, prefect_session
-from flows.settings import RunSettings
 from flows.train_flow import train_flow
 from gan.champion_history import champion_of, still_counts
 from gan.command import run_command
@@ -61,7 +69,7 @@ class Sweep(BaseModel):
     on_crashed=[tell_of_end],
     on_cancellation=[end_cancelled],
 )
-def sweep_flow(sweep: SweepSettings, settings: RunSettings) -> Sweep:
+def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
     """Train every combination of recipes, values and seeds, rank them, and put the winner to the gate.
 
     Args:
@@ -178,7 +186,7 @@ app = App(
 def main(
     *,
     sweep: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings(),  # noqa: B008
-    settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings(),  # noqa: B008
+    settings: Annotated[SharedSettings, Parameter(name="*", negative=())] = SharedSettings(),  # noqa: B008
 ) -> None:
     """Check all settings, run the sweep, and say where the leaderboard is.
 
@@ -202,7 +210,7 @@ def main(
         )
 
 
-def print_board(done: Sweep, settings: RunSettings) -> None:
+def print_board(done: Sweep, settings: SharedSettings) -> None:
     """The leaderboard, and where it is."""
     console = Console(highlight=False, soft_wrap=True)
     with (done.folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:

@@ -9,11 +9,10 @@ from builders import write_own_data
 from pipeline import Checkout
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.members import SweepSettings, members_of
+from flows.members import SharedSettings, SweepSettings, members_of
 from flows.settings import RunSettings
 from flows.sweep_flow import promote_best
 from gan.champion_history import Change, add_change
-from gan.errors import SettingsError
 from gan.recipes import RECIPES
 from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
 
@@ -21,7 +20,7 @@ FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples",
 
 
 def expand(recipes: str, seeds: str, **settings) -> list[tuple[str, int]]:
-    members = members_of(SweepSettings(recipes=recipes, seeds=seeds), RunSettings(**settings))
+    members = members_of(SweepSettings(recipes=recipes, seeds=seeds), SharedSettings(**settings))
     assert len({member.settings.run_config().name for member in members}) == len(members), "no two publish one run"
     return [(member.way, member.settings.seed) for member in members]
 
@@ -37,10 +36,10 @@ def test_a_sweep_is_every_combination_of_recipes_values_and_seeds() -> None:
 
 
 def test_what_is_set_is_what_is_trained() -> None:
-    members = members_of(
-        SweepSettings(recipes="mlp", seeds="5"), RunSettings(set=("learning_rate=1e-4", "steps=10,20"), batch_size=32)
-    )
+    numbers = ("learning_rate=1e-4", "gradient_penalty=0.5", "steps=10,20")  # the article, a run's own, has no penalty
+    members = members_of(SweepSettings(recipes="mlp", seeds="5"), SharedSettings(set=numbers, batch_size=32))
     config = members[0].settings.train_config()
+    assert config.recipe.gradient_penalty == 0.5
     assert (config.recipe.learning_rate, config.steps, config.batch_size, config.seed) == (1e-4, 10, 32, 5)
     assert members[0].settings.no_promote, "the winner alone is put to the gate"
 
@@ -65,17 +64,17 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({}, {"set": ("latent_dim=true,1",)}, "each value is a number"),
         ({}, {"set": ("colour=1,2",)}, "a recipe has no colour to set; it has: latent_dim"),
         ({}, {"set": ("learning_rate=fast,slow",)}, "each value is a number"),
-        ({}, {"set": ("steps=10",)}, "--set got steps=10; give --steps 10 instead"),
+        ({"recipes": "conv"}, {"set": ("num_classes=10",)}, "num_groups stand in for classes"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_one_clear_error(sweep, settings, message) -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(ValueError, match=message):
-        members_of(SweepSettings(**sweep), RunSettings(**settings))
+        members_of(SweepSettings(**sweep), SharedSettings(**settings))
 
 
 def test_one_run_refuses_several_values() -> None:
-    with pytest.raises(SettingsError, match="2 values of learning_rate; a run has one"):
-        RunSettings(set=("learning_rate=1,2",)).train_config()
+    with pytest.raises(ValueError, match="2 values of learning_rate; a run has one"):
+        RunSettings(set=("learning_rate=1,2",))
 
 
 def result(way: str, seed: int, distance: float, tmp_path) -> Result:
@@ -122,7 +121,7 @@ def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_pat
 def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_next_way(tmp_path, monkeypatch) -> None:
     """One that a person has rolled back counts as refused; one that was beaten since its promotion does not."""
     board = rank("", [result(way, 0, distance, tmp_path) for distance, way in enumerate(RECIPES)], [])
-    members = members_of(SweepSettings(recipes=",".join(RECIPES), seeds="0"), RunSettings(output_dir=tmp_path))
+    members = members_of(SweepSettings(recipes=",".join(RECIPES), seeds="0"), SharedSettings(output_dir=tmp_path))
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
