@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 from prdc import compute_prdc
-from scipy import linalg, stats
+from scipy import linalg
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
 from gan.metrics import kernel, neighbours
-from gan.metrics.classes import class_entropy, confidence
 from gan.metrics.frechet import frechet_distance
 from gan.metrics.kernel import kernel_terms
 from gan.metrics.memorization import relative_to_test
@@ -20,7 +19,6 @@ from gan.metrics.neighbours import (
     precision_recall,
     squared_distances,
 )
-from gan.metrics.pixels import intensity_distance, intensity_histograms, total_variation
 from gan.metrics.two_sample import fit_logistic_regression, held_out_logits
 
 MODES = 4 * np.eye(5)
@@ -360,61 +358,3 @@ def test_with_few_test_images_of_a_class_more_unseen_images_are_called_near_copi
         _, near_copy = relative_to_test(rng.random(200), np.zeros(200, int), rng.random(r), np.zeros(r, int))
         shares.append(near_copy.mean())
     assert np.mean(shares) == pytest.approx(0.01 + 1 / (r + 1), rel=0.2)
-
-
-def test_class_entropy_is_scipys_in_bits() -> None:
-    classes = np.random.default_rng(0).integers(0, 7, 200)
-    assert class_entropy(classes, 10) == pytest.approx(stats.entropy(np.bincount(classes), base=2))
-    assert class_entropy(np.arange(1000) % 10, 10) == pytest.approx(np.log2(10))
-
-
-def test_collapse_lowers_class_entropy_to_zero() -> None:
-    entropy = class_entropy(np.full(100, 3), 10)
-    assert entropy == 0
-    assert not np.signbit(entropy), "it would be shown as -0"
-
-
-def test_class_entropy_is_biased_downwards_by_as_much_as_is_said() -> None:
-    rng = np.random.default_rng(0)
-    found = np.mean([class_entropy(rng.integers(0, 10, 200), 10) for _ in range(400)])
-    assert np.log2(10) - found == pytest.approx(9 / (2 * 200 * np.log(2)), rel=0.1)
-
-
-def test_confidence_is_the_probability_of_the_predicted_class() -> None:
-    probabilities = np.array([[0.2, 0.5, 0.3], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
-    np.testing.assert_allclose(confidence(probabilities), [0.5, 1, 1 / 3], rtol=1e-6)
-
-
-def ramps(n: int) -> np.ndarray:
-    return np.broadcast_to(8 * np.arange(28, dtype=np.uint8), (n, 28, 28)).copy()
-
-
-def test_flat_images_have_no_total_variation_and_a_ramp_has_its_slope() -> None:
-    assert not total_variation(np.full((4, 28, 28), 100, np.uint8)).any()
-    np.testing.assert_array_equal(total_variation(ramps(2)), 4), "eight grey levels across, none down"
-    np.testing.assert_array_equal(total_variation(255 - ramps(2)), 4), "falling as well as rising"
-
-
-def test_salt_and_pepper_raises_total_variation_and_intensity_distance() -> None:
-    rng, clean = np.random.default_rng(0), ramps(20)
-    noisy = np.where(rng.random(clean.shape) < 0.1, rng.choice([0, 255], clean.shape), clean).astype(np.uint8)
-    assert (total_variation(noisy) > 2 * total_variation(clean)).all()
-    of_clean, of_noisy = (intensity_histograms(pixels).mean(axis=0) for pixels in (clean, noisy))
-    assert intensity_distance(of_clean, of_clean) == 0
-    assert intensity_distance(of_clean, of_noisy) > 5
-    chance = rng.choice([0, 255], (4, 28, 28)).astype(np.uint8)
-    assert total_variation(chance).mean() == pytest.approx(127.5, rel=0.05)
-
-
-def test_intensity_histograms_count_grey_levels_image_by_image() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
-    for image, histogram in zip(pixels, intensity_histograms(pixels), strict=True):
-        np.testing.assert_allclose(histogram, np.bincount(image.ravel(), minlength=256) / 784, rtol=1e-6)
-
-
-def test_intensity_distance_is_scipys_wasserstein_distance() -> None:
-    rng = np.random.default_rng(0)
-    real = rng.integers(0, 200, (6, 28, 28), dtype=np.uint8)
-    fake = rng.integers(50, 256, (9, 28, 28), dtype=np.uint8)
-    distance = intensity_distance(intensity_histograms(real).mean(axis=0), intensity_histograms(fake).mean(axis=0))
-    assert distance == pytest.approx(stats.wasserstein_distance(real.ravel(), fake.ravel()), rel=1e-5)

@@ -1,4 +1,4 @@
-"""The report of small synthetic images: what it says, that it asks nobody for anything, that text stays text."""
+"""The report of small synthetic images: what it says, that it asks nobody for anything, what is called progress."""
 
 import base64
 import io
@@ -15,23 +15,17 @@ from playwright.sync_api import Browser, Page
 from gan.bootstrap import NORMAL_QUANTILE, PARTS, STUDENT_QUANTILE, Difference, bootstrap_differences
 from gan.features import HALF_RESOLUTION
 from gan.gate import Decision
-from gan.history import history_csv, read_history
 from gan.judging.definitions import METRICS
 from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
 from gan.rendering import draw_grid, save_animation, save_png
 from gan.report.against import Contestant, compare_runs
 from gan.report.blind_test import BlindTest
-from gan.report.charts import as_png, as_svg, draw_losses, draw_quality
 from gan.report.exhibits import MAX_SNAPSHOTS, Findings, make_exhibits
 from gan.report.page import Report, render_comparison, render_html, render_markdown
 from gan.report.words import (
-    code_span,
-    describe_change,
     describe_number,
-    describe_seconds,
     describe_share,
-    escape_markdown,
 )
 
 HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
@@ -376,68 +370,3 @@ def test_what_is_better_depends_on_the_metric(better, low, high, verdict) -> Non
         name="a", title="A", better=better, this=0, other=0, n=9, extractor="b", difference=middle, low=low, high=high
     )
     assert row.verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.41234, "0.412"), (12.345, "12.3"), (99.96, "100"), (1234, "1,234")]
-)
-def test_numbers_have_three_significant_digits(value, text) -> None:
-    assert describe_number(value) == text
-
-
-def test_changes_have_a_sign_and_shares_a_percent() -> None:
-    assert [describe_change(value) for value in (12.34, 0, -0.5)] == ["+12.3", "+0", "−0.5"]
-    assert [describe_share(share) for share in (0, 0.0123, 0.5, 0.9999, 1)] == [
-        "0 %",
-        "1.23 %",
-        "50 %",
-        "100 %",
-        "100 %",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(3.21, "3.2 s"), (59.99, "1 min 00 s"), (215, "3 min 35 s"), (119.7, "2 min 00 s"), (7500, "2 h 05 min")],
-)
-def test_durations_read_as_people_say_them(seconds, text) -> None:
-    assert describe_seconds(seconds) == text
-
-
-def test_markdown_of_hostile_words_has_no_markup() -> None:
-    escaped = escape_markdown("a|b <b>\nc [d](e) `f`")
-    assert escaped == r"a\|b &lt;b&gt; c \[d\](e) \`f\`"
-
-
-def test_addresses_become_no_links_and_paths_stay_in_their_code() -> None:
-    assert escape_markdown("http://a.b www.c.d e@f.g") == "http&#58;//a.b www&#46;c.d e&#64;f.g"
-    assert code_span("/a`b``c") == "``` /a`b``c ```"
-    assert code_span("/plain") == "`/plain`"
-
-
-def test_history_survives_its_csv_file_to_the_bit_and_has_quality_where_there_is_any() -> None:
-    history = np.random.default_rng(0).random((7, 3), dtype=np.float32) / 3
-    plain, judged = history_csv(history).decode(), history_csv(history, {2: np.array([351.5, 0.25])}).decode()
-    assert plain.startswith("step,d_loss,d_accuracy,g_loss\n0,")
-    assert judged.startswith("step,d_loss,d_accuracy,g_loss,frechet_distance,recall\n0,")
-    assert judged.splitlines()[3].endswith(",351.5,0.25")
-    assert judged.splitlines()[4].endswith(",,")
-    for content in (plain, judged):
-        assert read_history(content).tobytes() == history.tobytes()
-
-
-@pytest.mark.parametrize("steps", [1, 2, 1000])
-def test_charts_are_drawn_for_any_length_and_the_same_each_time(steps) -> None:
-    history = np.random.default_rng(0).random((steps, 3), dtype=np.float32)
-    picture = as_png(draw_losses(history))
-    assert picture.startswith(b"\x89PNG")
-    assert picture == as_png(draw_losses(history))
-    assert as_svg(draw_losses(history), "a") == as_svg(draw_losses(history), "a")
-
-
-def test_a_chart_marks_each_snapshot_and_names_the_best() -> None:
-    quality = np.array([[900.0, 0], [300, 0.1], [350, 0.3]])
-    svg = as_svg(draw_quality([0, 1000, 2000], quality, "9 images"), "quality")
-    assert "best: 300 at step 1,000" in svg
-    assert "best: 0.3 at step 2,000" in svg
-    assert all(f'id="quality-point-{index}"' in svg for index in range(3))
