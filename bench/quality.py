@@ -60,7 +60,7 @@ def read_curves(runs: Path) -> list[Curve]:
     """Published runs of recipes as their cards have them, by recipe and seed; only what can be compared.
 
     That is runs on Fashion-MNIST, one a recipe and seed, trained on one device, judged by as many images and the same
-    features: as most of them are.
+    features: as most of them are. One CPU is not told from another, so they are to be of one machine.
     """
     found: list[Curve] = []
     for path in sorted(runs.glob(f"*/{CONFIG}")):

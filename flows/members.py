@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from flows.cancellation import RunCancelledError
 from flows.cluster import ray_cluster
 from flows.session import short_logs
-from flows.settings import OWN_OPTIONS, STORE_URL_VARIABLE, RunSettings, alternatives_of
+from flows.settings import OWN_OPTIONS, STORE_URL_VARIABLE, RunSettings, values_by_name
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
@@ -32,10 +32,16 @@ from gan.store import Store
 from tasks.publish import bring
 from tasks.records import PublishedRun
 
-MAX_MEMBERS = 500
+MAX_MEMBERS, MAX_SEED = 500, 2**31
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SECONDS_TO_SAVE = 60
-OF_ONE_RUN = ("recipe", "seed", "run_name", "compare_with", "refresh")
+OF_ONE_RUN = {
+    "recipe": "a sweep has --recipes",
+    "seed": "a sweep has --seeds",
+    "run_name": "a sweep names its runs by itself",
+    "compare_with": "a sweep compares its runs on a leaderboard",
+    "refresh": "a sweep does nothing again that is finished",
+}
 
 
 class SweepSettings(BaseModel):
@@ -82,8 +88,8 @@ class SweepSettings(BaseModel):
         for part in self.seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-            if not first <= last or last - first >= MAX_MEMBERS:
-                raise SettingsError(f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9.")
+            if not first <= last < MAX_SEED or last - first >= MAX_MEMBERS:
+                raise SettingsError(f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31.")
             seeds.update(dict.fromkeys(range(first, last + 1)))
         return list(seeds)
 
@@ -125,7 +131,7 @@ def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
         SettingsError: If there are too many, or one cannot be.
     """
     _refuse(sweep, settings)
-    choices = [_choices(setting) for setting in settings.set]
+    choices = [[(name, value) for value in values] for name, values in values_by_name(settings.set).items()]
     num = len(sweep.recipe_names()) * len(sweep.seed_numbers()) * prod(map(len, choices))
     if num > MAX_MEMBERS:
         raise SettingsError(f"These are {num:,} trainings; a sweep has at most {MAX_MEMBERS}.")
@@ -152,14 +158,16 @@ def _refuse(sweep: SweepSettings, settings: SharedSettings) -> None:
             "on one GPU, if this machine has any.\n"
             "Give --ray local --device gpu, which gives each training a GPU of its own; or --device cpu."
         )
-    for name in OF_ONE_RUN:
-        if getattr(settings, name) != RunSettings.model_fields[name].get_default():
-            raise SettingsError(
-                f"--{name.replace('_', '-')} is for one run; a sweep makes many, and names them itself."
-            )
-    names = [alternatives_of(setting)[0] for setting in settings.set]
-    if len(set(names)) < len(names):
-        raise SettingsError(f"--set names {_twice(names)} twice; give all its values at once, with commas between.")
+    if sweep.ray is not None and sweep.at_once > 1:
+        raise SettingsError("--at-once is for this machine; on a Ray cluster (--ray) as many train as it has room for.")
+    if sweep.ray is not None and settings.data_parallel:
+        raise SettingsError("--data-parallel splits a training over GPUs; with --ray each training has one of them.")
+    for name, instead in OF_ONE_RUN.items():
+        if name in settings.model_fields_set:
+            raise SettingsError(f"--{name.replace('_', '-')} is for one run; {instead}.")
+    for name in OWN_OPTIONS & values_by_name(settings.set).keys() & settings.model_fields_set:
+        option = f"--{name.replace('_', '-')}"
+        raise SettingsError(f"{option} and --set {name}=... say the same; give one of them.")
 
 
 def _member(settings: SharedSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:
@@ -176,15 +184,6 @@ def _member(settings: SharedSettings, recipe: str, chosen: Sequence[tuple[str, s
     }
     way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen)])
     return Member(way=way, settings=_validated(settings.model_dump() | changes | fixed))
-
-
-def _twice(names: Sequence[str]) -> str:
-    return next(name for name in names if names.count(name) > 1)
-
-
-def _choices(setting: str) -> list[tuple[str, str]]:
-    name, values = alternatives_of(setting)
-    return [(name, value) for value in values]
 
 
 def _validated(content: dict[str, Any]) -> RunSettings:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -40,17 +41,22 @@ OWN_OPTIONS = frozenset({"steps", "batch_size"})
 """What is on a recipe's card and has an option; a sweep alone takes several values of it in `set`."""
 
 
-def alternatives_of(setting: str) -> tuple[str, list[str]]:
-    """Name and values of name=value, or of name=value,value for a sweep; a list in brackets is one value.
+def values_by_name(settings: Sequence[str]) -> dict[str, list[str]]:
+    """What is set: each as name=value, or name=value,value for a sweep; a list in brackets is one value.
 
     Raises:
-        SettingsError: If it is neither.
+        SettingsError: If one is neither, or a name comes twice.
     """
-    name, _, values = setting.partition("=")
-    alternatives = [value.strip() for value in re.split(r",(?![^\[]*\])", values)]
-    if not (name.strip() and all(alternatives)):
-        raise SettingsError(f"--set got {setting!r}; it expects name=value, such as learning_rate=1e-4.")
-    return name.strip().replace("-", "_"), alternatives
+    found: dict[str, list[str]] = {}
+    for setting in settings:
+        given, _, together = setting.partition("=")
+        name, values = given.strip().replace("-", "_"), re.split(r",(?![^\[]*\])", together)
+        if not (name and all(value.strip() for value in values)):
+            raise SettingsError(f"--set got {setting!r}; it expects name=value, such as learning_rate=1e-4.")
+        if name in found:
+            raise SettingsError(f"--set names {name} twice; a sweep takes all its values at once, with commas between.")
+        found[name] = [value.strip() for value in values]
+    return found
 
 
 class RunSettings(BaseModel):
@@ -189,7 +195,7 @@ class RunSettings(BaseModel):
 
     def _card_changes(self) -> dict[str, str]:
         changes = {}
-        for name, values in map(alternatives_of, self.set):
+        for name, values in values_by_name(self.set).items():
             if len(values) > 1:
                 raise SettingsError(
                     f"--set got {len(values)} values of {name}; a run has one. flows/sweep_flow.py tries several."

@@ -9,13 +9,14 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -34,6 +35,7 @@ from flows.members import (
 )
 from flows.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
+from gan.champion import standing
 from gan.champion_history import champion_of, still_counts
 from gan.command import run_command
 from gan.errors import FashionGanError, StoreError
@@ -47,7 +49,7 @@ from gan.report.leaderboard import (
     rank,
     read_result,
 )
-from gan.report.words import code_span, data_uri, describe_mean, describe_seconds, escape_markdown
+from gan.report.words import code_span, data_uri, describe_mean, describe_number, describe_seconds, escape_markdown
 from gan.store import atomic_path
 
 MAX_GRIDS_SHOWN, MAX_ASKED = 8, 3
@@ -59,6 +61,7 @@ class Sweep(BaseModel):
     folder: Path
     failures: tuple[str, ...]
     winner: str | None
+    gate: tuple[str, ...] = Field(description="what the gate said of the best runs, as many as were asked about")
 
 
 @flow(
@@ -81,12 +84,13 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
     with ending_when_cancelled():
         outcomes = run_members(members, sweep)
         board = leaderboard_of(members, outcomes)
-        folder = write_board(board, members)
-        present_board(board, folder)
+        folder = write_board(board, members)  # at once, whatever becomes of the rest
         if not settings.no_promote:
-            promote_best(board, members, here=sweep.ray is None)
-    failures = tuple(f"{failure.way}, seed {failure.seed}: {failure.reason}" for failure in board.failures)
-    return Sweep(folder=folder, failures=failures, winner=board.winner and board.winner.run)
+            board = replace(board, gate=promote_best(board, members, here=sweep.ray is None))
+            write_board(board, members)
+        present_board(board, folder)
+    failures = tuple(failure.described for failure in board.failures)
+    return Sweep(folder=folder, failures=failures, winner=board.winner and board.winner.run, gate=tuple(board.gate))
 
 
 def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Leaderboard:
@@ -104,21 +108,27 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
     return rank(f"{len(members)} trainings", results, failures)
 
 
-def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> None:
+def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> list[str]:
     """Put the best run to the gate; one that is refused for what it is (it copies, say) makes room for the next.
 
     Args:
         board: The ranking.
         members: What was trained.
         here: Whether it was on this machine, which else needs to have no GPU.
+
+    Returns:
+        What the gate said of each that was put to it.
     """
+    said: list[str] = []
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     of = {(member.way, member.settings.seed): member for member in members}
     for row in board.rows[:MAX_ASKED]:
         train_flow(of[row.best.key].settings.model_copy(update=changes))
         root = of[row.best.key].settings.output_dir
+        said.append(f"{row.best.run}: {standing(root, row.best.run)}")
         if still_counts(root, row.best.run, row.best.generator):
-            return
+            break
+    return said
 
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
@@ -158,19 +168,22 @@ def present_board(board: Leaderboard, folder: Path) -> None:
         )
     grids = "\n\n".join(
         f"## {escape_markdown(row.way)}, seed {row.best.seed}\n\n"
-        f'<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
+        + ", ".join(f"{title} {describe_number(row.best.values[name])}" for name, title in board.measures)
+        + f'\n\n<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
         for row in board.rows[:MAX_GRIDS_SHOWN]
     )
-    failed = "".join(
-        f"- {escape_markdown(failure.way)}, seed {failure.seed}: {escape_markdown(failure.reason)}\n"
-        for failure in board.failures
-    )
+    lists = _list("The gate", board.gate) + _list("Failed", [failure.described for failure in board.failures])
     create_markdown_artifact(
         key="best-runs",
         markdown=f"# The best run of each{_first_of(len(board.rows))}\n\n{grids}\n\n"
-        f"{'# Failed' if failed else ''}\n\n{failed}\n\nThe page: {code_span(str(folder / 'leaderboard.html'))}",
+        f"{lists}The page: {code_span(str(folder / 'leaderboard.html'))}",
         description=f"{len(board.rows)} ways to train, {len(board.failures)} trainings failed",
     )
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    items = "".join(f"- {escape_markdown(line)}\n" for line in lines)
+    return f"# {title}\n\n{items}\n" if items else ""
 
 
 def _first_of(num_rows: int) -> str:
@@ -238,6 +251,7 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
         "Leaderboard": str(done.folder / "leaderboard.html"),
         "Winner": done.winner or "none",
         "Champion": _champion(settings.output_dir.expanduser()),
+        **{f"Gate {number}": sentence for number, sentence in enumerate(done.gate, 1)},
     }.items():
         console.print(f"[bold]{name:<12}[/]", end="")
         console.print(value, markup=False)

@@ -230,7 +230,12 @@ def _write(root: Path, change: Change) -> Change:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """One change at a time."""
+    """One change at a time.
+
+    Raises:
+        SettingsError: If the folder cannot be written, or is none with published runs.
+    """
+    _check_root(root)
     try:
         with alone(root / ".in-use" / "champion.lock", on_wait=lambda _: None):
             yield
@@ -239,6 +244,14 @@ def _alone(root: Path) -> Iterator[None]:
             f"The champion of {root} cannot be changed: {error.strerror or error}.\n"
             "See that the folder can be written and has room, and try again."
         ) from error
+
+
+def _check_root(root: Path) -> None:
+    """Refuse a folder that no run was published in, before a lock is made in it."""
+    if not (root / "runs").is_dir():
+        raise SettingsError(
+            f"{root} has no published runs.\nMake one (make train), or give their folder with --output-dir."
+        )
 
 
 app = App(
@@ -257,6 +270,7 @@ def show(*, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
         output_dir: the output folder
     """
     console = Console(highlight=False, soft_wrap=True)
+    _check_root(output_dir)
     history = read_history(output_dir)
     champions = champions_in(history)
     console.print(f"Champion   {champions[-1].run if champions else 'none yet'}", markup=False)

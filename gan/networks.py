@@ -26,8 +26,8 @@ from gan.store import check_unpacked_size
 
 _SHARED_OBJECT_ID = re.compile(rb'("shared_object_id": )(\d+)')
 
-MAX_MODEL_BYTES = 2**28
-"""Far more than any recipe's weights; what is larger is no model of ours."""
+MAX_MODEL_BYTES = 2**32
+"""More than the weights of the widest networks that a card can ask for; what is larger is no model of ours."""
 
 
 def build_generator(

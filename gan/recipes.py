@@ -7,7 +7,7 @@ training is known by.
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,9 @@ Layers = Literal["dense", "convolutional"]
 Algorithm = Literal["article", "relativistic"]
 """Which file has the iteration, to be read beside the card: gan/training.py, or gan/relativistic.py."""
 
+Width = Annotated[int, Field(strict=True, ge=1, le=4096)]
+"""Units or channels of a layer. Strict, so that true is not 1."""
+
 
 class Recipe(BaseModel):
     """One way to train a generator."""
@@ -42,7 +45,7 @@ class Recipe(BaseModel):
     algorithm: Algorithm = Field(description="what an iteration does")
     steps: PositiveInt = Field(description="iterations of the recipe's algorithm")
     batch_size: PositiveInt = Field(description="images a step")
-    latent_dim: PositiveInt = Field(description="length of a latent vector z ~ N(0, I)")
+    latent_dim: int = Field(ge=2, le=1024, description="length of a latent vector z ~ N(0, I)")
     layers: Layers = Field("dense", description="what the networks are made of")
     num_classes: NonNegativeInt = Field(0, le=1000, description="classes that both networks are told of; 0: none")
     num_groups: NonNegativeInt = Field(
@@ -51,12 +54,14 @@ class Recipe(BaseModel):
     mismatch_weight: NonNegativeFloat = Field(
         0.0, description="of the discriminator's loss on real images that are said to be of another class or group"
     )
-    generator_units: tuple[PositiveInt, ...] = Field(
-        description="widths of the generator's hidden layers: units, or channels from the smallest size to 28 x 28"
+    generator_units: tuple[Width, ...] = Field(
+        max_length=8,
+        description="widths of the generator's hidden layers: units, or channels from the smallest size to 28 x 28",
     )
-    discriminator_units: tuple[PositiveInt, ...] = Field(
+    discriminator_units: tuple[Width, ...] = Field(
+        max_length=8,
         description="widths of the discriminator's hidden layers: units, or channels from 14 x 14 down, the last two "
-        "of one size"
+        "of one size",
     )
     leaky_relu_slope: NonNegativeFloat = Field(description="slope of LeakyReLU below zero")
     batch_norm_momentum: NonNegativeFloat = Field(lt=1, description="weight of the old moving statistics in an update")
@@ -85,8 +90,6 @@ class Recipe(BaseModel):
             raise ValueError("gradient_penalty and penalty_every are not for the article, which has no penalties")
         if self.mismatch_weight and not self.num_kinds:
             raise ValueError("mismatch_weight is for recipes with classes or groups, such as conditional or conv")
-        if self.num_groups and self.latent_dim < 2:
-            raise ValueError("latent_dim is 2 or more with groups, since the first number of a latent says which group")
         return self
 
     @model_validator(mode="after")
@@ -231,7 +234,10 @@ def changed(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
         values = {name: json.loads(value) for name, value in changes.items()}
         if any(isinstance(value, bool) for value in values.values()):
             raise ValueError("true and false are no numbers")
-        return Recipe.model_validate(recipe.model_dump() | values)
+        card = recipe.model_dump() | values
+        if not (card["num_classes"] or card["num_groups"]) and "mismatch_weight" not in values:
+            card["mismatch_weight"] = 0.0  # of kinds that are not there any more
+        return Recipe.model_validate(card)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         names = [str(detail["loc"][0])] if detail["loc"] else list(changes)

@@ -171,7 +171,6 @@ def test_groups_that_are_missing_are_an_error(tiny_grouped) -> None:
     ("card", "changes", "words"),
     [
         (CONDITIONAL, {"num_groups": 4}, "num_groups stand in for classes"),
-        (CONV, {"latent_dim": 1}, "latent_dim is 2 or more with groups"),
         (CONV, {"num_groups": 0}, "mismatch_weight is for recipes with classes or groups"),
     ],
 )

@@ -6,10 +6,11 @@ import pytest
 from gan.backend import Hardware, keras
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
+from gan.errors import SettingsError
 from gan.generate import generate_pixels
 from gan.groups import find_groups, group_bounds
 from gan.networks import Networks
-from gan.recipes import CONDITIONAL, CONV, CONV_GPU, RECIPES, Recipe
+from gan.recipes import CONDITIONAL, CONV, CONV_GPU, MLP, RECIPES, Recipe, changed
 from gan.sampling import sample_inputs
 from gan.trainer import train
 
@@ -72,3 +73,26 @@ def test_conv_gpu_trains_correctly_at_a_small_size(tmp_path) -> None:
     assert np.corrcoef(above, below)[0, 1] < -0.95
     assert above.std() == pytest.approx(brightness.std(), rel=0.25)
     assert below.std() == pytest.approx(brightness.std(), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"latent_dim": "1"}, "greater than or equal to 2"),
+        ({"latent_dim": "10000000000000"}, "less than or equal to 1024"),
+        ({"generator_units": "[999999999999]"}, "less than or equal to 4096"),
+        ({"discriminator_units": "[true,8]"}, "valid integer"),
+        ({"generator_units": "[1,1,1,1,1,1,1,1,1]"}, "at most 8 items"),
+    ],
+)
+def test_a_card_beyond_what_can_be_trained_and_stored_is_refused(changes, words) -> None:
+    with pytest.raises(SettingsError, match=words):
+        changed(MLP, changes)
+
+
+def test_without_kinds_there_is_no_loss_on_mismatches() -> None:
+    plain = changed(CONV, {"num_groups": "0"})
+    assert (plain.num_kinds, plain.mismatch_weight) == (0, 0.0)
+    assert changed(CONDITIONAL, {"num_groups": "0"}) == CONDITIONAL
+    with pytest.raises(SettingsError, match="mismatch_weight is for recipes with classes or groups"):
+        changed(CONV, {"num_groups": "0", "mismatch_weight": "1"})

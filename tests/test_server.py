@@ -175,7 +175,7 @@ def deployment(server: Checkout, name: str) -> dict:
 
 FORMS = [
     ("fashion-gan/nightly", "RunSettings", {"recipe": "article", "train_on": "gpu"}),
-    ("fashion-gan/weekly", "RunSettings", {"recipe": "mlp", "train_on": "gpu"}),
+    ("fashion-gan/weekly", "RunSettings", {"recipe": "conditional", "train_on": "gpu"}),
     ("prune/weekly", "PruneSettings", {"older_than": 30}),
 ]
 

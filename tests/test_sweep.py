@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -52,8 +53,13 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({"seeds": "a"}, {}, "--seeds got 'a'"),
         ({"seeds": "0-100000"}, {}, "--seeds got"),
         ({"seeds": "0-400"}, {"set": ("steps=1,2",)}, "a sweep has at most 500"),
-        ({}, {"seed": 3}, "--seed is for one run; a sweep makes many"),
+        ({"seeds": "2147483648"}, {}, "7-9, all below 2"),
+        ({}, {"seed": 0}, "--seed is for one run; a sweep has --seeds"),
+        ({}, {"recipe": "article"}, "--recipe is for one run; a sweep has --recipes"),
         ({}, {"run_name": "x"}, "--run-name is for one run"),
+        ({}, {"steps": 5, "set": ("steps=1,2",)}, "--steps and --set steps=... say the same"),
+        ({"ray": "local", "at_once": 2}, {}, "--at-once is for this machine"),
+        ({"ray": "local"}, {"data_parallel": True}, "with --ray each training has one of them"),
         ({}, {"set": ("learning_rate=1e-4", "learning_rate=2e-4")}, "--set names learning_rate twice"),
         ({"recipes": "conv"}, {"set": ("generator_units=[8,8,8,8]",)}, "28 pixels can be halved twice"),
         ({"ray": "10.0.0.5:6379"}, {}, "PREFECT_API_URL is not set: they cannot reach"),
@@ -75,6 +81,8 @@ def test_a_sweep_that_cannot_be_is_one_clear_error(sweep, settings, message) -> 
 def test_one_run_refuses_several_values() -> None:
     with pytest.raises(ValueError, match="2 values of learning_rate; a run has one"):
         RunSettings(set=("learning_rate=1,2",))
+    with pytest.raises(ValueError, match="--set names learning_rate twice"):
+        RunSettings(set=("learning_rate=1", "learning-rate=2"))
 
 
 def result(way: str, seed: int, distance: float, tmp_path) -> Result:
@@ -125,7 +133,9 @@ def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_n
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
-    promote_best(board, members, here=True)
+    monkeypatch.setattr("flows.sweep_flow.standing", lambda _, run: f"what the gate says of {run}")
+    said = promote_best(board, members, here=True)
+    assert said == [f"{way}-0: what the gate says of {way}-0" for way in list(RECIPES)[:3]]
     assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"
     assert not any(settings.no_promote for settings in asked)
 
@@ -153,11 +163,14 @@ def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twi
     assert "1 of the trainings failed" in output
     assert "article learning_rate=1e30, seed 0: Training stopped at step" in output
     assert "Traceback" not in output
+    assert re.search(r"Gate 1 +own-article-20-seed0-\w{6}: It is the champion. Passes the gate", output)
     (board,) = (folder / "sweeps").glob("*/leaderboard.csv")
     rows = list(csv.DictReader(board.read_text().splitlines()))
     assert [row["rank"] for row in rows] == ["1", "failed"]
     assert (rows[0]["way"], rows[0]["seeds"]) == ("article learning_rate=2e-4", "0")
-    assert "data:image/png" in board.with_suffix(".html").read_text()
+    page = board.with_suffix(".html").read_text()
+    assert "data:image/png" in page
+    assert "It is the champion. Passes the gate" in page
     before = {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")}
     assert len(before) == 1
     output = checkout.run(*command, "--recipes", "article,conditional", "--set", "learning_rate=2e-4")

@@ -51,6 +51,11 @@ class Failure:
     seed: int
     reason: str
 
+    @property
+    def described(self) -> str:
+        """A line for people."""
+        return f"{self.way}, seed {self.seed}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -90,6 +95,7 @@ class Leaderboard:
     title: str
     rows: Sequence[Row]
     failures: Sequence[Failure]
+    gate: Sequence[str] = ()  # what it said of the best runs, one sentence or more each
 
     @property
     def measures(self) -> list[tuple[str, str]]:
