@@ -89,7 +89,9 @@ class SweepSettings(BaseModel):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
             if not first <= last < MAX_SEED or last - first >= MAX_MEMBERS:
-                raise SettingsError(f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31.")
+                raise SettingsError(
+                    f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31."
+                )
             seeds.update(dict.fromkeys(range(first, last + 1)))
         return list(seeds)
 

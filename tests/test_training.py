@@ -16,6 +16,7 @@ from gan.guards import CHECK_EVERY
 from gan.networks import Networks
 from gan.training import Draw, draw_indices, draw_latents, draw_latents_by_xla, make_train_step, update_discriminator
 from gan.training import update_generator as update_generator_of
+from gan.training_state import Progress
 
 CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's program on a CPU")
 
@@ -357,3 +358,12 @@ def test_collapse_is_warned_of_once_and_stops_training_if_asked(
     with pytest.raises(TrainingError, match="--stop-on-collapse asks"):
         train(tiny_images, tiny_config, stopped, stop_on_collapse=True)
     assert newest_step(stopped) == 3
+
+
+@pytest.mark.parametrize(("num_calls", "expected"), [(1, 5000), (2, 200), (3, 150), (9, 125)])
+def test_a_step_with_penalties_counts_as_often_as_it_comes(tiny_config, num_calls, expected) -> None:
+    progress = Progress.empty(tiny_config)
+    for seconds in [5.0, *([0.2, 0.1, 0.1, 0.1] * 3)][:num_calls]:
+        progress.record(np.zeros((1, 3), np.float32), seconds)
+    assert progress.timings()["milliseconds_per_step"] == expected
+    assert progress.timings()["first_call_seconds"] == 5
