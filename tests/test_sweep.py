@@ -10,7 +10,7 @@ from builders import write_own_data
 from pipeline import Checkout
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.members import SharedSettings, SweepSettings, members_of
+from flows.members import Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
 from flows.sweep_flow import promote_best
 from gan.champion_history import Change, add_change
@@ -148,6 +148,22 @@ def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_n
     asked.clear()
     promote_best(board, members, here=True)
     assert [settings.recipe for settings in asked] == list(RECIPES)[:2]
+
+
+def test_a_pool_has_few_members_and_what_it_did_not_end_is_run_again_and_then_alone(monkeypatch) -> None:
+    sweep = SweepSettings(recipes="article", seeds="0-4")
+    members, pools = members_of(sweep, SharedSettings()), []
+
+    def run_together(together, _):
+        seeds = [member.settings.seed for member in together]
+        pools.append(seeds)
+        return [None if seed == 3 or (3 in seeds and seed > 3) else Outcome(reason=f"{seed}") for seed in seeds]
+
+    monkeypatch.setattr("flows.members.TRAININGS_A_PROCESS", 2)
+    monkeypatch.setattr("flows.members._run_together", run_together)
+    outcomes = run_members(members, sweep)
+    assert pools == [[0, 1], [2, 3], [4], [3], [3]]
+    assert [outcome.reason for outcome in outcomes] == ["0", "1", "2", "Its process was killed, each time.", "4"]
 
 
 def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twice(tmp_path, prefect_server) -> None:
