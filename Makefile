@@ -72,9 +72,11 @@ setup-ray: $(READY) ## Add Ray to .venv, for sweeps on a cluster
 sweep: $(READY) ## Train many GANs and rank them, as in make sweep ARGS="--recipes article,mlp --seeds 0-2"
 	@$(VENV)/bin/python flows/sweep_flow.py $(ARGS)
 
-quality: $(READY) ## Draw what each recipe reaches in how many seconds, after training what is missing (1½ to 4 hours; a third with SEEDS=0)
-	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv,conditional --seeds $(or $(SEEDS),0-2) --no-promote && \
-		$(VENV)/bin/python -m bench.quality
+quality: $(READY) ## Draw what recipes reach in how many seconds, after training what is missing (1½ to 4 hours; SEEDS=0: a third)
+	$(if $(ARGS),$(error make quality takes SEEDS=0-2 and OUTPUT_DIR=artifacts, and no ARGS))
+	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv,conditional --seeds $(or $(SEEDS),0-2) --no-promote \
+		--output-dir $(or $(OUTPUT_DIR),artifacts) && \
+		$(VENV)/bin/python -m bench.quality --output-dir $(or $(OUTPUT_DIR),artifacts)
 
 asked-classes: $(READY) ## Ask a generator for classes and check, as in make asked-classes ARGS=artifacts/latest (15 minutes)
 	@$(VENV)/bin/python -m bench.asked_classes $(ARGS)

@@ -168,11 +168,13 @@ def _refuse(sweep: SweepSettings, settings: SharedSettings) -> None:
     if sweep.ray is not None and settings.data_parallel:
         raise SettingsError("--data-parallel splits a training over GPUs; with --ray each training has one of them.")
     for name, instead in OF_ONE_RUN.items():
-        if name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if name in settings.model_fields_set and value is not None and value is not False:  # as a form leaves it empty
             raise SettingsError(f"--{name.replace('_', '-')} is for one run; {instead}.")
-    for name in OWN_OPTIONS & values_by_name(settings.set).keys() & settings.model_fields_set:
-        option = f"--{name.replace('_', '-')}"
-        raise SettingsError(f"{option} and --set {name}=... say the same; give one of them.")
+    for name in OWN_OPTIONS & values_by_name(settings.set).keys():
+        if getattr(settings, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise SettingsError(f"{option} and --set {name}=... say the same; give one of them.")
 
 
 def _member(settings: SharedSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:

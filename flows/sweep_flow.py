@@ -8,7 +8,7 @@ import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is 
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -84,11 +84,14 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
     with ending_when_cancelled():
         outcomes = run_members(members, sweep)
         board = leaderboard_of(members, outcomes)
-        folder = write_board(board, members)  # at once, whatever becomes of the rest
-        if not settings.no_promote:
-            board = replace(board, gate=promote_best(board, members, here=sweep.ray is None))
-            write_board(board, members)
-        present_board(board, folder)
+        said: list[str] = []
+        try:
+            if not settings.no_promote:
+                said.extend(promote_best(board, members, here=sweep.ray is None))  # one by one
+        finally:  # what was trained is shown, whatever became of the gate
+            board = replace(board, gate=said)
+            folder = write_board(board, members)
+            present_board(board, folder)
     failures = tuple(failure.described for failure in board.failures)
     return Sweep(folder=folder, failures=failures, winner=board.winner and board.winner.run, gate=tuple(board.gate))
 
@@ -108,7 +111,7 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
     return rank(f"{len(members)} trainings", results, failures)
 
 
-def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> list[str]:
+def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> Iterator[str]:
     """Put the best run to the gate; one that is refused for what it is (it copies, say) makes room for the next.
 
     Args:
@@ -116,19 +119,17 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
         members: What was trained.
         here: Whether it was on this machine, which else needs to have no GPU.
 
-    Returns:
+    Yields:
         What the gate said of each that was put to it.
     """
-    said: list[str] = []
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     of = {(member.way, member.settings.seed): member for member in members}
     for row in board.rows[:MAX_ASKED]:
         train_flow(of[row.best.key].settings.model_copy(update=changes))
         root = of[row.best.key].settings.output_dir
-        said.append(f"{row.best.run}: {standing(root, row.best.run)}")
+        yield f"{row.best.run}: {standing(root, row.best.run)}"
         if still_counts(root, row.best.run, row.best.generator):
-            break
-    return said
+            return
 
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from gan.champion_history import Change, add_change, champion_of, champions_in, read_history, was_promoted
+from gan.champion_history import HISTORY, Change, add_change, champion_of, champions_in, read_history, was_promoted
 from gan.command import run_command
 from gan.errors import SettingsError
 from gan.gate import Decision
@@ -248,9 +248,9 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _check_root(root: Path) -> None:
     """Refuse a folder that no run was published in, before a lock is made in it."""
-    if not (root / "runs").is_dir():
+    if not any(map(os.path.exists, (root / "runs", root / HISTORY))):
         raise SettingsError(
-            f"{root} has no published runs.\nMake one (make train), or give their folder with --output-dir."
+            f"There are no published runs in {root}.\nMake one (make train), or give their folder with --output-dir."
         )
 
 

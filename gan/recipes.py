@@ -31,7 +31,7 @@ Layers = Literal["dense", "convolutional"]
 Algorithm = Literal["article", "relativistic"]
 """Which file has the iteration, to be read beside the card: gan/training.py, or gan/relativistic.py."""
 
-Width = Annotated[int, Field(strict=True, ge=1, le=4096)]
+Width = Annotated[int, Field(strict=True, ge=1, le=2048)]
 """Units or channels of a layer. Strict, so that true is not 1."""
 
 
@@ -128,11 +128,14 @@ The average is no part of the article: it stands beside the article's result, th
 
 MLP = Recipe(
     name="mlp",
-    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on dense networks",
+    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on dense networks, told groups as in Liu et al. 2020, "
+    "arXiv:2006.10728, and Reed et al. 2016, arXiv:1605.05396",
     algorithm="relativistic",
     steps=20_000,
     batch_size=128,
     latent_dim=100,
+    num_groups=50,
+    mismatch_weight=1.0,
     generator_units=(256, 512, 1024),
     discriminator_units=(1024, 512),
     leaky_relu_slope=0.2,

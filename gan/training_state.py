@@ -49,8 +49,8 @@ class Progress:
     def timings(self) -> dict[str, float]:
         """What was measured; the first call of a process is mostly compilation and stands apart.
 
-        The time of a step is a median, so that what else the machine did for a while does not count, over four calls
-        each, so that a step with penalties counts as often as it comes.
+        The time of a step is a median, so that what else the machine did for a while does not count, over eight calls
+        each, so that penalties and updates of the average count as often as they come.
         """
         facts = {
             "training_seconds": round(self.seconds, 1),
@@ -59,7 +59,7 @@ class Progress:
         if self.calls:
             facts["first_call_seconds"] = round(self.calls[0][1], 2)
             steps, seconds = np.array(self.calls[1:] or self.calls).T
-            starts = np.arange(0, max(1, len(steps) - 3), 4)  # the last calls with those before, if they are fewer
+            starts = np.arange(0, max(1, len(steps) - 7), 8)  # the last calls with those before, if they are fewer
             a_step = np.add.reduceat(seconds, starts) / np.add.reduceat(steps, starts)
             facts["milliseconds_per_step"] = round(1000 * float(np.median(a_step)), 2)
         return facts

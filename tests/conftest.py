@@ -42,6 +42,9 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "artifacts")
 
 
+TOLD_OF_NOTHING = {"num_groups": 0, "mismatch_weight": 0.0}
+
+
 @pytest.fixture
 def tiny_config() -> TrainConfig:
     """Article in small: every kind of layer, a step in a millisecond."""
@@ -51,18 +54,16 @@ def tiny_config() -> TrainConfig:
 
 @pytest.fixture
 def tiny_mlp(tiny_config: TrainConfig) -> TrainConfig:
-    """The recipe mlp in small."""
+    """The recipe mlp in small, told of nothing."""
     small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
-    return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small)})
+    return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small | TOLD_OF_NOTHING)})
 
 
 @pytest.fixture
 def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
     """The recipe conv in small, told of nothing."""
     small = {"latent_dim": 8, "generator_units": (8, 6, 4), "discriminator_units": (4, 6, 8)}
-    return tiny_config.model_copy(
-        update={"recipe": CONV.model_copy(update=small | {"num_groups": 0, "mismatch_weight": 0.0})}
-    )
+    return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small | TOLD_OF_NOTHING)})
 
 
 @pytest.fixture

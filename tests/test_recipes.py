@@ -80,7 +80,7 @@ def test_conv_gpu_trains_correctly_at_a_small_size(tmp_path) -> None:
     [
         ({"latent_dim": "1"}, "greater than or equal to 2"),
         ({"latent_dim": "10000000000000"}, "less than or equal to 1024"),
-        ({"generator_units": "[999999999999]"}, "less than or equal to 4096"),
+        ({"generator_units": "[999999999999]"}, "less than or equal to 2048"),
         ({"discriminator_units": "[true,8]"}, "valid integer"),
         ({"generator_units": "[1,1,1,1,1,1,1,1,1]"}, "at most 8 items"),
     ],

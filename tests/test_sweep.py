@@ -134,7 +134,7 @@ def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_n
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
     monkeypatch.setattr("flows.sweep_flow.standing", lambda _, run: f"what the gate says of {run}")
-    said = promote_best(board, members, here=True)
+    said = list(promote_best(board, members, here=True))
     assert said == [f"{way}-0: what the gate says of {way}-0" for way in list(RECIPES)[:3]]
     assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"
     assert not any(settings.no_promote for settings in asked)
@@ -146,7 +146,7 @@ def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_n
     for action, of in (("promoted", third), ("promoted", first), ("rolled back", third), ("promoted", second)):
         change(action, of)
     asked.clear()
-    promote_best(board, members, here=True)
+    list(promote_best(board, members, here=True))
     assert [settings.recipe for settings in asked] == list(RECIPES)[:2]
 
 

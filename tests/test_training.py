@@ -191,18 +191,20 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bytes(tiny_config, t
     assert equal_trainings(undisturbed, resumed)
 
 
+@pytest.mark.parametrize("told", [{}, {"num_groups": 4, "mismatch_weight": 1.0}], ids=["of nothing", "of groups"])
 @pytest.mark.parametrize("unroll_from", [0, 10**6], ids=["unrolled", "one step a call"])
 def test_a_training_of_mlp_goes_on_in_the_phase_of_its_penalties(
-    tiny_mlp, tiny_images, tmp_path, monkeypatch, unroll_from
+    tiny_mlp, tiny_images, tmp_path, monkeypatch, unroll_from, told
 ) -> None:
     """Snapshots cut calls of four steps in two, after the steps 0, 5 and 10."""
     monkeypatch.setattr(gan.engine, "UNROLL_FROM_STEPS", unroll_from)
-    undisturbed = train(tiny_images, tiny_mlp, Checkpoints(tmp_path / "undisturbed"))
+    config = tiny_mlp.model_copy(update={"recipe": tiny_mlp.recipe.model_copy(update=told)})
+    undisturbed = train(tiny_images, config, Checkpoints(tmp_path / "undisturbed"))
     disturbed = every_step(tmp_path / "disturbed")
     for stop in (1, 6):
         with pytest.raises(Stop):
-            train(tiny_images, tiny_mlp, disturbed, on_step=stop_after(stop))
-    resumed = train(tiny_images, tiny_mlp, disturbed)
+            train(tiny_images, config, disturbed, on_step=stop_after(stop))
+    resumed = train(tiny_images, config, disturbed)
     assert resumed.facts["resumed_at_step"] == 6
     assert equal_trainings(undisturbed, resumed)
 
