@@ -122,7 +122,7 @@ ARTICLE = Recipe(
 )
 """The baseline, reproduced exactly: dense networks, binary cross-entropy, two discriminator updates a step.
 
-2 to 3 minutes on two cores; Fréchet distance 24.6 ± 0.8, averaged weights 12.3 ± 0.5 (three seeds).
+2 to 4 minutes on two cores; Fréchet distance 24.6 ± 0.8, averaged weights 12.3 ± 0.5 (three seeds).
 The average is no part of the article: it stands beside the article's result, the last weights, and changes nothing.
 """
 
@@ -150,8 +150,8 @@ MLP = Recipe(
 )
 """Dense networks again, with a larger discriminator and today's losses; settings by trial (docs/recipes.md).
 
-20,000 steps of 13 to 25 ms on two cores, 5 to 9 minutes: less than the tutorial's own code takes for the article.
-Fréchet distance of the averaged weights 5.18 ± 0.30, of the last ones 12.9 ± 0.6; recall 0.23 ± 0.01 (three seeds).
+20,000 steps of 13 to 27 ms on two cores, 5 to 10 minutes: less than the tutorial's own code takes for the article.
+Averaged weights: Fréchet distance 3.77 ± 0.09, recall 0.24 ± 0.00, coverage 0.72 ± 0.00 (three seeds).
 """
 
 CONV = Recipe(
@@ -180,7 +180,7 @@ CONV = Recipe(
 """Convolutions with the losses of `mlp`, for two cores; settings by trial (docs/recipes.md).
 
 A group has 600 images on average here; give fewer groups for a smaller data set of one's own (--set num_groups=10).
-25,000 steps of 23 to 60 ms on two cores, 10 to 25 minutes. Averaged weights: Fréchet distance 1.15 ± 0.07, recall
+25,000 steps of 25 to 65 ms on two cores, 10 to 27 minutes. Averaged weights: Fréchet distance 1.15 ± 0.07, recall
 0.57 ± 0.01, coverage 0.89 ± 0.00 (three seeds).
 """
 
@@ -196,8 +196,8 @@ CONDITIONAL = Recipe.model_validate(
 )
 """`conv` with class labels into both networks: a class can be asked for.
 
-In the same time as `conv`. Averaged weights: Fréchet distance 0.71 ± 0.01, recall 0.66 ± 0.01, coverage 0.89 ± 0.00
-(three seeds); a classifier fitted apart takes 98.3 % of its images for the class asked for (seed 0).
+In about the same time as `conv`. Averaged weights: Fréchet distance 0.71 ± 0.01, recall 0.66 ± 0.01, coverage
+0.89 ± 0.00; a classifier fitted apart takes 98.1 ± 0.3 % of its images for the class asked for (three seeds).
 """
 
 CONV_GPU = Recipe.model_validate(
