@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager, contextmanager
 from math import prod
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from flows.cancellation import RunCancelledError
 from flows.cluster import ray_cluster
 from flows.session import short_logs
-from flows.settings import OWN_OPTIONS, STORE_URL_VARIABLE, RunSettings, values_by_name
+from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSettings, values_by_name
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
@@ -32,7 +32,7 @@ from gan.store import Store
 from tasks.publish import bring
 from tasks.records import PublishedRun
 
-MAX_MEMBERS, MAX_SEED = 500, 2**31
+MAX_MEMBERS = 500
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SECONDS_TO_SAVE = 60
 TRAININGS_A_PROCESS = 16
@@ -91,7 +91,7 @@ class SweepSettings(BaseModel):
         for part in self.seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-            if not first <= last < MAX_SEED or last - first >= MAX_MEMBERS:
+            if not first <= last < SEED_LIMIT or last - first >= MAX_MEMBERS:
                 raise SettingsError(
                     f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31."
                 )
@@ -135,8 +135,9 @@ def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
     Raises:
         SettingsError: If there are too many, or one cannot be.
     """
-    _refuse(sweep, settings)
-    choices = [[(name, value) for value in values] for name, values in values_by_name(settings.set).items()]
+    by_name = values_by_name(settings.set)
+    _refuse(sweep, settings, by_name.keys())
+    choices = [[(name, value) for value in values] for name, values in by_name.items()]
     num = len(sweep.recipe_names()) * len(sweep.seed_numbers()) * prod(map(len, choices))
     if num > MAX_MEMBERS:
         raise SettingsError(f"These are {num:,} trainings; a sweep has at most {MAX_MEMBERS}.")
@@ -150,7 +151,7 @@ def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
     return list(reversed(runs.values()))
 
 
-def _refuse(sweep: SweepSettings, settings: SharedSettings) -> None:
+def _refuse(sweep: SweepSettings, settings: SharedSettings, names_set: Set[str]) -> None:
     """Options that do not go together in a sweep."""
     if sweep.ray not in (None, "local") and PREFECT_API_URL.value() is None:
         raise SettingsError(
@@ -171,7 +172,7 @@ def _refuse(sweep: SweepSettings, settings: SharedSettings) -> None:
         value = getattr(settings, name)
         if name in settings.model_fields_set and value is not None and value is not False:  # as a form leaves it empty
             raise SettingsError(f"--{name.replace('_', '-')} is for one run; {instead}.")
-    for name in OWN_OPTIONS & values_by_name(settings.set).keys():
+    for name in OWN_OPTIONS & names_set:
         if getattr(settings, name) is not None:
             option = f"--{name.replace('_', '-')}"
             raise SettingsError(f"{option} and --set {name}=... say the same; give one of them.")

@@ -35,6 +35,7 @@ from tasks.reference import check_comparable
 
 ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
 STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
+SEED_LIMIT = 2**31
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 
 OWN_OPTIONS = frozenset({"steps", "batch_size"})
@@ -79,7 +80,9 @@ class RunSettings(BaseModel):
         "gan/recipes.py has the names",
     )
     seed: NonNegativeInt = Field(
-        0, lt=2**31, description="seeds weights, batches and latents; equal seeds give equal runs on the same device"
+        0,
+        lt=SEED_LIMIT,
+        description="seeds weights, batches and latents; equal seeds give equal runs on the same device",
     )
     sample_every: PositiveInt | None = Field(None, description="steps between two sample grids; empty: 1,000")
     num_samples: PositiveInt | None = Field(

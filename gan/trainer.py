@@ -84,8 +84,8 @@ def train(
     kinds = find_kinds_again(images, config.recipe, labels, checkpoint)
     seconds_for_kinds = time.perf_counter() - began
     commonest = None if kinds is None else int(np.bincount(kinds).argmax())  # looked at alone: kinds differ anyway
-    alike_rows = slice(None) if kinds is None else np.flatnonzero(kinds == commonest)[:NUM_SPREAD_IMAGES]
-    real_spread = spread(images[alike_rows][:NUM_SPREAD_IMAGES])
+    alike_rows = slice(NUM_SPREAD_IMAGES) if kinds is None else np.flatnonzero(kinds == commonest)[:NUM_SPREAD_IMAGES]
+    real_spread = spread(images[alike_rows])
     networks, engine = prepare(images, config, hardware, kinds)
     identity = identity_of(images, config, engine.name)
     del images  # the device has them; a memory-mapped array without references takes no memory
