@@ -23,11 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from flows.cancellation import RunCancelledError
 from flows.cluster import ray_cluster
 from flows.session import short_logs
-from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSettings, values_by_name
+from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSettings
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
-from gan.recipes import RECIPES
+from gan.recipes import RECIPES, values_by_name
 from gan.store import Store
 from tasks.publish import bring
 from tasks.records import PublishedRun

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -29,7 +27,7 @@ from gan.datasets.folder import describe_folder
 from gan.datasets.sources import copy_verified
 from gan.errors import DataError, SettingsError
 from gan.publishing import RUN_NAME, check_run_name, restore_runs
-from gan.recipes import RECIPES, RecipeName, changed
+from gan.recipes import RECIPES, RecipeName, changed, values_by_name
 from gan.store import Store
 from tasks.reference import check_comparable
 
@@ -40,24 +38,6 @@ SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 
 OWN_OPTIONS = frozenset({"steps", "batch_size"})
 """What is on a recipe's card and has an option; a sweep alone takes several values of it in `set`."""
-
-
-def values_by_name(settings: Sequence[str]) -> dict[str, list[str]]:
-    """What is set: each as name=value, or name=value,value for a sweep; a list in brackets is one value.
-
-    Raises:
-        SettingsError: If one is neither, or a name comes twice.
-    """
-    found: dict[str, list[str]] = {}
-    for setting in settings:
-        given, _, together = setting.partition("=")
-        name, values = given.strip().replace("-", "_"), re.split(r",(?![^\[]*\])", together)
-        if not (name and all(value.strip() for value in values)):
-            raise SettingsError(f"--set got {setting!r}; it expects name=value, such as learning_rate=1e-4.")
-        if name in found:
-            raise SettingsError(f"--set names {name} twice; a sweep takes all its values at once, with commas between.")
-        found[name] = [value.strip() for value in values]
-    return found
 
 
 class RunSettings(BaseModel):

@@ -5,7 +5,8 @@ training is known by.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
@@ -217,6 +218,24 @@ CONV_GPU = Recipe.model_validate(
 
 NOT_CHANGEABLE = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
 """What makes a recipe this one, and what has options of its own."""
+
+
+def values_by_name(settings: Sequence[str]) -> dict[str, list[str]]:
+    """What is set: each as name=value, or name=value,value for a sweep; a list in brackets is one value.
+
+    Raises:
+        SettingsError: If one is neither, or a name comes twice.
+    """
+    found: dict[str, list[str]] = {}
+    for setting in settings:
+        given, _, together = setting.partition("=")
+        name, values = given.strip().replace("-", "_"), re.split(r",(?![^\[]*\])", together)
+        if not (name and all(value.strip() for value in values)):
+            raise SettingsError(f"--set got {setting!r}; it expects name=value, such as learning_rate=1e-4.")
+        if name in found:
+            raise SettingsError(f"--set names {name} twice; a sweep takes all its values at once, with commas between.")
+        found[name] = [value.strip() for value in values]
+    return found
 
 
 def changed(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
