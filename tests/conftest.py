@@ -5,21 +5,26 @@ import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is 
 import gzip
 import shutil
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from blind_page import TEST, Open, render_page
 from builders import LABELS, PIXELS, idx_images, idx_labels, write_own_data
 from faults import command, same_bytes, started
 from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from s3_server import BUCKET, S3Server
 
+from gan import object_store
 from gan.config import TrainConfig
 from gan.datasets import sources
 from gan.datasets.catalog import FASHION_MNIST, DataFile
 from gan.datasets.sources import fetch_files
 from gan.recipes import ARTICLE, CONDITIONAL, CONV, MLP
+from gan.report.blind_test import BlindTest
 from gan.store import Store, sha256_of
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts us, and all that we start inherits it
@@ -99,6 +104,41 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages that a test makes lie outside of the project's packages."""
+    monkeypatch.setattr("tasks.stage.reached_code", lambda module: "code")
+    monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {})
+    monkeypatch.setattr("tasks.stage.import_reached", lambda module: None)
+    monkeypatch.setattr("tasks.stage.FIRST_RETRY_SECONDS", 0)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    """A server of the S3 API."""
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def url(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address in its bucket that no other test uses, and what the environment must hold for it."""
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(object_store, "ATTEMPTS", 1)
+    object_store._client.cache_clear()
+    yield f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    object_store._client.cache_clear()
+
+
+@pytest.fixture
+def machines(url: str, tmp_path: Path) -> tuple[Store, Store]:
+    """Two machines that share nothing but that address."""
+    return Store.open(tmp_path / "one", url), Store.open(tmp_path / "two", url)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium, the one that is installed."""
@@ -109,6 +149,31 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=found)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+    """Opens a blind test in a context of its own; nothing may be complained of, and nothing asked from outside."""
+    pages, complaints = [], []
+
+    def open_it(test: BlindTest = TEST, **context) -> Page:
+        file = tmp_path / "page.html"
+        file.write_text(render_page(test), encoding="utf-8")
+        page = browser.new_context(**context).new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url) if is_outside(request.url) else None)
+        page.goto(file.as_uri())
+        pages.append(page)
+        return page
+
+    def is_outside(url: str) -> bool:
+        return not url.startswith("data:") and url != (tmp_path / "page.html").as_uri()
+
+    yield open_it
+    for page in pages:
+        page.context.close()
+    assert complaints == []
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import boto3
 import requests
 
+from gan.store import FileRef, Store
+
 BUCKET, SECRET = "garments", "a-secret-that-nobody-may-see"
 
 
@@ -140,3 +142,13 @@ class Line:
         for end in (sink, source):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def key_of(store: Store, ref: FileRef) -> str:
+    """Where a file of the store is in the bucket."""
+    return f"{store.remote.prefix}/{ref.by_content().key}"
+
+
+def records_of(s3: S3Server, store: Store) -> list[str]:
+    """Where the results of stages are in the bucket."""
+    return s3.keys(f"{store.remote.prefix}/.results/")

@@ -32,7 +32,7 @@ from pipeline import (
     wait_for_checkpoint,
     wait_until,
 )
-from s3_server import BUCKET, S3Server
+from s3_server import BUCKET
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
@@ -90,14 +90,6 @@ def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, undi
 def task_runs(server: Checkout, flow_runs: list[dict]) -> list[dict]:
     ids = [run["id"] for run in flow_runs]
     return ask(server, "task_runs/filter", {"flow_runs": {"id": {"any_": ids}}})
-
-
-@pytest.fixture
-def s3() -> Iterator[S3Server]:
-    server = S3Server()
-    server.start()
-    yield server
-    server.stop()
 
 
 def another_machine(folder: Path) -> tuple[str, ...]:

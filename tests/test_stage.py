@@ -28,15 +28,6 @@ class Note(StageRecord):
     file: FileRef
 
 
-@pytest.fixture
-def known_code(monkeypatch) -> None:
-    """Stages of this file lie outside of the project's packages."""
-    monkeypatch.setattr("tasks.stage.reached_code", lambda module: "code")
-    monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {})
-    monkeypatch.setattr("tasks.stage.import_reached", lambda module: None)
-    monkeypatch.setattr("tasks.stage.FIRST_RETRY_SECONDS", 0)
-
-
 def counted(body: Callable[[int], object] = lambda run: None) -> tuple[Stage, list[int]]:
     runs: list[int] = []
 
