@@ -26,7 +26,7 @@ def ours() -> Steps:
 
     config = TrainConfig(steps=10**6, sample_every=10**6)
     networks, engine = prepare(load_images(), config, use_device("auto"))
-    update_average = make_update_average(networks, BATCH, config.recipe.average_half_life_images)
+    update_average = make_update_average(networks, config.recipe, BATCH)
     done = 0
 
     def run(num: int) -> None:

@@ -10,13 +10,11 @@ import numpy as np
 
 from gan.backend import keras, tf
 from gan.networks import Networks
+from gan.recipes import Recipe
 from gan.sampling import GeneratorInputs
 
 AVERAGE_EVERY = 8
 """Steps between two updates of the average: a small part of its half-life, a multiple of the steps run in one call."""
-
-RAMP_UP = 0.05
-"""Early on the half-life is this share of the images seen, so that the initial weights are soon forgotten."""
 
 NUM_STATISTICS_LATENTS = 10_000
 
@@ -24,13 +22,13 @@ UpdateAverage = Callable[[int, int], None]
 """Moves the average towards the generator's weights; takes the steps done, and how many of them are new to it."""
 
 
-def make_update_average(networks: Networks, batch_size: int, half_life_images: int) -> UpdateAverage:
+def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> UpdateAverage:
     """Compile the update of the average:  a <- beta a + (1 - beta) w,  beta = 0.5^(new images / half-life).
 
     Args:
         networks: Its average is changed in place by every call.
+        recipe: Its half-life and ramp-up count.
         batch_size: Images a step.
-        half_life_images: After that many images a weight's part in the average has halved.
     """
     pairs = list(zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True))
 
@@ -40,7 +38,7 @@ def make_update_average(networks: Networks, batch_size: int, half_life_images: i
             average.assign(beta * average + (1 - beta) * weight)
 
     def update_average(steps_done: int, new_steps: int) -> None:
-        half_life = min(half_life_images, RAMP_UP * steps_done * batch_size)
+        half_life = min(recipe.average_half_life_images, recipe.average_ramp_up * steps_done * batch_size)
         move(tf.constant(0.5 ** (new_steps * batch_size / half_life), pairs[0][0].dtype))
 
     return update_average

@@ -75,6 +75,9 @@ class Recipe(BaseModel):
     average_half_life_images: PositiveInt = Field(
         description="the average of the generator's weights forgets half of a weight in that many images"
     )
+    average_ramp_up: PositiveFloat = Field(
+        0.05, le=1, description="early on in this share of the images seen: the initial weights are soon forgotten"
+    )
 
     @property
     def num_kinds(self) -> int:
@@ -147,7 +150,8 @@ MLP = Recipe(
     adam_beta_1=0.0,
     adam_beta_2=0.99,
     adam_epsilon=1e-7,
-    average_half_life_images=100_000,
+    average_half_life_images=250_000,
+    average_ramp_up=0.1,
 )
 """Dense networks again, with a larger discriminator and today's losses; settings by trial (docs/recipes.md).
 

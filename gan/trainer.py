@@ -99,7 +99,7 @@ def train(
     log.info("Training on %s, %s", hardware.name, engine.name)
     if resumed_at:
         _tell_of_resume(progress, config, watchers)
-    update_average = make_update_average(networks, config.batch_size, config.recipe.average_half_life_images)
+    update_average = make_update_average(networks, config.recipe, config.batch_size)
     inputs = sample_inputs(
         networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=kinds
     )

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from gan.averaging import AVERAGE_EVERY, RAMP_UP, estimate_statistics, make_update_average
+from gan.averaging import AVERAGE_EVERY, estimate_statistics, make_update_average
 from gan.networks import Networks
+from gan.recipes import ARTICLE
 from gan.sampling import sample_inputs
 
 
@@ -17,16 +18,19 @@ def networks(tiny_config) -> Networks:
 
 
 def test_after_a_half_life_half_of_the_old_average_is_left(networks) -> None:
-    update = make_update_average(networks, batch_size=8, half_life_images=3 * AVERAGE_EVERY * 8)
+    recipe = ARTICLE.model_copy(update={"average_half_life_images": 3 * AVERAGE_EVERY * 8})
+    update = make_update_average(networks, recipe, batch_size=8)
     for _ in range(3):
         update(10**6, AVERAGE_EVERY)  # far beyond the ramp-up
     for weight in networks.average.trainable_variables:
         np.testing.assert_allclose(weight, 0.5, rtol=1e-5)
 
 
-def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks) -> None:
-    make_update_average(networks, batch_size=8, half_life_images=10**9)(AVERAGE_EVERY, AVERAGE_EVERY)
-    expected = 1 - 0.5 ** (1 / RAMP_UP)
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks, share) -> None:
+    recipe = ARTICLE.model_copy(update={"average_half_life_images": 10**9, "average_ramp_up": share})
+    make_update_average(networks, recipe, batch_size=8)(AVERAGE_EVERY, AVERAGE_EVERY)
+    expected = 1 - 0.5 ** (1 / share)
     np.testing.assert_allclose(networks.average.trainable_variables[0], expected, rtol=1e-5)
 
 
