@@ -233,7 +233,11 @@ def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tu
             + ", ".join(map(str, recipe.generator_units)),
         ),
         ("discriminator", f"{_kinds(recipe)}{recipe.layers} {', '.join(map(str, recipe.discriminator_units))}"),
-        ("average", f"of the generator's weights, half-life {recipe.average_half_life_images:,} images"),
+        (
+            "average",
+            f"of the generator's weights, half-life {recipe.average_half_life_images:,} images, at most "
+            f"{describe_share(recipe.average_ramp_up)} of those seen",
+        ),
         ("loss", _loss(recipe)),
         ("Adam", f"{recipe.learning_rate:g}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"),
     ]
