@@ -13,7 +13,7 @@ CPUS_A_TRAINING = 2
 
 @contextmanager
 def ray_cluster(address: str, *, on_gpu: bool) -> Iterator[TaskRunner[Any]]:
-    """Prefect's runner for Ray; each training that is submitted holds a GPU of the cluster, or two cores.
+    """Prefect's runner for Ray; each training that is submitted holds a GPU of the cluster, or is counted as two cores.
 
     Args:
         address: Of the cluster, as host:port, or local.

@@ -55,12 +55,12 @@ class SweepSettings(BaseModel):
     recipes: str = Field("article,mlp", description="names of recipes, with commas between")
     seeds: str = Field("0-2", description="seeds, as in 0-4 or 0,3,7-9; a figure is worth something from three on")
     at_once: PositiveInt = Field(
-        1, le=64, description="trainings at the same moment on this machine; each takes two cores, or a GPU worker"
+        1, le=64, description="trainings at the same moment: they share this machine's cores, or have a GPU worker each"
     )
     ray: str | None = Field(
         None,
         description="run on a Ray cluster: its address as host:port, or local for one of this machine's own; "
-        "a training gets a GPU of it with --device gpu, else two cores",
+        "a training gets a GPU of it with --device gpu, else it is counted as two cores",
     )
 
     @model_validator(mode="after")
@@ -91,9 +91,13 @@ class SweepSettings(BaseModel):
         for part in self.seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-            if not first <= last < SEED_LIMIT or last - first >= MAX_MEMBERS:
+            if not first <= last < SEED_LIMIT:
                 raise SettingsError(
                     f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31."
+                )
+            if last - first >= MAX_MEMBERS:
+                raise SettingsError(
+                    f"--seeds got {self.seeds!r}; a sweep has at most {MAX_MEMBERS} trainings. Give fewer seeds."
                 )
             seeds.update(dict.fromkeys(range(first, last + 1)))
         return list(seeds)

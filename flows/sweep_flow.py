@@ -112,7 +112,9 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
 
 
 def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> Iterator[str]:
-    """Put the best run to the gate; one that is refused for what it is (it copies, say) makes room for the next.
+    """Put the best run to the gate; where it is refused, the best of the next way, of MAX_ASKED at most.
+
+    The next may be better in what the first was refused for: it copies less, or its recall is higher.
 
     Args:
         board: The ranking.

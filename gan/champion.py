@@ -27,7 +27,7 @@ from gan.champion_history import HISTORY, Change, add_change, champion_of, champ
 from gan.command import run_command
 from gan.errors import SettingsError
 from gan.gate import Decision
-from gan.locks import alone
+from gan.locks import alone, undisturbed
 from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
 from gan.publishing import RUN_NAME, point_to
 
@@ -210,7 +210,8 @@ def _keep(root: Path, champion: Change) -> None:
     target = root / champion.folder
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
-        shutil.copytree(root / "runs" / champion.run, Path(partial) / "run", copy_function=link_or_copy)
+        with undisturbed(root):  # nobody replaces the run
+            shutil.copytree(root / "runs" / champion.run, Path(partial) / "run", copy_function=link_or_copy)
         _check_folder(Path(partial) / "run", champion)
         if target.exists():  # it was the champion before, and may have been damaged since
             target.rename(Path(partial) / "earlier")

@@ -105,4 +105,6 @@ class RunConfig(BaseModel):
             del recipe["num_classes"], recipe["mismatch_weight"]
         if not self.train.recipe.num_groups:  # or with groups
             del recipe["num_groups"]
+        if recipe["average_ramp_up"] == Recipe.model_fields["average_ramp_up"].default:  # or a card said this
+            del recipe["average_ramp_up"]
         return content

@@ -252,7 +252,9 @@ def _kinds(recipe: Recipe) -> str:
 def _loss(recipe: Recipe) -> str:
     if recipe.algorithm == "article":
         return "binary cross-entropy"
-    return f"relativistic, gradient penalties of gamma {recipe.gradient_penalty:g}"
+    often = "step" if recipe.penalty_every == 1 else f"{recipe.penalty_every} steps"
+    mismatches = f", mismatches of weight {recipe.mismatch_weight:g}" if recipe.mismatch_weight else ""
+    return f"relativistic, gradient penalties of gamma {recipe.gradient_penalty:g} every {often}{mismatches}"
 
 
 def _provenance(

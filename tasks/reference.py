@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from gan.errors import SettingsError
 from gan.published import (
+    AVERAGE_GENERATOR,
     AVERAGE_SAMPLES,
     GENERATOR,
     SAMPLES,
@@ -29,7 +30,7 @@ def find_reference(
 ) -> Reference | None:
     """The run that was asked for; else the one that this run has been compared with before; else the latest one.
 
-    A run is never compared with itself: where the reference would have the same generator, it is the reference of that
+    A run is never compared with itself: where the reference would have the same generators, it is the reference of that
     run instead. So the same command again has the same reference, whatever has become the latest run meanwhile.
 
     Args:
@@ -46,7 +47,7 @@ def find_reference(
         found = _reference_to(store, compare_with.resolve(), data, trained)
         if found is None or found.name != compare_with.resolve().name:
             instead = f"compared with {found.name}, as that run was" if found else "compared with none"
-            log.warning("%s has the same generator as this run: %s.", compare_with.name, instead)
+            log.warning("%s has the same generators as this run: %s.", compare_with.name, instead)
         return found
     earlier, latest = store.root / "runs" / name, (store.root / LATEST).resolve()
     if is_published(store, name, trained):
@@ -60,7 +61,7 @@ def find_reference(
 
 
 def is_published(store: Store, name: str, trained: TrainedGan) -> bool:
-    """Whether a run of that name with that generator is there already, and its manifest can be read."""
+    """Whether a run of that name with these generators is there already, and its manifest can be read."""
     with suppress(SettingsError):
         return _is_same(read_manifest(store.root / "runs" / name), trained)
     return False
@@ -110,7 +111,8 @@ def keep(store: Store, file: Path) -> FileRef:
 
 
 def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:
-    return manifest.sha256(GENERATOR) == trained.generator.sha256
+    generators = {GENERATOR: trained.generator, AVERAGE_GENERATOR: trained.average}
+    return all(manifest.sha256(name) == ref.sha256 for name, ref in generators.items())
 
 
 def _recorded(store: Store, manifest: Manifest) -> Reference | None:

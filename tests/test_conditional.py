@@ -142,6 +142,7 @@ def test_a_recipe_with_classes_takes_those_of_its_data(tmp_path) -> None:
 
 
 def test_a_run_without_classes_is_the_run_that_it_was_before_there_were_any() -> None:
+    assert RunSettings().run_config().name == "article-10001-seed0-71ba15"
     later = {"num_classes", "num_groups", "mismatch_weight"}
     assert not later & RunSettings().run_config().content()["train"]["recipe"].keys()
     content = RunSettings(recipe="conditional").run_config().content()["train"]["recipe"]

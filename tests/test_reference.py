@@ -19,16 +19,17 @@ def data(store: Store) -> NormalizedData:
     return put_data(store, np.zeros((3, 28, 28, 1), np.float32))
 
 
-def trained(store: Store, generator: bytes) -> TrainedGan:
+def trained(store: Store, generator: bytes, average: bytes | None = None) -> TrainedGan:
     ref = store.put_bytes(generator, ".keras")
-    return TrainedGan(generator=ref, average=ref, history=ref, snapshot_steps=(0,), snapshots=ref, warnings=())
+    averaged = store.put_bytes(average or generator, ".keras")
+    return TrainedGan(generator=ref, average=averaged, history=ref, snapshot_steps=(0,), snapshots=ref, warnings=())
 
 
 def publish(store: Store, data: NormalizedData, name: str, reference=None) -> None:
     """A run whose generator is its name."""
     folder = store.root / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    for file in ("generator.keras", "samples.npz", "samples_average.npz"):
+    for file in ("generator.keras", "generator_average.keras", "samples.npz", "samples_average.npz"):
         (folder / file).write_bytes(name.encode())
     digests = {split: {"images": data.train_images.sha256} for split in ("train", "test")}
     write_manifest(
@@ -70,6 +71,11 @@ def test_a_twin_under_another_name_has_the_same_reference(store, data) -> None:
     publish(store, data, "b", first)
     twin = find_reference(store, "twin", data, trained(store, b"b"), None)
     assert twin == first
+
+
+def test_a_run_that_differs_in_its_average_alone_is_another_one(store, data) -> None:
+    publish(store, data, "a")
+    assert find_reference(store, "b", data, trained(store, b"a", average=b"longer"), None).name == "a"
 
 
 def test_a_reference_outlives_its_folder(store, data) -> None:

@@ -51,7 +51,7 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({"recipes": "mpl"}, {}, r"--recipes got 'mpl'; the recipes are article, mlp"),
         ({"seeds": "4-0"}, {}, "--seeds got '4-0'; it expects seeds as in 0-4"),
         ({"seeds": "a"}, {}, "--seeds got 'a'"),
-        ({"seeds": "0-100000"}, {}, "--seeds got"),
+        ({"seeds": "0-500"}, {}, "--seeds got '0-500'; a sweep has at most 500 trainings"),
         ({"seeds": "0-400"}, {"set": ("steps=1,2",)}, "a sweep has at most 500"),
         ({"seeds": "2147483648"}, {}, "7-9, all below 2"),
         ({}, {"seed": 0}, "--seed is for one run; a sweep has --seeds"),
