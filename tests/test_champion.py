@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gan.champion import app, mend_link, promote, roll_back, standing
 from gan.champion_history import champion_of, read_history
 from gan.errors import SettingsError
 from gan.gate import Decision
+from gan.locks import alone_for_a_moment
 from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.publishing import write_manifest
 from gan.store import Store
@@ -197,6 +199,17 @@ def test_a_generator_that_another_run_of_that_name_has_published_meanwhile_is_no
     publish(store, data, "b", content="by other code")
     assert not settle(store, "b", judged, None, PASSES, no_promote=False)
     assert champion_of(store.root) is None
+
+
+def test_a_run_that_is_being_replaced_is_waited_for(store, data) -> None:
+    publish(store, data, "a")
+    promoting = threading.Thread(target=promote, args=(store.root, "a"), kwargs={"by_hand": True})
+    with alone_for_a_moment(store.root):
+        promoting.start()
+        promoting.join(0.5)
+        assert champion_of(store.root) is None
+    promoting.join(30)
+    assert champion_of(store.root).run == "a"
 
 
 def test_a_person_can_promote_and_roll_back_step_by_step(store, data, capsys) -> None:

@@ -112,25 +112,27 @@ def ray_node(env: dict[str, str], *options: str) -> Iterator[subprocess.Popen[by
             os.killpg(node.pid, signal.SIGKILL)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("prefect_ray") is None, reason="no Ray here (make setup-ray)")
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("prefect_ray") is None, reason="no Ray here (make setup-ray)")
+QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "/tmp"}
+
+
+@NEEDS_RAY
+def test_a_sweep_on_a_ray_of_this_machines_own_needs_no_server(checkout, data, undisturbed, tmp_path) -> None:
+    Checkout(checkout.folder, checkout.env | QUIET_RAY).run(*command(data, tmp_path), "--ray", "local")
+    assert_whole(tmp_path, undisturbed)
+
+
+@NEEDS_RAY
 def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, data, undisturbed, tmp_path) -> None:
     (tmp_path / "token").write_text("a secret of this cluster alone")
     env = quick_checkout.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
-    env |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "/tmp"}
+    env |= QUIET_RAY
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     port = address.partition(":")[2]
     folder, sweeping = tmp_path / "artifacts", Checkout(quick_checkout.folder, env)
-    head = (
-        "--head",
-        "--port",
-        port,
-        "--include-dashboard",
-        "false",
-        "--node-ip-address",
-        "127.0.0.1",
-    )
+    head = ("--head", "--port", port, "--include-dashboard", "false", "--node-ip-address", "127.0.0.1")
     with ExitStack() as stack:
         stack.enter_context(ray_node(env, *head))
         wait_until(lambda: answers(address), seconds=120)
