@@ -85,7 +85,7 @@ class SweepSettings(BaseModel):
         """The seeds, each once.
 
         Raises:
-            SettingsError: If they are not written as numbers and ranges.
+            SettingsError: If they are not written as numbers and ranges, or are too many.
         """
         seeds: dict[int, None] = {}
         for part in self.seeds.split(","):

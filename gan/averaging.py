@@ -27,7 +27,7 @@ def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> 
 
     Args:
         networks: Its average is changed in place by every call.
-        recipe: Its half-life and ramp-up count.
+        recipe: The half-life is average_half_life_images, at most the share average_ramp_up of the images seen.
         batch_size: Images a step.
     """
     pairs = list(zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True))

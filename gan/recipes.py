@@ -76,7 +76,7 @@ class Recipe(BaseModel):
         description="the average of the generator's weights forgets half of a weight in that many images"
     )
     average_ramp_up: PositiveFloat = Field(
-        0.05, le=1, description="early on in this share of the images seen: the initial weights are soon forgotten"
+        0.05, le=1, description="at most in this share of the images seen, so that initial weights are soon forgotten"
     )
 
     @property

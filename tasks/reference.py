@@ -111,8 +111,8 @@ def keep(store: Store, file: Path) -> FileRef:
 
 
 def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:
-    generators = {GENERATOR: trained.generator, AVERAGE_GENERATOR: trained.average}
-    return all(manifest.sha256(name) == ref.sha256 for name, ref in generators.items())
+    published = manifest.sha256(GENERATOR), manifest.sha256(AVERAGE_GENERATOR)
+    return published == (trained.generator.sha256, trained.average.sha256)
 
 
 def _recorded(store: Store, manifest: Manifest) -> Reference | None:
