@@ -27,7 +27,7 @@ from gan.errors import SettingsError
 from gan.history import QUALITY_COLUMNS
 from gan.publishing import CONFIG, METRICS
 from gan.recipes import RECIPES, Recipe
-from gan.report.charts import INK, STYLE, as_png
+from gan.report.charts import INK, as_png, chart_style
 from gan.report.leaderboard import MIN_SEEDS
 from gan.report.words import describe_mean, describe_number, describe_seconds
 
@@ -118,7 +118,7 @@ def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
 
 def draw(curves: Sequence[Curve]) -> Figure:
     """Fréchet distance and recall against seconds of training: lines of last weights, a star for the average."""
-    with mpl.rc_context(STYLE):
+    with chart_style():
         figure = Figure(figsize=(9, 4), layout="constrained")
         for column, (axes, title) in enumerate(
             zip(figure.subplots(1, 2), ("Fréchet distance, low is good", "Recall, high is good"), strict=True)

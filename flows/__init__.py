@@ -1,10 +1,18 @@
 """The stories: which stage follows which, and the commands that start them.
 
-Prefect reads these variables when it is imported, so a flow's file imports this package before anything else.
+Prefect reads its settings when it is imported, and HTTP clients their proxies when they are made, so a flow's file
+imports this package before anything else.
 """
 
+import io
 import logging
 import os
+import sys
+from contextlib import redirect_stderr
+
+from flows.prefect_settings import describe_settings_error
+from gan.environment import settle_output
+from gan.proxies import settle_proxies
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 # The embedded server's telemetry runs into its own database lock at start-up, and logs that as a long traceback.
@@ -24,6 +32,17 @@ os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "")  # it has no UI
 
 # Checks before a flow may log as well; there is no run yet that the line could belong to.
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+
+settle_output()
+settle_proxies()
+
+said = io.StringIO()
+try:
+    with redirect_stderr(said):
+        import prefect.context  # noqa: F401  # reads all settings
+except ValueError as error:  # a setting that is wrong, or a file of settings that cannot be read
+    raise SystemExit(f"Error: {describe_settings_error(error)}") from None
+sys.stderr.write(said.getvalue())
 
 for name in ("gan", "tasks"):
     logging.getLogger(name).setLevel(logging.INFO)

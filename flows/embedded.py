@@ -44,17 +44,18 @@ def embedded_servers_watched() -> Iterator[None]:
             nonlocal tries_left
             with _stderr_to_pipe() as pipe:
                 process: subprocess.Popen[Any] = start(server)
-            output = _Output(pipe)
-            watchers.enter_context(_ending_with_us(process.pid))
-            if _answers(server, process) or not server.is_port_available(server.port):
-                output.show()
-                return process
-            if process.poll() == STARTS_AGAIN and tries_left:
-                tries_left -= 1
-                return process
-            process.kill()
-            process.wait()
-            raise _explain(output.whole())
+            with _ended_on_error(process):
+                output = _Output(pipe)
+                watchers.enter_context(_ending_with_us(process.pid))
+                if _answers(server, process) or not server.is_port_available(server.port):
+                    output.show()
+                    return process
+                if process.poll() == STARTS_AGAIN and tries_left:
+                    tries_left -= 1
+                    return process
+                process.kill()
+                process.wait()
+                raise _explain(output.whole())
 
         SubprocessASGIServer._run_uvicorn_command = start_watched  # type: ignore[assignment, method-assign]
         try:
@@ -63,10 +64,21 @@ def embedded_servers_watched() -> Iterator[None]:
             SubprocessASGIServer._run_uvicorn_command = start  # type: ignore[method-assign]
 
 
+@contextmanager
+def _ended_on_error(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """Leave no server behind when something goes wrong before Prefect knows of it."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
 def _answers(server: Any, process: "subprocess.Popen[Any]") -> bool:
     """Whether it comes to that in the time that it has."""
     deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-    with httpx.Client() as client:
+    with httpx.Client(trust_env=False) as client:  # it is on this machine: no proxy
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 if client.get(f"{server.api_url}/health").is_success:

@@ -1,20 +1,29 @@
 """A Prefect session for a command in a terminal: a server that answers, and no noise that is not the user's."""
 
 import logging
+import os
 import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_SERVER_EPHEMERAL_ENABLED,
+    temporary_settings,
+)
 from prefect.task_engine import TaskRunTimeoutError
 
 from flows.embedded import ServerError, embedded_servers_watched
+from flows.prefect_settings import API_URL, AUTH_STRING, EPHEMERAL, origin_of
 from gan.errors import FashionGanError
+from gan.proxies import ask_directly, faulty_proxy, is_loopback, proxy_for
 
 FAILED = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
 
@@ -23,6 +32,11 @@ SAID_ELSEWHERE = re.compile(
 )
 """Hooks say for themselves what they do, and a stage ends with an error if its result cannot be recorded."""
 
+
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+TRIES_AT_START = 2
+"""How often a server is asked again that may never have been there; in a run it is asked for minutes."""
 
 EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
 """Errors that need no traceback: a command ends with what they say."""
@@ -34,11 +48,13 @@ def prefect_session() -> Iterator[None]:
 
     Raises:
         ServerError: If PREFECT_API_URL names a server that does not answer, or does not let us in, or the embedded one
-            cannot start.
+            cannot start or is switched off.
     """
     with ExitStack() as stack:
         if PREFECT_API_URL.value() is None:
+            _refuse_without_server()
             stack.enter_context(embedded_servers_watched())
+        _check_http_client()
         _start_server()
         stack.enter_context(short_logs())
         with _explained():
@@ -76,9 +92,42 @@ def _explained() -> Iterator[None]:
         raise FashionGanError(f"{error}.\nRun the same command again: it goes on from what is finished.") from error
     except httpx.HTTPError as error:
         raise ServerError(
-            f"The Prefect server at {PREFECT_API_URL.value()} was away for too long, or refuses "
+            f"The Prefect server at {PREFECT_API_URL.value()}{_through()} was away for too long, or refuses "
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]}).\n"
             "See that it runs, then run the same command again: it goes on from what is finished."
+        ) from error
+
+
+def _refuse_without_server() -> None:
+    """Refuse to run where no server is named and the embedded one is switched off."""
+    if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        raise ServerError(
+            f"There is no Prefect server: {API_URL} is not set, and the embedded server is switched off "
+            f"({_described(*EPHEMERAL)}).\n"
+            f"Start a server (make server) and set {API_URL}=http://127.0.0.1:4200/api, or allow the embedded one: "
+            f"{_way_out(*EPHEMERAL)}."
+        )
+
+
+def _check_http_client() -> None:
+    """Find out whether a client can be made for the server: files and proxies of the environment can prevent it."""
+    url = PREFECT_API_URL.value() or ""
+    host = urlsplit(url).hostname or ""
+    if is_loopback(host):
+        ask_directly(host)
+    proxy = faulty_proxy(url)
+    if proxy:
+        raise ServerError(
+            f"The Prefect server at {url} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
+            f"Correct or unset {proxy.variable}, or name the server's host in NO_PROXY."
+        )
+    try:
+        httpx.Client().close()
+    except Exception as error:
+        files = [f"{name}={os.environ[name]}" for name in CERTIFICATES if name in os.environ]
+        raise ServerError(
+            f"No HTTP client can be made for the Prefect server: {type(error).__name__}: {error}.\n"
+            f"Check the variables of the environment that it reads: {', '.join(files) or 'HTTP_PROXY and its like'}."
         ) from error
 
 
@@ -90,7 +139,10 @@ def _start_server() -> None:
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with get_client(sync_client=True) as client:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: TRIES_AT_START}),
+            get_client(sync_client=True) as client,
+        ):
             failure = client.api_healthcheck()
             if failure is None:
                 _refuse_strangers(client)
@@ -98,9 +150,28 @@ def _start_server() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if failure is not None:
         raise ServerError(
-            f"The Prefect server at {PREFECT_API_URL.value()} does not answer: {failure}.\n"
-            "Start it (make server), or unset PREFECT_API_URL to use the embedded one."
+            f"The Prefect server at {PREFECT_API_URL.value()}{_through()} does not answer: {failure}.\n"
+            f"That address is {_described(API_URL)}. Start the server (make server), or, to use the embedded one: "
+            f"{_way_out(API_URL)}."
         )
+
+
+def _through() -> str:
+    """The proxy that the server is asked through, for people."""
+    proxy = proxy_for(PREFECT_API_URL.value() or "")
+    return f", asked through {proxy}," if proxy else ""
+
+
+def _described(*names: str) -> str:
+    """A setting and where it was made, for people."""
+    given = origin_of(*names)
+    return f"{given.name}, {given.place}" if given else f"{names[0]}, Prefect's default"
+
+
+def _way_out(*names: str) -> str:
+    """How to take a setting back."""
+    given = origin_of(*names)
+    return given.way_out if given else f"set {names[0]}"
 
 
 def _refuse_strangers(client: SyncPrefectClient) -> None:
@@ -110,9 +181,11 @@ def _refuse_strangers(client: SyncPrefectClient) -> None:
     except PrefectHTTPStatusError as error:
         if error.response.status_code != HTTPStatus.UNAUTHORIZED:
             raise
+        made = origin_of(AUTH_STRING)
+        present = f"It is set {made.place} now." if made else "It is not set now."
         raise ServerError(
             f"The Prefect server at {PREFECT_API_URL.value()} does not let us in: it expects another auth string.\n"
-            "Set PREFECT_API_AUTH_STRING here to what PREFECT_SERVER_API_AUTH_STRING is there."
+            f"Set {AUTH_STRING} here to what PREFECT_SERVER_API_AUTH_STRING is there. {present}"
         ) from error
 
 

@@ -26,6 +26,7 @@ from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.datasets.folder import describe_folder
 from gan.datasets.sources import copy_verified
 from gan.errors import DataError, SettingsError
+from gan.links import follow
 from gan.publishing import RUN_NAME, check_run_name, restore_runs
 from gan.recipes import RECIPES, RecipeName, changed, values_by_name
 from gan.store import Store
@@ -250,7 +251,7 @@ class RunSettings(BaseModel):
         given = Path(self.compare_with)
         places = (self.output_dir / "runs" / given, self.output_dir / given, given)
         try:
-            found = (place.expanduser().resolve() for place in places)
+            found = map(follow, places)
             return next((folder for folder in found if folder.is_dir()), given)
         except (OSError, RuntimeError, ValueError):
             return given  # no path at all; what is read there says so

@@ -129,7 +129,9 @@ def deploy(client: SyncPrefectClient) -> str:
     before = [found for found in client.read_deployments() if found.work_pool_name in POOLS]
     command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
     try:
-        done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=PROJECT_ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     finally:
         _pause_again(client, before)
     return f"{done.stdout}{done.stderr}" if done.returncode else ""

@@ -1,11 +1,8 @@
 """The subject itself: data, networks, training, judging. Knows nothing of the orchestrator.
 
-TensorFlow and Keras read these two variables once, when they are imported, so they are set here, before any module of
-this package can import them: this code is written for Keras on TensorFlow, and TensorFlow's C++ start-up notes are not
-for our readers.
+Importing the package puts the environment in order, before any library that one of its modules imports can read it.
 """
 
-import os
+from gan.environment import settle
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+settle()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gan.config import Device
+from gan.environment import keras_defaults
 from gan.errors import TrainingError
 
 
@@ -36,7 +37,7 @@ def _standard_error_kept_back() -> Iterator[None]:
             os.close(original)
 
 
-with _standard_error_kept_back():
+with _standard_error_kept_back(), keras_defaults():
     import keras
     import tensorflow as tf
 

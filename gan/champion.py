@@ -26,12 +26,13 @@ from rich.table import Table
 from gan.champion_history import HISTORY, Change, add_change, champion_of, champions_in, read_history, was_promoted
 from gan.command import run_command
 from gan.errors import SettingsError
+from gan.filesystem import way_out
 from gan.gate import Decision
+from gan.links import CHAMPION, follow, point_to
 from gan.locks import alone, undisturbed
 from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
-from gan.publishing import RUN_NAME, point_to
+from gan.publishing import RUN_NAME
 
-LINK = "champion"
 DEFAULT_OUTPUT_DIR = Path("artifacts")
 
 
@@ -161,8 +162,8 @@ def mend_link(root: Path) -> None:
 
 def _mend_link(root: Path) -> None:
     present = champion_of(root)
-    if present and (root / present.folder).is_dir() and (root / LINK).resolve() != (root / present.folder).resolve():
-        point_to(root, LINK, present.folder)
+    if present and (root / present.folder).is_dir() and follow(root / CHAMPION) != (root / present.folder).resolve():
+        point_to(root, CHAMPION, present.folder)
 
 
 def standing(root: Path, run: str) -> str:
@@ -242,8 +243,7 @@ def _alone(root: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise SettingsError(
-            f"The champion of {root} cannot be changed: {error.strerror or error}.\n"
-            "See that the folder can be written and has room, and try again."
+            f"The champion of {root} cannot be changed: {error.strerror or error}.\n{way_out(error)}"
         ) from error
 
 
@@ -307,7 +307,7 @@ def rollback(*, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
 def _say(change: Change | None, root: Path) -> None:
     assert change is not None
     was = f" (it was {change.before})" if change.before else ""
-    Console(highlight=False, soft_wrap=True).print(f"Champion   {root / LINK}: {change.run}{was}", markup=False)
+    Console(highlight=False, soft_wrap=True).print(f"Champion   {root / CHAMPION}: {change.run}{was}", markup=False)
 
 
 if __name__ == "__main__":

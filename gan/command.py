@@ -10,7 +10,9 @@ from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 from rich.console import Console
 
+from gan.environment import check_working_directory, ignored_variables, settle_output
 from gan.errors import FashionGanError, SettingsError
+from gan.proxies import faulty_proxies, settle_proxies
 from gan.store import atomic_path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -18,7 +20,11 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def run_command(app: App) -> None:
     """Run a command line from `sys.argv` and leave the process; only unexpected errors show a traceback."""
+    settle_output()
+    settle_proxies()
     try:
+        check_working_directory()
+        _say_what_is_ignored()
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(f"{_explain(error)}\nSee --help for all options.", EXIT_USAGE)
@@ -26,6 +32,17 @@ def run_command(app: App) -> None:
         _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         _fail("Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
+
+
+def _say_what_is_ignored() -> None:
+    """Tell of what the environment asks for and does not get: some of it may have been meant."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    ignored = ignored_variables()
+    if ignored:
+        names = ", ".join(f"{name}={value}" for name, value in ignored.items())
+        console.print(f"Not used: {names}. Results would depend on it (docs/design.md).", markup=False)
+    for proxy in faulty_proxies():
+        console.print(f"Not used: {proxy}: {proxy.fault}. Requests that need it will fail.", markup=False)
 
 
 def check_output(out: Path, *suffixes: str) -> None:

@@ -22,6 +22,7 @@ from gan.errors import SettingsError
 from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.generate import generate_pixels, load_samples
 from gan.judging.judge import Judge
+from gan.links import folder_of
 from gan.networks import load_model
 from gan.published import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
@@ -62,6 +63,7 @@ def compare(
         Images of each run, at most; as many as the runs and the test split have.
     """
     check_output(out, ".html")
+    run_a, run_b = folder_of(run_a), folder_of(run_b)
     manifests = [read_manifest(run) for run in (run_a, run_b)]
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
         check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)

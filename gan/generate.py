@@ -18,6 +18,7 @@ from gan.backend import keras
 from gan.command import check_output, output_file, run_command
 from gan.datasets.pixels import IMAGE_SIZE, denormalize_images
 from gan.errors import SettingsError, StoreError
+from gan.links import folder_of
 from gan.networks import has_groups, load_model
 from gan.rendering import draw_grid, save_png
 from gan.sampling import GeneratorInputs, interpolate_latents, sample_inputs
@@ -132,6 +133,7 @@ def generate(
         raise SettingsError(
             f"--num-images got {num_images:,}; a grid shows at most {MAX_GRID:,}. Give --out a name that ends in .npz."
         )
+    run = folder_of(run)
     generator = load_generator(run, average=average)
     counts = _class_counts(run, generator)
     like_labels = np.repeat(np.arange(len(counts)), list(counts.values())) if counts else None
@@ -158,7 +160,7 @@ def load_generator(run: Path, *, average: bool) -> keras.Model:
         SettingsError: If the folder does not hold it.
         StoreError: If it is no model.
     """
-    model = run / ("generator_average.keras" if average else "generator.keras")
+    model = folder_of(run) / ("generator_average.keras" if average else "generator.keras")
     if not model.is_file():
         raise SettingsError(
             f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."

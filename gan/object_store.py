@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gan.errors import StoreError
+from gan.proxies import faulty_proxy, proxy_for
 
 URL = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[A-Za-z0-9][A-Za-z0-9._-]*)*)/?", re.ASCII
@@ -61,6 +62,7 @@ class ObjectStore:
                 "part of it; they come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             )
         store = cls(found["bucket"], found["prefix"].removeprefix("/"))
+        store._refuse_faulty_proxy()
         store._put(PROBE, b"", attempts=ATTEMPTS_AT_START)
         store.read(PROBE)
         return store
@@ -105,6 +107,15 @@ class ObjectStore:
             return True
         return False
 
+    def _refuse_faulty_proxy(self) -> None:
+        with self._clear_errors():
+            proxy = faulty_proxy(_endpoint())
+        if proxy:
+            raise StoreError(
+                f"The object store {self.url} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
+                f"Correct or unset {proxy.variable}, or name the store's host in NO_PROXY."
+            )
+
     def _put(self, key: str, body: Any, attempts: int | None = None) -> None:
         with self._clear_errors():
             _client(attempts or ATTEMPTS).put_object(**self._named(key), Body=body)
@@ -125,9 +136,9 @@ class ObjectStore:
             raise self._refusal(error.response) from error
         except (NoConnectionError, HTTPClientError, IncompleteReadError, RetriesExceededError) as error:
             raise StoreError(
-                f"The object store {self.url} does not answer at {_endpoint()} ({type(error).__name__}).\n"
-                "Check AWS_ENDPOINT_URL (empty: Amazon's) and the network, and run the same command again: it goes on "
-                "from what is finished, which is kept in the output folder.",
+                f"The object store {self.url} does not answer at {_endpoint()}{_through()} ({type(error).__name__}).\n"
+                "Check AWS_ENDPOINT_URL (empty: Amazon's), the network and its proxy, and run the same command again: "
+                "it goes on from what is finished, which is kept in the output folder.",
                 transient=True,
             ) from error
         except (BotoCoreError, ValueError) as error:  # no credentials, an endpoint that is no URL, a broken ~/.aws
@@ -197,3 +208,9 @@ def _endpoint() -> str:
     """Host and port that are talked to, without what else an address may hold."""
     address = urlsplit(_client(ATTEMPTS).meta.endpoint_url)
     return f"{address.scheme}://{address.hostname}" + (f":{address.port}" if address.port else "")
+
+
+def _through() -> str:
+    """The proxy that requests to the endpoint go through, for people."""
+    proxy = proxy_for(_endpoint())
+    return f", asked through {proxy}" if proxy else ""

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import SettingsError, StoreError
+from gan.filesystem import way_out
 from gan.locks import alone_for_a_moment
 from gan.store import FileRef, sha256_of
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 REPLACED_RUN = re.compile(rf"\.(?P<name>{RUN_NAME.pattern})\.[^.]+\.old")
 CONFIG, METRICS, MANIFEST = "config.json", "metrics.json", "manifest.json"
-LATEST = "latest"
-"""The link to the run of the last command that ended well."""
 
 
 def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
@@ -69,7 +68,8 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
     try:
         runs.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=runs))
-        staging.chmod(0o755)
+        with suppress(OSError):  # a file system without modes
+            staging.chmod(0o755)
         yield staging
         with alone_for_a_moment(root):  # nobody looks for what published runs refer to, or publishes under this name
             bring_back(root)
@@ -78,7 +78,7 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
     except OSError as error:
         raise StoreError(
             f"The run {name} could not be published in {runs}: {error.strerror or error}.\n"
-            "Nothing of it was left there. Make room or give another --output-dir, and run the same command again."
+            f"Nothing of it was left there. {way_out(error)} Then run the same command again."
         ) from error
     finally:
         if staging is not None:
@@ -141,14 +141,6 @@ def published_files(root: Path, name: str) -> tuple[FileRef, ...]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON for people: indented, in the order given."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def point_to(root: Path, link: str, target: str) -> None:
-    """Make a link in the output folder to a folder below it, relative, so that the output folder can be moved."""
-    temporary = root / f".{link}.{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(root / link)
 
 
 def _settings_in(folder: Path) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,6 +31,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gan.errors import StoreError
+from gan.filesystem import check_file_system, way_out
+from gan.links import check_links
 from gan.locks import undisturbed
 from gan.object_store import ObjectStore
 
@@ -114,7 +116,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
-        partial.chmod(0o644)  # mkstemp makes private files; what we publish is for everybody
+        with suppress(OSError):  # a file system without modes
+            partial.chmod(0o644)  # mkstemp makes private files; what we publish is for everybody
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -134,7 +137,7 @@ class Store:
 
     @classmethod
     def open(cls, root: Path, store_url: str | None = None) -> "Store":
-        """Make the folders if need be and check that they, and the object store, can be written.
+        """Make the folders if need be, and check that they and the object store can do what a run needs.
 
         Args:
             root: The output folder.
@@ -146,15 +149,13 @@ class Store:
         store = cls(root.expanduser().absolute())
         try:
             store.partial_dir.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=store.partial_dir):
-                pass
-            with tempfile.TemporaryFile(dir=store.root):
-                pass
         except OSError as error:
             raise StoreError(
-                f"The output folder {root} cannot be written: {error.strerror or error}.\n"
-                "Give a folder that you may write to with --output-dir."
+                f"The output folder {root} cannot be written: {error.strerror or error}.\n{way_out(error)}"
             ) from error
+        for folder in (store.root, store.partial_dir):
+            check_file_system(folder)
+        check_links(store.root)
         return cls(store.root, ObjectStore.open(store_url)) if store_url else store
 
     @property

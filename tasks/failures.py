@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import FashionGanError, StoreError
+from gan.filesystem import way_out
 from gan.store import Store
 
 _HEALING_ERRNOS = frozenset(
@@ -37,8 +38,8 @@ def refusals_explained(name: str, store: Store) -> Iterator[None]:
             raise
         raise StoreError(
             f"{name} could not write below {store.root}: {error}.\n"
-            "Nothing half-written is left. Make room there (make prune) or give another --output-dir, and run the same "
-            "command again: it goes on from what is finished."
+            f"Nothing half-written is left. {way_out(error)} Then run the same command again: it goes on from what is "
+            "finished."
         ) from error
 
 

@@ -14,11 +14,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.champion import standing
 from gan.config import RunConfig
+from gan.links import LATEST, point_to
 from gan.publishing import (
     CONFIG,
-    LATEST,
     METRICS,
-    point_to,
     published_files,
     staged_run,
     write_json,
@@ -286,7 +285,12 @@ def _commit() -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(PROJECT_ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
+                ["git", "-C", str(PROJECT_ROOT), *arguments],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=20,
+                check=True,
             )
         except (OSError, subprocess.SubprocessError):
             return None

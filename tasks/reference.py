@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gan.errors import SettingsError
+from gan.links import LATEST, follow
 from gan.published import (
     AVERAGE_GENERATOR,
     AVERAGE_SAMPLES,
@@ -17,7 +18,6 @@ from gan.published import (
     check_files,
     read_manifest,
 )
-from gan.publishing import LATEST
 from gan.store import FileRef, Store
 from tasks.failures import refusals_explained
 from tasks.records import NormalizedData, Reference, TrainedGan
@@ -44,12 +44,12 @@ def find_reference(
         SettingsError: If `compare_with` is given and is no whole run on the same data.
     """
     if compare_with is not None:
-        found = _reference_to(store, compare_with.resolve(), data, trained)
-        if found is None or found.name != compare_with.resolve().name:
+        found = _reference_to(store, follow(compare_with), data, trained)
+        if found is None or found.name != follow(compare_with).name:
             instead = f"compared with {found.name}, as that run was" if found else "compared with none"
             log.warning("%s has the same generators as this run: %s.", compare_with.name, instead)
         return found
-    earlier, latest = store.root / "runs" / name, (store.root / LATEST).resolve()
+    earlier, latest = store.root / "runs" / name, follow(store.root / LATEST)
     if is_published(store, name, trained):
         return _reference_to(store, earlier, data, trained)
     try:

@@ -16,6 +16,7 @@ INCIDENTAL_LIBRARIES = {
     "boto3",
     "botocore",
     "cyclopts",
+    "httpx",
     "markupsafe",
     "platformdirs",
     "pooch",

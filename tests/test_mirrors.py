@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from builders import fetch
 
-from gan.datasets import sources
+from gan.datasets import download, sources
 from gan.errors import SourceError
 
 
@@ -126,7 +126,7 @@ def test_a_mirror_that_is_slow_or_falls_silent_is_given_up_in_time(
 ) -> None:
     dataset, server = mirror
     monkeypatch.setattr(Mirror, "behaviour", behaviour)
-    monkeypatch.setattr(sources, limit, 1)
+    monkeypatch.setattr(download, limit, 1)
     with pytest.raises(SourceError, match=reason) as caught:
         fetch(dataset, tmp_path)
     assert caught.value.transient

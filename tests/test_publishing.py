@@ -9,10 +9,9 @@ import pytest
 from conftest import PROJECT
 
 from gan.errors import SettingsError, StoreError
+from gan.links import LATEST, point_to
 from gan.publishing import (
-    LATEST,
     check_run_name,
-    point_to,
     published_files,
     restore_runs,
     staged_run,

@@ -8,7 +8,8 @@ from builders import put_data
 
 from flows.settings import RunSettings
 from gan.errors import SettingsError
-from gan.publishing import LATEST, point_to, write_json, write_manifest
+from gan.links import LATEST, point_to
+from gan.publishing import write_json, write_manifest
 from gan.store import Store
 from tasks.records import NormalizedData, TrainedGan
 from tasks.reference import check_comparable, find_reference

@@ -12,28 +12,19 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import pooch
-import requests
-import urllib3
 from platformdirs import user_cache_path
 
 from gan.datasets.catalog import FILE_NAMES, DataFile, Dataset
+from gan.datasets.download import READ_TIMEOUT_SECONDS, download, refuse_faulty_proxy
 from gan.datasets.idx import read_unpacked
 from gan.errors import DataError, SourceError
-from gan.progress import progress
 from gan.store import atomic_path, sha256_of
 
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 20
-FILE_TIMEOUT_SECONDS = 600
 APT_TIMEOUT_SECONDS = 300
-CHUNK_BYTES = 1 << 16
 
 log = logging.getLogger(__name__)
 
@@ -193,71 +184,12 @@ def _from_folder(dataset: Dataset, folder: Path) -> Callable[[Path], None]:
 
 def _from_mirror(dataset: Dataset, mirror: str) -> Callable[[Path], None]:
     def fetch(target: Path) -> None:
+        refuse_faulty_proxy(mirror)
         for file in dataset.files:
-            _download(file, mirror + file.gz_name, cache_dir(dataset))
+            download(file, mirror + file.gz_name, cache_dir(dataset))
         copy_verified(dataset, cache_dir(dataset), target)
 
     return fetch
-
-
-def _download(file: DataFile, url: str, folder: Path) -> None:
-    """Download one file; pooch writes it under another name and renames it when its SHA-256 is right."""
-
-    def stream(url: str, output_file: str, _pooch: object) -> None:
-        deadline = time.monotonic() + FILE_TIMEOUT_SECONDS
-        timeouts = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
-        with (
-            progress(f"Downloading {file.gz_name}", file.gz_size, unit="bytes") as update,
-            requests.get(url, stream=True, timeout=timeouts, headers={"Accept-Encoding": "identity"}) as response,
-            Path(output_file).open("wb") as output,
-        ):
-            response.raise_for_status()
-            received = 0
-            for chunk in _received(response):
-                received += len(chunk)
-                if received > file.gz_size:
-                    raise DataError(f"{url} sends more than the {file.gz_size:,} bytes of {file.gz_name}.")
-                if time.monotonic() > deadline:
-                    raise SourceError(
-                        f"{url} is too slow: {received:,} bytes in {FILE_TIMEOUT_SECONDS} s.", transient=True
-                    )
-                output.write(chunk)
-                update(received, "")
-
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says what is being downloaded
-    try:
-        pooch.retrieve(url, known_hash=f"sha256:{file.gz_sha256}", fname=file.gz_name, path=folder, downloader=stream)
-    except requests.RequestException as error:
-        raise _network_failure(url, error) from error
-    except ValueError as error:  # pooch, on a wrong hash; DataError passes as it is
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{url} served other bytes than the original {file.gz_name} (SHA-256 differs).") from error
-    except OSError as error:
-        raise SourceError(f"{folder} cannot be written: {error.strerror or error}.", transient=False) from error
-
-
-def _received(response: requests.Response) -> Iterator[bytes]:
-    """The body as it comes in; `iter_content` waits for a full chunk, hours if a byte comes now and then."""
-    try:
-        while chunk := response.raw.read1(CHUNK_BYTES):
-            yield chunk
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from error
-
-
-def _network_failure(url: str, error: requests.RequestException) -> SourceError:
-    """One line for what requests says in many; only what may heal is transient."""
-    host = urlsplit(url).hostname
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        heals = status == 429 or status >= 500
-        return SourceError(f"{url} answered {status} {error.response.reason}.", transient=heals)
-    if isinstance(error, requests.Timeout):
-        return SourceError(f"{host} did not answer in time.", transient=True)
-    if "NameResolutionError" in str(error):
-        return SourceError(f"the name {host} cannot be resolved (no network?).", transient=True)
-    return SourceError(f"the connection to {host} failed ({type(error).__name__}).", transient=True)
 
 
 def _from_debian(dataset: Dataset) -> Callable[[Path], None]:
@@ -267,6 +199,7 @@ def _from_debian(dataset: Dataset) -> Callable[[Path], None]:
         for program in ("apt-get", "dpkg-deb", "setpriv"):
             if shutil.which(program) is None:
                 raise SourceError(f"this system has no {program} (it is not a Debian).", transient=False)
+        refuse_faulty_proxy("http://")
         log.info("Fetching Debian's package %s (31 MB) through apt, without installing it", dataset.debian_package)
         with tempfile.TemporaryDirectory(prefix=".apt-", dir=target) as name:  # what a kill leaves goes with the target
             folder = Path(name)
@@ -302,7 +235,15 @@ def _apt_download(package: str, folder: Path) -> None:
 def _run(command: list[str], folder: Path) -> None:
     program, bound = command[0], ["setpriv", "--pdeathsig", "KILL", *command]  # it ends with us, even after a SIGKILL
     try:
-        subprocess.run(bound, cwd=folder, check=True, capture_output=True, text=True, timeout=APT_TIMEOUT_SECONDS)
+        subprocess.run(
+            bound,
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=APT_TIMEOUT_SECONDS,
+        )
     except subprocess.TimeoutExpired as error:
         raise SourceError(f"{program} did not finish in {APT_TIMEOUT_SECONDS} s.", transient=True) from error
     except subprocess.CalledProcessError as error:

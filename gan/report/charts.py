@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -34,6 +35,19 @@ STYLE: dict[Any, Any] = {
 }
 
 
+@contextmanager
+def chart_style(**settings: Any) -> Iterator[None]:
+    """Draw within it: matplotlib's own defaults and ours, whatever a settings file of the user's says.
+
+    Args:
+        settings: More settings of matplotlib; a dot in a name is written as two underscores.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE | {name.replace("__", "."): value for name, value in settings.items()})
+        yield
+
+
 def draw_losses(history: np.ndarray) -> Figure:
     """Losses and discriminator accuracy over training.
 
@@ -42,7 +56,7 @@ def draw_losses(history: np.ndarray) -> Figure:
     Args:
         history: float, shape (steps, 3): d_loss, d_accuracy, g_loss.
     """
-    with mpl.rc_context(STYLE):
+    with chart_style():
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         loss_axes, accuracy_axes = figure.subplots(1, 2)
         chunks = np.array_split(np.arange(len(history)), min(POINTS_IN_A_CURVE, len(history)))
@@ -71,7 +85,7 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
         quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS.
         described: What the numbers are of: images and features.
     """
-    with mpl.rc_context(STYLE):
+    with chart_style():
         figure = Figure(figsize=(9, 3.5), layout="constrained")
         distance_axes, recall_axes = figure.subplots(1, 2)
         distances, recalls = quality.T
@@ -100,7 +114,7 @@ def draw_class_balance(names: Sequence[str], real: np.ndarray, fake: np.ndarray,
         fake: The same of generated images.
         average: The same of images of the averaged generator.
     """
-    with mpl.rc_context(STYLE):
+    with chart_style():
         figure = Figure(figsize=(6, 0.9 + 0.42 * len(names)), layout="constrained")
         axes = figure.subplots()
         places = np.arange(len(names))
@@ -121,7 +135,7 @@ def draw_intensities(real: np.ndarray, fake: np.ndarray, average: np.ndarray) ->
         fake: The same of generated images.
         average: The same of images of the averaged generator.
     """
-    with mpl.rc_context(STYLE):
+    with chart_style():
         figure = Figure(figsize=(6, 3.6), layout="constrained")
         axes = figure.subplots()
         edges = np.arange(0, 257, 16)
@@ -139,7 +153,8 @@ def draw_intensities(real: np.ndarray, fake: np.ndarray, average: np.ndarray) ->
 def as_png(figure: Figure) -> bytes:
     """A picture with a white ground; equal charts give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    with chart_style():
+        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -151,7 +166,7 @@ def as_svg(figure: Figure, name: str) -> Markup:
         name: Unique in the page; identities in the SVG start with it.
     """
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name, **STYLE}):
+    with chart_style(svg__hashsalt=name):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
