@@ -11,7 +11,8 @@ import sys
 from contextlib import redirect_stderr
 
 from flows.prefect_settings import describe_settings_error
-from gan.environment import settle_output
+from gan.environment import check_certificates, settle_output
+from gan.errors import SettingsError
 from gan.proxies import settle_proxies
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -38,8 +39,11 @@ settle_proxies()
 
 said = io.StringIO()
 try:
+    check_certificates()
     with redirect_stderr(said):
         import prefect.context  # noqa: F401  # reads all settings
+except SettingsError as error:
+    raise SystemExit(f"Error: {error}") from None
 except ValueError as error:  # a setting that is wrong, or a file of settings that cannot be read
     raise SystemExit(f"Error: {describe_settings_error(error)}") from None
 sys.stderr.write(said.getvalue())

@@ -1,9 +1,9 @@
 """A Prefect session for a command in a terminal: a server that answers, and no noise that is not the user's."""
 
 import logging
-import os
 import re
 import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
@@ -13,15 +13,17 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import (
+    PREFECT_API_SSL_CERT_FILE,
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_DEFAULT_RESULT_STORAGE_BLOCK,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
     temporary_settings,
 )
 from prefect.task_engine import TaskRunTimeoutError
 
 from flows.embedded import ServerError, embedded_servers_watched
-from flows.prefect_settings import API_URL, AUTH_STRING, EPHEMERAL, origin_of
+from flows.prefect_settings import API_URL, AUTH_STRING, CERTIFICATES, EPHEMERAL, origin_of
 from gan.errors import FashionGanError
 from gan.proxies import ask_directly, faulty_proxy, is_loopback, proxy_for
 
@@ -32,8 +34,6 @@ SAID_ELSEWHERE = re.compile(
 )
 """Hooks say for themselves what they do, and a stage ends with an error if its result cannot be recorded."""
 
-
-CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 TRIES_AT_START = 2
 """How often a server is asked again that may never have been there; in a run it is asked for minutes."""
@@ -55,6 +55,8 @@ def prefect_session() -> Iterator[None]:
             _refuse_without_server()
             stack.enter_context(embedded_servers_watched())
         _check_http_client()
+        # Stages say themselves where their results go; a flow of ours has none, but Prefect would look for the block.
+        stack.enter_context(temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK}))
         _start_server()
         stack.enter_context(short_logs())
         with _explained():
@@ -110,25 +112,26 @@ def _refuse_without_server() -> None:
 
 
 def _check_http_client() -> None:
-    """Find out whether a client can be made for the server: files and proxies of the environment can prevent it."""
-    url = PREFECT_API_URL.value() or ""
-    host = urlsplit(url).hostname or ""
+    """Find out whether a client can be made for the server: proxies and certificates can prevent it."""
+    url = PREFECT_API_URL.value()
+    host = urlsplit(url or "").hostname or ""
     if is_loopback(host):
         ask_directly(host)
-    proxy = faulty_proxy(url)
+    proxy = faulty_proxy(url) if url else None
     if proxy:
         raise ServerError(
             f"The Prefect server at {url} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
             f"Correct or unset {proxy.variable}, or name the server's host in NO_PROXY."
         )
-    try:
-        httpx.Client().close()
-    except Exception as error:
-        files = [f"{name}={os.environ[name]}" for name in CERTIFICATES if name in os.environ]
-        raise ServerError(
-            f"No HTTP client can be made for the Prefect server: {type(error).__name__}: {error}.\n"
-            f"Check the variables of the environment that it reads: {', '.join(files) or 'HTTP_PROXY and its like'}."
-        ) from error
+    certificates = PREFECT_API_SSL_CERT_FILE.value()
+    if url and url.startswith("https:") and certificates:
+        try:
+            ssl.create_default_context(cafile=certificates)
+        except OSError as error:  # of ssl as well
+            raise ServerError(
+                f"The Prefect server's certificates in {certificates} cannot be read: {error.strerror or error}.\n"
+                f"That file is {_described(CERTIFICATES)}. Correct it, or use the system's: {_way_out(CERTIFICATES)}."
+            ) from error
 
 
 def _start_server() -> None:
@@ -151,14 +154,15 @@ def _start_server() -> None:
     if failure is not None:
         raise ServerError(
             f"The Prefect server at {PREFECT_API_URL.value()}{_through()} does not answer: {failure}.\n"
-            f"That address is {_described(API_URL)}. Start the server (make server), or, to use the embedded one: "
-            f"{_way_out(API_URL)}."
+            f"That address is {_described(API_URL)}; it should look like http://127.0.0.1:4200/api.\n"
+            f"Start the server (make server), or, to use the embedded one: {_way_out(API_URL)}."
         )
 
 
 def _through() -> str:
     """The proxy that the server is asked through, for people."""
-    proxy = proxy_for(PREFECT_API_URL.value() or "")
+    url = PREFECT_API_URL.value()
+    proxy = proxy_for(url) if url else None
     return f", asked through {proxy}," if proxy else ""
 
 

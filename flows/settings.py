@@ -26,6 +26,7 @@ from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.datasets.folder import describe_folder
 from gan.datasets.sources import copy_verified
 from gan.errors import DataError, SettingsError
+from gan.filesystem import check_is_text
 from gan.links import follow
 from gan.publishing import RUN_NAME, check_run_name, restore_runs
 from gan.recipes import RECIPES, RecipeName, changed, values_by_name
@@ -137,6 +138,12 @@ class RunSettings(BaseModel):
     @classmethod
     def _take_from_environment(cls, given: object) -> object:
         return given or os.environ.get(ALERT_VARIABLE) or None  # a form may send what is left empty, as null
+
+    @field_validator("data_dir", "compare_with", mode="after")
+    @classmethod
+    def _refuse_undecodable(cls, given: Path | str | None) -> Path | str | None:
+        check_is_text(Path(given or ""))  # of output_dir the store says so
+        return given
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

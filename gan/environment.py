@@ -8,6 +8,7 @@ gives the same result for everybody. docs/design.md lists what each library read
 import codecs
 import logging
 import os
+import ssl
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -40,23 +41,20 @@ COMPUTING_PREFIXES = (
 )
 """How the variables begin by which TensorFlow, Keras and NVIDIA's libraries choose algorithms and precision."""
 
-HARMLESS = frozenset(
-    {
-        "KERAS_HOME",  # its downloads are a source of data; its settings are not read (`keras_defaults`)
-        "TF_CPP_MAX_VLOG_LEVEL",
-        "TF_CPP_MIN_LOG_LEVEL",
-        "TF_CPP_VMODULE",
-        "TF_FORCE_GPU_ALLOW_GROWTH",
-        "TF_FORCE_UNIFIED_MEMORY",
-        "TF_GPU_ALLOCATOR",
-        "TF_GPU_HOST_MEM_LIMIT_IN_MB",
-        "TF_GPU_THREAD_COUNT",
-        "TF_GPU_THREAD_MODE",
-        "TF_PER_DEVICE_MEMORY_LIMIT_MB",
-        "XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB",
-    }
+HARMLESS = (
+    "KERAS_HOME",  # its downloads are a source of data; its settings are not read (`keras_defaults`)
+    "TF_CPP_",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_FORCE_UNIFIED_MEMORY",
+    "TF_GPU_ALLOCATOR",
+    "TF_GPU_HOST_MEM_LIMIT_IN_MB",
+    "TF_GPU_THREAD_",
+    "TF_PER_DEVICE_MEMORY_LIMIT_MB",
+    "XLA_PJRT_GPU_HOST_MEMORY_",
+    *("TF_CLI_", "TF_CLOUD_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_"),  # Terraform's
+    *("TF_REGISTRY_", "TF_TOKEN_", "TF_VAR_", "TF_WORKSPACE"),
 )
-"""Those among them that change no number: logs, memory, who launches kernels."""
+"""How those among them begin that change no number: of logs, of memory, of who launches kernels, of other programs."""
 
 HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_")
 """Flags of XLA that change no number: where CUDA is installed, what is written for debugging."""
@@ -86,7 +84,7 @@ def settle() -> None:
     """Fix or remove every variable that could change a result."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes at its start are not for our readers
     for name in [name for name in os.environ if name.startswith(COMPUTING_PREFIXES)]:
-        if name not in HARMLESS and os.environ[name] != FIXED.get(name):
+        if not name.startswith(HARMLESS) and os.environ[name] != FIXED.get(name):
             _ignore(name)
     os.environ.update(FIXED)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of settings files, which have no effect here
@@ -153,11 +151,42 @@ def check_working_directory() -> None:
         ) from error
 
 
+def check_certificates() -> None:
+    """Refuse certificates that cannot be read: HTTP clients fail on them, also where no certificate is needed.
+
+    Raises:
+        SettingsError: If SSL_CERT_FILE names a file that holds none.
+    """
+    path = os.environ.get("SSL_CERT_FILE")
+    try:
+        if path:
+            ssl.create_default_context(cafile=path)
+    except OSError as error:  # of ssl as well
+        raise SettingsError(
+            f"The certificates in SSL_CERT_FILE={path} cannot be read: {error.strerror or error}.\n"
+            "Expected a file in PEM format. Correct the variable, or unset it: then the system's certificates are used."
+        ) from error
+
+
 def settle_output() -> None:
-    """Make sure that writing to the terminal never fails: what its encoding lacks is written in plain ASCII."""
+    """Make sure that all output reaches the terminal: what its encoding lacks is written in plain ASCII.
+
+    A width that is none, such as COLUMNS=0, is removed: rich would write nothing. A stream that was closed becomes
+    /dev/null: the next file that is opened would take its place.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    for name in ("COLUMNS", "LINES"):
+        if not os.environ.get(name, "1").isdecimal() or int(os.environ.get(name, "1")) < 1:
+            del os.environ[name]
     codecs.register_error("plain", _write_plainly)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # None if it is closed
+        if isinstance(stream, TextIOWrapper):  # a test may have put another one in its place
             stream.reconfigure(errors="plain")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gan.errors import StoreError
+from gan.errors import SettingsError, StoreError
 
 
 def check_file_system(folder: Path) -> None:
@@ -39,6 +39,25 @@ def check_file_system(folder: Path) -> None:
             os.utime(earlier)
         with _explained(folder, "map a file into memory"), earlier.open("rb") as file:
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).close()
+
+
+def check_is_text(path: Path) -> None:
+    """Refuse a path that is not text: neither a manifest nor the orchestrator's server, which use JSON, can hold it.
+
+    Args:
+        path: Absolute, or relative to the working directory, which counts as well.
+
+    Raises:
+        SettingsError: If it holds bytes that are not UTF-8.
+    """
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SettingsError(
+            f"The path {name.encode(errors='backslashreplace').decode()} is not text in UTF-8.\n"
+            "Rename it. If it looks right to you, this process was not told that names are UTF-8: set LANG=C.UTF-8."
+        ) from error
 
 
 @contextmanager

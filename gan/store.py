@@ -31,7 +31,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gan.errors import StoreError
-from gan.filesystem import check_file_system, way_out
+from gan.filesystem import check_file_system, check_is_text, way_out
 from gan.links import check_links
 from gan.locks import undisturbed
 from gan.object_store import ObjectStore
@@ -145,8 +145,10 @@ class Store:
 
         Raises:
             StoreError: If the folder or the object store cannot be used.
+            SettingsError: If the folder's path is not text.
         """
         store = cls(root.expanduser().absolute())
+        check_is_text(store.root)
         try:
             store.partial_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:

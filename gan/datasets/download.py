@@ -1,5 +1,6 @@
 """One file from a public mirror: bounded in time and size, through a proxy if the environment names one."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,8 @@ FILE_TIMEOUT_SECONDS = 600
 CHUNK_BYTES = 1 << 16
 
 
-def refuse_faulty_proxy(url: str) -> None:
-    """Refuse a request that needs a proxy which no client can use.
+def refuse_in_vain(url: str) -> None:
+    """Refuse a request that needs a proxy which no client can use, or certificates that are not there.
 
     Args:
         url: The address that is to be asked; its scheme is enough where the host is not known.
@@ -32,6 +33,11 @@ def refuse_faulty_proxy(url: str) -> None:
     proxy = faulty_proxy(url)
     if proxy:
         raise SourceError(f"{proxy} cannot be used: {proxy.fault}.", transient=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # as requests prefers them
+        if path := os.environ.get(name):
+            if not Path(path).exists():
+                raise SourceError(f"{name}={path} names no certificates: correct or unset it.", transient=False)
+            return
 
 
 def download(file: DataFile, url: str, folder: Path) -> None:

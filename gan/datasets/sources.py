@@ -19,7 +19,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from gan.datasets.catalog import FILE_NAMES, DataFile, Dataset
-from gan.datasets.download import READ_TIMEOUT_SECONDS, download, refuse_faulty_proxy
+from gan.datasets.download import READ_TIMEOUT_SECONDS, download, refuse_in_vain
 from gan.datasets.idx import read_unpacked
 from gan.errors import DataError, SourceError
 from gan.store import atomic_path, sha256_of
@@ -184,7 +184,7 @@ def _from_folder(dataset: Dataset, folder: Path) -> Callable[[Path], None]:
 
 def _from_mirror(dataset: Dataset, mirror: str) -> Callable[[Path], None]:
     def fetch(target: Path) -> None:
-        refuse_faulty_proxy(mirror)
+        refuse_in_vain(mirror)
         for file in dataset.files:
             download(file, mirror + file.gz_name, cache_dir(dataset))
         copy_verified(dataset, cache_dir(dataset), target)
@@ -199,7 +199,7 @@ def _from_debian(dataset: Dataset) -> Callable[[Path], None]:
         for program in ("apt-get", "dpkg-deb", "setpriv"):
             if shutil.which(program) is None:
                 raise SourceError(f"this system has no {program} (it is not a Debian).", transient=False)
-        refuse_faulty_proxy("http://")
+        refuse_in_vain("http://")
         log.info("Fetching Debian's package %s (31 MB) through apt, without installing it", dataset.debian_package)
         with tempfile.TemporaryDirectory(prefix=".apt-", dir=target) as name:  # what a kill leaves goes with the target
             folder = Path(name)
