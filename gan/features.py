@@ -101,6 +101,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     Args:
         logits: float, shape (n, num_classes).
     """
+    logits = logits.astype(np.float64)  # the difference of two large float32 may overflow
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities

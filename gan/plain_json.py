@@ -1,0 +1,90 @@
+"""JSON that any program can parse: finite numbers only, in plain decimal notation, without floating-point artefacts."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from math import isfinite
+
+import numpy as np
+
+SETTING_DIGITS = 15
+"""Every number of up to 15 significant digits is the same number again when it is read (IEEE 754 double precision)."""
+
+SMALLEST_PLAIN, LARGEST_PLAIN = 1e-9, 1e16
+
+
+def to_json(content: object, *, indent: int | None = 2) -> str:
+    """Write plain values as strict JSON.
+
+    Args:
+        content: Mappings, lists, tuples, strings, numbers, booleans and None; NumPy scalars and arrays as well.
+        indent: Spaces a level; None writes everything on one line.
+
+    Returns:
+        The text, in the order given, without a newline at the end.
+
+    Raises:
+        ValueError: If a number is not finite; the message names it.
+        TypeError: If a value is of any other kind.
+    """
+    return _write(content, "", indent, "content")
+
+
+def plain_number(value: float, digits: int = SETTING_DIGITS) -> str:
+    """Write a number in decimal notation, as a person would.
+
+    Args:
+        value: Finite. A float32 counts as the shortest decimal number that gives it.
+        digits: Significant digits, at most.
+
+    Returns:
+        The text with a decimal point; an exponent only if |value| < 1e-9 or >= 1e16.
+
+    Raises:
+        ValueError: If the number is not finite.
+    """
+    if not isfinite(value):
+        raise ValueError(f"plain_number got {value}; it expects a finite number. Write null, and the reason.")
+    shortest = value if type(value) is float else float(str(value))
+    rounded = float(f"{shortest:.{digits}g}") + 0.0  # adding zero turns -0.0 into 0.0
+    is_plain = rounded == 0 or SMALLEST_PLAIN <= abs(rounded) < LARGEST_PLAIN
+    return format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)
+
+
+def _write(value: object, margin: str, indent: int | None, place: str) -> str:
+    if isinstance(value, np.ndarray):
+        value = list(value)
+    if isinstance(value, np.bool_ | np.integer):
+        value = value.item()
+    if isinstance(value, float | np.floating):
+        if not isfinite(value):
+            raise ValueError(
+                f"JSON has no number for {value} at {place}.\nWrite null there, and beside it the reason why it is not "
+                "defined."
+            )
+        return plain_number(float(value) if isinstance(value, np.float64) else value)  # type: ignore[arg-type]
+    if isinstance(value, Mapping):
+        items = [
+            f"{json.dumps(str(key), ensure_ascii=False)}: {_write(item, _deeper(margin, indent), indent, f'{place}.{key}')}"
+            for key, item in value.items()
+        ]
+        return _enclose("{", items, "}", margin, indent)
+    if isinstance(value, list | tuple):
+        items = [
+            _write(item, _deeper(margin, indent), indent, f"{place}[{index}]") for index, item in enumerate(value)
+        ]
+        return _enclose("[", items, "]", margin, indent)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _deeper(margin: str, indent: int | None) -> str:
+    return margin + " " * (indent or 0)
+
+
+def _enclose(opening: str, items: list[str], closing: str, margin: str, indent: int | None) -> str:
+    if not items:
+        return opening + closing
+    if indent is None:
+        return f"{opening}{', '.join(items)}{closing}"
+    inner = f"\n{_deeper(margin, indent)}"
+    return f"{opening}{inner}{f',{inner}'.join(items)}\n{margin}{closing}"
