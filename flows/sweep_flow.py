@@ -261,8 +261,8 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
 
 
 def _cell(row: dict[str, str], name: str) -> str:
-    deviation = row[f"{name}_deviation"]
-    return describe_mean(float(row[f"{name}_mean"]), float(deviation) if deviation else None)
+    mean, deviation = (float(cell) if cell else None for cell in (row[f"{name}_mean"], row[f"{name}_deviation"]))
+    return describe_mean(mean, deviation)
 
 
 def _champion(root: Path) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gan.judging.definitions import METRICS, Better, Definition
 from gan.judging.evidence import Evidence
-from gan.judging.measured import MeasuredNumbers, Number, reasoned
+from gan.judging.measured import MeasuredNumbers, Number, is_defined, reasoned
 from gan.judging.mutual import judged_anew
 
 RESAMPLES = 200
@@ -41,7 +41,7 @@ class Difference(MeasuredNumbers):
     @property
     def verdict(self) -> Verdict:
         """Noise unless the interval leaves out zero; not defined without an interval."""
-        if self.low is None or self.high is None:
+        if not is_defined(self.low) or not is_defined(self.high):
             return "not defined"
         if not (self.low > 0 or self.high < 0):
             return "no difference beyond noise"
@@ -71,7 +71,7 @@ def bootstrap_differences(
     subsampling at large). The larger of both counts, for a tenth can be so small that all its images cover each other,
     with Student's quantile.
 
-    A metric that is not defined for the images of either run, for the floor, or for any resample or part, has no interval.
+    A metric that is not defined for either run, or for any resample or part of their images, has no interval.
 
     They are intervals of the chance in drawing images, for these two trainings. Another seed of the same recipe may
     differ by more (docs/judging.md has figures).

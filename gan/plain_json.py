@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def to_json(content: object, *, indent: int | None = 2) -> str:
     return _write(content, "", indent, "content")
 
 
-def plain_number(value: float, digits: int = SETTING_DIGITS) -> str:
+def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> str:
     """Write a number in decimal notation, as a person would.
 
     Args:
@@ -45,13 +46,14 @@ def plain_number(value: float, digits: int = SETTING_DIGITS) -> str:
     """
     if not isfinite(value):
         raise ValueError(f"plain_number got {value}; it expects a finite number. Write null, and the reason.")
-    shortest = value if type(value) is float else float(str(value))
+    shortest = float(value if isinstance(value, float) else str(value))  # np.float64 is a float, np.float32 is not
     rounded = float(f"{shortest:.{digits}g}") + 0.0  # adding zero turns -0.0 into 0.0
     is_plain = rounded == 0 or SMALLEST_PLAIN <= abs(rounded) < LARGEST_PLAIN
     return format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)
 
 
 def _write(value: object, margin: str, indent: int | None, place: str) -> str:
+    inner = margin + " " * (indent or 0)
     if isinstance(value, np.ndarray):
         value = list(value)
     if isinstance(value, np.bool_ | np.integer):
@@ -62,23 +64,16 @@ def _write(value: object, margin: str, indent: int | None, place: str) -> str:
                 f"JSON has no number for {value} at {place}.\nWrite null there, and beside it the reason why it is not "
                 "defined."
             )
-        return plain_number(float(value) if isinstance(value, np.float64) else value)  # type: ignore[arg-type]
+        return plain_number(value)
     if isinstance(value, Mapping):
-        items = [
-            f"{json.dumps(str(key), ensure_ascii=False)}: {_write(item, _deeper(margin, indent), indent, f'{place}.{key}')}"
-            for key, item in value.items()
-        ]
-        return _enclose("{", items, "}", margin, indent)
+        names = [json.dumps(str(key), ensure_ascii=False) for key in value]
+        items = [_write(item, inner, indent, f"{place}.{key}") for key, item in value.items()]
+        pairs = [f"{name}: {item}" for name, item in zip(names, items, strict=True)]
+        return _enclose("{", pairs, "}", margin, indent)
     if isinstance(value, list | tuple):
-        items = [
-            _write(item, _deeper(margin, indent), indent, f"{place}[{index}]") for index, item in enumerate(value)
-        ]
+        items = [_write(item, inner, indent, f"{place}[{index}]") for index, item in enumerate(value)]
         return _enclose("[", items, "]", margin, indent)
     return json.dumps(value, ensure_ascii=False)
-
-
-def _deeper(margin: str, indent: int | None) -> str:
-    return margin + " " * (indent or 0)
 
 
 def _enclose(opening: str, items: list[str], closing: str, margin: str, indent: int | None) -> str:
@@ -86,5 +81,5 @@ def _enclose(opening: str, items: list[str], closing: str, margin: str, indent: 
         return opening + closing
     if indent is None:
         return f"{opening}{', '.join(items)}{closing}"
-    inner = f"\n{_deeper(margin, indent)}"
+    inner = f"\n{margin}{' ' * indent}"
     return f"{opening}{inner}{f',{inner}'.join(items)}\n{margin}{closing}"

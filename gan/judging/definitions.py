@@ -124,7 +124,7 @@ METRICS = (
         "near_copies",
         "Near copies",
         "no more than real",
-        "share that equals a training image, or is nearer to one than 99 % of test images of its class; noise hides copies",
+        "share that is as near to a training image as the nearest 1 % of test images of its class; noise hides copies",
         lambda e: float(e.fake.near_copy.mean()),
         features=HALF_RESOLUTION,
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 DIGITS, DECIMALS = 6, 9
-"""Significant digits and decimal places that are kept. The standard error of a share of 10,000 images is about 0.005, so
-the third digit is already uncertain; what is smaller than 1e-9 is the rounding error of the computation."""
+"""Significant digits and decimal places that are kept. The standard error of a share of 10,000 images is up to 0.005:
+its third digit is already uncertain. What is smaller than 1e-9 is the rounding error of the computation."""
 
 NOT_FINITE = "the recorded number was not finite"
 """Reason of a number that a version before reasons has recorded."""
@@ -32,6 +32,11 @@ Measured = Annotated[float, AfterValidator(rounded)]
 
 Number = Measured | None
 """A measured number, or None where it is not defined."""
+
+
+def is_defined(value: float | None) -> TypeGuard[float]:
+    """Whether there is a number, and it is finite."""
+    return value is not None and isfinite(value)
 
 
 def reasoned(why: str, **numbers: float | None) -> dict[str, Any]:

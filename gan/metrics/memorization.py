@@ -29,7 +29,7 @@ def relative_to_test(
         test_classes: int, shape (n,), predicted by the same classifier.
 
     Returns:
-        float64 (m,), whose median is the metric (NaN if any is NaN), and bool (m,), whose mean is the share of near copies.
+        float64 (m,), whose median is the metric (NaN if any is), and bool (m,), whose mean is the share of near copies.
     """
     relative, near_copy = np.empty(len(distances)), np.empty(len(distances), bool)
     for label in np.unique(classes):

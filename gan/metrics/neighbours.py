@@ -15,13 +15,13 @@ K_PRECISION_RECALL, K_DENSITY_COVERAGE = 3, 5
 def ball_radii(features: np.ndarray, k: int) -> np.ndarray:
     """Squared distance of each image to the k-th nearest other image of the same set, plus its rounding error.
 
-    The slack lets an image on the edge of a ball lie in it, whatever the rounding of `squared_distances`. Where images are
-    doubled radii are 0, and identical sets would else not lie in each other's balls. With |y|^2 <= 2 |x|^2 + 2 r^2 for y in
-    the ball of x, an error of (d + 2) eps (|x| + |y|)^2 in radius and distance each is at most
+    The slack lets an image on the edge of a ball lie in it, whatever the rounding of `squared_distances`. Without it
+    identical sets would not lie in each other's balls where images are doubled, so that radii are 0. Both the radius
+    and a distance to it have an error of up to (d + 2) eps (|x| + |y|)^2, where |y|^2 <= 2 |x|^2 + 2 r^2. Together
 
         slack = 12 (d + 2) eps (|x|^2 + r^2)
 
-    which is less than 1e-12 of that for our features.
+    is enough, and for our features less than 1e-12 of |x|^2 + r^2.
 
     Args:
         features: float, shape (n, d).
