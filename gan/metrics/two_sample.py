@@ -6,8 +6,8 @@ FOLDS = 5
 RIDGE = 1.0
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-8
-CONSTANT = 1e-12
-"""A feature whose standard deviation is less than that share of its largest value is constant."""
+CONSTANT = 1e-6
+"""A feature whose standard deviation is less than that share of its largest value is constant but for float32 rounding."""
 
 
 def held_out_logits(
@@ -45,7 +45,7 @@ def held_out_logits(
     for fold in range(FOLDS):
         seen, held_out = folds != fold, folds == fold
         mean, deviation = features[seen].mean(axis=0), features[seen].std(axis=0)
-        varies = deviation > CONSTANT * np.abs(features).max(axis=0)  # else it is the rounding error of the mean
+        varies = deviation > CONSTANT * np.abs(features).max(axis=0)
         standardized = (features - mean) / np.where(varies, deviation, 1)
         weights, bias = fit_logistic_regression(standardized[seen], is_real[seen])
         logits[held_out] = standardized[held_out] @ weights + bias
