@@ -7,7 +7,7 @@ RIDGE = 1.0
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-8
 CONSTANT = 1e-6
-"""A feature whose standard deviation is less than that share of its largest value is constant but for float32 rounding."""
+"""A standard deviation below that share of the largest value is the float32 rounding of a constant feature."""
 
 
 def held_out_logits(

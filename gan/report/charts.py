@@ -202,7 +202,7 @@ def _write_plainly(axes: Axes) -> None:
 
 
 def _count_steps(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{round(step):,}"))
     axes.margins(x=0.03)
 
 
