@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 from builders import put_data, put_extractor, smooth_pixels
 from plain_files import check_csv, check_folder, check_json, check_words
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tasks.publish
 from flows.summary import print_summary
 from flows.sweep_flow import Sweep, print_board
+from gan.backend import tf
+from gan.bootstrap import Difference
 from gan.champion import standing
+from gan.compare import _print as print_comparison
 from gan.config import RunConfig, SampleConfig, TrainConfig
 from gan.datasets.pixels import normalize_images
+from gan.event_files import EventFiles
 from gan.gate import Decision
 from gan.generate import generate
 from gan.history import history_csv
@@ -24,8 +29,10 @@ from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
 from gan.networks import build_generator, save_model
 from gan.plain_json import plain_number, to_json
 from gan.publishing import check_run_name, write_json
+from gan.report.against import Against
 from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality
 from gan.report.leaderboard import MEASURES, Result, as_csv, as_html, rank, read_result
+from gan.report.page import render_comparison
 from gan.report.words import (
     describe_change,
     describe_interval,
@@ -39,6 +46,7 @@ from tasks.compare import compare
 from tasks.publish import present, publish
 from tasks.records import ClassShare, PublishedRun, RawData, Reference, TrainedGan
 from tasks.render import render
+from tasks.watching import LiveView
 
 N, NAN, INF = 100, float("nan"), float("inf")
 
@@ -323,6 +331,38 @@ def test_metrics_of_earlier_versions_with_infinity_are_still_shown(published, tm
     assert set(found.values.values()) == {None}
     assert set(found.undefined.values()) == {NOT_FINITE}
     check_csv(as_csv(rank("", [found], [])), "leaderboard.csv")
+
+
+def test_the_terminals_comparison_says_what_is_not_defined(capsys) -> None:
+    undefined = dict.fromkeys(("this", "low", "high"), "all images are equal")
+    rows = [Difference.model_validate(difference(this=None, low=None, high=None, undefined=undefined))]
+    against = Against("a", "b", True, b"", b"", rows, rows, n=9, extractor="small")
+    assert against.verdict.count("show no difference beyond noise (not defined: Recall)") == 2
+    print_comparison(against, Path("comparison.html"))
+    shown = capsys.readouterr().out
+    check_words(shown, "terminal")
+    assert shown.count("not defined") == 6, "A, the interval, and whether A is better; twice"
+    page = render_comparison(against, "Tiny")
+    check_words(page, "comparison.html")
+    assert page.count("Not defined: all images are equal") == 2
+
+
+def test_the_live_view_has_no_losses_before_there_are_any() -> None:
+    view = LiveView(TrainConfig(steps=10), lambda pixels: (NAN, 0.5))
+    view._judge.described = "9 images"
+    view.on_resume([0], np.zeros((1, 9, 28, 28), np.uint8))
+    text = view._markdown()
+    check_words(text, "live view")
+    assert "Fréchet distance not defined, recall 50 %" in text
+
+
+def test_a_gradient_norm_that_overflows_is_a_gap_in_the_events(tiny_config, tiny_images, tmp_path, monkeypatch) -> None:
+    files = EventFiles(tmp_path, tiny_images, tiny_config)
+    large = [tf.constant([3e38, 3e38])], [tf.constant([3.0, 4.0])]
+    monkeypatch.setattr(files, "_gradients", lambda networks, step: large)
+    files.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), None)
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+    assert {tag for tag in events.Tags()["tensors"] if "norm" in tag} == {"gradient_norm/discriminator"}
 
 
 def test_a_count_of_images_that_is_infinity_is_no_traceback(published, tmp_path) -> None:

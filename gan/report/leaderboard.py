@@ -38,7 +38,7 @@ class Result:
     n: int
     extractor: str
     generator: str  # SHA-256 of the averaged one
-    seconds: float  # of training
+    seconds: float | None  # of training
     undefined: dict[str, str] = field(default_factory=dict)  # by measure: why it is not defined
 
     @property
@@ -143,7 +143,7 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
         n=first["n"],
         extractor=first["extractor"],
         generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
-        seconds=content["training"]["training_seconds"],
+        seconds=_finite(content["training"]["training_seconds"]),
     )
 
 
@@ -190,16 +190,15 @@ def _undefined_last(value: float | None) -> tuple[bool, float]:
 
 
 def _spread_of(name: str, results: Sequence[Result]) -> Spread:
-    values = [result.values[name] for result in results]
+    reasons = dict.fromkeys(result.undefined[name] for result in results if name in result.undefined)
+    return _spread([result.values[name] for result in results], "; ".join(reasons))
+
+
+def _spread(values: Sequence[float | None], why: str = NOT_FINITE) -> Spread:
     defined = [value for value in values if value is not None]
     if len(defined) < len(values):
-        reasons = dict.fromkeys(result.undefined[name] for result in results if name in result.undefined)
-        return Spread(None, None, "; ".join(reasons) or NOT_FINITE)
-    return _spread(defined)
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(rounded(fmean(values)), rounded(stdev(values)) if len(values) > 1 else None)
+        return Spread(None, None, why)
+    return Spread(rounded(fmean(defined)), rounded(stdev(defined)) if len(defined) > 1 else None)
 
 
 def as_csv(board: Leaderboard) -> str:
