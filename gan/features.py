@@ -36,7 +36,7 @@ class Features:
     """What the classifier makes of a set of images."""
 
     values: np.ndarray  # float32 (n, d), of mean 0 over training images
-    probabilities: np.ndarray  # float32 (n, num_classes), rows sum to 1
+    probabilities: np.ndarray  # float64 (n, num_classes), rows sum to 1
 
     @property
     def classes(self) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Every metric of degenerate images: a value, or a reason why there is none; a RuntimeWarning fails a test anyway."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from gan.bootstrap import bootstrap_differences
 from gan.gate import decide
 from gan.generate import interpolate_latents
 from gan.guards import find_collapse
-from gan.judging.definitions import Metric
+from gan.judging.definitions import METRICS, Metric
+from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
 from gan.judging.snapshots import SnapshotJudge
 from gan.metrics import neighbours
@@ -103,6 +105,32 @@ def test_a_comparison_on_equal_splits_has_reasons_where_it_has_no_interval() -> 
         else:
             assert not row.undefined
             assert row.low <= row.difference <= row.high
+
+
+@pytest.mark.parametrize("name", ["precision", "confidence"])
+def test_a_metric_that_is_not_defined_in_some_resamples_or_parts_has_values_but_no_interval(name, monkeypatch) -> None:
+    """One metric whose noise is found by parts, one by resamples only."""
+    judge = Judge(small_extractor(), smooth_pixels(N, 0), smooth_pixels(N, 1), n=N, seed=0)
+    this, other = judge.examine(smooth_pixels(N, 2)), judge.examine(smooth_pixels(N, 3))
+    image = this.fake.features[0]
+
+    def measure(evidence: Evidence) -> float:
+        lacks_it = len(evidence.fake.features) < N or not (evidence.fake.features == image).all(axis=1).any()
+        return np.nan if lacks_it and evidence is not other and evidence is not judge.floor else 0.5
+
+    metrics = [
+        replace(m, measure=measure, undefined="it needs the first image") if m.name == name else m for m in METRICS
+    ]
+    monkeypatch.setattr("gan.bootstrap.METRICS", metrics)
+    rows = bootstrap_differences(this, other, judge.floor, extractor="small", seed=0)
+    (row,) = (row for row in rows if row.undefined)
+    assert (row.name, row.this, row.other, row.low, row.verdict) == (name, 0.5, 0.5, None, "not defined")
+    assert row.why == "it needs the first image"
+
+
+@pytest.mark.parametrize("definition", METRICS, ids=lambda definition: definition.name)
+def test_what_is_compared_is_not_defined_if_the_value_is_not(definition) -> None:
+    assert np.isnan(definition.cost(np.nan, 0.1))
 
 
 @pytest.mark.parametrize("of", SETS.values(), ids=SETS)
