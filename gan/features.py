@@ -81,13 +81,22 @@ class Extractor:
 
         Args:
             pixels: uint8, shape (n, 28, 28).
+
+        Raises:
+            StoreError: If features or logits are not finite: the network's weights are broken.
         """
         values, logits = [], []
         for start in range(0, len(pixels), BATCH_SIZE):
             batch = self.network(normalize_images(pixels[start : start + BATCH_SIZE]), training=False)
             values.append(np.asarray(batch[0]))
             logits.append(np.asarray(batch[1]))
-        return Features(np.concatenate(values), softmax(np.concatenate(logits)))
+        found = np.concatenate(values), np.concatenate(logits)
+        if not all(np.isfinite(part).all() for part in found):
+            raise StoreError(
+                f"The feature extractor {self.name} gives features that are not finite; nothing can be measured by it.\n"
+                "If it was fitted on your own data, fit it again with --refresh; else get the file again (git checkout)."
+            )
+        return Features(found[0], softmax(found[1]))
 
 
 def shipped_weights(dataset: str) -> Path:
