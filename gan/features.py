@@ -93,8 +93,8 @@ class Extractor:
         found = np.concatenate(values), np.concatenate(logits)
         if not all(np.isfinite(part).all() for part in found):
             raise StoreError(
-                f"The feature extractor {self.name} gives features that are not finite; nothing can be measured by it.\n"
-                "If it was fitted on your own data, fit it again with --refresh; else get the file again (git checkout)."
+                f"The feature extractor {self.name} gives features that are not finite, so nothing can be measured.\n"
+                "Fit it again (--refresh) if it is of your own data; else get the file again (git checkout)."
             )
         return Features(found[0], softmax(found[1]))
 
