@@ -24,6 +24,7 @@ from rich.table import Table
 from bench.contenders import contenders
 from gan.command import run_command
 from gan.errors import FashionGanError
+from gan.plain_json import to_json
 from gan.store import atomic_path
 
 OURS = "ours"
@@ -153,7 +154,7 @@ def bench(
         except subprocess.CalledProcessError as error:
             console.print(f"left out: the whole training ({(error.stderr.strip().splitlines() or [error])[-1]})")
     with atomic_path(out) as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(to_json(result) + "\n", encoding="utf-8")
     show(result)
     Console(highlight=False, soft_wrap=True).print(f"\nFigures: {out}")
 

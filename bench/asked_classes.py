@@ -29,7 +29,7 @@ from gan.datasets.pixels import normalize_images
 from gan.datasets.splits import fetch_splits
 from gan.errors import SettingsError
 from gan.generate import generate_pixels, load_generator
-from gan.report.words import describe_share
+from gan.report.words import describe_deviation, describe_share
 from gan.sampling import sample_inputs
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def _load(run: Path) -> keras.Model:
 
 
 def _spread(shares: list[float]) -> str:
-    return f"{describe_share(fmean(shares))} ± {100 * stdev(shares):.2g}"
+    return f"{describe_share(fmean(shares))} {describe_deviation(100 * stdev(shares))}"
 
 
 if __name__ == "__main__":

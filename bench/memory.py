@@ -1,6 +1,5 @@
 """A whole training with its checkpoints, and what memory it holds on the way: python -m bench.memory prints JSON."""
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from bench.contenders import load_images
 from gan.backend import use_device
 from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
+from gan.plain_json import to_json
 from gan.trainer import Watcher, train
 
 STEPS = (1_000, 10_000)
@@ -42,7 +42,7 @@ def main() -> None:
         training = train(
             load_images(), TrainConfig(), Checkpoints(Path(folder)), use_device("auto"), watchers=[watcher]
         )
-    print(json.dumps({"resident_bytes": watcher.found, "facts": training.facts}))  # noqa: T201
+    print(to_json({"resident_bytes": watcher.found, "facts": training.facts}, indent=None))  # noqa: T201
 
 
 if __name__ == "__main__":

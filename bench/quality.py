@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Annotated, Any
@@ -29,7 +30,7 @@ from gan.publishing import CONFIG, METRICS
 from gan.recipes import RECIPES, Recipe
 from gan.report.charts import INK, as_png, chart_style
 from gan.report.leaderboard import MIN_SEEDS
-from gan.report.words import describe_mean, describe_number, describe_seconds
+from gan.report.words import NOT_DEFINED, describe_mean, describe_number, describe_seconds
 
 COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3")
 
@@ -105,15 +106,20 @@ def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
         recipe=recipe,
         seed=seed,
         seconds=np.array([(int(row["step"]) + 1) / steps * total for row in rows]),
-        quality=np.array([[float(row[name]) for name in QUALITY_COLUMNS] for row in rows]),
+        quality=np.array([[float(row[name] or nan) for name in QUALITY_COLUMNS] for row in rows]),
         total_seconds=total,
-        average={name: metric["average"] for name, metric in metrics.items()},
-        floor={name: metric["floor"] for name, metric in metrics.items()},
+        average={name: _number(metric["average"]) for name, metric in metrics.items()},
+        floor={name: _number(metric["floor"]) for name, metric in metrics.items()},
         n=metrics[QUALITY_COLUMNS[0]]["n"],
         extractor=metrics[QUALITY_COLUMNS[0]]["extractor"],
         device=content["training"].get("device", ""),
         snapshots_of=content["history_quality"],
     )
+
+
+def _number(value: float | None) -> float:
+    """NaN in place of null, which draws nothing and is shown as not defined."""
+    return nan if value is None else value
 
 
 def draw(curves: Sequence[Curve]) -> Figure:
@@ -192,6 +198,8 @@ def main(
 
 
 def _described(values: Sequence[float]) -> str:
+    if not all(map(isfinite, values)):
+        return NOT_DEFINED
     described = describe_mean(fmean(values), stdev(values) if len(values) > 1 else None)
     return f"{described}{'' if len(values) >= MIN_SEEDS else ' (few seeds)'}"
 

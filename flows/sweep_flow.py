@@ -242,7 +242,7 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
                 escape(row["way"]),
                 row["seeds"],
                 *cells,
-                describe_seconds(float(row["training_seconds_mean"])),
+                describe_seconds(_number(row["training_seconds_mean"])),
             )
         console.print()
         console.print(table)
@@ -261,8 +261,12 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
 
 
 def _cell(row: dict[str, str], name: str) -> str:
-    deviation = row[f"{name}_deviation"]
-    return describe_mean(float(row[f"{name}_mean"]), float(deviation) if deviation else None)
+    return describe_mean(_number(row[f"{name}_mean"]), _number(row[f"{name}_deviation"]))
+
+
+def _number(cell: str) -> float | None:
+    """Of a CSV file, where an empty cell is a number that does not exist."""
+    return float(cell) if cell else None
 
 
 def _champion(root: Path) -> str:

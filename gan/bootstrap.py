@@ -5,10 +5,11 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gan.judging.definitions import METRICS, Better, Definition
 from gan.judging.evidence import Evidence
+from gan.judging.measured import MeasuredNumbers, Number, is_defined, reasoned
 from gan.judging.mutual import judged_anew
 
 RESAMPLES = 200
@@ -20,29 +21,29 @@ TAIL = (1 - CONFIDENCE) / (2 * len(METRICS))
 NORMAL_QUANTILE = NormalDist().inv_cdf(1 - TAIL)  # 2.89
 STUDENT_QUANTILE = 3.8602  # of Student's t with PARTS - 1 degrees of freedom, at 1 - TAIL
 
-Verdict = Literal["better", "worse", "no difference beyond noise"]
+Verdict = Literal["better", "worse", "no difference beyond noise", "not defined"]
 
 
-class Difference(BaseModel):
-    """One metric of two generators, judged against the same test images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Difference(MeasuredNumbers):
+    """One metric of two generators, judged against the same test images; None, with a reason, where not defined."""
 
     name: str
     title: str
     better: Better
-    this: float = Field(description="the metric of this run")
-    other: float = Field(description="the metric of the reference")
+    this: Number = Field(description="the metric of this run")
+    other: Number = Field(description="the metric of the reference")
     n: int = Field(description="images on each side")
     extractor: str = Field(description="the features that it is computed on")
-    difference: float = Field(description="this - other; of the distances from the real value where that is best")
-    low: float = Field(description="lower end of the interval of the difference; all metrics' hold together at 95 %")
-    high: float = Field(description="upper end")
+    difference: Number = Field(description="this - other; of the distances from the real value where that is best")
+    low: Number = Field(description="lower end of the interval of the difference; all metrics' hold together at 95 %")
+    high: Number = Field(description="upper end")
 
     @property
     def verdict(self) -> Verdict:
-        """Noise unless the interval leaves out zero."""
-        if not (self.low > 0 or self.high < 0):  # NaN as well
+        """Noise unless the interval leaves out zero; not defined without an interval."""
+        if not is_defined(self.low) or not is_defined(self.high):
+            return "not defined"
+        if not (self.low > 0 or self.high < 0):
             return "no difference beyond noise"
         rises = self.low > 0
         return "better" if rises == (self.better == "higher") else "worse"
@@ -70,6 +71,8 @@ def bootstrap_differences(
     subsampling at large). The larger of both counts, for a tenth can be so small that all its images cover each other,
     with Student's quantile.
 
+    A metric that is not defined for either run, or for any resample or part of their images, has no interval.
+
     They are intervals of the chance in drawing images, for these two trainings. Another seed of the same recipe may
     differ by more (docs/judging.md has figures).
 
@@ -83,7 +86,7 @@ def bootstrap_differences(
     real = {metric.name: metric.measure(floor) for metric in METRICS}
     errors = _resampled(this, other, real, seed)
     for name, error in _part_by_part(this, other, real, seed).items():
-        errors[name] = max(errors[name], error)
+        errors[name] = float(np.maximum(errors[name], error))  # NaN stays: not defined in some of the parts
     differences = []
     for metric in METRICS:
         difference = _difference(metric, this, other, real)
@@ -93,13 +96,16 @@ def bootstrap_differences(
                 name=metric.name,
                 title=metric.title,
                 better=metric.better,
-                this=metric.measure(this),
-                other=metric.measure(other),
                 n=len(this.fake.features),
                 extractor=metric.features or extractor,
-                difference=difference,
-                low=difference - margin,
-                high=difference + margin,
+                **reasoned(
+                    metric.undefined,
+                    this=metric.measure(this),
+                    other=metric.measure(other),
+                    difference=difference,
+                    low=difference - margin,
+                    high=difference + margin,
+                ),
             )
         )
     return tuple(differences)

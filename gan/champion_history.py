@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gan.errors import SettingsError
+from gan.plain_json import to_json
 from gan.published import AVERAGE_GENERATOR
 from gan.publishing import RUN_NAME
 from gan.store import atomic_path
@@ -103,6 +104,6 @@ def still_counts(root: Path, run: str, generator: str) -> bool:
 
 def add_change(root: Path, change: Change) -> None:
     """Add a line, whole or not at all."""
-    lines = [line.model_dump_json() for line in (*read_history(root), change)]
+    lines = [to_json(line.model_dump(mode="json"), indent=None) for line in (*read_history(root), change)]
     with atomic_path(root / HISTORY) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

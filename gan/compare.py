@@ -27,7 +27,7 @@ from gan.networks import load_model
 from gan.published import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
 from gan.report.page import render_comparison
-from gan.report.words import describe_change, describe_number
+from gan.report.words import describe_change, describe_interval, describe_number
 from gan.sampling import sample_inputs
 from gan.store import Store, read_array, sha256_of
 
@@ -155,12 +155,12 @@ def _print(against: Against, out: Path) -> None:
         for heading in (kind, "A", "B", "Difference", "Interval", "A is"):
             table.add_column(heading, justify="left" if heading in (kind, "A is") else "right", no_wrap=True)
         for row in rows:
-            interval = f"{describe_change(row.low)} to {describe_change(row.high)}"
+            interval = describe_interval(row.low, row.high)
             numbers = (describe_number(row.this), describe_number(row.other), describe_change(row.difference), interval)
             table.add_row(
                 f"{row.title} (from real)" if row.is_from_real else row.title,
                 *numbers,
-                row.verdict if row.verdict in ("better", "worse") else "",
+                "" if row.verdict == "no difference beyond noise" else row.verdict,
             )
         console.print(table)
         console.print()

@@ -56,7 +56,9 @@ class EventFiles(Watcher):
             for name, gradients in zip(
                 ("generator", "discriminator"), self._gradients(networks, step + 1), strict=True
             ):
-                tf.summary.scalar(f"gradient_norm/{name}", tf.linalg.global_norm(gradients))
+                norm = tf.linalg.global_norm(gradients)
+                if np.isfinite(norm):  # squares of large gradients may overflow; a curve has a gap there
+                    tf.summary.scalar(f"gradient_norm/{name}", norm)
         self._writer.flush()
 
     def _gradients(self, networks: Networks, step: int) -> GradientPair:

@@ -36,7 +36,7 @@ class Features:
     """What the classifier makes of a set of images."""
 
     values: np.ndarray  # float32 (n, d), of mean 0 over training images
-    probabilities: np.ndarray  # float32 (n, num_classes), rows sum to 1
+    probabilities: np.ndarray  # float64 (n, num_classes), rows sum to 1
 
     @property
     def classes(self) -> np.ndarray:
@@ -81,13 +81,22 @@ class Extractor:
 
         Args:
             pixels: uint8, shape (n, 28, 28).
+
+        Raises:
+            StoreError: If features or logits are not finite: the network's weights are broken.
         """
         values, logits = [], []
         for start in range(0, len(pixels), BATCH_SIZE):
             batch = self.network(normalize_images(pixels[start : start + BATCH_SIZE]), training=False)
             values.append(np.asarray(batch[0]))
             logits.append(np.asarray(batch[1]))
-        return Features(np.concatenate(values), softmax(np.concatenate(logits)))
+        found = np.concatenate(values), np.concatenate(logits)
+        if not all(np.isfinite(part).all() for part in found):
+            raise StoreError(
+                f"The feature extractor {self.name} gives features that are not finite, so nothing can be measured.\n"
+                "Fit it again (--refresh) if it is of your own data; else get the file again (git checkout)."
+            )
+        return Features(found[0], softmax(found[1]))
 
 
 def shipped_weights(dataset: str) -> Path:
@@ -101,6 +110,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     Args:
         logits: float, shape (n, num_classes).
     """
+    logits = logits.astype(np.float64)  # the difference of two large float32 may overflow
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities

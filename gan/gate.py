@@ -2,7 +2,7 @@
 
 It is asked of averaged weights, since those are what one would use. A generator passes if
 
-    all its numbers are finite, its training showed no sign of collapse, and it neither makes few kinds of images nor
+    all its numbers are defined, its training showed no sign of collapse, and it neither makes few kinds of images nor
     copies; and, where there is a champion, its Fréchet distance is better beyond noise, and of MUST_NOT_WORSEN nothing
     is worse.
 
@@ -10,13 +10,14 @@ Noise is what `gan.bootstrap` says it is: the chance in drawing images.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite, sqrt
+from math import sqrt
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gan.bootstrap import Difference
 from gan.judging.definitions import Metric
-from gan.report.words import describe_change, describe_number, describe_share
+from gan.judging.measured import is_defined
+from gan.report.words import describe_change, describe_interval, describe_number, describe_share
 
 MUST_IMPROVE = "frechet_distance"
 MUST_NOT_WORSEN = ("precision", "recall", "coverage")
@@ -78,20 +79,21 @@ def _shortcomings(of: Mapping[str, Metric], warnings: Sequence[str], full_n: int
     """What no champion may be."""
     if of[MUST_IMPROVE].n < full_n:
         yield f"It was judged by {of[MUST_IMPROVE].n:,} images; a champion is by {full_n:,} (--num-samples)."
-    if not all(isfinite(metric.average) for metric in of.values()):
-        yield "Its numbers are not finite."
+    for metric in of.values():
+        if not is_defined(metric.average) or not is_defined(metric.floor):
+            yield f"{metric.title} is not defined: {metric.why}."
     if warnings:
         yield f"Its training showed signs of collapse: {' '.join(warnings)}"
-    coverage = of["coverage"]
+    covered, floor, recall = of["coverage"].average, of["coverage"].floor, of["recall"].average
+    expected = MIN_COVERAGE * floor if is_defined(floor) else None
     if makes_few_kinds(of["class_entropy"].average, of):
         bits = describe_number(of["class_entropy"].average)
         yield f"It makes only a few kinds of images: {bits} bits in its classes."
-    elif not (coverage.average >= MIN_COVERAGE * coverage.floor and of["recall"].average > 0):
+    elif (is_defined(covered) and is_defined(expected) and covered < expected) or recall == 0:
         yield (
-            f"It makes only a few kinds of images, or none that are good: they cover "
-            f"{describe_share(coverage.average)} of the real ones (expected: "
-            f"{describe_share(MIN_COVERAGE * coverage.floor)} or more), of which "
-            f"{describe_share(of['recall'].average)} lie among them (expected: more than none)."
+            f"It makes only a few kinds of images, or none that are good: they cover {describe_share(covered)} of the "
+            f"real ones (expected: {describe_share(expected)} or more), of which {describe_share(recall)} lie among "
+            "them (expected: more than none)."
         )
     copies = of["near_copies"]
     if copies_training_images(copies.average, of):
@@ -101,23 +103,28 @@ def _shortcomings(of: Mapping[str, Metric], warnings: Sequence[str], full_n: int
         )
 
 
-def copies_training_images(share: float, of: Mapping[str, Metric]) -> bool:
-    """Whether so many near copies are more than real images are by chance."""
+def copies_training_images(share: float | None, of: Mapping[str, Metric]) -> bool:
+    """Whether so many near copies are more than real images are by chance; not if that is not defined."""
     copies = of["near_copies"]
+    if not is_defined(share) or not is_defined(copies.floor):
+        return False
     noise = CERTAIN * sqrt(copies.floor * (1 - copies.floor) / copies.n)
     return share > copies.floor + max(MANY_COPIES, noise)
 
 
-def makes_few_kinds(entropy: float, of: Mapping[str, Metric]) -> bool:
-    """Whether the predicted classes hold less than a bit where those of real images hold more."""
-    return entropy < FEW_BITS < of["class_entropy"].floor
+def makes_few_kinds(entropy: float | None, of: Mapping[str, Metric]) -> bool:
+    """Whether the predicted classes hold less than a bit where those of real images hold more; not if not defined."""
+    floor = of["class_entropy"].floor
+    return is_defined(entropy) and is_defined(floor) and entropy < FEW_BITS < floor
 
 
 def _no_progress(agreed: Sequence[Difference]) -> Iterator[str]:
-    if len(agreed) < len(AGREED) or not all(isfinite(row.low) and isfinite(row.high) for row in agreed):
+    if len(agreed) < len(AGREED):
         yield "It could not be compared with the champion in all that counts."
     for row in agreed:
-        if row.name == MUST_IMPROVE and row.verdict != "better":
+        if row.verdict == "not defined":
+            yield f"{row.title} could not be compared with the champion: it is not defined, since {row.why}."
+        elif row.name == MUST_IMPROVE and row.verdict != "better":
             yield f"{_compared(row)} is not better beyond noise."
         elif row.verdict == "worse":
             yield f"{_compared(row)} is worse."
@@ -131,5 +138,5 @@ def _progress(row: Difference) -> str:
 def _compared(row: Difference) -> str:
     return (
         f"{row.title} {describe_number(row.this)} against {describe_number(row.other)} (difference "
-        f"{describe_change(row.difference)}, interval {describe_change(row.low)} to {describe_change(row.high)})"
+        f"{describe_change(row.difference)}, interval {describe_interval(row.low, row.high)})"
     )

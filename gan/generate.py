@@ -198,7 +198,7 @@ def _class_counts(run: Path, generator: keras.Model) -> dict[str, int]:
     try:
         content = json.loads((run / DATA_SUMMARY).read_text(encoding="utf-8"))
         counts = {str(name): int(count) for name, count in content["train"]["images_per_class"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):  # overflow: Infinity as a count
         return {}
     of_generator = [tensor.shape[-1] for tensor in generator.inputs[1:]] == [len(counts)]
     return counts if of_generator and min(counts.values()) >= 0 and sum(counts.values()) <= MAX_TRAINING_IMAGES else {}

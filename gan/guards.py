@@ -36,7 +36,9 @@ def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networ
         return
     index = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
     values = ", ".join(
-        f"{name} {value}" for name, value in zip(HISTORY_COLUMNS, rows[index], strict=True) if not np.isfinite(value)
+        f"{name} ({'not a number' if np.isnan(value) else 'infinite'})"
+        for name, value in zip(HISTORY_COLUMNS, rows[index], strict=True)
+        if not np.isfinite(value)
     )
     weights = _non_finite_weights(networks)
     raise _not_finite(first_step + index, f"{values}{f'; {weights}' if weights else ''}")

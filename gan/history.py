@@ -19,7 +19,8 @@ def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = 
             all other steps. None leaves the columns out.
 
     Returns:
-        UTF-8 text; each number in the fewest digits that give the same float32 again.
+        UTF-8 text; each number in the fewest digits that give the same float32 again, without an exponent. What is not
+        finite is an empty cell; losses always are (`gan.guards`).
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -28,8 +29,14 @@ def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = 
     unjudged = ("",) * (len(columns) - len(HISTORY_COLUMNS))
     for step, row in enumerate(history):
         judged = unjudged if quality is None or step not in quality else quality[step].astype(np.float32)
-        writer.writerow([step, *(str(value) for value in (*row, *judged))])
+        writer.writerow([step, *map(_cell, (*row, *judged))])
     return text.getvalue().encode()
+
+
+def _cell(value: np.float32 | str) -> str:
+    if isinstance(value, str) or not np.isfinite(value):
+        return ""
+    return np.format_float_positional(value, trim="0")
 
 
 def read_history(content: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 from gan.errors import SettingsError, StoreError
 from gan.filesystem import way_out
 from gan.locks import alone_for_a_moment
+from gan.plain_json import plain_number, to_json
 from gan.store import FileRef, sha256_of
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -45,6 +46,7 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
                 "can be found in it.\nChoose another --run-name, or move it out of runs/."
             )
         return  # there is none, or it is damaged: publishing the run anew mends it
+    config = json.loads(to_json(config))  # as it would be published
     if published != config:
         different = sorted(key for key in {*published, *config} if published.get(key) != config.get(key))
         raise SettingsError(
@@ -140,13 +142,14 @@ def published_files(root: Path, name: str) -> tuple[FileRef, ...]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON for people: indented, in the order given."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(to_json(content) + "\n", encoding="utf-8")
 
 
 def _settings_in(folder: Path) -> dict[str, Any] | None:
     """What a run says its settings are; None if that is missing or damaged."""
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+        content = json.loads(text, parse_float=lambda digits: float(plain_number(float(digits))))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

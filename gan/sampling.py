@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE = 500
+PARALLEL = 1e-6
+"""Sine of an angle below which rounding decides the direction of the arc."""
 
 
 class Stream(IntEnum):
@@ -112,19 +114,24 @@ def interpolate_latents(start: np.ndarray, end: np.ndarray, num: int) -> np.ndar
 
         slerp(a, b; t) = sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b,   w the angle between a and b
 
-    In many dimensions N(0, I) lies near a sphere; a straight line would cut through its empty middle.
+    In many dimensions N(0, I) lies near a sphere; a straight line would cut through its empty middle. Between parallel
+    latents (sin(w) near 0) there is no such arc, and the path is straight.
 
     Args:
         start: float, shape (latent_dim,).
-        end: float, shape (latent_dim,); not parallel to `start`.
+        end: float, shape (latent_dim,).
         num: Points, both ends included.
 
     Returns:
         float32, shape (num, latent_dim).
     """
-    cosine = np.dot(start, end) / (np.linalg.norm(start) * np.linalg.norm(end))
-    angle = np.arccos(np.clip(cosine, -1, 1))
+    start, end = start.astype(np.float64), end.astype(np.float64)
+    norms = float(np.linalg.norm(start) * np.linalg.norm(end))
+    angle = np.arccos(np.clip(np.dot(start, end) / norms, -1, 1)) if norms else 0.0
     t = np.linspace(0, 1, num)[:, np.newaxis]
-    path = (np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)
+    if np.sin(angle) < PARALLEL:
+        path = (1 - t) * start + t * end
+    else:
+        path = (np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)
     latents: np.ndarray = path.astype(np.float32)
     return latents

@@ -17,7 +17,6 @@ that share no file system share an object store, whose files the folder then kee
 
 import errno
 import hashlib
-import json
 import os
 import tempfile
 import zipfile
@@ -35,6 +34,7 @@ from gan.filesystem import check_file_system, check_is_text, way_out
 from gan.links import check_links
 from gan.locks import undisturbed
 from gan.object_store import ObjectStore
+from gan.plain_json import to_json
 
 
 class FileRef(BaseModel):
@@ -208,7 +208,7 @@ class Store:
 
     def put_json(self, content: Mapping[str, Any]) -> FileRef:
         """File plain values as JSON for people."""
-        return self.put_bytes((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), ".json")
+        return self.put_bytes(f"{to_json(content)}\n".encode(), ".json")
 
     def is_here(self, ref: FileRef) -> bool:
         """Whether the file is in the folder with exactly the bytes of the reference."""

@@ -11,7 +11,7 @@ from gan.gate import Decision, decide
 from gan.history import history_csv, read_history
 from gan.judging.definitions import Metric
 from gan.recipes import Recipe
-from gan.report.words import describe_seconds, describe_share
+from gan.report.words import describe_seconds, describe_setting, describe_share
 from gan.sampling import sample_inputs
 from gan.store import FileRef, Store
 from tasks.records import (
@@ -239,7 +239,11 @@ def _settings(train_config: TrainConfig, sample_config: SampleConfig) -> list[tu
             f"{describe_share(recipe.average_ramp_up)} of those seen",
         ),
         ("loss", _loss(recipe)),
-        ("Adam", f"{recipe.learning_rate:g}, betas {recipe.adam_beta_1:g} and {recipe.adam_beta_2:g}"),
+        (
+            "Adam",
+            f"{describe_setting(recipe.learning_rate)}, betas {describe_setting(recipe.adam_beta_1)} and "
+            f"{describe_setting(recipe.adam_beta_2)}",
+        ),
     ]
 
 
@@ -253,8 +257,9 @@ def _loss(recipe: Recipe) -> str:
     if recipe.algorithm == "article":
         return "binary cross-entropy"
     often = "step" if recipe.penalty_every == 1 else f"{recipe.penalty_every} steps"
-    mismatches = f", mismatches of weight {recipe.mismatch_weight:g}" if recipe.mismatch_weight else ""
-    return f"relativistic, gradient penalties of gamma {recipe.gradient_penalty:g} every {often}{mismatches}"
+    weight, gamma = describe_setting(recipe.mismatch_weight), describe_setting(recipe.gradient_penalty)
+    mismatches = f", mismatches of weight {weight}" if recipe.mismatch_weight else ""
+    return f"relativistic, gradient penalties of gamma {gamma} every {often}{mismatches}"
 
 
 def _provenance(

@@ -111,7 +111,7 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
                 "averaged weights": describe_number(metric["average"]),
                 "floor (real)": describe_number(metric["floor"]),
                 "n": f"{metric['n']:,}",
-                "features, and how to read it": f"{metric['extractor']}: {metric['reading']}",
+                "features, and how to read it": f"{metric['extractor']}: {metric['reading']}{_why_undefined(metric)}",
             }
             for metric in content["metrics"].values()
         ],
@@ -174,6 +174,12 @@ def _thumbnail(path: Path, words: str) -> str:
     return f"![{words}]({data_uri(path)}) {words}"
 
 
+def _why_undefined(metric: dict[str, Any]) -> str:
+    """The reasons of the numbers of a metric that are not defined; empty if all are."""
+    reasons = dict.fromkeys(metric.get("undefined", {}).values())
+    return f". Not defined: {'; '.join(reasons)}" if reasons else ""
+
+
 def _differences(content: dict[str, Any]) -> str:
     """What is better and what worse than the reference, a line each, if there is one."""
     if content["reference"] is None:
@@ -182,7 +188,7 @@ def _differences(content: dict[str, Any]) -> str:
     lines = [
         f"- {names[kind]}, {verdict}: " + ", ".join(row["title"] for row in rows.values() if row["verdict"] == verdict)
         for kind, rows in content["differences"].items()
-        for verdict in ("better", "worse")
+        for verdict in ("better", "worse", "not defined")
         if any(row["verdict"] == verdict for row in rows.values())
     ]
     against = f"Against {escape_markdown(content['reference'])}, beyond noise:"

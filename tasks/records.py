@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gan.bootstrap import Difference
 from gan.gate import Decision
 from gan.judging.definitions import AskedClasses, Metric
+from gan.judging.measured import Measured
 from gan.store import FileRef
 
 
@@ -18,7 +19,7 @@ class StageRecord(BaseModel):
     and are no part of what the result is: two records that differ only in them are equal to every later stage.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"seconds", "facts"})
 
@@ -116,11 +117,11 @@ class Pictures(StageRecord):
 class ClassShare(BaseModel):
     """How often a class is predicted, 0 to 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
-    real: float
-    generated: float
+    real: Measured
+    generated: Measured
 
 
 class Comparison(StageRecord):

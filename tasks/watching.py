@@ -55,7 +55,7 @@ class LiveView(Watcher):
     def __init__(self, config: TrainConfig, judge: SnapshotJudge) -> None:
         """Take what is being trained, and who judges it."""
         self._config, self._judge = config, judge
-        self._row = np.full(len(HISTORY_COLUMNS), np.nan)
+        self._row: np.ndarray | None = None
         self._steps: list[int] = []
         self._quality: list[tuple[float, float]] = []
         self._rows: list[np.ndarray] = []
@@ -95,7 +95,8 @@ class LiveView(Watcher):
         return f"![fixed latents]({grid}) {self._done()}"
 
     def _markdown(self) -> str:
-        losses = ", ".join(f"{name} {value:.3f}" for name, value in zip(HISTORY_COLUMNS, self._row, strict=True))
+        row = () if self._row is None else zip(HISTORY_COLUMNS, self._row, strict=True)
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in row)
         shown = spaced(len(self._rows), MAX_ROWS)
         grid = draw_grid(np.concatenate([self._rows[row] for row in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
         steps = ", ".join(f"{self._steps[row]:,}" for row in shown)

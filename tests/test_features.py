@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from builders import small_classifier, smooth_pixels
+from builders import small_classifier, small_extractor, smooth_pixels
 
 import gan.classifier
 from gan.classifier import build_classifier, fit_classifier, flip_and_shift
@@ -54,6 +54,7 @@ def test_features_do_not_depend_on_how_images_are_batched(monkeypatch) -> None:
 
 def test_softmax_of_large_logits_does_not_overflow() -> None:
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4], [0, -1e4]])), [[0.5, 0.5], [1, 0]])
+    np.testing.assert_array_equal(softmax(np.array([[3e38, -3e38]], np.float32)), [[1, 0]])
 
 
 def test_half_resolution_is_the_mean_of_each_two_by_two_pixels() -> None:
@@ -82,3 +83,12 @@ def test_a_classifier_learns_what_can_be_seen(monkeypatch) -> None:
     classifier = fit_classifier(images[:192], labels[:192], 2, seed=0)
     _, logits = classifier(images[192:], training=True)  # the moving statistics lag behind in so few steps
     assert (np.asarray(logits).argmax(axis=1) == labels[192:]).mean() > 0.95
+
+
+@pytest.mark.parametrize("layer", [-2, -1])
+def test_an_extractor_whose_features_or_logits_are_not_finite_is_one_clear_error(layer) -> None:
+    extractor = small_extractor()
+    broken = extractor.network.layers[layer]
+    broken.set_weights([np.full_like(weights, np.nan) for weights in broken.get_weights()])
+    with pytest.raises(StoreError, match=r"small@00000000 gives features that are not finite.*\n.*--refresh"):
+        extractor.features(np.zeros((2, 28, 28), np.uint8))

@@ -10,6 +10,7 @@ from gan.bootstrap import Difference, bootstrap_differences
 from gan.config import SampleConfig
 from gan.gate import AGREED, Decision, decide
 from gan.generate import save_samples
+from gan.judging.definitions import METRICS, Metric
 from gan.judging.judge import Judge
 from gan.store import FileRef
 from tasks.compare import _ask_gate
@@ -97,12 +98,23 @@ def test_signs_of_collapse_in_training_count_against_it(judge) -> None:
     assert decision.reasons == ("Its training showed signs of collapse: Mode collapse after 500 steps.",)
 
 
-def test_numbers_that_are_not_finite_do_not_pass(judge) -> None:
+@pytest.mark.parametrize("number", ["average", "floor"])
+@pytest.mark.parametrize("name", [definition.name for definition in METRICS])
+def test_a_number_that_is_not_defined_stands_against_a_generator_and_is_named_with_its_reason(
+    judge, name, number
+) -> None:
     found = judge.examine(smooth_pixels(N, 2))
-    metrics = [metric.model_copy(update={"average": float("nan")}) for metric in judge.metrics(found, found)]
-    decision = decide(metrics, (), None, (), full_n=N)
-    assert not decision.passes
-    assert decision.reasons[0] == "Its numbers are not finite."
+    metrics = {metric.name: metric for metric in judge.metrics(found, found)}
+    undefined = {number: None, "undefined": {number: "all images are equal"}}
+    metrics[name] = Metric.model_validate(metrics[name].model_dump() | undefined)
+    decision = decide(list(metrics.values()), (), None, (), full_n=N)
+    assert decision.reasons == (f"{metrics[name].title} is not defined: all images are equal.",)
+
+
+def test_a_number_that_is_not_finite_does_not_pass_wherever_it_comes_from(judge) -> None:
+    found = judge.examine(smooth_pixels(N, 2))
+    metrics = [metric.model_copy(update={"average": NAN}) for metric in judge.metrics(found, found)]
+    assert len(decide(metrics, (), None, (), full_n=N).reasons) == len(METRICS)
 
 
 def test_a_champion_that_is_lost_is_not_beaten_by_that(judge) -> None:
@@ -120,12 +132,15 @@ def test_what_was_not_compared_with_the_champion_has_not_beaten_it(judge) -> Non
     good = judge.examine(smooth_pixels(N, 2))
     worse = judge.examine(noisy(smooth_pixels(N, 3), 60))
     differences = bootstrap_differences(good, worse, judge.floor, extractor="small", seed=0)
-    unknown = [row.model_copy(update={"low": NAN, "high": NAN}) if row.name == "recall" else row for row in differences]
+    no_interval = {"low": None, "high": None, "undefined": dict.fromkeys(("low", "high"), "all images are equal")}
+    unknown = [row.model_copy(update=no_interval) if row.name == "recall" else row for row in differences]
     without = [row for row in differences if row.name != "recall"]
-    for given in ((), without, unknown):
+    incomplete = "It could not be compared with the champion in all that counts."
+    undefined = "Recall could not be compared with the champion: it is not defined, since all images are equal."
+    for given, reason in (((), incomplete), (without, incomplete), (unknown, undefined)):
         decision = decide(judge.metrics(good, good), (), "the-champion", given, full_n=N)
         assert not decision.passes
-        assert decision.reasons[0] == "It could not be compared with the champion in all that counts."
+        assert decision.reasons[0] == reason
 
 
 def test_a_run_that_was_judged_by_few_images_does_not_pass(judge) -> None:
@@ -134,11 +149,11 @@ def test_a_run_that_was_judged_by_few_images_does_not_pass(judge) -> None:
     assert decision.reasons == ("It was judged by 400 images; a champion is by 10,000 (--num-samples).",)
 
 
-def test_a_difference_that_is_no_number_is_none() -> None:
+def test_a_difference_without_an_interval_is_neither_better_nor_worse_nor_noise() -> None:
     row = Difference(
         name="x", title="x", better="lower", this=1, other=2, n=3, extractor="x", difference=-1, low=NAN, high=NAN
     )
-    assert row.verdict == "no difference beyond noise"
+    assert (row.low, row.high, row.verdict) == (None, None, "not defined")
 
 
 @pytest.mark.parametrize("same_as_reference", [False, True])

@@ -8,6 +8,7 @@ from gan.features import Extractor
 from gan.judging.definitions import METRICS
 from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
+from gan.judging.measured import rounded
 from gan.judging.mutual import judged_anew
 from gan.judging.snapshots import SnapshotJudge
 from gan.metrics.neighbours import ball_radii, precision_recall
@@ -126,7 +127,7 @@ def test_metrics_stand_beside_their_average_and_their_floor(judge, real_like, no
     metrics = judge.metrics(real_like, average)
     assert [metric.name for metric in metrics] == [definition.name for definition in METRICS]
     for metric, definition in zip(metrics, METRICS, strict=True):
-        expected = tuple(definition.measure(evidence) for evidence in (real_like, average, judge.floor))
+        expected = tuple(rounded(definition.measure(evidence)) for evidence in (real_like, average, judge.floor))
         assert (metric.value, metric.average, metric.floor) == expected
         assert metric.n == N
         assert (metric.standard_error is not None) == (metric.name == "kernel_distance")

@@ -345,10 +345,17 @@ def test_images_of_a_class_without_test_images_are_compared_with_all() -> None:
     np.testing.assert_array_equal(near_copy, [False, True])
 
 
-def test_where_all_test_images_are_training_images_too_nothing_is_divided_by_zero() -> None:
-    relative, near_copy = relative_to_test(np.zeros(2), np.zeros(2, int), np.zeros(5), np.zeros(5, int))
-    np.testing.assert_array_equal(relative, 0)
-    assert not near_copy.any()
+def test_where_all_test_images_are_training_images_too_copies_are_copies_and_their_distance_is_not_defined() -> None:
+    relative, near_copy = relative_to_test(np.array([0.0, 1]), np.zeros(2, int), np.zeros(5), np.zeros(5, int))
+    assert np.isnan(relative).all()
+    np.testing.assert_array_equal(near_copy, [True, False])
+
+
+def test_a_class_whose_test_images_are_training_images_is_compared_with_all_classes() -> None:
+    test_distances, test_classes = np.array([0.0, 0, 0, 2, 2, 2, 2]), np.array([0, 0, 0, 1, 1, 1, 1])
+    relative, near_copy = relative_to_test(np.array([1.0, 0]), np.zeros(2, int), test_distances, test_classes)
+    np.testing.assert_array_equal(relative, [0.5, 0])
+    np.testing.assert_array_equal(near_copy, [False, True])
 
 
 @pytest.mark.parametrize("r", [10, 100])

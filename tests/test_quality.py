@@ -1,9 +1,11 @@
 """Quality against time: which runs are drawn, and what of them."""
 
+import json
+
 import numpy as np
 import pytest
 
-from bench.quality import draw, read_curves
+from bench.quality import _described, draw, read_curves
 from gan.history import history_csv
 from gan.publishing import write_json
 from gan.recipes import ARTICLE, MLP, Recipe
@@ -55,4 +57,17 @@ def test_only_whole_trainings_that_can_be_compared_are_drawn_once_a_seed(tmp_pat
         "something else ran beside the slower one"
     )
     assert curves[1].seconds[-1] == curves[2].seconds[-1] == 2.0 * MLP.steps
+    assert as_png(draw(curves)).startswith(b"\x89PNG")
+
+
+def test_numbers_that_are_not_defined_leave_a_gap_and_are_called_so(tmp_path) -> None:
+    publish(tmp_path, "a", ARTICLE)
+    content = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    content["metrics"]["recall"] |= {"average": None, "floor": None}
+    write_json(tmp_path / "a" / "metrics.json", content)
+    quality = {step: np.array([10 / (step + 1), np.nan]) for step in (0, ARTICLE.steps - 1)}
+    (tmp_path / "a" / "history.csv").write_bytes(history_csv(np.zeros((ARTICLE.steps, 3), np.float32), quality))
+    curves = read_curves(tmp_path)
+    assert np.isnan(curves[0].quality[:, 1]).all()
+    assert _described([curve.average["recall"] for curve in curves]) == "not defined"
     assert as_png(draw(curves)).startswith(b"\x89PNG")

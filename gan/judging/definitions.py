@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gan.features import GREY_LEVELS, HALF_RESOLUTION
 from gan.judging.evidence import Evidence
+from gan.judging.measured import MeasuredNumbers, Number
 from gan.metrics.classes import class_entropy
 from gan.metrics.frechet import frechet_distance
 from gan.metrics.pixels import intensity_distance
@@ -18,7 +19,10 @@ Better = Literal["lower", "higher", "as real", "no more than real"]
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric: what it is called, how it is read, and how it is computed."""
+    """A metric: what it is called, how it is read, and how it is computed.
+
+    `measure` gives NaN where the metric is not defined; `undefined` says when that is so.
+    """
 
     name: str
     title: str
@@ -28,12 +32,13 @@ class Definition:
     features: str = ""  # the extractor's, if empty
     standard_error: Callable[[Evidence], float] | None = None
     mutual: bool = False  # whether it is made of what images say of each other (`gan.judging.mutual`)
+    undefined: str = "the computation gives no finite number"
 
     def cost(self, value: float, real: float) -> float:
         """What two generators are compared by: the value, or its distance from that of real images if that is best."""
         if self.better == "as real":
             return abs(value - real)
-        return max(0.0, value - real) if self.better == "no more than real" else value
+        return float(np.maximum(0.0, value - real)) if self.better == "no more than real" else value  # NaN stays
 
 
 METRICS = (
@@ -113,12 +118,13 @@ METRICS = (
         "its distance relative to that of test images; far below 1 is copying, above is noise",
         lambda e: float(np.median(e.fake.relative_distance)),
         features=HALF_RESOLUTION,
+        undefined="at least half of the test images equal training images, so their usual distance is 0",
     ),
     Definition(
         "near_copies",
         "Near copies",
         "no more than real",
-        "share that is nearer to a training image than 99 % of test images of its class are; noise hides copies",
+        "share that is as near to a training image as the nearest 1 % of test images of its class; noise hides copies",
         lambda e: float(e.fake.near_copy.mean()),
         features=HALF_RESOLUTION,
     ),
@@ -142,27 +148,25 @@ METRICS = (
 """In the order in which they are shown."""
 
 
-class AskedClasses(BaseModel):
+class AskedClasses(MeasuredNumbers):
     """How often the judge's classifier takes an image for the class that was asked for, 0 to 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    value: float = Field(description="of generated images")
-    average: float = Field(description="of images of the averaged generator")
-    real: float = Field(description="of test images and their labels: the classifier errs too")
+    value: Number = Field(description="of generated images")
+    average: Number = Field(description="of images of the averaged generator")
+    real: Number = Field(description="of test images and their labels: the classifier errs too")
 
 
-class Metric(BaseModel):
-    """One measured quantity."""
+class Metric(MeasuredNumbers):
+    """One measured quantity; what is not defined is None, with the reason in `undefined`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"standard_error"})
 
     name: str = Field(description="key in metrics.json")
     title: str = Field(description="what a table calls it")
-    value: float = Field(description="generated images against test images")
-    average: float = Field(description="the same for images of the averaged generator")
-    floor: float = Field(description="the same for real training images: what a perfect generator would reach")
-    standard_error: float | None = Field(None, description="of value, where the estimator has one")
+    value: Number = Field(description="generated images against test images")
+    average: Number = Field(description="the same for images of the averaged generator")
+    floor: Number = Field(description="the same for real training images: what a perfect generator would reach")
+    standard_error: Number = Field(None, description="of value, where the estimator has one")
     n: int = Field(description="images on each side")
     floor_n: int = Field(description="the same of the floor; fewer where test images stand in for training images")
     better: Better

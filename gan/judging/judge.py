@@ -8,6 +8,7 @@ import numpy as np
 from gan.features import HALF_RESOLUTION, Extractor, half_resolution
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.evidence import Evidence, FakeSide, RealSide
+from gan.judging.measured import reasoned
 from gan.judging.mutual import RealBalls, judge_mutually
 from gan.judging.snapshots import SnapshotJudge
 from gan.metrics.classes import confidence
@@ -112,15 +113,18 @@ class Judge:
             Metric(
                 name=definition.name,
                 title=definition.title,
-                value=definition.measure(fake),
-                average=definition.measure(average),
-                floor=definition.measure(self.floor),
-                standard_error=definition.standard_error(fake) if definition.standard_error else None,
                 n=self.n,
                 floor_n=len(self.floor.fake.near_copy) if definition.features == HALF_RESOLUTION else self.n,
                 better=definition.better,
                 extractor=definition.features or self.extractor.name,
                 reading=definition.reading,
+                **reasoned(
+                    definition.undefined,
+                    value=definition.measure(fake),
+                    average=definition.measure(average),
+                    floor=definition.measure(self.floor),
+                    standard_error=definition.standard_error(fake) if definition.standard_error else None,
+                ),
             )
             for definition in METRICS
         )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gan.features import Extractor
+from gan.judging.measured import rounded
 from gan.metrics.frechet import frechet_distance
 from gan.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
 
@@ -35,4 +36,4 @@ class SnapshotJudge:
         """Fréchet distance and recall (QUALITY_COLUMNS) of the first n images of a snapshot, uint8 (m, 28, 28)."""
         fake = self.extractor.features(pixels[: self.n]).values
         _, recalled = precision_recall(self._test, fake, self._test_radii, ball_radii(fake, K_PRECISION_RECALL))
-        return frechet_distance(self._test, fake), float(recalled.mean())
+        return rounded(frechet_distance(self._test, fake)), rounded(recalled.mean())

@@ -13,7 +13,15 @@ K_PRECISION_RECALL, K_DENSITY_COVERAGE = 3, 5
 
 
 def ball_radii(features: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each image to the k-th nearest other image of the same set.
+    """Squared distance of each image to the k-th nearest other image of the same set, plus its rounding error.
+
+    The slack lets an image on the edge of a ball lie in it, whatever the rounding of `squared_distances`. Without it
+    identical sets would not lie in each other's balls where images are doubled, so that radii are 0. Both the radius
+    and a distance to it have an error of up to (d + 2) eps (|x| + |y|)^2, where |y|^2 <= 2 |x|^2 + 2 r^2. Together
+
+        slack = 12 (d + 2) eps (|x|^2 + r^2)
+
+    is enough, and for our features less than 1e-12 of |x|^2 + r^2.
 
     Args:
         features: float, shape (n, d).
@@ -33,7 +41,9 @@ def ball_radii(features: np.ndarray, k: int) -> np.ndarray:
         distances = squared_distances(features[start : start + BLOCK_ROWS], features)
         distances[np.arange(len(distances)), np.arange(start, start + len(distances))] = np.inf  # not to itself
         radii[start : start + BLOCK_ROWS] = np.partition(distances, k - 1, axis=1)[:, k - 1]
-    return radii
+    slack = 12 * (features.shape[1] + 2) * np.finfo(np.float64).eps
+    widened: np.ndarray = radii + slack * (np.einsum("ij,ij->i", features, features) + radii)
+    return widened
 
 
 def precision_recall(
@@ -95,8 +105,9 @@ def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np
         references: float32, shape (m, d); m may be large.
 
     Returns:
-        Indices, int64 (n,), and distances, float64 (n,), in feature units. Among references whose squared distances
-        differ by less than float32 rounding of |x|^2 either may be given; the distance is exact for the one that is.
+        Indices, int64 (n,), and distances, float64 (n,), in feature units. A query that equals references has the first
+        of them, at distance 0. Among other references whose squared distances differ by less than float32 rounding of
+        |x|^2 either may be given; the distance is exact for the one that is.
     """
     queries, references = np.asarray(queries, np.float32), np.asarray(references, np.float32)
     half_norms = np.einsum("ij,ij->i", references, references) / 2
@@ -105,12 +116,15 @@ def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np
         products = queries[start : start + BLOCK_ROWS] @ references.T
         products -= half_norms  # argmin |x - y|^2 = argmax x.y - |y|^2 / 2
         index[start : start + BLOCK_ROWS] = products.argmax(axis=1)
+    places = {row.tobytes(): len(references) - 1 - back for back, row in enumerate(references[::-1])}
+    for row, query in enumerate(queries):
+        index[row] = places.get(query.tobytes(), index[row])
     differences = queries.astype(np.float64) - references[index]
     return index, np.sqrt(np.einsum("ij,ij->i", differences, differences))
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, float64 (len(a), len(b)), rounded to about 1e-15 of the squared norms."""
+    """Squared Euclidean distances, float64 (len(a), len(b)), rounded to at most (d + 2) eps (|a| + |b|)^2."""
     distances = a @ b.T
     distances *= -2
     distances += np.einsum("ij,ij->i", a, a)[:, np.newaxis]

@@ -6,6 +6,8 @@ FOLDS = 5
 RIDGE = 1.0
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-8
+CONSTANT = 1e-6
+"""A standard deviation below that share of the largest value is the float32 rounding of a constant feature."""
 
 
 def held_out_logits(
@@ -26,7 +28,14 @@ def held_out_logits(
 
     Returns:
         Logits of "this is real", float64 (n,) and (m,).
+
+    Raises:
+        ValueError: If a side has fewer than two images: there would be none to fit the classifier on.
     """
+    if min(len(real_features), len(fake_features)) < 2:
+        raise ValueError(
+            f"held_out_logits got {len(real_features)} and {len(fake_features)} images; it expects two or more of each."
+        )
     features = np.concatenate([real_features, fake_features]).astype(np.float64)
     is_real = np.arange(len(features)) < len(real_features)
     folds = np.empty(len(features), np.int64)
@@ -36,7 +45,8 @@ def held_out_logits(
     for fold in range(FOLDS):
         seen, held_out = folds != fold, folds == fold
         mean, deviation = features[seen].mean(axis=0), features[seen].std(axis=0)
-        standardized = (features - mean) / np.where(deviation > 0, deviation, 1)
+        varies = deviation > CONSTANT * np.abs(features).max(axis=0)
+        standardized = (features - mean) / np.where(varies, deviation, 1)
         weights, bias = fit_logistic_regression(standardized[seen], is_real[seen])
         logits[held_out] = standardized[held_out] @ weights + bias
     return logits[is_real], logits[~is_real]

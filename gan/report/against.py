@@ -83,11 +83,14 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_late
 def _summary(differences: Sequence[Difference]) -> str:
     better = [row.title for row in differences if row.verdict == "better"]
     worse = [row.title for row in differences if row.verdict == "worse"]
+    undefined = [row.title for row in differences if row.verdict == "not defined"]
+    note = f" (not defined: {', '.join(undefined)})" if undefined else ""
     if not better and not worse:
-        return "show no difference beyond noise"
+        return f"show no difference beyond noise{note}"
     counts = (("better", better), ("worse", worse))
-    return " and ".join(
+    said = " and ".join(
         f"are {word} by {len(names)} of {len(differences)} metrics ({', '.join(names)})"
         for word, names in counts
         if names
     )
+    return said + note

@@ -82,27 +82,35 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
 
     Args:
         steps: Of the snapshots.
-        quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS.
+        quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS; the curve has a gap where a value is not finite.
         described: What the numbers are of: images and features.
     """
     with chart_style():
         figure = Figure(figsize=(9, 3.5), layout="constrained")
         distance_axes, recall_axes = figure.subplots(1, 2)
         distances, recalls = quality.T
-        lowest, highest = int(distances.argmin()), int(recalls.argmax())
+        lowest, highest = best_snapshot(distances), best_snapshot(-recalls)
         _draw_points(distance_axes, steps, distances, lowest, FAKE_COLOR, "point")
         _draw_points(recall_axes, steps, recalls, highest, REAL_COLOR, "recall")
         best = f"best: {describe_number(float(distances[lowest]))} at step {steps[lowest]:,}"
         distance_axes.set(title=f"Fréchet distance, low is good\n{best}", xlabel="step")
         figure.supxlabel(described, fontsize=8)
-        if distances.max() > 10 * distances.min() > 0:
+        defined = distances[np.isfinite(distances)]
+        if len(defined) and defined.max() > 10 * defined.min() > 0:
             distance_axes.set_yscale("log")
         _write_plainly(distance_axes)
         best = f"best: {describe_number(float(recalls[highest]))} at step {steps[highest]:,}"
-        recall_axes.set(title=f"Recall, high is good\n{best}", xlabel="step", ylim=(0, max(0.05, 1.25 * recalls.max())))
+        recall_axes.set(
+            title=f"Recall, high is good\n{best}", xlabel="step", ylim=(0, max(0.05, 1.25 * recalls[highest]))
+        )
         for axes in (distance_axes, recall_axes):
             _count_steps(axes)
     return figure
+
+
+def best_snapshot(values: np.ndarray) -> int:
+    """Index of the lowest value; those that are not finite come last. float, shape (n,)."""
+    return int(np.where(np.isfinite(values), values, np.inf).argmin())
 
 
 def draw_class_balance(names: Sequence[str], real: np.ndarray, fake: np.ndarray, average: np.ndarray) -> Figure:
@@ -209,7 +217,7 @@ def _write_plainly(axes: Axes) -> None:
 
 
 def _count_steps(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{round(step):,}"))
     axes.margins(x=0.03)
 
 

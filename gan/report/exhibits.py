@@ -11,7 +11,15 @@ from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
 from gan.rendering import draw_class_rows, draw_grid, png_bytes, spaced
 from gan.report.blind_test import GAME_LENGTH, MIN_IMAGES, BlindTest, make_blind_test
-from gan.report.charts import as_png, as_svg, draw_class_balance, draw_intensities, draw_losses, draw_quality
+from gan.report.charts import (
+    as_png,
+    as_svg,
+    best_snapshot,
+    draw_class_balance,
+    draw_intensities,
+    draw_losses,
+    draw_quality,
+)
 
 NUM_IN_A_GRID, NUM_OF_A_CLASS, NUM_NEIGHBOURS, NUM_EXTREMES = 64, 10, 10, 20
 NUM_IN_PAIRS, MAX_CLASSES_DRAWN, MIN_OF_A_CLASS, MAX_OF_ALL_CLASSES = 8, 10, 3, 200
@@ -209,7 +217,7 @@ def choose_neighbours(found: Findings) -> list[Neighbours]:
 
 def choose_snapshots(found: Findings) -> list[Snapshot]:
     """Snapshots from the first to the last, evenly spaced if there are many, and the best."""
-    shown = {*spaced(len(found.snapshot_steps), MAX_SNAPSHOTS), int(found.quality[:, 0].argmin())}
+    shown = {*spaced(len(found.snapshot_steps), MAX_SNAPSHOTS), best_snapshot(found.quality[:, 0])}
     return [
         Snapshot(
             step=found.snapshot_steps[index],

@@ -3,15 +3,18 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
+from gan.judging.measured import NOT_FINITE, rounded
 from gan.published import AVERAGE_GENERATOR, read_manifest
 from gan.publishing import METRICS
 from gan.report.page import render_page
-from gan.report.words import describe_mean
+from gan.report.words import describe_mean, describe_setting
 
 MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
 """Of the averaged weights, as the gate looks at them; rows are in the order of the first."""
@@ -30,12 +33,13 @@ class Result:
     seed: int
     run: str
     folder: Path
-    values: dict[str, float]  # MEASURES
+    values: dict[str, float | None]  # MEASURES; None: not defined
     titles: dict[str, str]
     n: int
     extractor: str
     generator: str  # SHA-256 of the averaged one
-    seconds: float  # of training
+    seconds: float | None  # of training
+    undefined: dict[str, str] = field(default_factory=dict)  # by measure: why it is not defined
 
     @property
     def key(self) -> tuple[str, int]:
@@ -59,10 +63,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one measure over seeds."""
+    """Of one measure over seeds; not defined unless it is for every seed."""
 
-    mean: float
+    mean: float | None
     deviation: float | None  # None of a single seed
+    undefined: str = ""  # the reason, if the mean is None
 
     @property
     def described(self) -> str:
@@ -125,19 +130,31 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
     """
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     metrics = {name: content["metrics"][name] for name in MEASURES}
+    values = {name: _finite(metric["average"]) for name, metric in metrics.items()}
     first = metrics[MEASURES[0]]
     return Result(
         way=way,
         seed=seed,
         run=folder.name,
         folder=folder,
-        values={name: metric["average"] for name, metric in metrics.items()},
+        values=values,
+        undefined={name: _reason(metrics[name]) for name, value in values.items() if value is None},
         titles={name: metric["title"] for name, metric in metrics.items()},
         n=first["n"],
         extractor=first["extractor"],
         generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
-        seconds=content["training"]["training_seconds"],
+        seconds=_finite(content["training"]["training_seconds"]),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    """A number as it is now: earlier versions wrote NaN and Infinity where there is null."""
+    return value if value is not None and isfinite(value) else None
+
+
+def _reason(metric: Mapping[str, Any]) -> str:
+    reason: str = metric.get("undefined", {}).get("average", NOT_FINITE)
+    return reason
 
 
 def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
@@ -156,22 +173,39 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
                 way=way,
                 seeds=tuple(result.seed for result in of_way),
                 num_failed=sum(failure.way == way for failure in failures),
-                measures={name: _spread([result.values[name] for result in of_way]) for name in MEASURES},
+                measures={name: _spread_of(name, of_way) for name in MEASURES},
                 seconds=_spread([result.seconds for result in of_way]),
-                best=min(of_way, key=lambda result: result.values[MEASURES[0]]),
+                best=min(of_way, key=lambda result: _undefined_last(result.values[MEASURES[0]])),
             )
         )
-    return Leaderboard(
-        title, sorted(rows, key=lambda row: (row.num_failed > 0, row.measures[MEASURES[0]].mean)), failures
-    )
+
+    def place(row: Row) -> tuple[bool, tuple[bool, float]]:
+        return row.num_failed > 0, _undefined_last(row.measures[MEASURES[0]].mean)
+
+    return Leaderboard(title, sorted(rows, key=place), failures)
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
+def _undefined_last(value: float | None) -> tuple[bool, float]:
+    return value is None, value or 0.0
+
+
+def _spread_of(name: str, results: Sequence[Result]) -> Spread:
+    reasons = dict.fromkeys(result.undefined[name] for result in results if name in result.undefined)
+    return _spread([result.values[name] for result in results], "; ".join(reasons))
+
+
+def _spread(values: Sequence[float | None], why: str = NOT_FINITE) -> Spread:
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values):
+        return Spread(None, None, why)
+    return Spread(rounded(fmean(defined)), rounded(stdev(defined)) if len(defined) > 1 else None)
 
 
 def as_csv(board: Leaderboard) -> str:
-    """The rows for a spreadsheet: mean and deviation of every measure, training seconds, the best run."""
+    """The rows for a spreadsheet: mean and deviation of every measure, training seconds, the best run.
+
+    A cell is empty where there is no number; the column `reason` says why, as it does of a training that failed.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [f"{name}_{what}" for name in (*MEASURES, "training_seconds") for what in ("mean", "deviation")]
@@ -180,8 +214,9 @@ def as_csv(board: Leaderboard) -> str:
         spreads = (*row.measures.values(), row.seconds)
         cells = [value for spread in spreads for value in (spread.mean, spread.deviation)]
         seeds = " ".join(map(str, row.seeds))
-        numbers = ("" if cell is None else f"{cell:.6g}" for cell in cells)
-        best = (row.best.run, row.best.n, row.best.extractor, "")
+        numbers = ("" if cell is None else describe_setting(cell) for cell in cells)
+        reason = "; ".join(f"{name}: {spread.undefined}" for name, spread in row.measures.items() if spread.undefined)
+        best = (row.best.run, row.best.n, row.best.extractor, reason)
         writer.writerow([number, row.way, seeds, row.num_failed, *numbers, *best])
     for failure in board.failures:
         writer.writerow(["failed", failure.way, failure.seed, 1, *("" for _ in columns), "", "", "", failure.reason])

@@ -19,6 +19,7 @@ from gan.report.words import (
     data_uri,
     describe_change,
     describe_deviation,
+    describe_interval,
     describe_number,
     describe_seconds,
     describe_share,
@@ -57,22 +58,31 @@ class Report:
         told, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
         share, number = describe_share, describe_number
         copies = of["near_copies"]
-        return (
-            f"{_lead(told.value, of)}: a classifier is right for {share(told.value)} of the images that it has not "
-            f"seen (averaged weights: {share(told.average)}; guessing: 50 %), the Fréchet distance is "
-            f"{number(distance.value)} (averaged: {number(distance.average)}; real images: {number(distance.floor)}), "
+        clauses = [
+            f"a classifier is right for {share(told.value)} of the images that it has not seen (averaged weights: "
+            f"{share(told.average)}; guessing: 50 %)",
+            f"the Fréchet distance is {number(distance.value)} (averaged: {number(distance.average)}; real images: "
+            f"{number(distance.floor)})",
             f"{share(recall.value)} of the real images lie among generated ones (recall; averaged: "
-            f"{share(recall.average)}; real images: {share(recall.floor)}), and {share(copies.value)} are near copies "
-            f"of training images (test images: {share(copies.floor)}). On {distance.n:,} images a side and "
-            f"{distance.extractor} features."
+            f"{share(recall.average)}; real images: {share(recall.floor)})",
+            f"and {share(copies.value)} are near copies of training images (test images: {share(copies.floor)})",
+        ]
+        for index, metric in enumerate((told, distance, recall, copies)):
+            if metric.value is None:
+                clauses[index] = f"{metric.title} is not defined ({metric.why})"
+        return (
+            f"{_lead(told.value, of)}: {', '.join(clauses)}. On {distance.n:,} images a side and {distance.extractor} "
+            "features."
         )
 
 
-def _lead(accuracy: float, of: Mapping[str, Metric]) -> str:
+def _lead(accuracy: float | None, of: Mapping[str, Metric]) -> str:
     if copies_training_images(of["near_copies"].value, of):
         return "The generator copies training images"
     if makes_few_kinds(of["class_entropy"].value, of):
         return "The generator makes only a few kinds of images"
+    if accuracy is None:
+        return "It is not known whether the generated images can be told from real ones"
     if accuracy >= TOLD_APART:
         return "The generated images can be told from real ones"
     if accuracy >= 0.5 + max(HARDLY, CERTAIN * 0.5 / sqrt(2 * of["near_copies"].n)):
@@ -120,6 +130,7 @@ def _environment() -> Environment:
         "number": describe_number,
         "deviation": describe_deviation,
         "change": describe_change,
+        "interval": describe_interval,
         "share": describe_share,
         "seconds": describe_seconds,
         "markdown": escape_markdown,

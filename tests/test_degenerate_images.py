@@ -1,0 +1,230 @@
+"""Every metric of degenerate images: a value, or a reason why there is none; a RuntimeWarning fails a test anyway."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import small_extractor, smooth_pixels
+
+from gan.bootstrap import bootstrap_differences
+from gan.gate import decide
+from gan.generate import interpolate_latents
+from gan.guards import find_collapse
+from gan.judging.definitions import METRICS, Metric
+from gan.judging.evidence import Evidence
+from gan.judging.judge import Judge
+from gan.judging.snapshots import SnapshotJudge
+from gan.metrics import neighbours
+from gan.metrics.frechet import frechet_distance
+from gan.metrics.kernel import kernel_terms
+from gan.metrics.neighbours import (
+    K_DENSITY_COVERAGE,
+    K_PRECISION_RECALL,
+    ball_radii,
+    density_coverage,
+    nearest,
+    precision_recall,
+)
+from gan.metrics.two_sample import held_out_logits
+
+N = 100
+EQUAL_SPLITS = "at least half of the test images equal training images, so their usual distance is 0"
+
+
+def all_equal(seed: int) -> np.ndarray:
+    return np.repeat(smooth_pixels(1, seed), N, axis=0)
+
+
+def two_images(seed: int) -> np.ndarray:
+    return np.repeat(smooth_pixels(2, seed), N // 2, axis=0)
+
+
+def duplicates(seed: int) -> np.ndarray:
+    return np.repeat(smooth_pixels(N // 10, seed), 10, axis=0)
+
+
+def of_one_level(level: int) -> Callable[[int], np.ndarray]:
+    return lambda seed: np.full((N, 28, 28), level, np.uint8)
+
+
+def smooth(seed: int) -> np.ndarray:
+    return smooth_pixels(N, seed)
+
+
+SETS = {
+    "smooth": smooth,
+    "all equal": all_equal,
+    "two images": two_images,
+    "duplicates": duplicates,
+    "black": of_one_level(0),
+    "white": of_one_level(255),
+}
+
+
+@pytest.fixture(scope="module", params=[3, 1], ids=["three classes", "one class"])
+def extractor(request):
+    return small_extractor(request.param)
+
+
+def judged(extractor, train: np.ndarray, test: np.ndarray, fake: np.ndarray, average: np.ndarray) -> list[Metric]:
+    judge = Judge(extractor, train, test, n=N, seed=0)
+    return list(judge.metrics(judge.examine(fake), judge.examine(average)))
+
+
+@pytest.mark.parametrize("of_fake", SETS.values(), ids=SETS)
+@pytest.mark.parametrize("of_real", SETS.values(), ids=SETS)
+def test_each_number_of_degenerate_sets_is_finite_or_has_a_reason(extractor, of_real, of_fake) -> None:
+    for metric in judged(extractor, of_real(0), of_real(1), of_fake(2), of_fake(3)):
+        for name in ("value", "average", "floor"):
+            value = getattr(metric, name)
+            assert (value is None) == (name in metric.undefined), metric
+            assert value is None or np.isfinite(value)
+            assert value is not None or metric.name == "nearest_training_image"
+
+
+def test_where_test_images_equal_training_images_all_of_them_are_copies_and_relative_distance_is_not_defined() -> None:
+    images = smooth_pixels(N, 0)
+    of = {metric.name: metric for metric in judged(small_extractor(), images, images, images, smooth_pixels(N, 1))}
+    copies, relative = of["near_copies"], of["nearest_training_image"]
+    assert (copies.value, copies.average, copies.floor) == (1, 0, 1)
+    assert (relative.value, relative.average, relative.floor) == (None, None, None)
+    assert relative.undefined == dict.fromkeys(("value", "average", "floor"), EQUAL_SPLITS)
+    decision = decide(list(of.values()), (), None, (), full_n=N)
+    assert f"Nearest training image is not defined: {EQUAL_SPLITS}." in decision.reasons
+
+
+def test_a_comparison_on_equal_splits_has_reasons_where_it_has_no_interval() -> None:
+    images = smooth_pixels(N, 0)
+    judge = Judge(small_extractor(), images, images, n=N, seed=0)
+    this, other = judge.examine(images), judge.examine(smooth_pixels(N, 1))
+    for row in bootstrap_differences(this, other, judge.floor, extractor="small", seed=0):
+        if row.name == "nearest_training_image":
+            assert (row.this, row.other, row.difference, row.low, row.high) == (None,) * 5
+            assert (row.why, row.verdict) == (EQUAL_SPLITS, "not defined")
+        else:
+            assert not row.undefined
+            assert row.low <= row.difference <= row.high
+
+
+@pytest.mark.parametrize("name", ["precision", "confidence"])
+def test_a_metric_that_is_not_defined_in_some_resamples_or_parts_has_values_but_no_interval(name, monkeypatch) -> None:
+    """One metric whose noise is found by parts, one by resamples only."""
+    judge = Judge(small_extractor(), smooth_pixels(N, 0), smooth_pixels(N, 1), n=N, seed=0)
+    this, other = judge.examine(smooth_pixels(N, 2)), judge.examine(smooth_pixels(N, 3))
+    image = this.fake.features[0]
+
+    def measure(evidence: Evidence) -> float:
+        lacks_it = len(evidence.fake.features) < N or not (evidence.fake.features == image).all(axis=1).any()
+        return np.nan if lacks_it and evidence is not other and evidence is not judge.floor else 0.5
+
+    metrics = [
+        replace(m, measure=measure, undefined="it needs the first image") if m.name == name else m for m in METRICS
+    ]
+    monkeypatch.setattr("gan.bootstrap.METRICS", metrics)
+    rows = bootstrap_differences(this, other, judge.floor, extractor="small", seed=0)
+    (row,) = (row for row in rows if row.undefined)
+    assert (row.name, row.this, row.other, row.low, row.verdict) == (name, 0.5, 0.5, None, "not defined")
+    assert row.why == "it needs the first image"
+
+
+@pytest.mark.parametrize("definition", METRICS, ids=lambda definition: definition.name)
+def test_what_is_compared_is_not_defined_if_the_value_is_not(definition) -> None:
+    assert np.isnan(definition.cost(np.nan, 0.1))
+
+
+@pytest.mark.parametrize("of", SETS.values(), ids=SETS)
+def test_degenerate_sets_are_compared_with_themselves_without_a_difference(of) -> None:
+    judge = Judge(small_extractor(), of(0), of(1), n=N, seed=0)
+    found = judge.examine(of(2))
+    rows = bootstrap_differences(found, found, judge.floor, extractor="small", seed=0)
+    assert {row.verdict for row in rows} <= {"no difference beyond noise", "not defined"}
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1, 1e3, 1e6])
+@pytest.mark.parametrize("copies", [1, 2, 4, 10, 40])
+def test_identical_sets_lie_in_each_others_balls_also_where_images_are_doubled(copies, offset, monkeypatch) -> None:
+    """However the processor adds up: the rounding error here is that of another one."""
+    rng = np.random.default_rng(0)
+    exact = neighbours.squared_distances
+
+    def rounded_otherwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        norms = (a**2).sum(axis=1)[:, np.newaxis] + (b**2).sum(axis=1)
+        return np.maximum(exact(a, b) + rng.uniform(-1, 1, norms.shape) * 1e-14 * norms, 0)
+
+    monkeypatch.setattr(neighbours, "squared_distances", rounded_otherwise)
+    once = rng.normal(size=(max(1, 400 // copies), 112)) + offset
+    real = np.repeat(once, copies, axis=0).astype(np.float32)
+    fake = real[rng.permutation(len(real))]
+    radii = ball_radii(real, K_PRECISION_RECALL)
+    precise, recalled = precision_recall(real, fake, radii, ball_radii(fake, K_PRECISION_RECALL))
+    density, covered = density_coverage(real, fake, ball_radii(real, K_DENSITY_COVERAGE))
+    assert precise.all()
+    assert recalled.all()
+    assert covered.all()
+    assert density.min() >= min(copies, K_DENSITY_COVERAGE) / K_DENSITY_COVERAGE
+
+
+def test_the_slack_of_balls_is_far_below_any_distance_of_different_images() -> None:
+    features = np.random.default_rng(0).normal(size=(300, 112))
+    radii = ball_radii(features, K_PRECISION_RECALL)
+    exact = np.sort(((features[:, None] - features) ** 2).sum(axis=2), axis=1)[:, K_PRECISION_RECALL]
+    np.testing.assert_allclose(radii, exact, rtol=1e-11)
+
+
+def test_a_copy_is_at_distance_zero_though_another_image_is_nearer_than_float32_can_tell() -> None:
+    originals = np.random.default_rng(0).random((100, 196), dtype=np.float32)
+    nearly = originals.copy()
+    nearly[:, 0] += 1e-4
+    for references in (np.concatenate([nearly, originals]), np.concatenate([originals, nearly])):
+        index, distances = nearest(originals, references)
+        assert not distances.any()
+        np.testing.assert_array_equal(references[index], originals)
+
+
+@pytest.mark.parametrize("n", [2, 5, 12])
+@pytest.mark.parametrize("constant", [False, True])
+def test_distances_of_fewer_images_than_features_and_of_constant_features_are_finite(n, constant) -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(n, 12)), rng.normal(size=(n, 12))
+    if constant:
+        real[:, ::2] = fake[:, ::2] = 0.1
+    assert 0 < frechet_distance(real, fake) < 1e3
+    assert frechet_distance(real, real) == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(kernel_terms(real, fake)).all()
+    logits = np.concatenate(held_out_logits(real, fake, rng))
+    assert np.isfinite(logits).all()
+
+
+def test_a_feature_that_is_constant_but_for_rounding_tells_no_images_apart() -> None:
+    rng = np.random.default_rng(0)
+    real = np.full((200, 3), 0.1, np.float32)
+    found = held_out_logits(real, np.nextafter(real, np.float32(1)), rng)
+    assert np.abs(np.concatenate(found)).max() < 1e-3
+
+
+def test_two_sample_logits_of_single_images_are_an_error_that_says_what_is_expected() -> None:
+    with pytest.raises(ValueError, match="got 1 and 5 images; it expects two or more of each"):
+        held_out_logits(np.zeros((1, 2)), np.zeros((5, 2)), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("num", [9, 40])
+@pytest.mark.parametrize("of", SETS.values(), ids=SETS)
+def test_snapshots_of_few_degenerate_images_have_finite_numbers(of, num) -> None:
+    distance, recall = SnapshotJudge(small_extractor(), of(0), num)(of(1))
+    assert np.isfinite(distance)
+    assert 0 <= recall <= 1
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [([1, 2], [1, 2]), ([1, 2], [3, 6]), ([1, 2], [-1, -2]), ([0, 0], [1, 2]), ([0, 0], [0, 0])]
+)
+def test_a_path_between_parallel_latents_is_straight(start, end) -> None:
+    start, end = np.array(start, np.float32), np.array(end, np.float32)
+    path = interpolate_latents(start, end, 5)
+    np.testing.assert_allclose(path, np.linspace(start, end, 5), atol=1e-6)
+
+
+def test_training_images_without_any_spread_give_no_ratio_of_spreads() -> None:
+    history = np.full((600, 3), 0.5, np.float32)
+    assert not list(find_collapse(np.zeros((4, 28, 28, 1)), 0.0, history))
