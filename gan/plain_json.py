@@ -1,4 +1,4 @@
-"""JSON that any program can parse: finite numbers only, in plain decimal notation, without floating-point artefacts."""
+"""Numbers as they are written: JSON that any program can parse, decimal notation for people, no rounding artefacts."""
 
 import json
 from collections.abc import Mapping
@@ -22,13 +22,31 @@ def to_json(content: object, *, indent: int | None = 2) -> str:
         indent: Spaces a level; None writes everything on one line.
 
     Returns:
-        The text, in the order given, without a newline at the end.
+        The text, in the order given, without a newline at the end. Floating-point numbers have up to 15 digits.
 
     Raises:
-        ValueError: If a number is not finite; the message names it.
+        ValueError: If a number is not finite; the message says where it is.
         TypeError: If a value is of any other kind.
     """
-    return _write(content, "", indent, "content")
+    return json.dumps(_plain(content, "content"), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: object, place: str) -> object:
+    """The same value in Python's own types, numbers without floating-point artefacts."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, np.bool_ | np.integer):
+        return value.item()
+    if isinstance(value, float | np.floating):
+        if not isfinite(value):
+            raise ValueError(
+                f"JSON has no number for {value} at {place}.\nWrite null there, and beside it the reason why it is not "
+                "defined."
+            )
+        return _without_artefacts(value, SETTING_DIGITS)
+    return value
 
 
 def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> str:
@@ -46,40 +64,12 @@ def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) 
     """
     if not isfinite(value):
         raise ValueError(f"plain_number got {value}; it expects a finite number. Write null, and the reason.")
-    shortest = float(value if isinstance(value, float) else str(value))  # np.float64 is a float, np.float32 is not
-    rounded = float(f"{shortest:.{digits}g}") + 0.0  # adding zero turns -0.0 into 0.0
+    rounded = _without_artefacts(value, digits)
     is_plain = rounded == 0 or SMALLEST_PLAIN <= abs(rounded) < LARGEST_PLAIN
     return format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)
 
 
-def _write(value: object, margin: str, indent: int | None, place: str) -> str:
-    inner = margin + " " * (indent or 0)
-    if isinstance(value, np.ndarray):
-        value = list(value)
-    if isinstance(value, np.bool_ | np.integer):
-        value = value.item()
-    if isinstance(value, float | np.floating):
-        if not isfinite(value):
-            raise ValueError(
-                f"JSON has no number for {value} at {place}.\nWrite null there, and beside it the reason why it is not "
-                "defined."
-            )
-        return plain_number(value)
-    if isinstance(value, Mapping):
-        names = [json.dumps(str(key), ensure_ascii=False) for key in value]
-        items = [_write(item, inner, indent, f"{place}.{key}") for key, item in value.items()]
-        pairs = [f"{name}: {item}" for name, item in zip(names, items, strict=True)]
-        return _enclose("{", pairs, "}", margin, indent)
-    if isinstance(value, list | tuple):
-        items = [_write(item, inner, indent, f"{place}[{index}]") for index, item in enumerate(value)]
-        return _enclose("[", items, "]", margin, indent)
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _enclose(opening: str, items: list[str], closing: str, margin: str, indent: int | None) -> str:
-    if not items:
-        return opening + closing
-    if indent is None:
-        return f"{opening}{', '.join(items)}{closing}"
-    inner = f"\n{margin}{' ' * indent}"
-    return f"{opening}{inner}{f',{inner}'.join(items)}\n{margin}{closing}"
+def _without_artefacts(value: float | np.floating[Any], digits: int) -> float:
+    """The nearest number of so many significant digits, so that 0.1 + 0.2 is 0.3; of a float32 its shortest form."""
+    shortest = float(value if isinstance(value, float) else str(value))  # np.float64 is a float, np.float32 is not
+    return float(f"{shortest:.{digits}g}") + 0.0  # adding zero turns -0.0 into 0.0

