@@ -1,0 +1,186 @@
+"""What libraries read from the environment changes no result: fixed, removed, or without effect."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gan import environment
+from gan.environment import check_certificates, check_working_directory, num_cpus, processor_variables, settle_output
+from gan.errors import SettingsError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+AS_KERAS_IS = """
+from gan.backend import keras
+import json
+c = keras.config
+print(json.dumps([c.floatx(), c.epsilon(), c.image_data_format(), c.backend(), c.dtype_policy().name, c.max_epochs()]))
+"""
+CHARTS = """
+import hashlib
+import numpy as np
+from gan.report.charts import as_png, as_svg, draw_losses
+figure = draw_losses(np.random.default_rng(0).random((50, 3)).astype(np.float32))
+print(hashlib.sha256(as_png(figure) + as_svg(figure, "losses").encode()).hexdigest())
+"""
+
+
+def python(code: str, cwd: Path = PROJECT, **env: str) -> str:
+    """What a new process prints."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MPL")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**environ, "PYTHONPATH": str(PROJECT), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"floatx": "float64", "epsilon": 0.001, "image_data_format": "channels_first", "backend": "jax"}',
+        '{"floatx": "float7"}',
+        '{"epsilon": 1}',
+        '{"nnx_enabled": true}',
+        "{",
+    ],
+)
+def test_the_settings_file_of_keras_is_neither_read_nor_written(tmp_path, content: str) -> None:
+    file = tmp_path / "keras.json"
+    file.write_text(content)
+    found = python(AS_KERAS_IS, KERAS_HOME=str(tmp_path), KERAS_MAX_EPOCHS="1", KERAS_NNX_ENABLED="1")
+    assert json.loads(found) == ["float32", 1e-7, "channels_last", "tensorflow", "float32", None]
+    assert file.read_text() == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_keras_home_is_still_where_downloads_lie(tmp_path) -> None:
+    code = "import gan.backend, os; print(os.environ['KERAS_HOME'])"
+    assert python(code, KERAS_HOME=str(tmp_path)) == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+REMOVED = {
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_SET_ONEDNN_FPMATH_MODE": "BF16",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+    "TF_USE_LEGACY_KERAS": "1",
+    "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "DNNL_DEFAULT_FPMATH_MODE": "ANY",
+    "NVIDIA_TF32_OVERRIDE": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":0:0",
+    "KERAS_BACKEND": "jax",
+}
+KEPT = {
+    "TF_CPP_MIN_LOG_LEVEL": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "TF_CLI_CONFIG_FILE": "terraform.rc",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def test_switches_of_algorithms_and_precision_are_removed_and_named() -> None:
+    code = (
+        "import gan, json, os; from gan.environment import ignored_variables\n"
+        "print(json.dumps([dict(os.environ), ignored_variables()]))"
+    )
+    left, ignored = json.loads(python(code, **REMOVED, **KEPT))
+    assert ignored == REMOVED
+    assert {name: left.get(name) for name in REMOVED} == dict.fromkeys(REMOVED) | {"KERAS_BACKEND": "tensorflow"}
+    assert {name: left.get(name) for name in KEPT} == KEPT
+
+
+def test_of_flags_of_xla_only_those_stay_that_change_no_number() -> None:
+    code = "import gan, os; print(os.environ['XLA_FLAGS'])"
+    flags = "--xla_gpu_cuda_data_dir=/usr/cuda --xla_cpu_enable_fast_math=true"
+    assert python(code, XLA_FLAGS=flags) == "--xla_gpu_cuda_data_dir=/usr/cuda"
+
+
+def test_what_describes_the_processor_is_noted(monkeypatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    assert processor_variables()["OPENBLAS_CORETYPE"] == "Haswell"
+    assert "PYTHONHASHSEED" not in processor_variables()
+    assert num_cpus() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("place", ["working directory", "MATPLOTLIBRC", "MPLCONFIGDIR"])
+def test_charts_do_not_depend_on_settings_of_matplotlib(tmp_path, place: str) -> None:
+    (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nsavefig.dpi: 7\nbackend: nothing\nnonsense\n")
+    usual = python(CHARTS)
+    if place == "working directory":
+        assert python(CHARTS, cwd=tmp_path, MPLBACKEND="nothing") == usual
+    else:
+        assert python(CHARTS, **{place: str(tmp_path)}, SOURCE_DATE_EPOCH="0", TZ="Asia/Tokyo") == usual
+
+
+def test_settings_of_matplotlib_that_are_no_text_are_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_working_directory()
+    Path("matplotlibrc").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"(?s)cannot read the file .*matplotlibrc.*Remove it"):
+        check_working_directory()
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_certificates_that_cannot_be_read_are_refused(tmp_path, monkeypatch, content: str | None) -> None:
+    path = tmp_path / "certificates.pem"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(SettingsError, match=r"(?s)SSL_CERT_FILE=.*certificates.pem cannot be read.*unset it"):
+        check_certificates()
+    monkeypatch.delenv("SSL_CERT_FILE")
+    check_certificates()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("ascii", "Frechet: 3 x 3 -> 1 +/- 2 ... a ? ?"),
+        ("latin-1", "Fréchet: 3 × 3 -> 1 ± 2 ... a ? ?"),
+        ("utf-8", "Fréchet: 3 × 3 → 1 ± 2 … a 連 ?"),
+    ],
+)
+def test_what_a_terminal_cannot_show_is_written_plainly(monkeypatch, encoding: str, written: str) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
+    settle_output()
+    print("Fréchet: 3 × 3 → 1 ± 2 … a 連 \udcfc", end="")  # noqa: T201
+    assert raw.getvalue().decode(encoding) == written
+
+
+@pytest.mark.parametrize("columns", ["0", "-3", "wide"])
+def test_a_width_that_is_none_is_removed(monkeypatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    settle_output()
+    assert "COLUMNS" not in os.environ
+
+
+def test_closed_streams_are_opened_for_those_that_are_started_too() -> None:
+    code = (
+        "import os\n"
+        "for descriptor in (0, 1, 2): os.close(descriptor)\n"
+        "from gan.environment import settle_output; settle_output()\n"
+        "import subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', 'import os; [os.fstat(fd) for fd in (0, 1, 2)]'], check=True)\n"
+    )
+    python(code)
+
+
+def test_the_list_of_harmless_names_holds_only_names_that_would_be_removed() -> None:
+    assert all(name.startswith(environment.COMPUTING_PREFIXES) for name in environment.HARMLESS)
