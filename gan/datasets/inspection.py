@@ -138,8 +138,13 @@ class _GreyLevels(NamedTuple):
 def _grey_levels(pixels: np.ndarray) -> _GreyLevels:
     flat = pixels.reshape(len(pixels), -1)
     low, high = flat.min(axis=1), flat.max(axis=1)
-    medians = [int(np.median(values)) for values in (low, high, high - low)]
-    return _GreyLevels(*medians, int(high.max()), int((low == high).sum()))
+    return _GreyLevels(
+        low=int(np.median(low)),
+        high=int(np.median(high)),
+        contrast=int(np.median(high - low)),
+        highest=int(high.max()),
+        num_blank=int((low == high).sum()),
+    )
 
 
 def _refuse_grey_levels(pixels: np.ndarray, name: str) -> None:
