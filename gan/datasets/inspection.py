@@ -157,7 +157,7 @@ def _refuse_grey_levels(pixels: np.ndarray, name: str) -> None:
     if levels.highest == 1:
         raise DataError(f"{name} holds only the grey levels 0 and 1; expected 0 to 255.\nMultiply all pixels by 255.")
     if levels.contrast < MIN_CONTRAST:
-        raise DataError(f"{_typical(levels, name)}; expected 0 to 255.\n{_stretch(levels)}")
+        raise DataError(f"{_typical(levels, name)}; expected 0 to 255.\n{_stretch(levels)} {_FLOATS_HINT}")
     if _is_wrapped(pixels):
         raise DataError(
             f"{name} holds only the grey levels 0, 1 and 255.\n"
@@ -174,10 +174,15 @@ def _typical(levels: _GreyLevels, name: str) -> str:
 
 def _stretch(levels: _GreyLevels) -> str:
     """How to bring the pixels to 0..255, both splits in the same way."""
+    if levels.high - levels.low > 2 * levels.contrast:
+        return (
+            "Look at some images: each is nearly flat, but they differ from each other, as when pixels are written in "
+            "another order of axes."
+        )
     factor = 255 / max(levels.contrast, 1)
     factor_text = f"{factor:.0f}" if factor >= 3 else f"{factor:.1f}"
     first = f"Subtract {levels.low} from all pixels, then multiply them" if levels.low else "Multiply all pixels"
-    return f"{first} by about {factor_text}, in both splits. {_FLOATS_HINT}"
+    return f"{first} by about {factor_text}, in both splits."
 
 
 def _is_wrapped(pixels: np.ndarray) -> bool:

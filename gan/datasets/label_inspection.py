@@ -87,26 +87,26 @@ def _class_warnings(train_labels: np.ndarray, test_labels: np.ndarray, class_nam
     found = []
     if first:
         found.append(
-            f"Labels begin at {first}, so {_named(range(first), class_names)} of {num} classes have no images. "
+            f"Labels begin at {first}, so no images belong to {_named(range(first), class_names)}. "
             f"{'If they were counted from 1, subtract 1 from' if first == 1 else f'Subtract {first} from'} all labels, "
             "in both splits. A class without training images cannot be asked for."
         )
     if missing:
         tested = int(in_test[missing].sum())
         found.append(
-            f"No training images for {_named(missing, class_names)} of {num} classes, and {tested:,} test images. "
-            "Such a class is not learned and cannot be asked for. Add training images, or leave the class out and "
+            f"No training images for {_named(missing, class_names)}, and {tested:,} test images. Such a class is not "
+            "learned and cannot be asked for. Add training images, or leave the class out and "
             "number the others from 0 on."
         )
     if untested:
         found.append(
-            f"No test images for {_named(untested, class_names)} of {num} classes. Generated images of such a class "
+            f"No test images for {_named(untested, class_names)}. Generated images of such a class "
             "count as unlike the test split. Add test images of it."
         )
     if few:
         found.append(
-            f"Fewer than {FEW_IMAGES} training images for {_named(few, class_names)} of {num} classes, the smallest "
-            f"has {int(in_train[few].min())}. A generator can do little but copy them. Add images of these classes."
+            f"Fewer than {FEW_IMAGES} training images for {_named(few, class_names)}; the smallest has "
+            f"{int(in_train[few].min())}. A generator can do little but copy them. Add images of these classes."
         )
     return found
 
@@ -115,7 +115,7 @@ def _named(labels: Sequence[int], class_names: Sequence[str]) -> str:
     """How many classes, and the first of their names."""
     names = ", ".join(class_names[label] for label in labels[:MAX_NAMES])
     rest = f" and {len(labels) - MAX_NAMES} more" if len(labels) > MAX_NAMES else ""
-    return f"{len(labels)} ({names}{rest})"
+    return f"{len(labels)} of {len(class_names)} classes ({names}{rest})"
 
 
 def _share_warning(train_labels: np.ndarray, test_labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
