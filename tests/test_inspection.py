@@ -174,7 +174,7 @@ def test_what_looks_wrong_is_a_warning_with_figures(splits, warning) -> None:
     "splits",
     [
         with_pixels(lambda pixels: pixels * 0.6),
-        with_pixels(lambda pixels: (pixels > 40) * np.uint8(255) - pixels % 2 * (pixels > 40)),
+        with_pixels(lambda pixels: (pixels > 40) * 255),
         with_pixels(lambda pixels: 255 - pixels),
         with_pixels(first(3, 0), test=False),
         with_pixels(repeated(575), test=False),
