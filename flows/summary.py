@@ -24,6 +24,8 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     rows["Champion"] = standing(store.root, run.name)
     if content["warnings"]:
         rows["Warning"] = " ".join(content["warnings"])
+    if content["data_warnings"]:
+        rows["Data"] = " ".join(content["data_warnings"])
     training = content["training"]
     seconds, device = describe_seconds(training["training_seconds"]), training["device"]
     rows["Training"] = f"{seconds} on {device}"

@@ -62,6 +62,7 @@ class Sweep(BaseModel):
     failures: tuple[str, ...]
     winner: str | None
     gate: tuple[str, ...] = Field(description="what the gate said of the best runs, as many as were asked about")
+    data_warnings: tuple[str, ...] = Field(description="what looks wrong in the data")
 
 
 @flow(
@@ -93,7 +94,13 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
             folder = write_board(board, members)
             present_board(board, folder)
     failures = tuple(failure.described for failure in board.failures)
-    return Sweep(folder=folder, failures=failures, winner=board.winner and board.winner.run, gate=tuple(board.gate))
+    return Sweep(
+        folder=folder,
+        failures=failures,
+        winner=board.winner and board.winner.run,
+        gate=tuple(board.gate),
+        data_warnings=board.data_warnings,
+    )
 
 
 def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Leaderboard:
@@ -175,7 +182,11 @@ def present_board(board: Leaderboard, folder: Path) -> None:
         + f'\n\n<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
         for row in board.rows[:MAX_GRIDS_SHOWN]
     )
-    lists = _list("The gate", board.gate) + _list("Failed", [failure.described for failure in board.failures])
+    lists = (
+        _list("About the data", board.data_warnings)
+        + _list("The gate", board.gate)
+        + _list("Failed", [failure.described for failure in board.failures])
+    )
     create_markdown_artifact(
         key="best-runs",
         markdown=f"# The best run of each{_first_of(len(board.rows))}\n\n{grids}\n\n"
@@ -255,6 +266,7 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
         "Winner": done.winner or "none",
         "Champion": _champion(settings.output_dir.expanduser()),
         **{f"Gate {number}": sentence for number, sentence in enumerate(done.gate, 1)},
+        **({"Data": " ".join(done.data_warnings)} if done.data_warnings else {}),
     }.items():
         console.print(f"[bold]{name:<12}[/]", end="")
         console.print(value, markup=False)

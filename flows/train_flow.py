@@ -21,7 +21,7 @@ from gan.locks import in_use
 from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.fit_extractor import extractor_of
-from tasks.normalize import normalize
+from tasks.normalize import log_warnings, normalize
 from tasks.promotion import find_champion, settle
 from tasks.publish import bring, present, publish
 from tasks.records import PublishedRun
@@ -55,6 +55,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         extractor = extractor_of(store, data, device)
+        log_warnings(data, extractor)
         trained = train_stage(conduct)(store, data, run.train, conduct, extractor)
         refuse_collapse(trained, conduct)
         pictures = render(store, data, trained, run.train, device)

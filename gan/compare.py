@@ -20,7 +20,7 @@ from gan.datasets.pixels import denormalize_images
 from gan.datasets.splits import fetch_splits
 from gan.errors import SettingsError
 from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
-from gan.generate import generate_pixels, load_samples
+from gan.generate import DATA_SUMMARY, class_counts, generate_pixels, labels_of, load_samples
 from gan.judging.judge import Judge
 from gan.links import folder_of
 from gan.networks import load_model
@@ -92,15 +92,18 @@ class ContestantFiles:
     generator: Path
     samples: Path
     average_samples: Path
+    data_summary: Path
 
 
 def contestant_files(run: Path) -> ContestantFiles:
     """Those of a published run."""
-    return ContestantFiles(run.resolve().name, run / GENERATOR, run / SAMPLES, run / AVERAGE_SAMPLES)
+    return ContestantFiles(
+        run.resolve().name, run / GENERATOR, run / SAMPLES, run / AVERAGE_SAMPLES, run / DATA_SUMMARY
+    )
 
 
 def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> tuple[Contestant, Contestant, bool]:
-    """Two runs with images of the same latents (and classes), if both generators take such.
+    """Two runs with images of the same latents (and classes, as in their training images), if both take such.
 
     Args:
         this: The run that is asked about.
@@ -114,7 +117,8 @@ def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> 
     for files in (this, other):
         generator = load_model(files.generator)
         shapes.append([inputs.shape for inputs in generator.inputs])
-        shown = generate_pixels(generator, sample_inputs(generator, NUM_SHOWN, seed=seed))
+        like_labels = labels_of(class_counts(files.data_summary, generator))
+        shown = generate_pixels(generator, sample_inputs(generator, NUM_SHOWN, seed=seed, like_labels=like_labels))
         found.append(Contestant(files.name, shown, load_samples(files.samples), load_samples(files.average_samples)))
     return found[0], found[1], shapes[0] == shapes[1]
 

@@ -135,10 +135,10 @@ def generate(
         )
     run = folder_of(run)
     generator = load_generator(run, average=average)
-    counts = _class_counts(run, generator)
-    like_labels = np.repeat(np.arange(len(counts)), list(counts.values())) if counts else None
+    counts = class_counts(run / DATA_SUMMARY, generator)
+    like_labels = labels_of(counts)
     if of_class is not None:
-        like_labels = np.array([_label(of_class, generator, list(counts), run)])
+        like_labels = np.array([_label(of_class, generator, counts, run)])
     inputs = sample_inputs(generator, num_images, seed=seed, like_labels=like_labels)
     pixels = generate_pixels(generator, inputs)
     with output_file(out) as partial:
@@ -168,18 +168,18 @@ def load_generator(run: Path, *, average: bool) -> keras.Model:
     return load_model(model)
 
 
-def _label(given: str, generator: keras.Model, names: list[str], run: Path) -> int:
+def _label(given: str, generator: keras.Model, counts: dict[str, int], run: Path) -> int:
     """The label of a class by its name or number.
 
     Raises:
-        SettingsError: If the generator takes no classes, or has none like that.
+        SettingsError: If the generator takes no classes, or has none like that, or was not trained on any image of it.
     """
     if len(generator.inputs) == 1:
         raise SettingsError(
             f"--class got {given!r}, but the generator of {run} takes no classes.\n"
             "Give a run of a recipe that does, such as conditional."
         )
-    names = names or [str(label) for label in range(generator.inputs[1].shape[-1])]
+    names = list(counts) or [str(label) for label in range(generator.inputs[1].shape[-1])]
     alike = [label for label, name in enumerate(names) if name.casefold() == given.casefold()]
     if given in names:
         label = names.index(given)
@@ -190,18 +190,42 @@ def _label(given: str, generator: keras.Model, names: list[str], run: Path) -> i
     if not 0 <= label < len(names):
         known = ", ".join(f"{label} {name}" if name != str(label) else name for label, name in enumerate(names))
         raise SettingsError(f"--class got {given!r}; the classes are {known}.")
+    if counts and not counts[names[label]]:
+        raise SettingsError(
+            f"--class got {given!r}, but {run} had no training images of {names[label]}: its generator has not learned "
+            "that class.\nAsk for another class, or train on data that has images of it."
+        )
     return label
 
 
-def _class_counts(run: Path, generator: keras.Model) -> dict[str, int]:
-    """Training images by class name, in the order of labels, as a published run has them; none if it does not say."""
+def class_counts(summary: Path, generator: keras.Model) -> dict[str, int]:
+    """Count the training images of each class of a generator.
+
+    Args:
+        summary: The run's `data_summary.json`.
+        generator: The run's; has to take as many classes.
+
+    Returns:
+        Images by class name, in the order of labels; empty if the file does not say, or the generator takes no classes.
+    """
     try:
-        content = json.loads((run / DATA_SUMMARY).read_text(encoding="utf-8"))
+        content = json.loads(summary.read_text(encoding="utf-8"))
         counts = {str(name): int(count) for name, count in content["train"]["images_per_class"].items()}
     except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):  # overflow: Infinity as a count
         return {}
     of_generator = [tensor.shape[-1] for tensor in generator.inputs[1:]] == [len(counts)]
-    return counts if of_generator and min(counts.values()) >= 0 and sum(counts.values()) <= MAX_TRAINING_IMAGES else {}
+    if not of_generator or min(counts.values()) < 0 or not 0 < sum(counts.values()) <= MAX_TRAINING_IMAGES:
+        return {}
+    return counts
+
+
+def labels_of(counts: dict[str, int]) -> np.ndarray | None:
+    """Labels in the shares of training images, int (n,), so that no class without any is asked for.
+
+    Args:
+        counts: As from `class_counts`; None comes of an empty one.
+    """
+    return np.repeat(np.arange(len(counts)), list(counts.values())) if counts else None
 
 
 if __name__ == "__main__":

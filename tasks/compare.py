@@ -74,7 +74,9 @@ def compare(
     average_samples = store.put_file(lambda path: save_samples(drawn.average_pixels, path, drawn.labels), ".npz")
 
     found = _judge(store, data, extractor, trained, drawn, sample_config)
-    against = _against(store, found, trained, samples, average_samples, reference, sample_config) if reference else None
+    against = (
+        _against(store, data, found, trained, samples, average_samples, reference, sample_config) if reference else None
+    )
     metrics = found.judge.metrics(found.fake, found.average)
     gate = _ask_gate(store, found, trained, metrics, reference, champion, against, sample_config)
     exhibits = make_exhibits(found, seed=sample_config.seed)
@@ -84,6 +86,7 @@ def compare(
         metrics=metrics,
         extractor_sha256=extractor.weights.sha256,
         warnings=trained.warnings,
+        data_warnings=(*data.warnings, *extractor.warnings),
         exhibits=exhibits,
         animation=store.path(pictures.animation),
         interpolation=store.path(pictures.interpolation),
@@ -162,6 +165,7 @@ def _judge(
 
 def _against(
     store: Store,
+    data: NormalizedData,
     found: "Findings",
     trained: TrainedGan,
     samples: FileRef,
@@ -173,13 +177,17 @@ def _against(
     from gan.compare import ContestantFiles, contestants
     from gan.report.against import compare_runs
 
+    summary = store.path(data.summary)  # a reference was trained on the same data
     this, other, same_latents = contestants(
-        ContestantFiles("This run", store.path(trained.generator), store.path(samples), store.path(average_samples)),
+        ContestantFiles(
+            "This run", store.path(trained.generator), store.path(samples), store.path(average_samples), summary
+        ),
         ContestantFiles(
             reference.name,
             store.path(reference.generator),
             store.path(reference.samples),
             store.path(reference.average_samples),
+            summary,
         ),
         seed=config.seed,
     )

@@ -32,15 +32,17 @@ def extractor_of(store: Store, data: NormalizedData, device: Device) -> FittedEx
 def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split."""
     from gan.backend import use_device
-    from gan.classifier import accuracy, fit_classifier
+    from gan.classifier import accuracy, doubt_labels, fit_classifier
     from gan.networks import save_model
 
     use_device(device)
     classifier = fit_classifier(
         store.load_array(data.train_images), store.load_array(data.train_labels), len(data.class_names), seed=SEED
     )
-    share = accuracy(classifier, store.load_array(data.test_images), store.load_array(data.test_labels))
+    test_labels = store.load_array(data.test_labels)
+    share = accuracy(classifier, store.load_array(data.test_images), test_labels)
     return FittedExtractor(
         weights=store.put_file(lambda path: save_model(classifier, path), ".keras"),
+        warnings=doubt_labels(share, test_labels),
         facts={"test_accuracy": round(share, 4)},
     )

@@ -1,25 +1,29 @@
 """Stage 2: from IDX files to arrays for training."""
 
-import numpy as np
+from prefect.logging import get_run_logger
 
 from gan.datasets.catalog import Dataset, Split
 from gan.datasets.idx import decode_images, decode_labels
+from gan.datasets.inspection import LabelledPixels, find_warnings
 from gan.datasets.pixels import normalize_images
 from gan.datasets.summary import summarize
 from gan.store import FileRef, Store
-from tasks.records import NormalizedData, RawData
+from tasks.records import FittedExtractor, NormalizedData, RawData
 from tasks.stage import stage
 
 
 @stage(run_name="normalize to [-1, 1]", timeout_seconds=1800)
 def normalize(store: Store, raw: RawData, dataset: Dataset) -> NormalizedData:
-    """Decode, check and normalize both splits."""
-    train_images, train_labels = _read_split(store, dataset, "train", raw.train_images, raw.train_labels)
-    test_images, test_labels = _read_split(store, dataset, "test", raw.test_images, raw.test_labels)
+    """Decode, check and normalize both splits; note what looks wrong."""
+    train = _read_split(store, dataset, "train", raw.train_images, raw.train_labels)
+    test = _read_split(store, dataset, "test", raw.test_images, raw.test_labels)
+    warnings = find_warnings(train, test, dataset.class_names)
+    train_images, test_images = normalize_images(train.pixels), normalize_images(test.pixels)
     summary = {
         "dataset": dataset.name,
-        "train": summarize(train_images, train_labels, dataset.class_names),
-        "test": summarize(test_images, test_labels, dataset.class_names),
+        "train": summarize(train_images, train.labels, dataset.class_names),
+        "test": summarize(test_images, test.labels, dataset.class_names),
+        "warnings": list(warnings),
     }
     return NormalizedData(
         dataset=dataset.name,
@@ -27,20 +31,24 @@ def normalize(store: Store, raw: RawData, dataset: Dataset) -> NormalizedData:
         credit=dataset.credit,
         class_names=dataset.class_names,
         train_images=store.put_array(train_images),
-        train_labels=store.put_array(train_labels),
+        train_labels=store.put_array(train.labels),
         test_images=store.put_array(test_images),
-        test_labels=store.put_array(test_labels),
+        test_labels=store.put_array(test.labels),
         summary=store.put_json(summary),
+        warnings=warnings,
     )
 
 
-def _read_split(
-    store: Store, dataset: Dataset, split: Split, images: FileRef, labels: FileRef
-) -> tuple[np.ndarray, np.ndarray]:
-    """Normalized images, float32 (n, 28, 28, 1), and labels, uint8 (n,)."""
+def log_warnings(data: NormalizedData, extractor: FittedExtractor) -> None:
+    """Say in the run's log what looks wrong in the data, whether the stages ran or were cached."""
+    for warning in (*data.warnings, *extractor.warnings):
+        get_run_logger().warning("Data: %s", warning)
+
+
+def _read_split(store: Store, dataset: Dataset, split: Split, images: FileRef, labels: FileRef) -> LabelledPixels:
     num = dataset.num_images[split]
     pixels = decode_images(store.path(images).read_bytes(), dataset.file(split, "images").name, num)
     classes = decode_labels(
         store.path(labels).read_bytes(), dataset.file(split, "labels").name, num, len(dataset.class_names)
     )
-    return normalize_images(pixels), classes
+    return LabelledPixels(pixels, classes)

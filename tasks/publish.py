@@ -14,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.champion import standing
 from gan.config import RunConfig
+from gan.environment import num_cpus, processor_variables
 from gan.links import LATEST, point_to
 from gan.publishing import (
     CONFIG,
@@ -65,7 +66,7 @@ def publish(
         timings = {name: record.seconds for name, record in records.items()}
         timings["publish"] = round(time.perf_counter() - started, 3)  # so far: this file is a part of it
         write_json(folder / CONFIG, run.content())
-        write_json(folder / METRICS, _metrics(extractor, trained, reference, comparison, timings))
+        write_json(folder / METRICS, _metrics(data, extractor, trained, reference, comparison, timings))
         made_of = [raw, data, extractor, trained, pictures, comparison]
         write_manifest(
             folder,
@@ -97,6 +98,7 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
     create_markdown_artifact(
         key="verdict",
         markdown=f"# {run.name}\n\n{escape_markdown(standing(store.root, run.name))}\n\n{_differences(content)}"
+        f"{_data_warnings(content)}"
         f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
         f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
         description=escape_markdown(content["verdict"]),
@@ -195,6 +197,12 @@ def _differences(content: dict[str, Any]) -> str:
     return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"
 
 
+def _data_warnings(content: dict[str, Any]) -> str:
+    """What looks wrong in the data, a line each."""
+    lines = [f"- {escape_markdown(warning)}\n" for warning in content["data_warnings"]]
+    return "About the data:\n\n" + "".join(lines) + "\n" if lines else ""
+
+
 def _files(
     data: NormalizedData,
     extractor: FittedExtractor,
@@ -232,6 +240,7 @@ def _files(
 
 
 def _metrics(
+    data: NormalizedData,
     extractor: FittedExtractor,
     trained: TrainedGan,
     reference: Reference | None,
@@ -253,6 +262,7 @@ def _metrics(
         "timings_seconds": timings,
         "training": trained.facts,
         "warnings": list(trained.warnings),
+        "data_warnings": [*data.warnings, *extractor.warnings],
     }
 
 
@@ -270,6 +280,7 @@ def _manifest(
         "recipe": run.train.recipe.name,
         "seed": run.train.seed,
         "device": trained.facts.get("device"),
+        "processor": {"cpus": num_cpus(), "variables": processor_variables()},  # of this process; results differ by rounding
         "data": {
             "name": data.dataset,
             "source": raw.facts.get("source"),

@@ -65,13 +65,15 @@ class NormalizedData(StageRecord):
     train_labels: FileRef
     test_images: FileRef
     test_labels: FileRef
-    summary: FileRef = Field(description="JSON: count, images a class, mean and deviation of each split")
+    summary: FileRef = Field(description="JSON: count, images a class, mean and deviation of each split; the warnings")
+    warnings: tuple[str, ...] = Field((), description="what looks wrong in the data, with the figures")
 
 
 class FittedExtractor(StageRecord):
     """The classifier whose features images are compared by."""
 
     weights: FileRef = Field(description=".keras")
+    warnings: tuple[str, ...] = Field((), description="what its accuracy says against the data, with the figures")
 
 
 class Reference(StageRecord):

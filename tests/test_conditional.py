@@ -14,9 +14,10 @@ from bench.asked_classes import fit_to_real, measure
 from flows.settings import RunSettings
 from gan.backend import Hardware, keras, tf
 from gan.checkpoints import Checkpoints
+from gan.compare import ContestantFiles, contestants
 from gan.engine import make_advance
 from gan.errors import SettingsError
-from gan.generate import _label, generate_paths, generate_pixels, load_samples, save_samples
+from gan.generate import _label, class_counts, generate_paths, generate_pixels, load_samples, save_samples
 from gan.losses import relativistic_loss
 from gan.networks import Networks, load_model, save_model
 from gan.relativistic import (
@@ -170,7 +171,11 @@ def test_a_class_can_be_asked_for_by_name_and_number(networks, tiny_conv, tmp_pa
             drawn.append((arrays["images"], arrays["labels"]))
     assert drawn[0][1].tolist() == [1] * 6
     np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
-    assert sorted(drawn[2][1]) == [0, 0, 0, 1, 1, 1], "of a class without training images none unless asked for"
+    assert sorted(drawn[2][1]) == [0, 0, 0, 1, 1, 1], "of a class without training images none"
+    for asked in ("Bag", "2"):
+        refused = generate(run, "--class", asked, "--out", tmp_path / "x.png")
+        assert refused.returncode == 1
+        assert f"--class got '{asked}', but {run} had no training images of Bag" in refused.stderr
 
     refused = generate(run, "--class", "Hat", "--out", tmp_path / "x.png")
     assert refused.returncode == 1
@@ -183,7 +188,25 @@ def test_a_class_can_be_asked_for_by_name_and_number(networks, tiny_conv, tmp_pa
 
 @pytest.mark.parametrize(("given", "label"), [("a", 1), ("A", 0), ("b", 2), ("2", 2), ("0", 3)])
 def test_a_class_is_found_by_its_exact_name_before_others_that_are_like_it(networks, given, label) -> None:
-    assert _label(given, networks.generator, ["A", "a", "B", "0"], Path("run")) == label
+    assert _label(given, networks.generator, dict.fromkeys(["A", "a", "B", "0"], 1), Path("run")) == label
+
+
+def test_images_of_two_runs_side_by_side_are_of_no_class_without_training_images(
+    networks, tmp_path, monkeypatch
+) -> None:
+    files = ContestantFiles("run", *(tmp_path / name for name in ("g.keras", "s.npz", "a.npz", "data_summary.json")))
+    save_model(networks.generator, files.generator)
+    for path in (files.samples, files.average_samples):
+        save_samples(np.zeros((2, 28, 28), np.uint8), path)
+    counts = {"Trouser": 5, "Bag": 0, "Coat": 15}
+    files.data_summary.write_text(json.dumps({"train": {"images_per_class": counts}}))
+    drawn = []
+    monkeypatch.setattr("gan.compare.generate_pixels", lambda _, inputs: drawn.append(inputs.labels))
+    contestants(files, files, seed=0)
+    assert [np.bincount(labels).tolist() for labels in drawn] == [[8, 0, 24], [8, 0, 24]]
+    counts = dict.fromkeys(counts, 0)
+    files.data_summary.write_text(json.dumps({"train": {"images_per_class": counts}}))
+    assert class_counts(files.data_summary, networks.generator) == {}, "made up: nothing was trained on no images"
 
 
 def test_samples_of_asked_classes_hold_their_labels(tmp_path) -> None:

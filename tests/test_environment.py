@@ -120,7 +120,9 @@ def test_what_describes_the_processor_is_noted(monkeypatch) -> None:
 
 @pytest.mark.parametrize("place", ["working directory", "MATPLOTLIBRC", "MPLCONFIGDIR"])
 def test_charts_do_not_depend_on_settings_of_matplotlib(tmp_path, place: str) -> None:
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nsavefig.dpi: 7\nbackend: nothing\nnonsense\n")
+    (tmp_path / "matplotlibrc").write_text(
+        "font.size: 30\naxes.grid: True\nsavefig.dpi: 7\nbackend: nothing\nnonsense\n"
+    )
     usual = python(CHARTS)
     if place == "working directory":
         assert python(CHARTS, cwd=tmp_path, MPLBACKEND="nothing") == usual

@@ -105,6 +105,7 @@ def report(findings, tmp_path) -> Report:
         provenance=[("data", HOSTILE)],
         timings=[("train", "3 min 35 s")],
         credit="Tiny",
+        data_warnings=["No training images of <b>Bag</b>"],
     )
 
 
@@ -155,6 +156,14 @@ def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
     assert "Does not pass the gate against the champion" in page.locator(".verdict").nth(2).inner_text()
     row = page.get_by_role("region", name="Against the champion").locator("tr").nth(1).inner_text()
     assert re.sub(r"\s+", " ", row) == "Recall 0.1 0.4 −0.3 −0.4 to −0.2 worse"
+
+
+def test_warnings_about_the_data_are_said_to_be_about_the_data(report) -> None:
+    page, digest = render_html(report), render_markdown(report)
+    assert "<strong>About the data:</strong> No training images of &lt;b&gt;Bag&lt;/b&gt;" in page
+    assert "> **About the data:** No training images of &lt;b&gt;Bag&lt;/b&gt;" in digest
+    assert "About the data" not in render_html(replace(report, data_warnings=[]))
+    assert "About the data" not in render_markdown(replace(report, data_warnings=[]))
 
 
 def test_hostile_words_stay_words(page: Page) -> None:

@@ -99,6 +99,7 @@ def result(way: str, seed: int, distance: float, tmp_path) -> Result:
         extractor="small",
         generator="0" * 64,
         seconds=60.0,
+        data_warnings=("No images of <b>Bag</b>",),
     )
 
 
@@ -123,6 +124,7 @@ def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_pat
     page = as_html(board)
     assert "&lt;b&gt;broken&lt;/b&gt;" in page
     assert "<b>broken" not in page
+    assert page.count("<strong>About the data:</strong> No images of &lt;b&gt;Bag&lt;/b&gt;") == 1
     assert page.index("64 images of steady-0") < page.index("64 images of lucky-once-0")
 
 

@@ -3,17 +3,20 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
+
 from gan.datasets.catalog import FILE_NAMES, DataFile, Dataset, Kind, Split
+from gan.datasets.files import check_is_folder, find_class_names, find_file, readable
 from gan.datasets.idx import decode_images, decode_labels, promised_items, read_unpacked
+from gan.datasets.inspection import MIN_IMAGES, LabelledPixels, refuse_unusable
+from gan.datasets.label_inspection import MAX_CLASSES, MIN_CLASSES
 from gan.datasets.pixels import IMAGE_SIZE
-from gan.datasets.sources import check_is_folder, find_file, readable
 from gan.errors import DataError
 
-MIN_IMAGES, MAX_IMAGES = 100, 1_000_000
-"""Images in a split: as many as a run draws and measures at least; what memory holds at most (3 GB as floats)."""
+MAX_IMAGES = 1_000_000
+"""Images in a split: what memory holds at most (3 GB as floats)."""
 
-MIN_CLASSES, MAX_CLASSES = 2, 100
-CLASS_NAMES_FILE, MAX_CLASS_NAME = "class-names.txt", 60
+MAX_CLASS_NAME = 60
 
 _MAX_BYTES: dict[Kind, int] = {"images": 16 + MAX_IMAGES * IMAGE_SIZE**2, "labels": 8 + MAX_IMAGES}
 _MAX_CLASS_NAMES_BYTES = 4 * MAX_CLASSES * (MAX_CLASS_NAME + 2)  # of UTF-8
@@ -31,21 +34,23 @@ def describe_folder(name: str, folder: Path) -> Dataset:
         The data set by its content: equal bytes, packed or not and wherever they lie, give an equal value.
 
     Raises:
-        DataError: If a file is missing, is not whole, or does not hold what a run needs.
+        DataError: If a file is missing, is not whole, or does not hold what a run needs
+            (`gan.datasets.inspection.refuse_unusable`).
     """
     check_is_folder(folder, name)
     with readable(folder):
-        contents = {key: read_unpacked(find_file(folder, FILE_NAMES[key]), _MAX_BYTES[key[1]]) for key in FILE_NAMES}
-        class_names = _read_class_names(folder / CLASS_NAMES_FILE)
-    num_train, num_test = (_check_images(contents, split) for split in ("train", "test"))
+        contents = {key: _read(folder, name, _MAX_BYTES[key[1]]) for key, name in FILE_NAMES.items()}
+        class_names = _read_class_names(folder)
+    train, test = _decode(contents, "train"), _decode(contents, "test")
+    num_train, num_test = len(train.pixels), len(test.pixels)
     if num_train < num_test:
         raise DataError(
             f"{name} has {num_train:,} training images and {num_test:,} test images; expected no fewer training "
-            "images.\nAs many of them as there are test images show what a perfect generator would reach."
+            "images.\nAs many of them as there are test images show what a perfect generator would reach. Are the "
+            "files of the two splits exchanged?"
         )
-    num_classes = max(_check_labels(contents, split, class_names) for split in ("train", "test"))
-    if num_classes < MIN_CLASSES:
-        raise DataError(f"{name} has no label but 0; expected {MIN_CLASSES} to {MAX_CLASSES} classes, from 0 on.")
+    refuse_unusable(train, test, class_names)
+    num_classes = 1 + int(max(part.labels.max() for part in (train, test)))
     return Dataset(
         name=name,
         title=name,
@@ -65,39 +70,41 @@ def describe_folder(name: str, folder: Path) -> Dataset:
     )
 
 
-def _check_images(contents: dict[tuple[Split, Kind], bytes], split: Split) -> int:
-    """How many images a split has; they are all decoded."""
-    content, name = contents[split, "images"], FILE_NAMES[split, "images"]
+def _read(folder: Path, name: str, max_bytes: int) -> bytes:
+    """What the file of that name holds, unpacked.
+
+    Raises:
+        DataError: If a packed and an unpacked file hold different bytes: only one of them would be used.
+    """
+    path = find_file(folder, name)
+    content, other = read_unpacked(path, max_bytes), folder / name
+    if path != other and other.is_file() and read_unpacked(other, max_bytes) != content:
+        raise DataError(
+            f"{folder} holds both {path.name} and {name}, and they do not hold the same.\n"
+            "Remove the one that is not meant."
+        )
+    return content
+
+
+def _decode(contents: dict[tuple[Split, Kind], bytes], split: Split) -> LabelledPixels:
+    """Images and labels of a split; labels may have any value."""
+    name, content = FILE_NAMES[split, "images"], contents[split, "images"]
     num = promised_items(content)
     pixels = decode_images(content, name, num)
     if not MIN_IMAGES <= num <= MAX_IMAGES:
         raise DataError(f"{name} holds {num:,} images; expected {MIN_IMAGES:,} to {MAX_IMAGES:,} in each split.")
-    if (pixels.min(axis=0) == pixels.max(axis=0)).all():
-        raise DataError(
-            f"{name} holds {num:,} times the same image.\n"
-            "Were the images lost when it was written (grey values of 0 to 1 become 0 as bytes)?"
-        )
-    return num
+    any_label = np.iinfo(np.uint8).max + 1
+    return LabelledPixels(pixels, decode_labels(contents[split, "labels"], FILE_NAMES[split, "labels"], num, any_label))
 
 
-def _check_labels(contents: dict[tuple[Split, Kind], bytes], split: Split, class_names: tuple[str, ...]) -> int:
-    """How many classes the labels of a split need."""
-    labels = decode_labels(
-        contents[split, "labels"],
-        FILE_NAMES[split, "labels"],
-        num_labels=promised_items(contents[split, "images"]),
-        num_classes=len(class_names) or MAX_CLASSES,
-    )
-    return int(labels.max()) + 1
-
-
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    """The names in a file; none if there is no file.
+def _read_class_names(folder: Path) -> tuple[str, ...]:
+    """The names of the classes; none if there is no file with them.
 
     Raises:
-        DataError: If the file holds anything but some names, one a line.
+        DataError: If the file holds anything but some names, one a line, or has nearly the right name.
     """
-    if not path.exists():
+    path = find_class_names(folder)
+    if path is None:
         return ()
     try:
         text = read_unpacked(path, _MAX_CLASS_NAMES_BYTES).decode("utf-8-sig")

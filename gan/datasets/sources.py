@@ -12,14 +12,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from gan.datasets.catalog import FILE_NAMES, DataFile, Dataset
+from gan.datasets.catalog import DataFile, Dataset
 from gan.datasets.download import READ_TIMEOUT_SECONDS, download, refuse_in_vain
+from gan.datasets.files import NoFolderError, check_is_folder, expected_names, find_file, readable
 from gan.datasets.idx import read_unpacked
 from gan.errors import DataError, SourceError
 from gan.store import atomic_path, sha256_of
@@ -27,10 +27,6 @@ from gan.store import atomic_path, sha256_of
 APT_TIMEOUT_SECONDS = 300
 
 log = logging.getLogger(__name__)
-
-
-class NoFolderError(DataError):
-    """There is no such folder: no news when a source is one of many."""
 
 
 def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None) -> str:
@@ -83,67 +79,32 @@ def copy_verified(dataset: Dataset, folder: Path, target: Path | None) -> None:
                 partial.write_bytes(content)
 
 
-def check_is_folder(folder: Path, title: str) -> None:
-    """Refuse a folder that is not there.
-
-    Raises:
-        NoFolderError: Says what it should hold: the four files of the data set called `title`.
-    """
-    if not folder.is_dir():
-        raise NoFolderError(
-            f"There is no folder {folder}.\nGive one that holds the four files of {title} ({_names()})."
-        )
-
-
-def find_file(folder: Path, name: str) -> Path:
-    """The file of that name in a folder, packed if there is a packed one.
-
-    Raises:
-        DataError: If there is neither.
-    """
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.is_file():
-            return path
-    raise DataError(f"{folder} has neither {name}.gz nor {name}.\nPut the missing file there and run again.")
-
-
-@contextmanager
-def readable(folder: Path) -> Iterator[None]:
-    """Within it, a file of the folder that the system refuses to read is an error for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}.") from error
-
-
 def cache_dir(dataset: Dataset) -> Path:
     """Where our own downloads are kept, shared by all checkouts and output folders of a user."""
     return Path(user_cache_path("fashion-gan")) / dataset.name
 
 
-def _names() -> str:
-    return ", ".join(f"{name}.gz" for name in FILE_NAMES.values()) + "; unpacked ones, without .gz, serve as well"
-
-
 def _read_verified(file: DataFile, folder: Path) -> bytes:
     """The unpacked bytes of one original file."""
+    advice = "Download or copy it again."
+    if file.gz_sha256:
+        advice += " If the folder holds a data set of your own, give its name with --dataset."
     with readable(folder):
         path = find_file(folder, file.name)
         if path.suffix == ".gz" and file.gz_sha256:  # a published one is known before it is unpacked
-            _check(path, path.stat().st_size, sha256_of(path), file.gz_size, file.gz_sha256)
+            _check(path, path.stat().st_size, sha256_of(path), file.gz_size, file.gz_sha256, advice)
         content = read_unpacked(path, file.size)
-    _check(path, len(content), hashlib.sha256(content).hexdigest(), file.size, file.sha256)
+    _check(path, len(content), hashlib.sha256(content).hexdigest(), file.size, file.sha256, advice)
     return content
 
 
-def _check(path: Path, found_size: int, found_sha256: str, size: int, sha256: str) -> None:
+def _check(path: Path, found_size: int, found_sha256: str, size: int, sha256: str, advice: str) -> None:
     if found_size != size:
         what = "is cut short" if found_size < size else "is too long"
-        raise DataError(f"{path} {what}: {found_size:,} bytes, expected {size:,}.\nDownload or copy it again.")
+        raise DataError(f"{path} {what}: {found_size:,} bytes, expected {size:,}.\n{advice}")
     if found_sha256 != sha256:
         raise DataError(
-            f"{path} was altered or is of another data set: its SHA-256 is {found_sha256}, expected {sha256}.\n"
-            "Download or copy it again."
+            f"{path} was altered or is of another data set: its SHA-256 is {found_sha256}, expected {sha256}.\n{advice}"
         )
 
 
@@ -169,7 +130,7 @@ def _no_source(dataset: Dataset, failures: list[tuple[str, Exception]]) -> Sourc
     reasons = "\n".join(f"  - {name}: {_first_line(error)}" for name, error in failures)
     return SourceError(
         f"{dataset.title} could not be had from any of {len(failures)} sources.\n{reasons}\n"
-        f"Connect to the network and run again, or give --data-dir a folder with {_names()}.",
+        f"Connect to the network and run again, or give --data-dir a folder with {expected_names()}.",
         transient=any(isinstance(error, SourceError) and error.transient for _, error in failures),
     )
 

@@ -40,6 +40,7 @@ class Result:
     generator: str  # SHA-256 of the averaged one
     seconds: float | None  # of training
     undefined: dict[str, str] = field(default_factory=dict)  # by measure: why it is not defined
+    data_warnings: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -115,6 +116,11 @@ class Leaderboard:
         return f"{best.n:,} images a side, {best.extractor} features (not an FID)"
 
     @property
+    def data_warnings(self) -> tuple[str, ...]:
+        """What looks wrong in the data, which all runs share; each text once."""
+        return tuple(dict.fromkeys(warning for row in self.rows for warning in row.best.data_warnings))
+
+    @property
     def winner(self) -> Result | None:
         """The best run of the best way."""
         return self.rows[0].best if self.rows else None
@@ -144,6 +150,7 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
         extractor=first["extractor"],
         generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
         seconds=_finite(content["training"]["training_seconds"]),
+        data_warnings=tuple(content.get("data_warnings", ())),
     )
 
 

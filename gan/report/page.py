@@ -39,7 +39,7 @@ class Report:
     subtitle: str
     metrics: Sequence[Metric]
     extractor_sha256: str
-    warnings: Sequence[str]
+    warnings: Sequence[str]  # of collapse
     exhibits: Exhibits
     animation: Path  # .webp
     interpolation: Path  # .png
@@ -50,6 +50,7 @@ class Report:
     provenance: Rows
     timings: Rows
     credit: str
+    data_warnings: Sequence[str] = ()
 
     @property
     def verdict(self) -> str:

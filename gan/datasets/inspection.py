@@ -1,0 +1,261 @@
+"""A look at a data set before anything is trained: what cannot be judged is refused, what looks wrong is a warning."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from gan.datasets.catalog import FILE_NAMES, Split
+from gan.datasets.label_inspection import find_label_warnings, refuse_labels
+from gan.errors import DataError
+
+MIN_IMAGES = 100
+"""Images in a split, and different ones among them: as many as a run draws and measures at least."""
+
+MIN_CONTRAST, LOW_CONTRAST = 32, 128
+"""Grey levels between the darkest and the brightest pixel of a typical image (the median over images).
+
+Below an eighth of the range every distance is about noise and rounding. Below half of it the generator's tanh has to
+learn a small part of its output, which is rarely meant: Fashion-MNIST and MNIST have 255.
+"""
+
+MAX_BLANK = 0.01
+"""Share of images of a single grey level: a few are lost in conversion, more are a fault."""
+
+MAX_SHARED, TOO_MANY_SHARED = 0.01, 0.5
+"""Share of test images that are also training images. From the second on the floors of the judge mean nothing."""
+
+MAX_REPEATED = 0.05
+"""Share of a split that repeats an image of the same split. Repeated images count several times in training."""
+
+MAX_BRIGHTNESS_GAP, MIN_BRIGHTNESS_Z = 0.25, 4.0
+"""Gap between the mean brightness of two splits, in standard deviations of image means, and in standard errors.
+
+Two random halves of one data set differ by more than four standard errors once in 16,000 times.
+"""
+
+BATCH_SIZE = 1000
+
+_FLOATS_HINT = "If the pixels were floating-point numbers, scale them to 0..255 and round before they become bytes."
+
+
+class LabelledPixels(NamedTuple):
+    """One split."""
+
+    pixels: np.ndarray  # uint8 (n, 28, 28)
+    labels: np.ndarray  # uint8 (n,)
+
+
+def refuse_unusable(train: LabelledPixels, test: LabelledPixels, class_names: Sequence[str]) -> None:
+    """Refuse data that a generator cannot be trained on, or judged by.
+
+    Args:
+        train: The training split.
+        test: The test split.
+        class_names: Names by label; empty if they are not known.
+
+    Raises:
+        DataError: Says which rule the data breaks, with figures, and what to do.
+    """
+    refuse_labels(train.labels, test.labels, class_names)
+    for split, part in _by_split(train, test):
+        name, num, distinct = FILE_NAMES[split, "images"], len(part.pixels), _num_distinct(part.pixels)
+        if distinct == 1:
+            raise DataError(
+                f"{name} holds {num:,} times the same image.\n"
+                f"Were the images lost when it was written (grey values of 0 to 1 become 0 as bytes)? {_FLOATS_HINT}"
+            )
+        _refuse_grey_levels(part.pixels, name)
+        if distinct < MIN_IMAGES:
+            raise DataError(
+                f"{name} holds {num:,} images, but only {distinct:,} different ones; expected at least {MIN_IMAGES}.\n"
+                "Copies of an image add nothing. Add other images to this split."
+            )
+    shared = _num_shared(train, test)
+    if shared >= TOO_MANY_SHARED * len(test.pixels):
+        raise DataError(
+            f"{shared:,} of {len(test.pixels):,} test images are also training images, pixel by pixel; expected none.\n"
+            "A generator that memorizes could not be told from one that has learned. Use images for the test split "
+            "that are not in the training split."
+        )
+
+
+def find_warnings(train: LabelledPixels, test: LabelledPixels, class_names: Sequence[str]) -> tuple[str, ...]:
+    """Find what looks wrong in data that can be judged.
+
+    Args:
+        train: The training split.
+        test: The test split.
+        class_names: Names by label.
+
+    Returns:
+        One text of one line for each finding: the figures, and what to do. Fashion-MNIST has none.
+    """
+    found: list[str] = []
+    for split, part in _by_split(train, test):
+        found += _grey_level_warnings(part.pixels, split)
+        found += _repeated_warning(part.pixels, split)
+    found += _shared_warning(train, test)
+    found += find_label_warnings(train.labels, test.labels, class_names)
+    found += _brightness_warning(train.pixels, test.pixels)
+    return tuple(found)
+
+
+def digests_of(pixels: np.ndarray) -> np.ndarray:
+    """Give each image a number by its bytes: equal images have equal numbers, within one process.
+
+    The numbers are Python's hashes, of 64 bits and seeded by the process. Among a million different images two have the
+    same number with a probability of 3e-8.
+
+    Args:
+        pixels: uint8, shape (n, 28, 28).
+
+    Returns:
+        int64, shape (n,).
+    """
+    return np.fromiter((hash(image.tobytes()) for image in pixels), np.int64, len(pixels))
+
+
+def _by_split(train: LabelledPixels, test: LabelledPixels) -> tuple[tuple[Split, LabelledPixels], ...]:
+    return ("train", train), ("test", test)
+
+
+def _words(split: Split) -> str:
+    return "training" if split == "train" else "test"
+
+
+class _GreyLevels(NamedTuple):
+    """Of a split; low, high and contrast are medians over images."""
+
+    low: int
+    high: int
+    contrast: int
+    highest: int  # of all pixels
+    num_blank: int
+
+
+def _grey_levels(pixels: np.ndarray) -> _GreyLevels:
+    flat = pixels.reshape(len(pixels), -1)
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    return _GreyLevels(
+        low=int(np.median(low)),
+        high=int(np.median(high)),
+        contrast=int(np.median(high - low)),
+        highest=int(high.max()),
+        num_blank=int((low == high).sum()),
+    )
+
+
+def _refuse_grey_levels(pixels: np.ndarray, name: str) -> None:
+    num, levels = len(pixels), _grey_levels(pixels)
+    if levels.num_blank >= num / 2:
+        raise DataError(
+            f"{levels.num_blank:,} of {num:,} images in {name} are blank: all pixels of each have one grey level.\n"
+            f"Look at the images before they are written. {_FLOATS_HINT}"
+        )
+    if levels.highest == 1:
+        raise DataError(f"{name} holds only the grey levels 0 and 1; expected 0 to 255.\nMultiply all pixels by 255.")
+    if levels.contrast < MIN_CONTRAST:
+        raise DataError(f"{_typical(levels, name)}; expected 0 to 255.\n{_stretch(levels)} {_FLOATS_HINT}")
+    if _is_wrapped(pixels):
+        raise DataError(
+            f"{name} holds only the grey levels 0, 1 and 255.\n"
+            f"Numbers of -1 to 1 become these when they are written as bytes. {_FLOATS_HINT}"
+        )
+
+
+def _typical(levels: _GreyLevels, name: str) -> str:
+    return (
+        f"A typical image in {name} has a contrast of {levels.contrast} grey levels (its pixels are {levels.low} to "
+        f"{levels.high}; medians over all images)"
+    )
+
+
+def _stretch(levels: _GreyLevels) -> str:
+    """How to bring the pixels to 0..255, both splits in the same way."""
+    if levels.high - levels.low > 2 * levels.contrast:
+        return (
+            "Look at some images: each is nearly flat, but they differ from each other, as when pixels are written in "
+            "another order of axes."
+        )
+    factor = 255 / max(levels.contrast, 1)
+    factor_text = f"{factor:.0f}" if factor >= 3 else f"{factor:.1f}"
+    first = f"Subtract {levels.low} from all pixels, then multiply them" if levels.low else "Multiply all pixels"
+    return f"{first} by about {factor_text}, in both splits."
+
+
+def _is_wrapped(pixels: np.ndarray) -> bool:
+    """Whether the grey levels are 0, 1 and 255 and no others."""
+    has_one = has_white = False
+    for start in range(0, len(pixels), BATCH_SIZE):
+        batch = pixels[start : start + BATCH_SIZE]
+        if ((batch > 1) & (batch < 255)).any():
+            return False
+        has_one, has_white = has_one or bool((batch == 1).any()), has_white or bool((batch == 255).any())
+    return has_one and has_white
+
+
+def _grey_level_warnings(pixels: np.ndarray, split: Split) -> list[str]:
+    num, levels, found = len(pixels), _grey_levels(pixels), []
+    if levels.contrast < LOW_CONTRAST:
+        found.append(f"{_typical(levels, FILE_NAMES[split, 'images'])}; 255 is usual. {_stretch(levels)}")
+    if levels.num_blank > MAX_BLANK * num:
+        found.append(
+            f"{levels.num_blank:,} of {num:,} {_words(split)} images are blank: all pixels of each have one grey "
+            "level. The generator learns to make blank images too. Remove them and their labels if they are not meant."
+        )
+    return found
+
+
+def _repeated_warning(pixels: np.ndarray, split: Split) -> list[str]:
+    num = len(pixels)
+    repeated = num - _num_distinct(pixels)
+    if repeated <= MAX_REPEATED * num:
+        return []
+    return [
+        f"{repeated:,} of {num:,} {_words(split)} images repeat another image of that split, pixel by pixel. "
+        "Repeated images count several times. Remove the copies and their labels if they are not meant."
+    ]
+
+
+def _num_distinct(pixels: np.ndarray) -> int:
+    return len(np.unique(digests_of(pixels)))
+
+
+def _num_shared(train: LabelledPixels, test: LabelledPixels) -> int:
+    """Test images that are also training images."""
+    return int(np.isin(digests_of(test.pixels), digests_of(train.pixels)).sum())
+
+
+def _shared_warning(train: LabelledPixels, test: LabelledPixels) -> list[str]:
+    num, shared = len(test.pixels), _num_shared(train, test)
+    if shared <= MAX_SHARED * num:
+        return []
+    return [
+        f"{shared:,} of {num:,} test images are also training images, pixel by pixel. Near copies and all distances "
+        "look better than they are. Remove these images and their labels from one of the splits."
+    ]
+
+
+def _brightness_warning(train_pixels: np.ndarray, test_pixels: np.ndarray) -> list[str]:
+    """Whether the splits differ in brightness by more than images of one data set do."""
+    means = [
+        pixels.reshape(len(pixels), -1).mean(axis=1, dtype=np.float32).astype(float)
+        for pixels in (train_pixels, test_pixels)
+    ]
+    (train, test), (train_variance, test_variance) = [part.mean() for part in means], [part.var() for part in means]
+    gap, deviation = abs(train - test), sqrt((train_variance + test_variance) / 2)
+    error = sqrt(train_variance / len(train_pixels) + test_variance / len(test_pixels))
+    if gap <= MAX_BRIGHTNESS_GAP * deviation or gap <= MIN_BRIGHTNESS_Z * error:
+        return []
+    inverted = abs(255 - test - train) < gap / 2
+    advice = (
+        "One split looks inverted: replace its pixels by 255 - pixel."
+        if inverted
+        else "Both splits must be made in the same way, of images drawn at random from one collection."
+    )
+    return [
+        f"The splits differ in brightness: the mean grey level is {train:.1f} in training images and {test:.1f} in "
+        f"test images, where image means have a standard deviation of {deviation:.1f}. {advice}"
+    ]

@@ -1,0 +1,70 @@
+"""What looks wrong in the data reaches everybody who looks at a run; a class without images is asked for by nobody."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+from builders import write_own_data
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from gan.report.leaderboard import read_result
+
+HOSTILE = "<b>none|</b>"
+WARNING = "No training images for 1 of 4 classes ("
+IN_MARKDOWN = r"&lt;b&gt;none\|&lt;/b&gt;"
+FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100)
+
+
+def markdown_of(key: str) -> str:
+    """The latest artifact of that key on the tests' own server."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return max(found, key=lambda artifact: artifact.created).data
+
+
+def test_warnings_about_the_data_reach_everybody_and_no_image_of_an_empty_class_is_drawn(
+    tmp_path, prefect_server
+) -> None:
+    checkout = Checkout.make_quick(tmp_path)
+    data, folder = write_own_data(tmp_path / "own"), tmp_path / "artifacts"
+    (data / "class-names.txt").write_text(f"small\nmedium\nlarge\n{HOSTILE}\n")
+    where = ("--dataset", "mine", "--data-dir", data, "--output-dir", folder)
+    command = ("flows/train_flow.py", "--recipe", "conditional", *FEW, *where)
+    first, again = checkout.run(*command), checkout.run(*command)
+    assert ran(states(first)) == set(STAGES_OF_OWN_DATA)
+    assert ran(states(again)) == set()
+    for output in (first, again):
+        logged = output.index(f"Data: {WARNING}{HOSTILE})")
+        assert "WARNING" in output[:logged].rpartition("\n")[2]
+        assert logged < output.index("'train conditional, 6 steps, seed 0'"), "before anything is trained"
+        assert f"\nData        {WARNING}" in output
+
+    (run,) = (folder / "runs").glob("mine-conditional-6-seed0-*")
+    summary, metrics = (json.loads((run / name).read_text()) for name in ("data_summary.json", "metrics.json"))
+    assert metrics["data_warnings"][0].startswith(f"{WARNING}{HOSTILE})")
+    assert summary["warnings"] == [text for text in metrics["data_warnings"] if "classifier" not in text]
+    assert not [text for text in metrics["warnings"] if text in metrics["data_warnings"]], "the gate asks for those"
+    assert read_result("conditional", 0, run).data_warnings == tuple(metrics["data_warnings"])
+    page = (run / "report.html").read_text()
+    assert f'<p class="warning"><strong>About the data:</strong> {WARNING}&lt;b&gt;none' in page
+    assert HOSTILE not in page
+    assert f"> **About the data:** {WARNING}{IN_MARKDOWN})" in (run / "report.md").read_text()
+    assert f"About the data:\n\n- {WARNING}{IN_MARKDOWN})" in markdown_of("verdict")
+    assert f"> **About the data:** {WARNING}{IN_MARKDOWN})" in markdown_of("report")
+
+    with np.load(run / "samples.npz") as samples:
+        assert sorted(set(samples["labels"].tolist())) == [0, 1, 2]
+    refused = subprocess.run(
+        [sys.executable, "-m", "gan.generate", run, "--class", HOSTILE, "--out", tmp_path / "x.png"],
+        cwd=checkout.folder,
+        env=checkout.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert f"--class got '{HOSTILE}', but {run} had no training images of {HOSTILE}" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,218 @@
+"""What is refused in a data set before anything is trained, and what is a warning."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from builders import smooth_pixels
+
+from gan.classifier import doubt_labels
+from gan.datasets.catalog import FASHION_MNIST
+from gan.datasets.inspection import LabelledPixels, digests_of, find_warnings, refuse_unusable
+from gan.datasets.splits import fetch_splits
+from gan.errors import DataError
+
+NAMES = tuple("abcdef")
+Both = tuple[LabelledPixels, LabelledPixels]
+
+
+def good(num_train: int = 600, num_test: int = 300) -> Both:
+    """Two splits of six classes with the same shares, all images different."""
+    train, test = (
+        LabelledPixels(smooth_pixels(num, seed), (np.arange(num) % 6).astype(np.uint8))
+        for seed, num in enumerate((num_train, num_test))
+    )
+    return train, test
+
+
+def with_pixels(change: Callable[[np.ndarray], np.ndarray], *, train: bool = True, test: bool = True) -> Both:
+    """Good splits with other pixels."""
+    return tuple(  # type: ignore[return-value]
+        part._replace(pixels=change(part.pixels).astype(np.uint8)) if wanted else part
+        for part, wanted in zip(good(), (train, test), strict=True)
+    )
+
+
+def with_labels(change: Callable[[np.ndarray], np.ndarray], *, train: bool = True, test: bool = True) -> Both:
+    """Good splits with other labels."""
+    return tuple(  # type: ignore[return-value]
+        part._replace(labels=change(part.labels).astype(np.uint8)) if wanted else part
+        for part, wanted in zip(good(), (train, test), strict=True)
+    )
+
+
+def with_shared(num: int) -> Both:
+    """The first test images are training images."""
+    train, test = good()
+    return train, test._replace(pixels=np.concatenate([train.pixels[:num], test.pixels[num:]]))
+
+
+def first(num: int, value: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The first images or labels are replaced by one value."""
+
+    def change(array: np.ndarray) -> np.ndarray:
+        changed = array.copy()
+        changed[:num] = value
+        return changed
+
+    return change
+
+
+def repeated(num: int) -> Callable[[np.ndarray], np.ndarray]:
+    """No more than so many different images."""
+    return lambda pixels: pixels[np.arange(len(pixels)) % num]
+
+
+def as_signed(pixels: np.ndarray) -> np.ndarray:
+    """Numbers of -1 to 1, cut off and written as bytes."""
+    return np.rint(pixels / 127.5 - 1).astype(np.int8).view(np.uint8)
+
+
+def with_one_bright_pixel(pixels: np.ndarray) -> np.ndarray:
+    dim = (pixels > 40).astype(np.uint8) * (pixels % 7 + 1)
+    dim[0, 0, 0] = 255
+    return dim
+
+
+def test_good_data_is_neither_refused_nor_warned_of() -> None:
+    train, test = good()
+    refuse_unusable(train, test, NAMES)
+    refuse_unusable(train, test, ())
+    assert find_warnings(train, test, NAMES) == ()
+
+
+@pytest.mark.real_data
+def test_fashion_mnist_is_neither_refused_nor_warned_of(real_data_dir) -> None:
+    train, test = (LabelledPixels(*split) for split in fetch_splits(FASHION_MNIST, data_dir=real_data_dir))
+    refuse_unusable(train, test, FASHION_MNIST.class_names)
+    assert find_warnings(train, test, FASHION_MNIST.class_names) == ()
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (with_pixels(lambda pixels: pixels > 40), r"only the grey levels 0 and 1; .*\nMultiply all pixels by 255"),
+        (with_pixels(lambda pixels: pixels // 16), r"contrast of 15 grey levels .*\nMultiply all pixels by about 17,"),
+        (
+            with_pixels(lambda pixels: 200 + pixels // 12),
+            r"\nSubtract 200 from all pixels, then multiply them by about",
+        ),
+        (with_pixels(with_one_bright_pixel), r"A typical image in train-images-idx3-ubyte has a contrast of \d grey"),
+        (
+            with_pixels(lambda pixels: pixels // 16, train=False),
+            "typical image in t10k-images-idx3-ubyte has a contras",
+        ),
+        (with_pixels(as_signed), r"only the grey levels 0, 1 and 255.\nNumbers of -1 to 1"),
+        (with_pixels(lambda pixels: pixels * 0), "holds 600 times the same image"),
+        (with_pixels(first(300, 9)), "300 of 600 images in train-images-idx3-ubyte are blank"),
+        (with_pixels(repeated(99)), "holds 600 images, but only 99 different ones; expected at least 100"),
+        (with_shared(150), "150 of 300 test images are also training images"),
+    ],
+)
+def test_pixels_that_cannot_be_judged_are_refused_with_figures_and_a_way_out(splits, message) -> None:
+    with pytest.raises(DataError, match=message):
+        refuse_unusable(*splits, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("splits", "names", "message"),
+    [
+        (
+            with_labels(lambda labels: labels + 1),
+            NAMES,
+            "holds label 6; .* 6 class names. .*1 to 6.\nLabels begin at 0, ",
+        ),
+        (with_labels(lambda labels: labels + 1, train=False), NAMES, "^t10k-labels-idx1-ubyte holds label 6"),
+        (with_labels(lambda labels: labels + 48), NAMES, "labels are 48 to 53.\n.* subtract 48 from all labels"),
+        (with_labels(first(1, 200)), NAMES, "labels are 0 to 200.\nNumber the classes from 0 on without gaps"),
+        (with_labels(first(1, 100)), (), "holds label 100; expected 0 to 99, for at most 100 classes"),
+        (with_labels(lambda labels: labels * 0 + 4), (), "has no label but 4; expected 2 to 100 classes"),
+        (with_labels(lambda labels: labels * 0, test=False), NAMES, "The training split has no label but 0"),
+    ],
+)
+def test_labels_that_no_class_belongs_to_are_refused_with_figures_and_a_way_out(splits, names, message) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        refuse_unusable(*splits, names)
+    assert "altered" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("splits", "warning"),
+    [
+        (with_pixels(lambda pixels: pixels // 3, test=False), "train-images-idx3-ubyte has a contrast of 8"),
+        (with_pixels(first(7, 0), test=False), "7 of 600 training images are blank"),
+        (with_pixels(repeated(560), test=False), "40 of 600 training images repeat another image"),
+        (with_shared(4), "4 of 300 test images are also training images"),
+        (
+            with_labels(lambda labels: labels % 5 + 1),
+            r"Labels begin at 1, .* 1 of 6 classes \(a\). If they were counted",
+        ),
+        (with_labels(lambda labels: labels % 3 + 3), r"begin at 3, .* 3 of 6 classes \(a, b, c\). Subtract 3 from"),
+        (
+            with_labels(lambda labels: labels % 2 * 5),
+            r"No training images for 4 of 6 classes \(b, c, d, e\), and 0 test",
+        ),
+        (with_labels(lambda labels: labels % 5, test=False), r"for 1 of 6 classes \(f\), and 50 test images"),
+        (with_labels(lambda labels: labels % 5, train=False), r"No test images for 1 of 6 classes \(f\)"),
+        (with_labels(first(510, 1)), r"Fewer than 20 training images for 5 of 6 classes .*; the smallest has 15"),
+        (with_labels(first(200, 1), train=False), r"different shares of classes: \d+ % .* another class \(b is 16.7 %"),
+        (
+            with_pixels(lambda pixels: pixels // 2 + 60, test=False),
+            "The splits differ in brightness: .* Both splits must",
+        ),
+        (with_pixels(lambda pixels: 255 - pixels, train=False), "in brightness: .* One split looks inverted"),
+    ],
+)
+def test_what_looks_wrong_is_a_warning_with_figures(splits, warning) -> None:
+    found = find_warnings(*splits, NAMES)
+    assert any(re.search(warning, text) for text in found), found
+    assert all("\n" not in text for text in found)
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [
+        with_pixels(lambda pixels: pixels * 0.6),
+        with_pixels(lambda pixels: (pixels > 40) * 255),
+        with_pixels(lambda pixels: 255 - pixels),
+        with_pixels(first(3, 0), test=False),
+        with_pixels(repeated(575), test=False),
+        with_shared(3),
+        with_labels(lambda labels: np.sort(labels)),
+        with_labels(first(20, 1), train=False),
+    ],
+)
+def test_what_may_well_be_meant_is_no_warning(splits) -> None:
+    refuse_unusable(*splits, NAMES)
+    assert find_warnings(*splits, NAMES) == ()
+
+
+def test_no_more_than_five_classes_are_named() -> None:
+    (text,) = find_warnings(*good(), (*NAMES, *(f"class {number}" for number in range(9))))
+    assert "for 9 of 15 classes (class 0, class 1, class 2, class 3, class 4 and 4 more)" in text
+
+
+@pytest.mark.parametrize("num", [100, 2000])
+def test_two_random_halves_of_one_data_set_do_not_differ(num) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        pixels, labels = smooth_pixels(2 * num, seed), rng.integers(0, 6, 2 * num).astype(np.uint8)
+        halves = (LabelledPixels(pixels[rows], labels[rows]) for rows in rng.permutation(2 * num).reshape(2, num))
+        assert not [text for text in find_warnings(*halves, NAMES) if "differ" in text]
+
+
+def test_equal_images_have_equal_digests_and_no_others() -> None:
+    pixels = smooth_pixels(50, 0)
+    pixels[20] = pixels[7]
+    digests = digests_of(pixels)
+    assert len(set(digests.tolist())) == 49
+    assert digests[20] == digests[7]
+
+
+def test_a_classifier_that_is_hardly_better_than_the_commonest_answer_makes_the_labels_doubtful() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    (text,) = doubt_labels(0.54, labels)
+    assert "right for 54.0% of 100 test images; the commonest class alone is 50.0%" in text
+    assert doubt_labels(0.56, labels) == ()
+    assert doubt_labels(0.9, np.zeros(100, int)) == (), "of one class nothing can be said"
