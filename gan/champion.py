@@ -201,22 +201,32 @@ def _keep(root: Path, champion: Change) -> None:
     Raises:
         SettingsError: If another one was published under its name meanwhile.
     """
-
-    def link_or_copy(source: str, target: str) -> None:
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
-
     target = root / champion.folder
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
         with undisturbed(root):  # nobody replaces the run
-            shutil.copytree(root / "runs" / champion.run, Path(partial) / "run", copy_function=link_or_copy)
+            _copy_files(root / "runs" / champion.run, Path(partial) / "run")
         _check_folder(Path(partial) / "run", champion)
         if target.exists():  # it was the champion before, and may have been damaged since
             target.rename(Path(partial) / "earlier")
         (Path(partial) / "run").rename(target)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """Link all files of a folder, or copy them where they cannot be linked. Modes and times are not copied.
+
+    (`shutil.copytree` fails on a file system without modes.)
+    """
+    target.mkdir()
+    for path in sorted(source.rglob("*")):  # a folder comes before what is in it
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir()
+            continue
+        try:
+            os.link(path, copy)
+        except OSError:
+            shutil.copyfile(path, copy)
 
 
 def _now() -> str:

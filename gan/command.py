@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 from rich.console import Console
 
-from gan.environment import check_working_directory, ignored_variables, settle_output
+from gan.environment import check_working_directory, ignored_variables, settle_output, settle_warnings
 from gan.errors import FashionGanError, SettingsError
 from gan.proxies import faulty_proxies, settle_proxies
 from gan.store import atomic_path
@@ -21,6 +21,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 def run_command(app: App) -> None:
     """Run a command line from `sys.argv` and leave the process; only unexpected errors show a traceback."""
     settle_output()
+    settle_warnings()
     settle_proxies()
     try:
         check_working_directory()

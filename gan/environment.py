@@ -11,6 +11,7 @@ import os
 import ssl
 import sys
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -59,7 +60,17 @@ HARMLESS = (
 HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_")
 """Flags of XLA that change no number: where CUDA is installed, what is written for debugging."""
 
-PROCESSOR_PREFIXES = ("CUDA_", "GOTO_", "KMP_", "MKL_", "NPY_", "NVPL_", "OMP_", "OPENBLAS_")
+PROCESSOR_PREFIXES = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "GOTO_",
+    "KMP_",
+    "MKL_",
+    "NPY_",
+    "NVPL_",
+    "OMP_",
+    "OPENBLAS_",
+)
 """Variables that describe the processor to the libraries. Some machines need them. They change results by rounding, as
 another processor does, so they stay as they are, and the manifest of a run holds them."""
 
@@ -130,6 +141,12 @@ def keras_defaults() -> Iterator[None]:
             del os.environ["KERAS_HOME"]
         else:
             os.environ["KERAS_HOME"] = given
+
+
+def settle_warnings() -> None:
+    """Let warnings of libraries be warnings, whatever PYTHONWARNINGS says: some of them warn in every run."""
+    os.environ.pop("PYTHONWARNINGS", None)  # for the processes that this one starts
+    warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
 
 
 def check_working_directory() -> None:

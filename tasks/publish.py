@@ -14,7 +14,6 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.champion import standing
 from gan.config import RunConfig
-from gan.environment import num_cpus, processor_variables
 from gan.links import LATEST, point_to
 from gan.publishing import (
     CONFIG,
@@ -280,7 +279,8 @@ def _manifest(
         "recipe": run.train.recipe.name,
         "seed": run.train.seed,
         "device": trained.facts.get("device"),
-        "processor": {"cpus": num_cpus(), "variables": processor_variables()},  # of this process; results differ by rounding
+        "cpus": trained.facts.get("cpus"),
+        "processor_variables": trained.facts.get("processor_variables"),
         "data": {
             "name": data.dataset,
             "source": raw.facts.get("source"),

@@ -154,7 +154,7 @@ def running_server(checkout: Checkout, **env: str) -> Iterator[subprocess.Popen[
         port = str(free.getsockname()[1])
     checkout.env |= {"PREFECT_SERVER_API_PORT": port, **env}
     checkout.env |= exported_by_make(checkout.env) | env
-    with running(checkout, "prefect", "server", "start") as process:
+    with running(checkout, "flows.prefect_cli", "server", "start") as process:
         checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         checkout.run("-c", WAIT_FOR_SERVER)
         yield process
@@ -186,8 +186,8 @@ def family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in family(int(child)))]
 
 
-GPU_WORKER = ("prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
-WORKER = ("prefect", "worker", "start", "--pool", "default", "--type", "process")
+GPU_WORKER = ("flows.prefect_cli", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
+WORKER = ("flows.prefect_cli", "worker", "start", "--pool", "default", "--type", "process")
 
 
 @contextmanager

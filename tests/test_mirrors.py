@@ -1,5 +1,6 @@
 """Downloads from a real HTTP server on this machine that misbehaves in every way we know of."""
 
+import os
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,13 +10,15 @@ from builders import fetch
 
 from gan.datasets import download, sources
 from gan.errors import SourceError
+from gan.proxies import settle_proxies
 
 
 class Mirror(BaseHTTPRequestHandler):
     behaviour = "good"
 
     def do_GET(self) -> None:
-        content = (self.server.folder / self.path.lstrip("/")).read_bytes()
+        self.server.asked.append(self.path)  # with a host in front if this server is asked as a proxy
+        content = (self.server.folder / self.path.rpartition("/")[2]).read_bytes()
         if self.behaviour == "busy":
             self.send_error(503)
             return
@@ -63,7 +66,8 @@ class Mirror(BaseHTTPRequestHandler):
 def mirror(packed, monkeypatch):
     dataset, folder = packed
     server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    server.folder, server.hung_up, server.given_up = folder, threading.Event(), threading.Event()
+    server.folder, server.asked = folder, []
+    server.hung_up, server.given_up = threading.Event(), threading.Event()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setattr(Mirror, "behaviour", "good")
@@ -135,3 +139,52 @@ def test_a_mirror_that_is_slow_or_falls_silent_is_given_up_in_time(
     source, files = fetch(dataset, tmp_path)
     assert "the mirror" in source, "it is back again"
     assert len(files) == 4
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+def test_a_download_goes_through_the_proxy_of_the_environment(
+    mirror, tmp_path, nowhere, no_proxies, monkeypatch
+) -> None:
+    dataset, server = mirror
+    monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{server.server_port}")
+    settle_proxies()
+    _, files = fetch(dataset.model_copy(update={"mirrors": ("http://mirror.invalid/",)}), tmp_path)
+    assert len(files) == 4
+    assert all(path.startswith("http://mirror.invalid/") for path in server.asked)
+
+
+def test_a_mirror_on_this_machine_is_asked_without_the_proxy(
+    mirror, tmp_path, nowhere, no_proxies, monkeypatch
+) -> None:
+    dataset, server = mirror
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    settle_proxies()
+    fetch(dataset, tmp_path)
+    assert all(path.startswith("/") for path in server.asked)
+
+
+@pytest.mark.parametrize(
+    ("variable", "proxy", "reason"),
+    [
+        ("http_proxy", "http://user:secret@127.0.0.1:9", r"through the proxy http://127.0.0.1:9 \(http_proxy\)"),
+        ("HTTP_PROXY", "socks5h://127.0.0.1:9", r"the proxy socks5h://127.0.0.1:9 \(HTTP_PROXY\)"),
+        ("ALL_PROXY", "socks://127.0.0.1:9/", r"the proxy socks://127.0.0.1:9/ \(ALL_PROXY\) cannot be used: HTTP cl"),
+        ("http_proxy", "http://proxy:port", r"the proxy http://proxy:port \(http_proxy\) cannot be used: its address"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "REQUESTS_CA_BUNDLE=/nowhere.pem names no certificates"),
+    ],
+)
+def test_a_proxy_that_does_not_work_is_named_without_its_password(
+    mirror, tmp_path, nowhere, no_proxies, monkeypatch, variable, proxy, reason
+) -> None:
+    dataset, _ = mirror
+    monkeypatch.setenv(variable, proxy)
+    settle_proxies()
+    with pytest.raises(SourceError, match=reason) as caught:
+        fetch(dataset.model_copy(update={"mirrors": ("http://mirror.invalid/",)}), tmp_path)
+    assert "secret" not in str(caught.value)
+    monkeypatch.delenv(f"FASHION_GAN_UNUSED_{variable}", raising=False)

@@ -1,0 +1,158 @@
+"""File systems that cannot do all that Linux's own can: what a run needs is tried first, the rest is done without."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gan import filesystem
+from gan.errors import SettingsError, StoreError
+from gan.filesystem import check_file_system, check_is_text
+from gan.links import CHAMPION, LATEST, check_links, folder_of, follow, point_to
+from gan.store import Store
+
+NO_LINKS = """
+#include <errno.h>
+#include <sys/types.h>
+#define REFUSED { errno = EPERM; return -1; }
+int symlink(const char *target, const char *path) REFUSED
+int symlinkat(const char *target, int folder, const char *path) REFUSED
+int link(const char *target, const char *path) REFUSED
+int linkat(int a, const char *target, int b, const char *path, int flags) REFUSED
+int chmod(const char *path, mode_t mode) REFUSED
+int flock(int file, int operation) { errno = ENOLCK; return -1; }
+"""
+
+
+@pytest.fixture
+def no_links(monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+
+
+@pytest.fixture(scope="session")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that refuses links, modes and locks to every process that it is loaded into first, as exFAT does."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler here (on Debian: apt-get install gcc)")
+    folder = tmp_path_factory.mktemp("refusing")
+    (folder / "refusing.c").write_text(NO_LINKS)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "refusing.so", "refusing.c"], cwd=folder, check=True)
+    return folder / "refusing.so"
+
+
+def test_where_there_are_no_links_a_text_file_leads_to_the_folder(tmp_path, no_links) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        point_to(tmp_path, LATEST, f"runs/{name}")
+    assert (tmp_path / LATEST).read_text() == "runs/two\n"
+    assert follow(tmp_path / LATEST) == folder_of(tmp_path / LATEST) == tmp_path / "runs" / "two"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LATEST, "runs"]
+
+
+def test_a_link_takes_the_place_of_a_text_file_where_there_are_links_again(tmp_path, monkeypatch) -> None:
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    (tmp_path / LATEST).write_text("runs/two\n")
+    point_to(tmp_path, LATEST, "runs/one")
+    assert (tmp_path / LATEST).is_symlink()
+    assert follow(tmp_path / LATEST) == tmp_path / "runs" / "one"
+    assert folder_of(tmp_path / LATEST) == tmp_path / LATEST, "the system follows a link itself"
+
+
+@pytest.mark.parametrize(
+    "content", ["/etc", "runs/../../etc", "../runs/one", "runs/", "store/aa", "runs/one\nruns/two", "", "x" * 400]
+)
+def test_a_text_file_that_leads_elsewhere_leads_nowhere(tmp_path, content: str) -> None:
+    (tmp_path / LATEST).write_text(content)
+    assert folder_of(tmp_path / LATEST) == tmp_path / LATEST
+
+
+@pytest.mark.parametrize("link", [LATEST, CHAMPION])
+def test_a_folder_in_the_place_of_a_link_is_refused_before_any_work(tmp_path, link: str) -> None:
+    check_links(tmp_path)
+    (tmp_path / link).mkdir()
+    with pytest.raises(StoreError, match=rf"(?s){link} is a folder; expected a link.*move it away"):
+        Store.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("replace", "rename a file over another one"),
+        ("rename", "rename a folder"),
+        ("mkdir", "make files and folders"),
+        ("write_bytes", "make files and folders"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EPERM, "this user may write there"),
+        (errno.ENOSPC, "Make room there"),
+        (errno.ENOSYS, "on another drive"),
+    ],
+)
+def test_what_a_file_system_refuses_is_named_with_a_way_out(
+    tmp_path, monkeypatch, what: str, words: str, number: int, advice: str
+) -> None:
+    check_file_system(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filesystem.Path, what, refuse)
+    with pytest.raises(StoreError, match=rf"(?s)not possible to {words} there \({os.strerror(number)}\).*{advice}"):
+        check_file_system(tmp_path)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_files_that_cannot_be_mapped_are_named(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(filesystem.mmap, "mmap", refuse)
+    with pytest.raises(StoreError, match=r"map a file into memory there \(No such device\)"):
+        Store.open(tmp_path)
+
+
+def test_a_path_that_is_no_text_is_refused(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / os.fsdecode(b"\xfc")
+    with pytest.raises(SettingsError, match=r"(?s)\\udcfc is not text in UTF-8.*Rename it"):
+        Store.open(folder)
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(SettingsError, match="is not text in UTF-8"):
+        check_is_text(Path("relative"))
+
+
+def test_a_run_without_links_modes_and_locks_ends_well_and_so_do_the_next_ones(
+    quick_checkout, data, refusing, tmp_path
+) -> None:
+    few = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+    folder = tmp_path / "artifacts"
+    options = ("flows/train_flow.py", *few, "--dataset", "own", "--data-dir", data, "--output-dir", folder)
+    without = {**quick_checkout.env, "LD_PRELOAD": str(refusing)}
+    strange = type(quick_checkout)(quick_checkout.folder, without)
+    assert "Finished in state Completed" in strange.run(*options, "--run-name", "one")
+    assert (folder / LATEST).read_text() == "runs/one\n"
+    again = strange.run(*options, "--run-name", "one")
+    assert again.count("Finished in state Cached") == 7
+
+    strange.run("-m", "gan.generate", folder / LATEST, "--num-images", 4, "--out", tmp_path / "four.png")
+    strange.run("-m", "gan.champion", "promote", "one", "--output-dir", folder)
+    assert (folder / CHAMPION).read_text().startswith("champions/one-")
+    options = (*options, "--seed", 1, "--run-name", "two", "--compare-with", CHAMPION)
+    strange.run(*options)
+    manifest = json.loads((folder / "runs" / "two" / "manifest.json").read_text())
+    assert manifest["reference"]["name"].startswith("one")
+    assert manifest["champion"]["name"] == "one"
+
+    quick_checkout.run(*options)
+    assert (folder / LATEST).is_symlink(), "with links again it is one"

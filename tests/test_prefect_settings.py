@@ -1,0 +1,116 @@
+"""Where a setting of Prefect comes from is said with the error, and the way out fits it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.prefect_settings import API_URL, origin_of
+
+PROJECT = Path(__file__).resolve().parent.parent
+TOML = '[tool.prefect.api]\nurl = "http://one.invalid/api"\n'
+PROFILE = 'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://four.invalid/api"\n'
+
+
+@pytest.fixture
+def nothing_set(monkeypatch, tmp_path) -> Path:
+    """A working directory, and a Prefect home, in which nothing is set."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_default_comes_from_nowhere(nothing_set) -> None:
+    assert origin_of(API_URL) is None
+
+
+def test_each_place_is_found_in_the_order_in_which_prefect_prefers_them(nothing_set, monkeypatch) -> None:
+    (nothing_set / "home" / "profiles.toml").write_text(PROFILE)
+    found = origin_of(API_URL)
+    assert (found.value, found.place) == (
+        "http://four.invalid/api",
+        f"from Prefect's profile work in {nothing_set / 'home' / 'profiles.toml'}",
+    )
+    assert "prefect config unset PREFECT_API_URL" in found.way_out
+
+    (nothing_set / "pyproject.toml").write_text(TOML)
+    found = origin_of(API_URL)
+    assert found.value == "http://one.invalid/api"
+    assert found.way_out == f"remove it from {nothing_set / 'pyproject.toml'}"
+
+    (nothing_set / "prefect.toml").write_text('[api]\nurl = "http://two.invalid/api"\n')
+    assert origin_of(API_URL).place == f"from the file {nothing_set / 'prefect.toml'}"
+
+    (nothing_set / ".env").write_text("OTHER=1\nPREFECT_API_URL=http://three.invalid/api\n")
+    assert origin_of(API_URL).value == "http://three.invalid/api"
+    assert origin_of(API_URL).way_out == f"remove PREFECT_API_URL from {nothing_set / '.env'}"
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://five.invalid/api")
+    assert origin_of(API_URL).place == "from the environment"
+    assert origin_of(API_URL).way_out == "unset PREFECT_API_URL"
+
+
+def test_what_prefect_reads_is_what_is_found(nothing_set) -> None:
+    (nothing_set / "home" / "profiles.toml").write_text(PROFILE)
+    (nothing_set / ".env").write_text("PREFECT_API_URL=http://three.invalid/api\n")
+    code = "from prefect.settings import PREFECT_API_URL; print(PREFECT_API_URL.value())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == origin_of(API_URL).value
+
+
+@pytest.mark.parametrize("place", ["PREFECT_PROFILE", "PREFECT_PROFILES_PATH"])
+def test_another_profile_and_another_file_of_profiles_count(nothing_set, monkeypatch, place: str) -> None:
+    other = nothing_set / "other.toml"
+    if place == "PREFECT_PROFILE":
+        other = nothing_set / "home" / "profiles.toml"
+        monkeypatch.setenv(place, "work")
+        other.write_text(PROFILE.replace('active = "work"', 'active = "none"'))
+    else:
+        monkeypatch.setenv(place, str(other))
+        other.write_text(PROFILE)
+    assert origin_of(API_URL).place == f"from Prefect's profile work in {other}"
+
+
+def import_flow(**env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import flows.train_flow"],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        (".env", b"PREFECT_API_REQUEST_TIMEOUT=soon", ("PREFECT_API_REQUEST_TIMEOUT='soon' (from the file", "remove")),
+        (".env", b"\xff\xfe", (".env cannot be read", "Mend the file")),
+        ("pyproject.toml", b"[tool.prefect", ("pyproject.toml cannot be read", "Mend the file")),
+        ("pyproject.toml", b"[tool.prefect.api]\nurl = 7", ("PREFECT_API_URL=7 (from the file", "remove it from")),
+        ("home/profiles.toml", b"active = [", ("profiles.toml cannot be read", "Mend the file")),
+        (
+            "home/profiles.toml",
+            b'active = "w"\n[profiles.w]\nPREFECT_LOGGING_LEVEL = "LOUD"',
+            ("PREFECT_LOGGING_LEVEL='LOUD' (from Prefect's profile w", "prefect config unset PREFECT_LOGGING_LEVEL"),
+        ),
+    ],
+)
+def test_settings_that_prefect_cannot_read_are_one_clear_error(nothing_set, file, content, words) -> None:
+    (nothing_set / file).write_bytes(content)
+    done = import_flow()
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: Prefect's settings cannot be read.\n"), done.stderr
+    assert all(part in done.stderr for part in words), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_variable_is_named_and_a_secret_is_not_shown(nothing_set) -> None:
+    done = import_flow(PREFECT_CLIENT_CUSTOM_HEADERS="hidden", PREFECT_API_REQUEST_TIMEOUT="")
+    assert "unset PREFECT_API_REQUEST_TIMEOUT" in done.stderr or "unset PREFECT_CLIENT_CUSTOM_HEADERS" in done.stderr
+    assert "hidden" not in done.stderr

@@ -1,0 +1,108 @@
+"""Proxies of the environment: this machine is asked directly, and what no client can use is put aside and named."""
+
+import os
+
+import httpx
+import pytest
+
+from gan.proxies import ask_directly, faulty_proxies, faulty_proxy, is_loopback, proxy_for, settle_proxies
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch) -> None:
+    """No proxies, and none that a test leaves behind."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "https_proxy"):
+        for prefix in ("", "FASHION_GAN_UNUSED_"):
+            monkeypatch.setenv(prefix + name, "restored")  # so that whatever becomes of it is undone
+            monkeypatch.delenv(prefix + name)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.0.0.2", "server.localhost"])
+def test_this_machine_is_asked_directly(monkeypatch, host: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    settle_proxies()
+    assert proxy_for(f"http://{host}:4200/api") is None
+    assert str(proxy_for("http://elsewhere.invalid/api")) == "the proxy http://proxy.invalid:3128 (HTTP_PROXY)"
+
+
+def test_clients_of_all_libraries_are_told_so(monkeypatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.invalid:3128")
+    monkeypatch.setenv("NO_PROXY", "internal.invalid")
+    settle_proxies()
+    ask_directly("127.0.0.7")
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "internal.invalid,localhost,127.0.0.1,::1,127.0.0.7"
+    with httpx.Client() as client:
+        assert client._transport_for_url(httpx.URL("http://127.0.0.7")) is client._transport
+        assert client._transport_for_url(httpx.URL("http://x.org")) is not client._transport
+
+
+def test_without_a_proxy_nothing_is_set() -> None:
+    settle_proxies()
+    assert "NO_PROXY" not in os.environ
+    assert faulty_proxies() == []
+
+
+@pytest.mark.parametrize(
+    ("proxy", "fault"),
+    [
+        ("socks://127.0.0.1:7890/", "no proxy of the kind socks://"),
+        ("socks4://127.0.0.1:7890", "no proxy of the kind socks4://"),
+        ("ftp://proxy.invalid", "no proxy of the kind ftp://"),
+        ("http://proxy.invalid:port", "its address is wrong"),
+        ("http://[::1", "its address is wrong"),
+        ("http://", "its address names no host"),
+        ("http://proxy.invalid:99999", "its address is wrong"),
+    ],
+)
+def test_a_proxy_that_no_client_can_use_stops_nobody_else_and_is_refused_where_it_is_needed(
+    monkeypatch, proxy: str, fault: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    settle_proxies()
+    httpx.Client().close()
+    assert "ALL_PROXY" not in os.environ
+    (found,) = faulty_proxies()
+    assert fault in found.fault
+    assert found.variable == "ALL_PROXY"
+    assert faulty_proxy("https://elsewhere.invalid") == found
+    assert faulty_proxy("http://127.0.0.1:4200") is None
+    settle_proxies()
+    assert faulty_proxies() == [found], "a process that is started knows it too"
+
+
+@pytest.mark.parametrize("proxy", ["http://p:1", "p:8080", "https://user:word@p", "socks5://p:1", "socks5h://p"])
+def test_a_proxy_that_clients_can_use_stays(monkeypatch, proxy: str) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    settle_proxies()
+    httpx.Client().close()
+    assert os.getenv("all_proxy") == proxy  # noqa: SIM112
+    assert faulty_proxies() == []
+
+
+@pytest.mark.parametrize("entry", ["fd00::/8", "::1/128", "[::1]", "127.0.0.1:*", "é.invalid"])
+def test_an_exception_that_httpx_cannot_parse_is_removed(monkeypatch, entry: str) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", f"one.invalid,{entry},10.0.0.0/8")
+    settle_proxies()
+    httpx.Client().close()
+    assert os.environ["no_proxy"] == "one.invalid,10.0.0.0/8,localhost,127.0.0.1,::1"
+
+
+def test_a_star_excepts_all_hosts(monkeypatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "*")
+    settle_proxies()
+    assert os.environ["no_proxy"] == "*"
+    assert proxy_for("https://elsewhere.invalid") is None
+
+
+def test_a_password_is_not_shown(monkeypatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://user:secret@proxy.invalid:3128")
+    assert str(proxy_for("https://elsewhere.invalid")) == "the proxy http://proxy.invalid:3128 (https_proxy)"
+
+
+def test_addresses_of_this_machine_are_known() -> None:
+    assert all(map(is_loopback, ("localhost", "127.8.9.1", "::1", "a.localhost")))
+    assert not any(map(is_loopback, ("localhost.example.org", "10.0.0.1", "", "::2")))

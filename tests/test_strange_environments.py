@@ -1,0 +1,192 @@
+"""Whole runs in environments as strangers have them: the same bytes, nothing left behind, one clear error."""
+
+import http.server
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import same_bytes, started
+from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+
+STRANGE = {
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_SET_ONEDNN_FPMATH_MODE": "BF16",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+    "NVIDIA_TF32_OVERRIDE": "1",
+    "KERAS_BACKEND": "jax",
+    "MPLBACKEND": "nothing",
+    "PYTHONHASHSEED": "7",
+    "PYTHONIOENCODING": "ascii",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONWARNINGS": "error",
+    "LC_ALL": "C",
+    "TZ": "Asia/Tokyo",
+    "COLUMNS": "0",
+    "SOURCE_DATE_EPOCH": "0",
+    "PREFECT_DEFAULT_RESULT_STORAGE_BLOCK": "s3-bucket/none",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "pickle",
+    "NO_PROXY": "::1/128",
+    "ALL_PROXY": "socks://127.0.0.1:9/",
+}
+KERAS = {"floatx": "float64", "epsilon": 0.001, "image_data_format": "channels_first", "backend": "jax"}
+
+
+def command(data: Path, folder: Path) -> tuple[object, ...]:
+    few = ("--recipe", "conv", "--set", "num_groups=3", "--steps", 3, "--sample-every", 2, "--batch-size", 4)
+    small = ("--num-samples", 100, "--device", "cpu")
+    where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder, "--run-name", "same")
+    return ("flows/train_flow.py", *few, *small, *where)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory, quick_checkout, data) -> Path:
+    """The output folder of a run in the environment of these tests."""
+    folder = tmp_path_factory.mktemp("usual") / "artifacts"
+    assert ran(states(quick_checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
+    return folder
+
+
+@pytest.fixture
+def proxy() -> Iterator[http.server.ThreadingHTTPServer]:
+    """A proxy that refuses everything, and notes what it was asked for."""
+
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.server.asked.append(self.path)
+            self.send_error(503)
+
+        do_POST = do_GET  # noqa: N815
+        do_CONNECT = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    server.asked = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def strange(checkout: Checkout, folder: Path, **more: str) -> Checkout:
+    """The same project in a strange environment, and what is in its home directory."""
+    (folder / "keras").mkdir(parents=True)
+    (folder / "keras" / "keras.json").write_text(json.dumps(KERAS))
+    (folder / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nnonsense\n")
+    env = {**checkout.env, **STRANGE, "KERAS_HOME": str(folder / "keras"), "MATPLOTLIBRC": str(folder), **more}
+    return Checkout(checkout.folder, env)
+
+
+def test_a_strange_environment_changes_no_byte_and_no_cache(quick_checkout, data, usual, proxy, tmp_path) -> None:
+    address = f"http://127.0.0.1:{proxy.server_port}"
+    checkout = strange(quick_checkout, tmp_path / "home", HTTP_PROXY=address)
+    folder = tmp_path / "artifacts"
+    before = os.umask(0o077)
+    try:
+        output = checkout.run(*command(data, folder))
+    finally:
+        os.umask(before)
+    assert ran(states(output)) == set(STAGES_OF_OWN_DATA)
+    assert "Not used: " in output
+    assert "socks://127.0.0.1:9/ (ALL_PROXY)" in output
+    assert output.isascii()
+    assert same_bytes(folder, "same") == same_bytes(usual, "same")
+    assert proxy.asked == [], "the server is on this machine"
+    assert ran(states(quick_checkout.run(*command(data, folder)))) == set()
+
+
+def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(
+    quick_checkout, data, usual, proxy, tmp_path
+) -> None:
+    address = f"http://127.0.0.1:{proxy.server_port}"
+    folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
+    checkout = strange(quick_checkout, tmp_path / "home", HTTP_PROXY=address, HTTPS_PROXY=address)
+    del checkout.env["PREFECT_API_URL"]
+    with started(checkout, *command(data, folder)) as run:
+        code, output = run.end()
+        assert code == 0, output
+        assert ran(states(output)) == set()
+        run.assert_nothing_is_left()
+    assert proxy.asked == []
+
+
+def test_when_the_start_of_the_embedded_server_fails_in_any_way_no_process_is_left(
+    quick_checkout, data, usual, tmp_path
+) -> None:
+    breaking = (
+        "import flows, runpy, sys\n"
+        "import flows.embedded\n"
+        "def fail(*_): raise ZeroDivisionError('between its start and its first answer')\n"
+        "flows.embedded._answers = fail\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    checkout = Checkout(quick_checkout.folder, dict(quick_checkout.env))
+    del checkout.env["PREFECT_API_URL"]
+    with started(checkout, "-c", breaking, *command(data, usual)) as run:
+        code, output = run.end()
+        assert code == 1
+        assert "ZeroDivisionError: between its start and its first answer" in output
+        run.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (
+            {"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"},
+            ("switched off (PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, from the environment)", "unset PREFECT_SERVER_ALLOW"),
+        ),
+        (
+            {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
+            (
+                "http://127.0.0.1:9/api does not answer",
+                "PREFECT_API_URL, from the environment",
+                "unset PREFECT_API_URL",
+            ),
+        ),
+        (
+            {"PREFECT_API_URL": "http://server.invalid/api", "HTTP_PROXY": "http://user:secret@127.0.0.1:9"},
+            ("asked through the proxy http://127.0.0.1:9 (HTTP_PROXY), does not answer",),
+        ),
+        (
+            {"PREFECT_API_URL": "http://server.invalid/api", "ALL_PROXY": "socks://127.0.0.1:9"},
+            ("through the proxy socks://127.0.0.1:9 (ALL_PROXY), which cannot be used", "unset ALL_PROXY"),
+        ),
+        (
+            {"PREFECT_API_URL": "https://server.invalid/api", "PREFECT_API_SSL_CERT_FILE": "/nowhere.pem"},
+            ("/nowhere.pem cannot be read", "unset PREFECT_API_SSL_CERT_FILE"),
+        ),
+        ({"SSL_CERT_FILE": "/nowhere.pem"}, ("SSL_CERT_FILE=/nowhere.pem cannot be read", "unset it")),
+    ],
+)
+def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(quick_checkout, data, usual, env, words) -> None:
+    given = {name: value for name, value in quick_checkout.env.items() if name != "PREFECT_API_URL"}
+    with started(Checkout(quick_checkout.folder, {**given, **env}), *command(data, usual)) as run:
+        code, output = run.end()
+        assert code == 1
+        assert all(part in output for part in words), output
+        assert "Traceback" not in output
+        assert "secret" not in output
+        run.assert_nothing_is_left()
+
+
+def test_closed_streams_and_a_reader_that_goes_away_end_no_run(quick_checkout, data, usual, tmp_path) -> None:
+    folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
+    code = (
+        "import os, runpy, sys\n"
+        "for descriptor in (0, 1, 2): os.close(descriptor)\n"
+        "sys.stdin = sys.stdout = sys.stderr = None\n"
+        "sys.argv = sys.argv[1:]\n"
+        "sys.path.insert(0, os.getcwd())\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    (folder / "latest").unlink()
+    quick_checkout.run("-c", code, *command(data, folder))
+    assert (folder / "latest").resolve().name == "same"
