@@ -54,8 +54,9 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     with ending_when_cancelled(), in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
+        log_warnings(data)
         extractor = extractor_of(store, data, device)
-        log_warnings(data, extractor)
+        log_warnings(extractor)
         trained = train_stage(conduct)(store, data, run.train, conduct, extractor)
         refuse_collapse(trained, conduct)
         pictures = render(store, data, trained, run.train, device)

@@ -145,7 +145,8 @@ def keras_defaults() -> Iterator[None]:
 
 def settle_warnings() -> None:
     """Let warnings of libraries be warnings, whatever PYTHONWARNINGS says: some of them warn in every run."""
-    os.environ.pop("PYTHONWARNINGS", None)  # for the processes that this one starts
+    os.environ.pop("PYTHONWARNINGS", None)
+    sys.warnoptions.clear()  # multiprocessing hands them on
     warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
 
 

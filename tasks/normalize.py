@@ -39,9 +39,9 @@ def normalize(store: Store, raw: RawData, dataset: Dataset) -> NormalizedData:
     )
 
 
-def log_warnings(data: NormalizedData, extractor: FittedExtractor) -> None:
-    """Say in the run's log what looks wrong in the data, whether the stages ran or were cached."""
-    for warning in (*data.warnings, *extractor.warnings):
+def log_warnings(record: NormalizedData | FittedExtractor) -> None:
+    """Write to the run's log what looks wrong in the data, whether the stage ran or was cached."""
+    for warning in record.warnings:
         get_run_logger().warning("Data: %s", warning)
 
 
