@@ -13,6 +13,7 @@ from typing import IO, Any
 import httpx
 from prefect.settings import PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS
 
+from flows.prefect_settings import BASE_PATH, DATABASE, origin_of
 from gan.errors import FashionGanError
 
 STARTS_AGAIN = 3
@@ -47,14 +48,14 @@ def embedded_servers_watched() -> Iterator[None]:
             with _ended_on_error(process):
                 output = _Output(pipe)
                 watchers.enter_context(_ending_with_us(process.pid))
-                if _answers(server, process) or not server.is_port_available(server.port):
+                is_there = _answers(server, process)
+                if is_there or (process.poll() is not None and not server.is_port_available(server.port)):
                     output.show()
                     return process
                 if process.poll() == STARTS_AGAIN and tries_left:
                     tries_left -= 1
                     return process
-                process.kill()
-                process.wait()
+                process.kill()  # so that its output has an end
                 raise _explain(output.whole())
 
         SubprocessASGIServer._run_uvicorn_command = start_watched  # type: ignore[assignment, method-assign]
@@ -81,22 +82,33 @@ def _answers(server: Any, process: "subprocess.Popen[Any]") -> bool:
     with httpx.Client(trust_env=False) as client:  # it is on this machine: no proxy
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                if client.get(f"{server.api_url}/health").is_success:
+                answer = client.get(f"{server.api_url}/health")
+                if answer.is_success:
                     return True
+                if answer.is_client_error and not server.is_port_available(server.port):
+                    raise _not_there(server.api_url, answer)
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
     return False
 
 
+def _not_there(url: str, answer: httpx.Response) -> ServerError:
+    """Why a server that has started does not answer where it is asked."""
+    made = origin_of(BASE_PATH)
+    cause = f"{made.name}={made.value} ({made.place}) moves it. To undo it: {made.way_out}" if made else "Is it ours?"
+    return ServerError(f"The embedded Prefect server answers {answer.status_code} at {url}.\n{cause}.")
+
+
 def _explain(said: str) -> ServerError:
     """Why no server has come of it, as far as it has said so itself."""
     reasons = REASON.findall(said)
     reason = reasons[-1] if reasons else "it gives no reason"
-    database, setting = PREFECT_HOME.value() / "prefect.db", PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS
+    setting, other = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, origin_of(*DATABASE)
+    database = f"the one of {other.name}, {other.place}" if other else PREFECT_HOME.value() / "prefect.db"
     return ServerError(
         f"The embedded Prefect server does not start: {reason}.\n"
-        f"Its database is {database}, unless PREFECT_API_DATABASE_CONNECTION_URL names another. It must be whole, not "
+        f"Its database is {database}. It must be whole, not "
         "locked by another program, and on a disk that has room and may be written. A damaged one can be moved away: "
         "with it go the pages of earlier runs, but no result and no published run. PREFECT_HOME names another folder "
         f"for it. A slow machine may need more than {setting.name}={setting.value()}."

@@ -7,5 +7,8 @@ import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is 
 
 from prefect.cli import app
 
+from gan.command import say_what_is_ignored
+
 if __name__ == "__main__":
+    say_what_is_ignored()
     app()

@@ -18,10 +18,36 @@ from pydantic import ValidationError
 
 API_URL, AUTH_STRING = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING"
 CERTIFICATES = "PREFECT_API_SSL_CERT_FILE"
+SERVER_AUTH_STRING, BASE_PATH = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_SERVER_API_BASE_PATH"
+DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 EPHEMERAL = ("PREFECT_SERVER_EPHEMERAL_ENABLED", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE")
+
+DEFAULTS = {
+    "DO_NOT_TRACK": "1",
+    # The embedded server's telemetry runs into its own database lock at start-up, and logs that as a long traceback.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "gan,tasks",  # what they log shows in the UI as well
+    # A run that gives no sign of life is marked as crashed (flows/setup_server.py).
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # Prefect itself allows the embedded server only in a profile of its own.
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+    # The first start makes the database; on a busy machine that takes longer than Prefect's 20 s.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # A server that was there before is asked again for so many times, 4 minutes in all.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+    # A page of another site that is open in a browser here may neither read answers of the embedded server nor change
+    # anything there: it shares its database with make server, and so with workers.
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",  # it has no UI: no page may
+    # Checks before a flow may log as well; there is no run yet that the line could belong to.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+"""Settings of ours where nobody has made another one, in the environment, a file or a profile."""
 
 SECRET = re.compile("KEY|AUTH|PASSWORD|SECRET|CONNECTION_URL|HEADERS")
 """What is in the name of a setting whose value is not to be shown."""
+
+UNPARSED = re.compile(r'error parsing value for field "(\w+)"')
 
 TOML_TABLES = {"prefect.toml": (), "pyproject.toml": ("tool", "prefect")}
 
@@ -43,8 +69,19 @@ class Given:
     way_out: str
 
 
+def set_defaults() -> None:
+    """Set what `DEFAULTS` has and no place says otherwise, for this process and those that it starts."""
+    if not os.environ.get(API_URL, "some").strip():
+        del os.environ[API_URL]  # as a file of variables leaves it; Prefect would half believe in it
+    made = {given.name for given in given_settings()} | set(os.environ)
+    if made.intersection(EPHEMERAL):
+        made |= {*EPHEMERAL}
+    for name in DEFAULTS.keys() - made:
+        os.environ[name] = DEFAULTS[name]
+
+
 def origin_of(*names: str) -> Given | None:
-    """Return the setting that counts: the first that any place has under one of its names; None if all is default."""
+    """Return the setting with the highest precedence under any of these names; None if nobody has made one."""
     return next((given for given in given_settings() if given.name in names), None)
 
 
@@ -54,7 +91,7 @@ def given_settings() -> Iterator[Given]:
     A file that cannot be read has none.
     """
     for name in sorted(os.environ):
-        if name.startswith("PREFECT_"):
+        if name.startswith("PREFECT_") and os.environ[name] != DEFAULTS.get(name):
             yield Given(name, os.environ[name], "from the environment", f"unset {name}")
     dotenv = Path(".env").absolute()
     for name, value in _dotenv().items():
@@ -80,32 +117,42 @@ def profiles_path() -> Path:
     """Return the file that Prefect keeps its profiles in."""
     places = [os.environ.get("PREFECT_PROFILES_PATH"), _dotenv().get("PREFECT_PROFILES_PATH")]
     places += [_table(Path(file), table).get("profiles_path") for file, table in TOML_TABLES.items()]
-    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
-    return Path(next((place for place in places if place), home / "profiles.toml")).expanduser()
+    home = os.environ.get("PREFECT_HOME") or "~/.prefect"
+    return Path(os.path.expanduser(next((place for place in places if place), f"{home}/profiles.toml")))  # noqa: PTH111
 
 
-def describe_settings_error(error: ValueError) -> str:
+def describe_settings_error(error: Exception) -> str:
     """Say which setting Prefect cannot read, where it was made, and what to do.
 
     Args:
         error: What importing Prefect has raised.
     """
-    found = _faults(error) if isinstance(error, ValidationError) else []
+    found = _faults(error)
     for path in (Path(".env"), *map(Path, TOML_TABLES), profiles_path()):
         fault = _fault_of(path)
         if fault:
             found.append(f"{path.absolute()} cannot be read: {fault}. Mend the file, or move it away.")
-    return "Prefect's settings cannot be read.\n" + "\n".join(found or [str(error)])
+    if not found:
+        made = ", ".join(f"{given.name} ({given.place})" for given in given_settings())
+        found.append(f"{type(error).__name__}: {error}.\nThese settings are not its defaults: {made or 'none'}.")
+    return "Prefect's settings cannot be read.\n" + "\n".join(found)
 
 
-def _faults(error: ValidationError) -> list[str]:
+def _faults(error: Exception) -> list[str]:
+    """A sentence for each setting that is wrong, as far as it can be found."""
+    if isinstance(error, ValidationError):
+        details = error.errors(include_url=False)
+        wrong = [(str(detail["loc"][-1]), detail["input"], detail["msg"]) for detail in details if detail["loc"]]
+    else:  # what could not be parsed at all, such as a dictionary
+        wrong = [(field, None, "it cannot be parsed") for field in UNPARSED.findall(str(error))]
     faults = []
-    for detail in error.errors(include_url=False):
-        suffix, value = f"_{detail['loc'][-1]}".upper() if detail["loc"] else "", detail["input"]
-        made = next((g for g in given_settings() if g.name.endswith(suffix) and str(g.value) == str(value)), None)
-        if made:
-            shown = made.name if SECRET.search(made.name) else f"{made.name}={value!r}"
-            faults.append(f"{shown} ({made.place}): {detail['msg']}. To take it back: {made.way_out}.")
+    for field, value, message in wrong:
+        for given in given_settings():
+            is_value = value is None or str(value).casefold() == str(given.value).casefold()  # as Prefect normalizes it
+            if given.name.endswith(f"_{field.upper()}") and is_value:
+                shown = given.name if SECRET.search(given.name) else f"{given.name}={given.value!r}"
+                faults.append(f"{shown} ({given.place}): {message}. To undo it: {given.way_out}.")
+                break
     return faults
 
 

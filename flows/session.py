@@ -13,7 +13,9 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_DEFAULT_RESULT_STORAGE_BLOCK,
@@ -23,9 +25,17 @@ from prefect.settings import (
 from prefect.task_engine import TaskRunTimeoutError
 
 from flows.embedded import ServerError, embedded_servers_watched
-from flows.prefect_settings import API_URL, AUTH_STRING, CERTIFICATES, EPHEMERAL, origin_of
+from flows.prefect_settings import (
+    API_URL,
+    AUTH_STRING,
+    CERTIFICATES,
+    EPHEMERAL,
+    SERVER_AUTH_STRING,
+    given_settings,
+    origin_of,
+)
 from gan.errors import FashionGanError
-from gan.proxies import ask_directly, faulty_proxy, is_loopback, proxy_for
+from gan.proxies import ask_directly, faulty_proxy, is_loopback, proxy_for, without_credentials
 
 FAILED = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
 
@@ -35,8 +45,8 @@ SAID_ELSEWHERE = re.compile(
 """Hooks say for themselves what they do, and a stage ends with an error if its result cannot be recorded."""
 
 
-TRIES_AT_START = 2
-"""How often a server is asked again that may never have been there; in a run it is asked for minutes."""
+TRIES_AT_START, SECONDS_AT_START = 2, 20.0
+"""How often, and how long each time, a server is asked that may never have been there; in a run it is for minutes."""
 
 EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
 """Errors that need no traceback: a command ends with what they say."""
@@ -57,9 +67,9 @@ def prefect_session() -> Iterator[None]:
         _check_http_client()
         # Stages say themselves where their results go; a flow of ours has none, but Prefect would look for the block.
         stack.enter_context(temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK}))
-        _start_server()
         stack.enter_context(short_logs())
         with _explained():
+            _start_server()
             yield
 
 
@@ -94,9 +104,9 @@ def _explained() -> Iterator[None]:
         raise FashionGanError(f"{error}.\nRun the same command again: it goes on from what is finished.") from error
     except httpx.HTTPError as error:
         raise ServerError(
-            f"The Prefect server at {PREFECT_API_URL.value()}{_through()} was away for too long, or refuses "
+            f"{_server()}{_through()} was away for too long, or refuses "
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]}).\n"
-            "See that it runs, then run the same command again: it goes on from what is finished."
+            f"{_server_settings()}See that it runs, then run the same command again: it goes on from what is finished."
         ) from error
 
 
@@ -120,11 +130,11 @@ def _check_http_client() -> None:
     proxy = faulty_proxy(url) if url else None
     if proxy:
         raise ServerError(
-            f"The Prefect server at {url} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
+            f"{_server()} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
             f"Correct or unset {proxy.variable}, or name the server's host in NO_PROXY."
         )
-    certificates = PREFECT_API_SSL_CERT_FILE.value()
-    if url and url.startswith("https:") and certificates:
+    certificates, ignored = PREFECT_API_SSL_CERT_FILE.value(), PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value()
+    if url and url.startswith("https:") and certificates and not ignored:
         try:
             ssl.create_default_context(cafile=certificates)
         except OSError as error:  # of ssl as well
@@ -140,10 +150,11 @@ def _start_server() -> None:
     A terminal sends Ctrl-C to every process of the command. The embedded server must outlive it by a moment, for the
     run to be recorded as crashed; a process inherits which signals are blocked.
     """
+    timeout = min(SECONDS_AT_START, PREFECT_API_REQUEST_TIMEOUT.value())
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: TRIES_AT_START}),
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: TRIES_AT_START, PREFECT_API_REQUEST_TIMEOUT: timeout}),
             get_client(sync_client=True) as client,
         ):
             failure = client.api_healthcheck()
@@ -153,10 +164,16 @@ def _start_server() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if failure is not None:
         raise ServerError(
-            f"The Prefect server at {PREFECT_API_URL.value()}{_through()} does not answer: {failure}.\n"
+            f"{_server()}{_through()} does not answer: {failure}.\n"
             f"That address is {_described(API_URL)}; it should look like http://127.0.0.1:4200/api.\n"
             f"Start the server (make server), or, to use the embedded one: {_way_out(API_URL)}."
         )
+
+
+def _server_settings() -> str:
+    """The settings of an embedded server that are not its defaults: one of them may be what is wrong."""
+    made = [] if PREFECT_API_URL.value() else [g for g in given_settings() if g.name.startswith("PREFECT_SERVER_")]
+    return f"It was started with {', '.join(f'{g.name} ({g.place})' for g in made)}. " if made else ""
 
 
 def _through() -> str:
@@ -175,22 +192,44 @@ def _described(*names: str) -> str:
 def _way_out(*names: str) -> str:
     """How to take a setting back."""
     given = origin_of(*names)
-    return given.way_out if given else f"set {names[0]}"
+    return given.way_out if given else f"set {names[0]}=true"
 
 
 def _refuse_strangers(client: SyncPrefectClient) -> None:
-    """Find out whether the server lets us in: that it is well it tells everybody."""
+    """Find out whether it is a Prefect server, and lets us in: any web server may say that it is well."""
     try:
         client.api_version()
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != HTTPStatus.UNAUTHORIZED:
-            raise
-        made = origin_of(AUTH_STRING)
-        present = f"It is set {made.place} now." if made else "It is not set now."
-        raise ServerError(
-            f"The Prefect server at {PREFECT_API_URL.value()} does not let us in: it expects another auth string.\n"
-            f"Set {AUTH_STRING} here to what PREFECT_SERVER_API_AUTH_STRING is there. {present}"
-        ) from error
+    except (PrefectHTTPStatusError, ValueError) as error:  # its answer is no JSON
+        refused = isinstance(error, PrefectHTTPStatusError) and error.response.status_code == HTTPStatus.UNAUTHORIZED
+        if not refused:
+            raise ServerError(
+                f"{_server()} answers, but not as a Prefect server does ({type(error).__name__}).\n"
+                f"{_server_settings()}Its address is {_described(API_URL)}; it should look like "
+                "http://127.0.0.1:4200/api, where make server runs."
+            ) from error
+        raise _rejected() from error
+
+
+def _rejected() -> ServerError:
+    """What to do about a server that asks for another auth string."""
+    if PREFECT_API_URL.value() is None:
+        return ServerError(
+            f"The embedded Prefect server asks for an auth string ({_described(SERVER_AUTH_STRING)}).\n"
+            f"It needs none, since only this machine reaches it: {_way_out(SERVER_AUTH_STRING)}. "
+            f"Or set {AUTH_STRING} to the same."
+        )
+    made = origin_of(AUTH_STRING)
+    present = f"It is set {made.place} now." if made else "It is not set now."
+    return ServerError(
+        f"{_server()} does not let us in: it rejects our auth string.\n"
+        f"Set {AUTH_STRING} here to what {SERVER_AUTH_STRING} is there. {present}"
+    )
+
+
+def _server() -> str:
+    """The server for people, without a password that its address may hold."""
+    url = PREFECT_API_URL.value()
+    return f"The Prefect server at {without_credentials(url)}" if url else "The embedded Prefect server"
 
 
 def _keep_short(record: logging.LogRecord) -> bool:

@@ -62,7 +62,7 @@ class Sweep(BaseModel):
     failures: tuple[str, ...]
     winner: str | None
     gate: tuple[str, ...] = Field(description="what the gate said of the best runs, as many as were asked about")
-    data_warnings: tuple[str, ...] = Field(description="what looks wrong in the data")
+    data_warnings: tuple[str, ...] = Field((), description="what looks wrong in the data")
 
 
 @flow(

@@ -11,7 +11,6 @@ python -m gan.champion rollback
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from rich.table import Table
 from gan.champion_history import HISTORY, Change, add_change, champion_of, champions_in, read_history, was_promoted
 from gan.command import run_command
 from gan.errors import SettingsError
-from gan.filesystem import way_out
+from gan.filesystem import link_or_copy, way_out
 from gan.gate import Decision
 from gan.links import CHAMPION, follow, point_to
 from gan.locks import alone, undisturbed
@@ -205,28 +204,11 @@ def _keep(root: Path, champion: Change) -> None:
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
         with undisturbed(root):  # nobody replaces the run
-            _copy_files(root / "runs" / champion.run, Path(partial) / "run")
+            link_or_copy(root / "runs" / champion.run, Path(partial) / "run")
         _check_folder(Path(partial) / "run", champion)
         if target.exists():  # it was the champion before, and may have been damaged since
             target.rename(Path(partial) / "earlier")
         (Path(partial) / "run").rename(target)
-
-
-def _copy_files(source: Path, target: Path) -> None:
-    """Link all files of a folder, or copy them where they cannot be linked. Modes and times are not copied.
-
-    (`shutil.copytree` fails on a file system without modes.)
-    """
-    target.mkdir()
-    for path in sorted(source.rglob("*")):  # a folder comes before what is in it
-        copy = target / path.relative_to(source)
-        if path.is_dir():
-            copy.mkdir()
-            continue
-        try:
-            os.link(path, copy)
-        except OSError:
-            shutil.copyfile(path, copy)
 
 
 def _now() -> str:

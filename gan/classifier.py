@@ -162,10 +162,10 @@ def doubt_labels(accuracy: float, labels: np.ndarray) -> tuple[str, ...]:
     if commonest == 1 or accuracy - commonest >= MIN_GAIN * (1 - commonest):
         return ()
     return (
-        f"The classifier that was fitted on the training images is right for {accuracy:.1%} of {len(labels):,} test "
-        f"images; the commonest class alone is {commonest:.1%}. Labels and images may not belong together, and "
-        "features of such a classifier measure little. Look whether images and labels are in the same order in both "
-        "splits.",
+        f"The classifier that was fitted on the training images is right for {100 * accuracy:.3g} % of {len(labels):,} "
+        f"test images; the commonest class alone is {100 * commonest:.3g} %. Features of such a classifier measure "
+        "little. Check that images and labels are in the same order in both splits. If they are, the classes may "
+        "differ only by left and right, which the classifier cannot tell: it is fitted on mirrored images too.",
     )
 
 

@@ -1,5 +1,7 @@
 """Command lines: whatever goes wrong for a reason that the user can mend is one clear message and an exit code."""
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,9 @@ from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 from rich.console import Console
 
-from gan.environment import check_working_directory, ignored_variables, settle_output, settle_warnings
+from gan.environment import check_certificates, check_working_directory, ignored_variables
 from gan.errors import FashionGanError, SettingsError
-from gan.proxies import faulty_proxies, settle_proxies
+from gan.proxies import faulty_proxies
 from gan.store import atomic_path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -20,28 +22,30 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def run_command(app: App) -> None:
     """Run a command line from `sys.argv` and leave the process; only unexpected errors show a traceback."""
-    settle_output()
-    settle_warnings()
-    settle_proxies()
     try:
+        check_certificates()
         check_working_directory()
-        _say_what_is_ignored()
+        say_what_is_ignored()
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(f"{_explain(error)}\nSee --help for all options.", EXIT_USAGE)
     except FashionGanError as error:
         _fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in its buffer goes nowhere
+        _fail(f"The output could not be written ({error.strerror}). What was made is kept.", EXIT_FAILED)
     except KeyboardInterrupt:
         _fail("Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
 
 
-def _say_what_is_ignored() -> None:
-    """Tell of what the environment asks for and does not get: some of it may have been meant."""
+def say_what_is_ignored() -> None:
+    """Write to the terminal which variables of the environment have no effect here: some may have been meant."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     ignored = ignored_variables()
     if ignored:
-        names = ", ".join(f"{name}={value}" for name, value in ignored.items())
-        console.print(f"Not used: {names}. Results would depend on it (docs/design.md).", markup=False)
+        console.print(f"Not used: {', '.join(ignored)}. Results would depend on it (docs/design.md).", markup=False)
     for proxy in faulty_proxies():
         console.print(f"Not used: {proxy}: {proxy.fault}. Requests that need it will fail.", markup=False)
 

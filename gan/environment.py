@@ -3,6 +3,9 @@
 Libraries read variables and files that no option of ours names. What can change a number is set here to one value, or
 removed, when the package `gan` is imported: before NumPy, Keras, TensorFlow or matplotlib can be. So the same command
 gives the same result for everybody. docs/design.md lists what each library reads and what becomes of it.
+
+`settle` does all of it. Some things can only be refused. Commands do that with `check_certificates` and
+`check_working_directory`.
 """
 
 import codecs
@@ -18,6 +21,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from gan.errors import SettingsError
+from gan.proxies import settle_proxies
 
 FIXED = {
     "KERAS_BACKEND": "tensorflow",
@@ -32,6 +36,7 @@ COMPUTING_PREFIXES = (
     "CUBLASLT_",
     "CUDNN_",
     "DNNL_",
+    "FREETYPE_",
     "KERAS_",
     "NVIDIA_TF32_",
     "ONEDNN_",
@@ -40,7 +45,8 @@ COMPUTING_PREFIXES = (
     "TFRT_",
     "XLA_",
 )
-"""How the variables begin by which TensorFlow, Keras and NVIDIA's libraries choose algorithms and precision."""
+"""Prefixes of the variables that select algorithms and precision in TensorFlow, Keras, NVIDIA's libraries and FreeType,
+which draws the letters of charts."""
 
 HARMLESS = (
     "KERAS_HOME",  # its downloads are a source of data; its settings are not read (`keras_defaults`)
@@ -55,43 +61,49 @@ HARMLESS = (
     *("TF_CLI_", "TF_CLOUD_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_"),  # Terraform's
     *("TF_REGISTRY_", "TF_TOKEN_", "TF_VAR_", "TF_WORKSPACE"),
 )
-"""How those among them begin that change no number: of logs, of memory, of who launches kernels, of other programs."""
+"""Prefixes among these that affect no number: logging, memory, kernel threads, other programs."""
 
-HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_")
-"""Flags of XLA that change no number: where CUDA is installed, what is written for debugging."""
+HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_to=")
+"""Flags of XLA that affect no number: where CUDA is installed, where to write programs for debugging."""
 
 PROCESSOR_PREFIXES = (
+    "BLIS_",
     "CUDA_DEVICE_ORDER",
+    "CUDA_FORCE_PTX_JIT",
     "CUDA_VISIBLE_DEVICES",
+    "GLIBC_TUNABLES",
     "GOTO_",
     "KMP_",
     "MKL_",
+    "NCCL_",
     "NPY_",
     "NVPL_",
     "OMP_",
     "OPENBLAS_",
+    "VECLIB_",
 )
-"""Variables that describe the processor to the libraries. Some machines need them. They change results by rounding, as
-another processor does, so they stay as they are, and the manifest of a run holds them."""
+"""Prefixes of the variables that describe the processors to libraries. Some machines need them. They change results by
+rounding, as another processor does. They stay as they are, and each stage records them."""
 
-_ASCII = {
-    "×": "x",
-    "→": "->",
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "…": "...",
-    "·": "-",
-    "•": "*",
-    "±": "+/-",
-    "“": '"',
-    "”": '"',
-}
+PLAIN = dict(zip("×→−–—…·•±“”", ("x", "->", "-", "-", "-", "...", "-", "*", "+/-", '"', '"'), strict=True))
+"""How characters are written in a terminal that cannot show them."""
 
-_ignored: dict[str, str] = {}
+_ignored: list[str] = []
+_processor_variables: dict[str, str] = {}
 
 
 def settle() -> None:
+    """Put in order what this process, and those that it starts, read from outside."""
+    for name in sorted(os.environ):
+        if name.startswith(PROCESSOR_PREFIXES):
+            _processor_variables[name] = os.environ[name]
+    _settle_variables()
+    _settle_warnings()
+    settle_output()
+    settle_proxies()
+
+
+def _settle_variables() -> None:
     """Fix or remove every variable that could change a result."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes at its start are not for our readers
     for name in [name for name in os.environ if name.startswith(COMPUTING_PREFIXES)]:
@@ -103,27 +115,68 @@ def settle() -> None:
 
 def _ignore(name: str) -> None:
     """Remove a variable; of XLA's flags only those that could change a result."""
-    given = os.environ.pop(name)
-    kept = [flag for flag in given.split() if name == "XLA_FLAGS" and flag.startswith(HARMLESS_XLA_FLAGS)]
+    given = os.environ.pop(name).split()
+    kept = [flag for flag in given if name == "XLA_FLAGS" and flag.startswith(HARMLESS_XLA_FLAGS)]
     if kept:
         os.environ[name] = " ".join(kept)
-    if kept != given.split():
-        _ignored[name] = given
+    if kept != given:
+        _ignored.append(name)
 
 
-def ignored_variables() -> dict[str, str]:
-    """Return the variables that `settle` removed from the environment, with their values."""
-    return dict(_ignored)
+def _settle_warnings() -> None:
+    """Let warnings of libraries be warnings, whatever PYTHONWARNINGS says: some of them warn in every run."""
+    os.environ.pop("PYTHONWARNINGS", None)
+    sys.warnoptions.clear()  # multiprocessing hands them on
+    warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
 
 
-def processor_variables() -> dict[str, str]:
-    """Return the variables that describe the processor to the libraries, as far as they are set."""
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(PROCESSOR_PREFIXES)}
+def settle_output() -> None:
+    """Make sure that all output reaches the terminal: what its encoding lacks is written in plain ASCII.
+
+    An invalid width such as COLUMNS=0 is removed: rich would write nothing. A closed stream becomes /dev/null: else the
+    next file that is opened would take its place.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "1")
+        if not (size.isascii() and size.isdecimal() and int(size)):
+            del os.environ[name]
+    codecs.register_error("plain", _write_plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a test may have put another one in its place
+            stream.reconfigure(errors="plain")
 
 
-def num_cpus() -> int:
-    """Return how many processors this process may use: TensorFlow starts as many threads."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _write_plainly(error: UnicodeError) -> tuple[str, int]:
+    """Replace what cannot be encoded: é by e, an arrow by ->, anything else by a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = "".join(PLAIN.get(character, character) for character in error.object[error.start : error.end])
+    plain = unicodedata.normalize("NFKD", text)
+    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    return plain.encode("ascii", "replace").decode("ascii"), error.end
+
+
+def ignored_variables() -> tuple[str, ...]:
+    """Return the names of the variables that were removed; their values may be secrets of other programs."""
+    return tuple(_ignored)
+
+
+def describe_processors() -> str:
+    """Return what results depend on by rounding: the number of processors, and the variables that describe them.
+
+    TensorFlow starts as many threads as this process may use processors. Variables count as they were when the process
+    started, since libraries set some of them themselves.
+    """
+    num = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    variables = (f"{name}={value}" for name, value in _processor_variables.items())
+    return " ".join([f"{num} CPU{'s' if num > 1 else ''}", *variables])
 
 
 @contextmanager
@@ -143,28 +196,26 @@ def keras_defaults() -> Iterator[None]:
             os.environ["KERAS_HOME"] = given
 
 
-def settle_warnings() -> None:
-    """Let warnings of libraries be warnings, whatever PYTHONWARNINGS says: some of them warn in every run."""
-    os.environ.pop("PYTHONWARNINGS", None)
-    sys.warnoptions.clear()  # multiprocessing hands them on
-    warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
-
-
 def check_working_directory() -> None:
-    """Refuse a settings file of matplotlib in the working directory that cannot be read.
+    """Refuse a working directory that is gone, or has a settings file of matplotlib that cannot be read.
 
     matplotlib reads that one first, and fails. What a readable one says has no effect (`gan.report.charts`).
 
     Raises:
-        SettingsError: If the file is not text.
+        SettingsError: If that is so.
     """
-    path = Path("matplotlibrc")
+    try:
+        path = Path.cwd() / "matplotlibrc"
+    except OSError as error:
+        raise SettingsError(
+            "The working directory is gone.\nChange to another one, and run the command again."
+        ) from error
     try:
         if path.is_file():
             path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"matplotlib cannot read the file {path.absolute()}: {error}.\n"
+            f"matplotlib cannot read the file {path}: {error}.\n"
             "It was expected to be text in UTF-8. Remove it, or run the command in another directory."
         ) from error
 
@@ -184,35 +235,3 @@ def check_certificates() -> None:
             f"The certificates in SSL_CERT_FILE={path} cannot be read: {error.strerror or error}.\n"
             "Expected a file in PEM format. Correct the variable, or unset it: then the system's certificates are used."
         ) from error
-
-
-def settle_output() -> None:
-    """Make sure that all output reaches the terminal: what its encoding lacks is written in plain ASCII.
-
-    A width that is none, such as COLUMNS=0, is removed: rich would write nothing. A stream that was closed becomes
-    /dev/null: the next file that is opened would take its place.
-    """
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
-    for name in ("COLUMNS", "LINES"):
-        if not os.environ.get(name, "1").isdecimal() or int(os.environ.get(name, "1")) < 1:
-            del os.environ[name]
-    codecs.register_error("plain", _write_plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a test may have put another one in its place
-            stream.reconfigure(errors="plain")
-
-
-def _write_plainly(error: UnicodeError) -> tuple[str, int]:
-    """Replace what cannot be encoded: é by e, an arrow by ->, what has no likeness by a question mark."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = "".join(_ASCII.get(character, character) for character in error.object[error.start : error.end])
-    plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
-    return plain.encode("ascii", "replace").decode("ascii"), error.end

@@ -3,6 +3,7 @@
 import errno
 import mmap
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from gan.errors import SettingsError, StoreError
 def check_file_system(folder: Path) -> None:
     """Try what a run does with files in a folder. It takes milliseconds, and leaves nothing behind.
 
-    Links are not among it: where there are none `gan.links` does without, as `gan.locks` does without locks.
+    Links and locks are not tried: `gan.links` and `gan.locks` do without them.
 
     Args:
         folder: An existing folder.
@@ -60,6 +61,30 @@ def check_is_text(path: Path) -> None:
         ) from error
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Link all files of a folder, or copy them where they cannot be linked. Modes and times are not copied.
+
+    `shutil.copytree` fails on a file system without modes.
+
+    Args:
+        source: An existing folder.
+        target: The folder to make.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+    """
+    target.mkdir()
+    for path in sorted(source.rglob("*")):  # a folder comes before what is in it
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir()
+            continue
+        try:
+            os.link(path, copy)
+        except OSError:
+            shutil.copyfile(path, copy)
+
+
 @contextmanager
 def _explained(folder: Path, what: str) -> Iterator[None]:
     try:
@@ -76,5 +101,10 @@ def way_out(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Make room there (make prune), or give another --output-dir."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "See that this user may write there and that the drive is not read-only, or give another --output-dir."
+        return (
+            "See that this user may write there, that the drive is not read-only, and that it can do this at all. "
+            "Or give another --output-dir."
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "Give an --output-dir that is a folder, or a name that is still free."
     return "Give an --output-dir on another drive."

@@ -63,7 +63,7 @@ def follow(path: Path) -> Path:
 
 
 def check_links(root: Path) -> None:
-    """Refuse an output folder in which something that is no link lies in the place of one.
+    """Refuse an output folder in which a folder lies in the place of a link, or a link leads to itself.
 
     A copy that follows links leaves folders there, which a link cannot replace.
 
@@ -72,6 +72,10 @@ def check_links(root: Path) -> None:
     """
     for link in (LATEST, CHAMPION):
         path = root / link
+        try:
+            follow(path)
+        except (OSError, RuntimeError) as error:
+            raise StoreError(f"The link {path} cannot be followed: {error}.\nRemove it: it is made again.") from error
         if path.is_dir() and not path.is_symlink():
             raise StoreError(
                 f"{path} is a folder; expected a link, or nothing.\n"

@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+_MISTAKES = frozenset({errno.EBADF, errno.EINTR})
+"""What is wrong with a call for a lock, and not with the file system."""
 
 
 def _usage_dir(root: Path) -> Path:
@@ -32,7 +33,7 @@ def _lock(file: IO[bytes], kind: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno in _MISTAKES:
             raise
     return True
 

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gan.errors import StoreError
-from gan.proxies import faulty_proxy, proxy_for
+from gan.proxies import faulty_proxy, is_loopback, proxy_for
 
 URL = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[A-Za-z0-9][A-Za-z0-9._-]*)*)/?", re.ASCII
@@ -201,7 +201,10 @@ def _client(attempts: int) -> Any:
         response_checksum_validation="when_required",
         s3={"payload_signing_enabled": True},
     )
-    return boto3.session.Session().client("s3", config=config)
+    client = boto3.session.Session().client("s3", config=config)
+    if is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):  # botocore knows fewer names of this machine
+        return boto3.session.Session().client("s3", config=config.merge(Config(proxies={})))
+    return client
 
 
 def _endpoint() -> str:

@@ -34,7 +34,9 @@ def to_json(content: object, *, indent: int | None = 2) -> str:
 def _plain(value: object, place: str) -> object:
     """The same value in Python's own types, numbers without floating-point artefacts."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{place}.{key}") for key, item in value.items()}
+        return {key: _plain(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if isinstance(value, list | tuple | np.ndarray):
         return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, np.bool_ | np.integer):

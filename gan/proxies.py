@@ -16,7 +16,7 @@ VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 KINDS = ("http", "https", "socks5", "socks5h")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PUT_ASIDE = "FASHION_GAN_UNUSED_"
-"""How the name of a variable begins that holds a proxy which no client can use."""
+"""Prefix under which an unusable proxy is kept in the environment."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,23 @@ class Proxy:
 
     def __str__(self) -> str:
         """Return address and variable for people, without user and password."""
-        scheme, separator, rest = self.url.rpartition("://")
-        return f"the proxy {scheme}{separator}{rest.rpartition('@')[2]} ({self.variable})"
+        return f"the proxy {without_credentials(self.url)} ({self.variable})"
 
     @property
     def fault(self) -> str | None:
         """Why no client can use it; None if clients understand the address."""
+        url = self.url if "://" in self.url else f"http://{self.url}"  # as clients read it
+        kind = url.partition("://")[0].lower()
+        if kind not in KINDS:
+            return f"HTTP clients know no proxy of the kind {kind}://, only {', '.join(KINDS)}"
         try:
-            parts = urlsplit(self.url if "://" in self.url else f"http://{self.url}")  # as clients read it
-            if parts.scheme not in KINDS:
-                return f"HTTP clients know no proxy of the kind {parts.scheme}://, only {', '.join(KINDS)}"
-            if not parts.hostname or parts.port == 0 or not self.url.isprintable():
-                return "its address names no host and port"
-        except ValueError as error:
-            return f"its address is wrong ({error})"
-        return None
+            parts = urlsplit(url)
+            usable = bool(parts.hostname) and parts.port != 0 and url.isprintable() and _httpx_can_start(proxy=url)
+        except ValueError:  # its message may quote the password
+            usable = False
+        if usable:
+            return None
+        return "its host or port cannot be read (in a password, write / as %2F, # as %23, ? as %3F and @ as %40)"
 
 
 def settle_proxies() -> None:
@@ -59,9 +61,10 @@ def settle_proxies() -> None:
     for proxy in _proxies():
         if proxy.fault:
             os.environ[PUT_ASIDE + proxy.variable] = os.environ.pop(proxy.variable)
+    if _proxies():
+        _remove_faulty_exceptions()
     for host in LOOPBACK:
         ask_directly(host)
-    _remove_faulty_exceptions()
 
 
 def faulty_proxies() -> list[Proxy]:
@@ -82,33 +85,45 @@ def ask_directly(host: str) -> None:
 
 def is_loopback(host: str) -> bool:
     """Return whether a name or address is this machine's own."""
+    name = host.rstrip(".").lower()
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".localdomain"))
+        return name in ("localhost", "localhost.localdomain", "127.1") or name.endswith(".localhost")
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)  # 0.0.0.0 as an address to ask is this machine
+
+
+def without_credentials(url: str) -> str:
+    """Return an address without user and password, for people."""
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def proxy_for(url: str) -> Proxy | None:
     """Return the proxy that a request to `url` goes through; None if it goes through none."""
-    return _named_for(url, _proxies())
+    proxy = _named_for(url)
+    return None if proxy is None or PUT_ASIDE + proxy.variable in os.environ else proxy
 
 
 def faulty_proxy(url: str) -> Proxy | None:
     """Return the proxy that a request to `url` needs and that cannot work; None if there is no such proxy."""
-    return _named_for(url, faulty_proxies()) if proxy_for(url) is None else None
+    proxy = _named_for(url)
+    return proxy if proxy and PUT_ASIDE + proxy.variable in os.environ else None
 
 
-def _named_for(url: str, proxies: list[Proxy]) -> Proxy | None:
+def _named_for(url: str) -> Proxy | None:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
-    by_scheme = {proxy.scheme: proxy for proxy in proxies}
+    every = sorted([*_proxies(), *faulty_proxies()], key=lambda proxy: proxy.variable)  # the lower-case variable counts
+    by_scheme = {proxy.scheme: proxy for proxy in every}
     return by_scheme.get(parts.scheme) or by_scheme.get("all")
 
 
 def _proxies(prefix: str = "") -> list[Proxy]:
-    """All proxies that variables name; of two for one scheme the lower-case variable is last, and counts."""
+    """All proxies that variables with a prefix name."""
     names = {name.removeprefix(prefix) for name in os.environ if name.startswith(prefix)}
     return [
         Proxy(name, os.environ[prefix + name])
@@ -128,20 +143,22 @@ def _except(hosts: list[str]) -> None:
 
 def _remove_faulty_exceptions() -> None:
     """Remove entries of NO_PROXY with which httpx, of which Prefect's client is made, refuses to make a client."""
-    if _proxies() and not _httpx_can_start():
-        kept = []
-        for entry in _exceptions():
-            _except([entry])
-            if _httpx_can_start():
-                kept.append(entry)
-        _except(kept)
+    if _httpx_can_start():
+        return
+    kept = []
+    for entry in _exceptions():
+        _except([entry])
+        if _httpx_can_start():
+            kept.append(entry)
+    _except(kept)
 
 
-def _httpx_can_start() -> bool:
+def _httpx_can_start(proxy: str | None = None) -> bool:
+    """Whether httpx makes a client: with this proxy, or else with all that the environment says."""
     import httpx  # imported only where there is a proxy
 
     try:
-        httpx.Client(verify=False).close()  # certificates are another matter
+        httpx.Client(proxy=proxy, trust_env=proxy is None, verify=False).close()  # certificates are another matter
     except Exception:
         return False
     return True

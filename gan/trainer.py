@@ -13,7 +13,6 @@ from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
 from gan.datasets.pixels import denormalize_images
 from gan.engine import next_stop, prepare
-from gan.environment import num_cpus, processor_variables
 from gan.errors import TrainingError
 from gan.groups import group_numbers
 from gan.guards import CHECK_EVERY, find_collapse, refuse_non_finite_images, refuse_non_finite_losses, spread
@@ -149,8 +148,6 @@ def train(
         snapshots=progress.snapshots,
         warnings=tuple(progress.warnings),
         facts={
-            "cpus": num_cpus(),
-            "processor_variables": " ".join(f"{name}={value}" for name, value in processor_variables().items()),
             "device": hardware.name,
             "engine": engine.name,
             "resumed_at_step": resumed_at,

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,7 +24,7 @@ from gan.publishing import (
 )
 from gan.report.words import code_span, data_uri, describe_number, escape_markdown
 from gan.store import FileRef, Store
-from tasks.code_identity import COMPUTING_LIBRARIES, PROJECT_ROOT
+from tasks.code_identity import COMPUTING_LIBRARIES, commit
 from tasks.failures import refusals_explained
 from tasks.records import (
     Champion,
@@ -39,7 +38,7 @@ from tasks.records import (
     StageRecord,
     TrainedGan,
 )
-from tasks.stage import stage
+from tasks.stage import PROCESSORS, stage
 
 
 @stage(run_name="publish {run.name}", timeout_seconds=1800)
@@ -66,11 +65,12 @@ def publish(
         timings["publish"] = round(time.perf_counter() - started, 3)  # so far: this file is a part of it
         write_json(folder / CONFIG, run.content())
         write_json(folder / METRICS, _metrics(data, extractor, trained, reference, comparison, timings))
-        made_of = [raw, data, extractor, trained, pictures, comparison]
+        made_of = [*records.values(), extractor]
         write_manifest(
             folder,
             {
                 **_manifest(run, raw, data, trained, made_of),
+                "processors": {name: record.facts.get(PROCESSORS) for name, record in records.items()},
                 "reference": reference and reference.model_dump(mode="json"),
                 "champion": champion and champion.model_dump(mode="json"),
                 "gate": comparison.gate.model_dump(mode="json"),
@@ -279,8 +279,6 @@ def _manifest(
         "recipe": run.train.recipe.name,
         "seed": run.train.seed,
         "device": trained.facts.get("device"),
-        "cpus": trained.facts.get("cpus"),
-        "processor_variables": trained.facts.get("processor_variables"),
         "data": {
             "name": data.dataset,
             "source": raw.facts.get("source"),
@@ -288,34 +286,12 @@ def _manifest(
                 split: {"images": images.sha256, "labels": labels.sha256} for split, (images, labels) in splits.items()
             },
         },
-        "code": _commit(),
+        "code": commit(),
         "python": python_version(),
         "libraries": {name: version(name) for name in sorted({*COMPUTING_LIBRARIES.values(), "prefect"})},
         # everything in the store that the run was made of: kept as long as the run is
         "stored": sorted({ref.sha256 for record in made_of for ref in record.files()}),
     }
-
-
-def _commit() -> dict[str, Any]:
-    """The commit of the code, and whether files differ from it; nulls outside of git."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(PROJECT_ROOT), *arguments],
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=20,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain")
-    return {"commit": commit, "modified": None if changes is None else bool(changes)}
 
 
 def _file_list(folder: Path, run: PublishedRun) -> str:

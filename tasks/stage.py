@@ -24,6 +24,7 @@ from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.tasks import exponential_backoff
 from pydantic import BaseModel, ValidationError
 
+from gan.environment import describe_processors
 from gan.locks import alone, undisturbed
 from gan.store import Store, lock_of
 from tasks.code_identity import import_reached, reached_code, reached_libraries
@@ -32,6 +33,9 @@ from tasks.records import StageRecord
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=StageRecord)
+
+PROCESSORS = "processors"
+"""The fact that says what a result depends on by rounding (`gan.environment.describe_processors`)."""
 
 RETRIES = 2
 FIRST_RETRY_SECONDS = 4
@@ -60,14 +64,17 @@ def stage(
             import_reached(function.__module__)
             with refusals_explained(f"The stage {function.__name__}", store):
                 record = function(store, *args, **kwargs)
-            # a training that was handed over has its own time already; what is here is the time in the queue as well
-            return record if record.seconds else record.model_copy(update={"seconds": _since(started)})
+            if record.seconds:  # it was handed over: what is here is the time in the queue, and another machine
+                return record
+            facts = {**record.facts, PROCESSORS: describe_processors()}
+            return record.model_copy(update={"seconds": _since(started), "facts": facts})
 
+        policy = StagePolicy(incidental=incidental)
         task = Task(
             timed,
             name=function.__name__,
             task_run_name=run_name,
-            cache_policy=StagePolicy(incidental=incidental),
+            cache_policy=policy,
             persist_result=True,
             result_serializer="json",
             retries=RETRIES,
@@ -76,7 +83,7 @@ def stage(
             retry_condition_fn=may_heal,
             timeout_seconds=timeout_seconds,
         )
-        return Stage(task, returns=inspect.signature(function).return_annotation)
+        return Stage(task, policy, returns=inspect.signature(function).return_annotation)
 
     return decorate
 
@@ -93,12 +100,14 @@ class Stage(Generic[P, R]):
 
     Attributes:
         task: The task.
+        policy: Makes its keys. (Prefect takes it from the task where caching is switched off.)
         returns: The class of its results.
         waits: False where the work is left to another process, which is the one that must be alone (with
             `dataclasses.replace`); two that wait for each other would never end.
     """
 
     task: Task[Any, Any]
+    policy: "StagePolicy"
     returns: type[R]
     waits: bool = True
 
@@ -113,10 +122,11 @@ class Stage(Generic[P, R]):
         task = self.task.with_options(result_storage=store.results_dir)
         with refusals_explained(f"The stage {self.task.name}", store), self._alone_at(scratch):
             before = self._look_up(key, store)
+            _say_if_rounded_otherwise(self.task.name, before)
             # Prefect's overloads cannot tell that it is sync
             result: R = task(store, *args, **kwargs)  # type: ignore[assignment]
-            if _read_record(store.results_dir / key, self.returns) is None:
-                _record(result, key, store)  # Prefect only logs that it could not
+            if _read_record(store.results_dir / key, self.returns) != result:
+                _record(result, key, store)  # Prefect only logs that it could not, and where caching is off does not
             self._share(result, key, store, known=result == before)
             if self.waits and scratch.exists():
                 os.sync()  # a power cut must not take both the result and what it could be made anew from
@@ -151,11 +161,9 @@ class Stage(Generic[P, R]):
         return store.scratch_dir(f"{self.task.name}-{key[:16]}")
 
     def _key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
-        policy = self.task.cache_policy
-        assert isinstance(policy, StagePolicy)
         inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)
         inputs.apply_defaults()
-        return policy.key(self.task, inputs.arguments)
+        return self.policy.key(self.task, inputs.arguments)
 
     def _look_up(self, key: str, store: Store) -> R | None:
         """The cached result. One that is not whole is no result: its record is emptied, and the stage will run."""
@@ -220,6 +228,13 @@ class StagePolicy(CachePolicy):
             "libraries": reached_libraries(module),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _say_if_rounded_otherwise(name: str, cached: StageRecord | None) -> None:
+    """Say that a result was made on other processors: made here it could differ by rounding."""
+    made_on, here = cached and cached.facts.get(PROCESSORS), describe_processors()
+    if made_on and made_on != here:
+        log.info("The result of %s was made on %s. Here (%s) it could differ by rounding.", name, made_on, here)
 
 
 def _since(started: float) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gan import environment
-from gan.environment import check_certificates, check_working_directory, num_cpus, processor_variables, settle_output
+from gan.environment import check_certificates, check_working_directory, settle_output
 from gan.errors import SettingsError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -99,7 +99,7 @@ def test_switches_of_algorithms_and_precision_are_removed_and_named() -> None:
         "print(json.dumps([dict(os.environ), ignored_variables()]))"
     )
     left, ignored = json.loads(python(code, **REMOVED, **KEPT))
-    assert ignored == REMOVED
+    assert sorted(ignored) == sorted(REMOVED), "without their values"
     assert {name: left.get(name) for name in REMOVED} == dict.fromkeys(REMOVED) | {"KERAS_BACKEND": "tensorflow"}
     assert {name: left.get(name) for name in KEPT} == KEPT
 
@@ -110,12 +110,31 @@ def test_of_flags_of_xla_only_those_stay_that_change_no_number() -> None:
     assert python(code, XLA_FLAGS=flags) == "--xla_gpu_cuda_data_dir=/usr/cuda"
 
 
-def test_what_describes_the_processor_is_noted(monkeypatch) -> None:
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    monkeypatch.setenv("PYTHONHASHSEED", "1")
-    assert processor_variables()["OPENBLAS_CORETYPE"] == "Haswell"
-    assert "PYTHONHASHSEED" not in processor_variables()
-    assert num_cpus() == len(os.sched_getaffinity(0))
+def test_a_flag_that_xla_does_not_know_aborts_nothing() -> None:
+    code = "from gan.backend import tf; print(float(tf.function(lambda: tf.constant(1.0) + 1, jit_compile=True)()))"
+    assert python(code, XLA_FLAGS="--xla_dump_nonsense=1 --xla_nonsense") == "2.0"
+
+
+def test_what_describes_the_processors_is_noted_as_it_was_at_the_start() -> None:
+    code = (
+        "import os, gan; from gan.environment import describe_processors\n"
+        "os.environ['KMP_BLOCKTIME'] = '1'  # as a library does\n"
+        "print(describe_processors())"
+    )
+    found = python(code, OPENBLAS_CORETYPE="Haswell", PYTHONHASHSEED="1")
+    num = len(os.sched_getaffinity(0))
+    assert found.startswith(f"{num} CPU")
+    assert "OPENBLAS_CORETYPE=Haswell" in found
+    assert "KMP_BLOCKTIME" not in found
+    assert "PYTHONHASHSEED" not in found
+
+
+def test_warnings_of_libraries_are_no_errors_here_and_in_processes_that_are_started() -> None:
+    code = (
+        "import gan, os, sys, warnings; warnings.warn('as Keras does', DeprecationWarning)\n"
+        "print('PYTHONWARNINGS' in os.environ, sys.warnoptions)"
+    )
+    assert python(code, PYTHONWARNINGS="error") == "False []"
 
 
 @pytest.mark.parametrize("place", ["working directory", "MATPLOTLIBRC", "MPLCONFIGDIR"])
@@ -128,6 +147,18 @@ def test_charts_do_not_depend_on_settings_of_matplotlib(tmp_path, place: str) ->
         assert python(CHARTS, cwd=tmp_path, MPLBACKEND="nothing") == usual
     else:
         assert python(CHARTS, **{place: str(tmp_path)}, SOURCE_DATE_EPOCH="0", TZ="Asia/Tokyo") == usual
+
+
+def test_charts_do_not_depend_on_how_letters_are_to_be_drawn() -> None:
+    assert python(CHARTS, FREETYPE_PROPERTIES="truetype:interpreter-version=35") == python(CHARTS)
+
+
+def test_a_working_directory_that_is_gone_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(SettingsError, match=r"(?s)working directory is gone.*Change to another"):
+        check_working_directory()
+    tmp_path.mkdir()
 
 
 def test_settings_of_matplotlib_that_are_no_text_are_refused(tmp_path, monkeypatch) -> None:

@@ -24,7 +24,7 @@ int symlinkat(const char *target, int folder, const char *path) REFUSED
 int link(const char *target, const char *path) REFUSED
 int linkat(int a, const char *target, int b, const char *path, int flags) REFUSED
 int chmod(const char *path, mode_t mode) REFUSED
-int flock(int file, int operation) { errno = ENOLCK; return -1; }
+int flock(int file, int operation) { errno = EINVAL; return -1; }
 """
 
 
@@ -79,6 +79,22 @@ def test_a_folder_in_the_place_of_a_link_is_refused_before_any_work(tmp_path, li
     (tmp_path / link).mkdir()
     with pytest.raises(StoreError, match=rf"(?s){link} is a folder; expected a link.*move it away"):
         Store.open(tmp_path)
+
+
+@pytest.mark.parametrize("link", [LATEST, CHAMPION])
+def test_a_link_that_leads_to_itself_is_refused_before_any_work(tmp_path, link: str) -> None:
+    (tmp_path / link).symlink_to(link)
+    with pytest.raises(StoreError, match=rf"(?s){link} cannot be followed.*Remove it"):
+        Store.open(tmp_path)
+    (tmp_path / link).unlink()
+    (tmp_path / link).symlink_to("runs/gone")
+    Store.open(tmp_path)
+
+
+def test_a_file_in_the_place_of_the_output_folder_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"(?s)cannot be written: (Not a directory|File exists).*that is a folder"):
+        Store.open(tmp_path / "file")
 
 
 @pytest.mark.parametrize(

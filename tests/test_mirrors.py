@@ -174,7 +174,7 @@ def test_a_mirror_on_this_machine_is_asked_without_the_proxy(
         ("http_proxy", "http://user:secret@127.0.0.1:9", r"through the proxy http://127.0.0.1:9 \(http_proxy\)"),
         ("HTTP_PROXY", "socks5h://127.0.0.1:9", r"the proxy socks5h://127.0.0.1:9 \(HTTP_PROXY\)"),
         ("ALL_PROXY", "socks://127.0.0.1:9/", r"the proxy socks://127.0.0.1:9/ \(ALL_PROXY\) cannot be used: HTTP cl"),
-        ("http_proxy", "http://proxy:port", r"the proxy http://proxy:port \(http_proxy\) cannot be used: its address"),
+        ("http_proxy", "http://proxy:port", r"the proxy http://proxy:port \(http_proxy\) cannot be used: its host"),
         ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "REQUESTS_CA_BUNDLE=/nowhere.pem names no certificates"),
     ],
 )

@@ -94,6 +94,8 @@ def import_flow(**env: str) -> subprocess.CompletedProcess[str]:
         ("pyproject.toml", b"[tool.prefect", ("pyproject.toml cannot be read", "Mend the file")),
         ("pyproject.toml", b"[tool.prefect.api]\nurl = 7", ("PREFECT_API_URL=7 (from the file", "remove it from")),
         ("home/profiles.toml", b"active = [", ("profiles.toml cannot be read", "Mend the file")),
+        (".env", b"PREFECT_LOGGING_LEVEL=loud", ("PREFECT_LOGGING_LEVEL='loud' (from the file", "remove")),
+        ("pyproject.toml", b"[tool.prefect]\napi = 3", ("TypeError", "PREFECT_API (from the file")),
         (
             "home/profiles.toml",
             b'active = "w"\n[profiles.w]\nPREFECT_LOGGING_LEVEL = "LOUD"',
@@ -110,7 +112,50 @@ def test_settings_that_prefect_cannot_read_are_one_clear_error(nothing_set, file
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_variable_is_named_and_a_secret_is_not_shown(nothing_set) -> None:
-    done = import_flow(PREFECT_CLIENT_CUSTOM_HEADERS="hidden", PREFECT_API_REQUEST_TIMEOUT="")
-    assert "unset PREFECT_API_REQUEST_TIMEOUT" in done.stderr or "unset PREFECT_CLIENT_CUSTOM_HEADERS" in done.stderr
+@pytest.mark.parametrize("name", ["PREFECT_API_REQUEST_TIMEOUT", "PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_API_PORT"])
+def test_a_variable_that_cannot_be_read_is_named(nothing_set, name: str) -> None:
+    assert f"To undo it: unset {name}." in import_flow(**{name: ""}).stderr
+
+
+def test_a_variable_that_cannot_be_parsed_is_named_and_a_secret_is_not_shown(nothing_set) -> None:
+    done = import_flow(PREFECT_CLIENT_CUSTOM_HEADERS="hidden")
+    assert done.returncode == 1
+    assert "To undo it: unset PREFECT_CLIENT_CUSTOM_HEADERS." in done.stderr
     assert "hidden" not in done.stderr
+
+
+def effective(name: str, **env: str) -> str:
+    code = f"import flows; from prefect.settings import {name}; print({name}.value())"
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT), **env}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("file", ["home/profiles.toml", ".env", "prefect.toml", "pyproject.toml"])
+def test_our_defaults_give_way_to_a_setting_of_the_user_wherever_it_was_made(nothing_set, file: str) -> None:
+    assert effective("PREFECT_CLIENT_MAX_RETRIES") == "7"
+    content = {
+        "home/profiles.toml": 'active = "w"\n[profiles.w]\nPREFECT_CLIENT_MAX_RETRIES = "1"\n',
+        ".env": "PREFECT_CLIENT_MAX_RETRIES=1\n",
+        "prefect.toml": "[client]\nmax_retries = 1\n",
+        "pyproject.toml": "[tool.prefect.client]\nmax_retries = 1\n",
+    }
+    (nothing_set / file).write_text(content[file])
+    assert effective("PREFECT_CLIENT_MAX_RETRIES") == "1"
+    assert effective("PREFECT_CLIENT_MAX_RETRIES", PREFECT_CLIENT_MAX_RETRIES="3") == "3"
+
+
+def test_an_address_that_is_empty_is_none(nothing_set) -> None:
+    assert effective("PREFECT_API_URL", PREFECT_API_URL=" ") == "None"
+
+
+def test_a_module_of_another_project_does_not_take_the_place_of_ours(nothing_set) -> None:
+    (nothing_set / "tasks.py").write_text("raise ZeroDivisionError\n")
+    done = import_flow(PYTHONPATH=f"{nothing_set}{os.pathsep}{PROJECT}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_profile_that_does_not_speak_of_the_embedded_server_leaves_it_on(nothing_set) -> None:
+    (nothing_set / "home" / "profiles.toml").write_text('active = "w"\n[profiles.w]\nPREFECT_LOGGING_LEVEL = "INFO"\n')
+    assert effective("PREFECT_SERVER_EPHEMERAL_ENABLED") == "True"
+    assert effective("PREFECT_SERVER_EPHEMERAL_ENABLED", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false") == "False"

@@ -13,7 +13,7 @@ def environment(monkeypatch) -> None:
     """No proxies, and none that a test leaves behind."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "https_proxy"):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "https_proxy", "HTTPS_PROXY"):
         for prefix in ("", "FASHION_GAN_UNUSED_"):
             monkeypatch.setenv(prefix + name, "restored")  # so that whatever becomes of it is undone
             monkeypatch.delenv(prefix + name)
@@ -50,10 +50,11 @@ def test_without_a_proxy_nothing_is_set() -> None:
         ("socks://127.0.0.1:7890/", "no proxy of the kind socks://"),
         ("socks4://127.0.0.1:7890", "no proxy of the kind socks4://"),
         ("ftp://proxy.invalid", "no proxy of the kind ftp://"),
-        ("http://proxy.invalid:port", "its address is wrong"),
-        ("http://[::1", "its address is wrong"),
-        ("http://", "its address names no host"),
-        ("http://proxy.invalid:99999", "its address is wrong"),
+        ("http://proxy.invalid:port", "its host or port cannot be read"),
+        ("http://[::1", "its host or port cannot be read"),
+        ("http://", "its host or port cannot be read"),
+        ("http://proxy.invalid:99999", "its host or port cannot be read"),
+        ("http://\u2024:80", "its host or port cannot be read"),
     ],
 )
 def test_a_proxy_that_no_client_can_use_stops_nobody_else_and_is_refused_where_it_is_needed(
@@ -103,6 +104,37 @@ def test_a_password_is_not_shown(monkeypatch) -> None:
     assert str(proxy_for("https://elsewhere.invalid")) == "the proxy http://proxy.invalid:3128 (https_proxy)"
 
 
+@pytest.mark.parametrize("password", ["secret/x", "secret#x", "secret?x", "secret@/x"])
+def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch, password: str) -> None:
+    monkeypatch.setenv("https_proxy", f"http://user:{password}@proxy.invalid:3128")
+    settle_proxies()
+    (found,) = faulty_proxies()
+    assert "cret" not in f"{found} {found.fault}"
+    assert "%2F" in found.fault
+
+
+@pytest.mark.parametrize(("faulty", "other"), [("HTTPS_PROXY", "ALL_PROXY"), ("https_proxy", "HTTPS_PROXY")])
+def test_a_request_takes_no_other_proxy_in_the_place_of_a_faulty_one(monkeypatch, faulty: str, other: str) -> None:
+    monkeypatch.setenv(faulty, "socks4://one.invalid:1")
+    monkeypatch.setenv(other, "http://other.invalid:1")
+    settle_proxies()
+    assert proxy_for("https://elsewhere.invalid") is None
+    assert faulty_proxy("https://elsewhere.invalid").variable == faulty
+
+
+def test_requests_and_botocore_ask_this_machine_directly(monkeypatch) -> None:
+    import requests
+    from botocore.utils import get_environ_proxies
+
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    settle_proxies()
+    for url in ("http://127.0.0.1:1/x", "http://localhost:1/x"):
+        assert requests.utils.get_environ_proxies(url) == {}
+        assert get_environ_proxies(url) == {}
+    assert requests.utils.get_environ_proxies("http://elsewhere.invalid")["http"] == "http://proxy.invalid:3128"
+
+
 def test_addresses_of_this_machine_are_known() -> None:
-    assert all(map(is_loopback, ("localhost", "127.8.9.1", "::1", "a.localhost")))
-    assert not any(map(is_loopback, ("localhost.example.org", "10.0.0.1", "", "::2")))
+    here = ("localhost", "LOCALHOST.", "localhost.localdomain", "127.8.9.1", "::1", "a.localhost", "0.0.0.0", "127.1")
+    assert all(map(is_loopback, (*here, "::ffff:127.0.0.1")))
+    assert not any(map(is_loopback, ("localhost.example.org", "10.0.0.1", "", "::2", "printer.localdomain")))

@@ -27,6 +27,7 @@ STRANGE = {
     "LC_ALL": "C",
     "TZ": "Asia/Tokyo",
     "COLUMNS": "0",
+    "OPENBLAS_CORETYPE": "Haswell",
     "SOURCE_DATE_EPOCH": "0",
     "PREFECT_DEFAULT_RESULT_STORAGE_BLOCK": "s3-bucket/none",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "pickle",
@@ -98,7 +99,12 @@ def test_a_strange_environment_changes_no_byte_and_no_cache(quick_checkout, data
     assert output.isascii()
     assert same_bytes(folder, "same") == same_bytes(usual, "same")
     assert proxy.asked == [], "the server is on this machine"
-    assert ran(states(quick_checkout.run(*command(data, folder)))) == set()
+    manifest = json.loads((folder / "runs" / "same" / "manifest.json").read_text())
+    assert manifest["processors"]["train"] == manifest["processors"]["compare"]
+    assert "OPENBLAS_CORETYPE=Haswell" in manifest["processors"]["train"]
+    again = quick_checkout.run(*command(data, folder))
+    assert ran(states(again)) == set()
+    assert "The result of train was made on" in again, "and could differ by rounding here"
 
 
 def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(
@@ -163,6 +169,18 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_way_no_process_is_le
             {"PREFECT_API_URL": "https://server.invalid/api", "PREFECT_API_SSL_CERT_FILE": "/nowhere.pem"},
             ("/nowhere.pem cannot be read", "unset PREFECT_API_SSL_CERT_FILE"),
         ),
+        (
+            {"PREFECT_SERVER_API_BASE_PATH": "/elsewhere"},
+            (
+                "answers 404 at",
+                "PREFECT_SERVER_API_BASE_PATH=/elsewhere (from the environment) moves it",
+                "unset PREFECT",
+            ),
+        ),
+        (
+            {"PREFECT_SERVER_API_AUTH_STRING": "user:secret"},
+            ("The embedded Prefect server asks for an auth string", "unset PREFECT_SERVER_API_AUTH_STRING"),
+        ),
         ({"SSL_CERT_FILE": "/nowhere.pem"}, ("SSL_CERT_FILE=/nowhere.pem cannot be read", "unset it")),
     ],
 )
@@ -177,7 +195,62 @@ def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(quick_checkout,
         run.assert_nothing_is_left()
 
 
-def test_closed_streams_and_a_reader_that_goes_away_end_no_run(quick_checkout, data, usual, tmp_path) -> None:
+@pytest.fixture
+def web_server() -> Iterator[http.server.ThreadingHTTPServer]:
+    """A server that answers everything with a page."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Welcome</html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_address_where_another_server_runs_is_one_error(quick_checkout, data, usual, web_server) -> None:
+    env = {**quick_checkout.env, "PREFECT_API_URL": f"http://user:secret@127.0.0.1:{web_server.server_port}/api"}
+    with started(Checkout(quick_checkout.folder, env), *command(data, usual)) as run:
+        code, output = run.end()
+        assert code == 1
+        assert "answers, but not as a Prefect server does" in output
+        assert "PREFECT_API_URL, from the environment" in output
+        assert "Traceback" not in output
+        assert "secret" not in output
+
+
+def test_without_prefects_caching_stages_run_again_and_give_the_same(quick_checkout, data, usual, tmp_path) -> None:
+    folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
+    env = {**quick_checkout.env, "PREFECT_TASKS_DISABLE_CACHING": "true"}
+    output = Checkout(quick_checkout.folder, env).run(*command(data, folder))
+    assert ran(states(output)) == set(STAGES_OF_OWN_DATA)
+    assert same_bytes(folder, "same") == same_bytes(usual, "same")
+    assert ran(states(quick_checkout.run(*command(data, folder)))) == set()
+
+
+def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(quick_checkout, data, usual, tmp_path) -> None:
+    folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
+    code = (
+        "import subprocess, sys\n"
+        "full = open('/dev/full', 'w')\n"
+        "sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], stdout=full).returncode)"
+    )
+    with started(quick_checkout, "-c", code, *command(data, folder)) as run:
+        code, output = run.end()
+    assert code == 1
+    assert "Error: The output could not be written (No space left on device). What was made is kept." in output
+    assert "Traceback" not in output
+    assert "Exception ignored" not in output
+
+
+def test_closed_streams_end_no_run(quick_checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     code = (
         "import os, runpy, sys\n"

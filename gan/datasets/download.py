@@ -1,6 +1,7 @@
 """One file from a public mirror: bounded in time and size, through a proxy if the environment names one."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,10 @@ CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 20
 FILE_TIMEOUT_SECONDS = 600
 CHUNK_BYTES = 1 << 16
+REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: (4\d\d[\w ]*)")
 
 
-def refuse_in_vain(url: str) -> None:
+def refuse_hopeless_request(url: str) -> None:
     """Refuse a request that needs a proxy which no client can use, or certificates that are not there.
 
     Args:
@@ -104,7 +106,9 @@ def _network_failure(url: str, error: requests.RequestException) -> SourceError:
         heals = status == 429 or status >= 500
         return SourceError(f"{url} answered {status} {error.response.reason}.", transient=heals)
     if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL) and proxy:
-        return SourceError(f"{host} could not be reached through {proxy}: {_reason(error)}.", transient=True)
+        refusal = REFUSED_BY_PROXY.search(str(error))
+        reason = f"it answered {refusal[1]}" if refusal else _reason(error)
+        return SourceError(f"{host} could not be reached through {proxy}: {reason}.", transient=not refusal)
     through = f", asked through {proxy}," if proxy else ""
     if isinstance(error, requests.Timeout):
         return SourceError(f"{host}{through} did not answer in time.", transient=True)

@@ -18,7 +18,7 @@ MAX_ENTRIES, MAX_NEAR = 1000, 3
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst")
 _UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
 _OTHER_FORMATS = (".npy", ".npz", ".csv", ".txt", ".json", ".mat", ".pt", ".pkl", ".parquet", ".png", ".jpg", ".h5")
-_NEAR_CLASS_NAMES = re.compile(r"class(es)?[\W_]*(name|names)|label[\W_]*(name|names)|classes", re.IGNORECASE)
+_NEAR_CLASS_NAMES = re.compile(r"(class(es)?|label)[\W_]*names?|classes", re.IGNORECASE)
 
 
 class NoFolderError(DataError):
@@ -71,7 +71,11 @@ def find_class_names(folder: Path) -> Path | None:
     path = folder / CLASS_NAMES_FILE
     if path.exists():
         return path
-    near = [name for name in _entries(folder) if _NEAR_CLASS_NAMES.match(name)]
+    near = [
+        name
+        for name in _entries(folder)
+        if _NEAR_CLASS_NAMES.fullmatch(name.partition(".")[0]) and (folder / name).is_file()
+    ]
     if near:
         raise DataError(
             f"{folder} has no {CLASS_NAMES_FILE}, but {_shown(near[0])}; names of classes are read from "
@@ -127,7 +131,7 @@ def _entries(folder: Path) -> list[str]:
 def _looks_like(entry: str, split: Split, kind: Kind) -> bool:
     """Whether a name speaks of a split and a kind, in whatever words, order and case."""
     words = entry.casefold()
-    is_train, is_test = "train" in words, bool(re.search(r"t10k|test", words))
+    is_train, is_test = "train" in words, bool(re.search(r"t10k|(?<![a-z])(test|val)", words))
     is_images, is_labels = bool(re.search(r"image|idx3", words)), bool(re.search(r"label|idx1", words))
     return (is_train, is_test) == (split == "train", split == "test") and (is_images, is_labels) == (
         kind == "images",

@@ -24,7 +24,7 @@ _SIGNATURES = {
     b"version https://git-lfs": ("a pointer of Git LFS, not the file", "Get the file with: git lfs pull"),
     b"<": ("a web page", "Download the file again, and look at what the address gives."),
 }
-"""How files begin that stand in for an IDX file now and then: what they are, and what to do."""
+"""First bytes of files that are often found in place of an IDX file: what they are, and what to do."""
 
 _LONGEST_SIGNATURE = max(map(len, _SIGNATURES))
 

@@ -10,8 +10,8 @@ from gan.datasets.catalog import FILE_NAMES, Split
 from gan.datasets.label_inspection import find_label_warnings, refuse_labels
 from gan.errors import DataError
 
-MIN_IMAGES = 100
-"""Images in a split, and different ones among them: as many as a run draws and measures at least."""
+MIN_IMAGES, MIN_DISTINCT = 100, 50
+"""Images in a split: as many as a run draws and measures at least; and different ones among them."""
 
 MIN_CONTRAST, LOW_CONTRAST = 32, 128
 """Grey levels between the darkest and the brightest pixel of a typical image (the median over images).
@@ -35,7 +35,14 @@ MAX_BRIGHTNESS_GAP, MIN_BRIGHTNESS_Z = 0.25, 4.0
 Two random halves of one data set differ by more than four standard errors once in 16,000 times.
 """
 
-BATCH_SIZE = 1000
+INVERTED = 0.5
+"""How much nearer the histogram of an inverted split is: the splits of one data set differ by chance alone."""
+
+MIN_OF_A_LEVEL = 0.001
+"""Share of the pixels that a grey level must have to be no stray."""
+
+BATCH_SIZE, MAX_SAMPLED = 1000, 10_000
+"""Images that are counted at a time, and images from which quantiles are taken."""
 
 _FLOATS_HINT = "If the pixels were floating-point numbers, scale them to 0..255 and round before they become bytes."
 
@@ -63,13 +70,13 @@ def refuse_unusable(train: LabelledPixels, test: LabelledPixels, class_names: Se
         name, num, distinct = FILE_NAMES[split, "images"], len(part.pixels), _num_distinct(part.pixels)
         if distinct == 1:
             raise DataError(
-                f"{name} holds {num:,} times the same image.\n"
+                f"{name} holds the same image {num:,} times.\n"
                 f"Were the images lost when it was written (grey values of 0 to 1 become 0 as bytes)? {_FLOATS_HINT}"
             )
         _refuse_grey_levels(part.pixels, name)
-        if distinct < MIN_IMAGES:
+        if distinct < MIN_DISTINCT:
             raise DataError(
-                f"{name} holds {num:,} images, but only {distinct:,} different ones; expected at least {MIN_IMAGES}.\n"
+                f"{name} holds {num:,} images, but only {distinct:,} different ones; expected {MIN_DISTINCT} or more.\n"
                 "Copies of an image add nothing. Add other images to this split."
             )
     shared = _num_shared(train, test)
@@ -157,7 +164,7 @@ def _refuse_grey_levels(pixels: np.ndarray, name: str) -> None:
     if levels.highest == 1:
         raise DataError(f"{name} holds only the grey levels 0 and 1; expected 0 to 255.\nMultiply all pixels by 255.")
     if levels.contrast < MIN_CONTRAST:
-        raise DataError(f"{_typical(levels, name)}; expected 0 to 255.\n{_stretch(levels)} {_FLOATS_HINT}")
+        raise DataError(f"{_typical(levels, name)}; expected 0 to 255.\n{_stretch(pixels)} {_FLOATS_HINT}")
     if _is_wrapped(pixels):
         raise DataError(
             f"{name} holds only the grey levels 0, 1 and 255.\n"
@@ -172,34 +179,36 @@ def _typical(levels: _GreyLevels, name: str) -> str:
     )
 
 
-def _stretch(levels: _GreyLevels) -> str:
-    """How to bring the pixels to 0..255, both splits in the same way."""
-    if levels.high - levels.low > 2 * levels.contrast:
-        return (
-            "Look at some images: each is nearly flat, but they differ from each other, as when pixels are written in "
-            "another order of axes."
-        )
-    factor = 255 / max(levels.contrast, 1)
-    factor_text = f"{factor:.0f}" if factor >= 3 else f"{factor:.1f}"
-    first = f"Subtract {levels.low} from all pixels, then multiply them" if levels.low else "Multiply all pixels"
-    return f"{first} by about {factor_text}, in both splits."
+def _stretch(pixels: np.ndarray) -> str:
+    """How to bring the pixels to 0..255."""
+    sampled = pixels[:: max(1, len(pixels) // MAX_SAMPLED)]
+    low, high = (int(level) for level in np.percentile(sampled, (1, 99)))
+    if low == high:
+        low, high = int(sampled.min()), int(sampled.max())
+    return (
+        f"Map the grey levels {low} to {high} (nearly all pixels lie there) to 0 to 255, in floating point, and clip "
+        "what lies outside. Do the same in both splits."
+    )
 
 
 def _is_wrapped(pixels: np.ndarray) -> bool:
-    """Whether the grey levels are 0, 1 and 255 and no others."""
-    has_one = has_white = False
+    """Whether the grey levels are 0, 1 and 255 and no others, each of them often."""
+    counts = _histogram(pixels)
+    return int(counts[2:255].sum()) == 0 and min(counts[1], counts[255]) > MIN_OF_A_LEVEL * counts.sum()
+
+
+def _histogram(pixels: np.ndarray) -> np.ndarray:
+    """How often each grey level occurs, int64 (256,)."""
+    counts = np.zeros(256, np.int64)
     for start in range(0, len(pixels), BATCH_SIZE):
-        batch = pixels[start : start + BATCH_SIZE]
-        if ((batch > 1) & (batch < 255)).any():
-            return False
-        has_one, has_white = has_one or bool((batch == 1).any()), has_white or bool((batch == 255).any())
-    return has_one and has_white
+        counts += np.bincount(pixels[start : start + BATCH_SIZE].ravel(), minlength=256)
+    return counts
 
 
 def _grey_level_warnings(pixels: np.ndarray, split: Split) -> list[str]:
     num, levels, found = len(pixels), _grey_levels(pixels), []
     if levels.contrast < LOW_CONTRAST:
-        found.append(f"{_typical(levels, FILE_NAMES[split, 'images'])}; 255 is usual. {_stretch(levels)}")
+        found.append(f"{_typical(levels, FILE_NAMES[split, 'images'])}; 255 is usual. {_stretch(pixels)}")
     if levels.num_blank > MAX_BLANK * num:
         found.append(
             f"{levels.num_blank:,} of {num:,} {_words(split)} images are blank: all pixels of each have one grey "
@@ -249,7 +258,7 @@ def _brightness_warning(train_pixels: np.ndarray, test_pixels: np.ndarray) -> li
     error = sqrt(train_variance / len(train_pixels) + test_variance / len(test_pixels))
     if gap <= MAX_BRIGHTNESS_GAP * deviation or gap <= MIN_BRIGHTNESS_Z * error:
         return []
-    inverted = abs(255 - test - train) < gap / 2
+    inverted = _looks_inverted(train_pixels, test_pixels)
     advice = (
         "One split looks inverted: replace its pixels by 255 - pixel."
         if inverted
@@ -259,3 +268,9 @@ def _brightness_warning(train_pixels: np.ndarray, test_pixels: np.ndarray) -> li
         f"The splits differ in brightness: the mean grey level is {train:.1f} in training images and {test:.1f} in "
         f"test images, where image means have a standard deviation of {deviation:.1f}. {advice}"
     ]
+
+
+def _looks_inverted(train_pixels: np.ndarray, test_pixels: np.ndarray) -> bool:
+    """Whether the grey levels of one split are far more like those of the other when they are turned round."""
+    train, test = (_histogram(pixels) / pixels.size for pixels in (train_pixels, test_pixels))
+    return bool(np.abs(train - test[::-1]).sum() < INVERTED * np.abs(train - test).sum())

@@ -54,8 +54,7 @@ def refuse_labels(train_labels: np.ndarray, test_labels: np.ndarray, class_names
 def _label_advice(low: int, high: int, limit: int) -> str:
     if low >= 1 and high - low < limit:
         return (
-            f"Labels begin at 0, these begin at {low}: subtract {low} from all labels, in both splits if both begin "
-            f"at {low}."
+            f"Labels must start at 0; these start at {low}. Subtract {low} from all labels, in both splits if both do."
         )
     return "Number the classes from 0 on without gaps, in both splits, and give class-names.txt one line for each."
 
@@ -87,14 +86,15 @@ def _class_warnings(train_labels: np.ndarray, test_labels: np.ndarray, class_nam
     found = []
     if first:
         found.append(
-            f"Labels begin at {first}, so no images belong to {_named(range(first), class_names)}. "
+            f"Labels start at {first}, so no images belong to {_named(range(first), class_names)}. "
             f"{'If they were counted from 1, subtract 1 from' if first == 1 else f'Subtract {first} from'} all labels, "
             "in both splits. A class without training images cannot be asked for."
         )
     if missing:
-        tested = int(in_test[missing].sum())
+        num_tested = int(in_test[missing].sum())
+        tested = f" (but {num_tested:,} test images)" if num_tested else ""
         found.append(
-            f"No training images for {_named(missing, class_names)}, and {tested:,} test images. Such a class is not "
+            f"No training images for {_named(missing, class_names)}{tested}. Such a class is not "
             "learned and cannot be asked for. Add training images, or leave the class out and "
             "number the others from 0 on."
         )

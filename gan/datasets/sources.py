@@ -18,7 +18,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from gan.datasets.catalog import DataFile, Dataset
-from gan.datasets.download import READ_TIMEOUT_SECONDS, download, refuse_in_vain
+from gan.datasets.download import READ_TIMEOUT_SECONDS, download, refuse_hopeless_request
 from gan.datasets.files import NoFolderError, check_is_folder, expected_names, find_file, readable
 from gan.datasets.idx import read_unpacked
 from gan.errors import DataError, SourceError
@@ -110,7 +110,7 @@ def _check(path: Path, found_size: int, found_sha256: str, size: int, sha256: st
 
 def _sources(dataset: Dataset) -> list[tuple[str, Callable[[Path], None]]]:
     """All sources by name, in the order in which they are tried."""
-    keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    keras_home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))  # noqa: PTH111  # never fails
     folders = {
         "an earlier download": cache_dir(dataset),
         "the download that Keras keeps": keras_home / "datasets" / dataset.name,
@@ -145,7 +145,7 @@ def _from_folder(dataset: Dataset, folder: Path) -> Callable[[Path], None]:
 
 def _from_mirror(dataset: Dataset, mirror: str) -> Callable[[Path], None]:
     def fetch(target: Path) -> None:
-        refuse_in_vain(mirror)
+        refuse_hopeless_request(mirror)
         for file in dataset.files:
             download(file, mirror + file.gz_name, cache_dir(dataset))
         copy_verified(dataset, cache_dir(dataset), target)
@@ -160,7 +160,7 @@ def _from_debian(dataset: Dataset) -> Callable[[Path], None]:
         for program in ("apt-get", "dpkg-deb", "setpriv"):
             if shutil.which(program) is None:
                 raise SourceError(f"this system has no {program} (it is not a Debian).", transient=False)
-        refuse_in_vain("http://")
+        refuse_hopeless_request("http://")
         log.info("Fetching Debian's package %s (31 MB) through apt, without installing it", dataset.debian_package)
         with tempfile.TemporaryDirectory(prefix=".apt-", dir=target) as name:  # what a kill leaves goes with the target
             folder = Path(name)

@@ -19,7 +19,7 @@ DIGITS, DECIMALS = 6, 9
 its third digit is already uncertain. What is smaller than 1e-9 is the rounding error of the computation."""
 
 NOT_FINITE = "the recorded number was not finite"
-"""Reason of a number that a version before reasons has recorded."""
+"""Reason of a number that was recorded by a version which kept no reasons."""
 
 
 def rounded(value: float) -> float:

@@ -116,9 +116,11 @@ def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np
         products = queries[start : start + BLOCK_ROWS] @ references.T
         products -= half_norms  # argmin |x - y|^2 = argmax x.y - |y|^2 / 2
         index[start : start + BLOCK_ROWS] = products.argmax(axis=1)
-    places = {row.tobytes(): len(references) - 1 - back for back, row in enumerate(references[::-1])}
+    rows_of: dict[bytes, list[int]] = {}
     for row, query in enumerate(queries):
-        index[row] = places.get(query.tobytes(), index[row])
+        rows_of.setdefault(query.tobytes(), []).append(row)
+    for place, reference in enumerate(references):
+        index[rows_of.pop(reference.tobytes(), [])] = place
     differences = queries.astype(np.float64) - references[index]
     return index, np.sqrt(np.einsum("ij,ij->i", differences, differences))
 

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,15 +36,15 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def chart_style(**settings: Any) -> Iterator[None]:
+def chart_style(more: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Draw within it: matplotlib's own defaults and ours, whatever a settings file of the user's says.
 
     Args:
-        settings: More settings of matplotlib; a dot in a name is written as two underscores.
+        more: More settings of matplotlib, by name.
     """
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(STYLE | {name.replace("__", "."): value for name, value in settings.items()})
+        mpl.rcParams.update(STYLE | dict(more or {}))
         yield
 
 
@@ -174,7 +174,7 @@ def as_svg(figure: Figure, name: str) -> Markup:
         name: Unique in the page; identities in the SVG start with it.
     """
     buffer = io.StringIO()
-    with chart_style(svg__hashsalt=name):
+    with chart_style({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
