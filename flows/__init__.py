@@ -21,7 +21,8 @@ said = io.StringIO()
 try:
     check_certificates()
     with redirect_stderr(said):
-        import prefect.context  # noqa: F401  # reads all settings
+        import prefect.context  # reads all settings
+    import prefect.main  # noqa: F401  # sets logging up, for a stream that must be the real one
 except SettingsError as error:
     raise SystemExit(f"Error: {error}") from None
 except ImportError:

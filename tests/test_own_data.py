@@ -87,7 +87,7 @@ def noise(*shape: int) -> np.ndarray:
         (TRAIN_IMAGES, idx_images(noise(100, 32, 32)), r"shape \(100, 32, 32\); expected \(100, 28, 28\)"),
         (TRAIN_IMAGES, idx_images(noise(99, 28, 28)), "holds 99 images; expected 100 to 1,000,000"),
         (TRAIN_IMAGES, idx_images(noise(0, 28, 28)), "holds 0 images"),
-        (TRAIN_IMAGES, same_image(100), "holds 100 times the same image"),
+        (TRAIN_IMAGES, same_image(100), "holds the same image 100 times"),
         (TRAIN_LABELS, idx_labels(np.zeros(101, np.uint8)), "holds 101 labels; expected 100, one an image"),
         (TRAIN_LABELS, idx_labels(np.full(100, 100, np.uint8)), "holds label 100; expected 0 to 99"),
     ],

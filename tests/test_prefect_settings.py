@@ -145,6 +145,14 @@ def test_our_defaults_give_way_to_a_setting_of_the_user_wherever_it_was_made(not
     assert effective("PREFECT_CLIENT_MAX_RETRIES", PREFECT_CLIENT_MAX_RETRIES="3") == "3"
 
 
+def test_a_broken_file_of_log_settings_is_one_error_with_the_settings_that_were_made(nothing_set) -> None:
+    (nothing_set / "log.yml").write_text("a: [unclosed")
+    done = import_flow(PREFECT_LOGGING_SETTINGS_PATH=str(nothing_set / "log.yml"))
+    assert done.returncode == 1
+    assert "PREFECT_LOGGING_SETTINGS_PATH (from the environment)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_address_that_is_empty_is_none(nothing_set) -> None:
     assert effective("PREFECT_API_URL", PREFECT_API_URL=" ") == "None"
 

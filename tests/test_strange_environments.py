@@ -122,14 +122,15 @@ def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(
     assert proxy.asked == []
 
 
-def test_when_the_start_of_the_embedded_server_fails_in_any_way_no_process_is_left(
-    quick_checkout, data, usual, tmp_path
+@pytest.mark.parametrize("part", ["_answers", "_Output", "_ending_with_us"])
+def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_left(
+    quick_checkout, data, usual, part: str
 ) -> None:
     breaking = (
         "import flows, runpy, sys\n"
         "import flows.embedded\n"
         "def fail(*_): raise ZeroDivisionError('between its start and its first answer')\n"
-        "flows.embedded._answers = fail\n"
+        f"flows.embedded.{part} = fail\n"
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )

@@ -66,8 +66,9 @@ def refuse_unusable(train: LabelledPixels, test: LabelledPixels, class_names: Se
         DataError: Says which rule the data breaks, with figures, and what to do.
     """
     refuse_labels(train.labels, test.labels, class_names)
-    for split, part in _by_split(train, test):
-        name, num, distinct = FILE_NAMES[split, "images"], len(part.pixels), _num_distinct(part.pixels)
+    digests = digests_of(train.pixels), digests_of(test.pixels)
+    for (split, part), digest in zip(_by_split(train, test), digests, strict=True):
+        name, num, distinct = FILE_NAMES[split, "images"], len(part.pixels), len(np.unique(digest))
         if distinct == 1:
             raise DataError(
                 f"{name} holds the same image {num:,} times.\n"
@@ -79,7 +80,7 @@ def refuse_unusable(train: LabelledPixels, test: LabelledPixels, class_names: Se
                 f"{name} holds {num:,} images, but only {distinct:,} different ones; expected {MIN_DISTINCT} or more.\n"
                 "Copies of an image add nothing. Add other images to this split."
             )
-    shared = _num_shared(train, test)
+    shared = _num_shared(*digests)
     if shared >= TOO_MANY_SHARED * len(test.pixels):
         raise DataError(
             f"{shared:,} of {len(test.pixels):,} test images are also training images, pixel by pixel; expected none.\n"
@@ -100,10 +101,11 @@ def find_warnings(train: LabelledPixels, test: LabelledPixels, class_names: Sequ
         One text of one line for each finding: the figures, and what to do. Fashion-MNIST has none.
     """
     found: list[str] = []
-    for split, part in _by_split(train, test):
+    digests = digests_of(train.pixels), digests_of(test.pixels)
+    for (split, part), digest in zip(_by_split(train, test), digests, strict=True):
         found += _grey_level_warnings(part.pixels, split)
-        found += _repeated_warning(part.pixels, split)
-    found += _shared_warning(train, test)
+        found += _repeated_warning(digest, split)
+    found += _shared_warning(*digests)
     found += find_label_warnings(train.labels, test.labels, class_names)
     found += _brightness_warning(train.pixels, test.pixels)
     return tuple(found)
@@ -217,9 +219,9 @@ def _grey_level_warnings(pixels: np.ndarray, split: Split) -> list[str]:
     return found
 
 
-def _repeated_warning(pixels: np.ndarray, split: Split) -> list[str]:
-    num = len(pixels)
-    repeated = num - _num_distinct(pixels)
+def _repeated_warning(digests: np.ndarray, split: Split) -> list[str]:
+    num = len(digests)
+    repeated = num - len(np.unique(digests))
     if repeated <= MAX_REPEATED * num:
         return []
     return [
@@ -228,17 +230,13 @@ def _repeated_warning(pixels: np.ndarray, split: Split) -> list[str]:
     ]
 
 
-def _num_distinct(pixels: np.ndarray) -> int:
-    return len(np.unique(digests_of(pixels)))
-
-
-def _num_shared(train: LabelledPixels, test: LabelledPixels) -> int:
+def _num_shared(train_digests: np.ndarray, test_digests: np.ndarray) -> int:
     """Test images that are also training images."""
-    return int(np.isin(digests_of(test.pixels), digests_of(train.pixels)).sum())
+    return int(np.isin(test_digests, train_digests).sum())
 
 
-def _shared_warning(train: LabelledPixels, test: LabelledPixels) -> list[str]:
-    num, shared = len(test.pixels), _num_shared(train, test)
+def _shared_warning(train_digests: np.ndarray, test_digests: np.ndarray) -> list[str]:
+    num, shared = len(test_digests), _num_shared(train_digests, test_digests)
     if shared <= MAX_SHARED * num:
         return []
     return [
