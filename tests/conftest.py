@@ -34,7 +34,15 @@ PROJECT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-LONG = ("test_end_to_end.py", "test_worker.py", "test_equal_runs.py", "test_server.py", "test_own_data.py")
+LONG = (
+    "test_end_to_end.py",
+    "test_worker.py",
+    "test_equal_runs.py",
+    "test_server.py",
+    "test_own_data.py",
+    "test_strange_environments.py",
+    "test_file_systems.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
