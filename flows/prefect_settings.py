@@ -170,16 +170,19 @@ def _fault_of(path: Path) -> str | None:
 
 
 def _dotenv() -> dict[str, str | None]:
-    path = Path(".env")
-    values = dotenv_values(path) if path.is_file() and not _fault_of(path) else {}
+    try:
+        values = dotenv_values(".env") if Path(".env").is_file() else {}
+    except (OSError, ValueError):
+        return {}
     return {name: value for name, value in values.items() if name.upper().startswith("PREFECT_")}
 
 
 def _table(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """A table of a TOML file; empty if there is none that can be read."""
-    if not path.is_file() or _fault_of(path):
+    try:
+        table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
-    table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     for key in keys:
         table = table.get(key, {}) if isinstance(table, dict) else {}
     return table if isinstance(table, dict) else {}
