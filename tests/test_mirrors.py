@@ -4,6 +4,7 @@ import os
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import patch
 
 import pytest
 from builders import fetch
@@ -142,9 +143,12 @@ def test_a_mirror_that_is_slow_or_falls_silent_is_given_up_in_time(
 
 
 @pytest.fixture
-def no_proxies(monkeypatch):
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
+def no_proxies():
+    """Give the test an environment without proxies, and restore all of it: what `settle_proxies` sets, too."""
+    with patch.dict(os.environ):
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            del os.environ[name]
+        yield
 
 
 def test_a_download_goes_through_the_proxy_of_the_environment(
@@ -187,4 +191,3 @@ def test_a_proxy_that_does_not_work_is_named_without_its_password(
     with pytest.raises(SourceError, match=reason) as caught:
         fetch(dataset.model_copy(update={"mirrors": ("http://mirror.invalid/",)}), tmp_path)
     assert "secret" not in str(caught.value)
-    monkeypatch.delenv(f"FASHION_GAN_UNUSED_{variable}", raising=False)
