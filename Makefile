@@ -88,18 +88,18 @@ prune: $(READY) ## Remove what nobody needs from the store; first look with make
 	@$(VENV)/bin/python flows/prune_flow.py $(ARGS)
 
 server: $(READY) ## Start a Prefect server with its UI, which shows all runs made on this machine
-	@exec $(VENV)/bin/python -m flows.prefect_cli server start
+	@exec $(VENV)/bin/python -m flows.server.prefect_cli server start
 
 setup-server: $(READY) ## Give the server its pools, limits and deployments, and check them; more GPUs with ARGS="--gpus 2"
 	@$(VENV)/bin/python flows/setup_server.py $(ARGS)
 
 worker: $(READY) ## Start a worker that carries out scheduled runs
-	@exec $(VENV)/bin/python -m flows.prefect_cli worker start --pool default --type process
+	@exec $(VENV)/bin/python -m flows.server.prefect_cli worker start --pool default --type process
 
 gpu-worker: $(READY) ## Start a worker that trains, one training at a time; on a machine with a GPU set up for it
 	@if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); else \
 		echo "This machine has no NVIDIA GPU (nvidia-smi lists none): trainings with --device auto run on its CPU."; fi
-	@exec $(VENV)/bin/python -m flows.prefect_cli worker start --pool gpu --type process --limit 1
+	@exec $(VENV)/bin/python -m flows.server.prefect_cli worker start --pool gpu --type process --limit 1
 
 $(GPU_READY): requirements-gpu.lock $(READY)
 	@echo "Adding TensorFlow's CUDA libraries to .venv (once; some 3 GB)"

@@ -24,8 +24,8 @@ from rich.table import Table
 from bench.contenders import contenders
 from gan.command import run_command
 from gan.errors import FashionGanError
-from gan.plain_json import to_json
-from gan.store import atomic_path
+from gan.storage.files import atomic_path
+from gan.storage.plain_json import to_json
 
 OURS = "ours"
 FLOOR_PARTS = {

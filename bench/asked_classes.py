@@ -21,16 +21,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gan.backend import keras
-from gan.classifier import accuracy, fit_classifier
 from gan.command import run_command
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.pixels import normalize_images
-from gan.datasets.splits import fetch_splits
+from gan.data.catalog import FASHION_MNIST
+from gan.data.pixels import normalize_images
+from gan.data.splits import fetch_splits
 from gan.errors import SettingsError
-from gan.generate import generate_pixels, load_generator
-from gan.report.words import describe_deviation, describe_share
-from gan.sampling import sample_inputs
+from gan.formatting import describe_deviation, describe_share
+from gan.generate import load_generator
+from gan.judging.classifier import accuracy, fit_classifier
+from gan.models.backend import keras
+from gan.models.generation import generate_pixels
+from gan.models.latents import sample_inputs
 
 log = logging.getLogger(__name__)
 

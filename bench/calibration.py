@@ -13,16 +13,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gan.backend import keras
-from gan.bootstrap import bootstrap_differences
 from gan.command import run_command
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.splits import fetch_splits
-from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
-from gan.generate import generate_pixels, load_generator
+from gan.data.catalog import FASHION_MNIST
+from gan.data.splits import fetch_splits
+from gan.generate import load_generator
+from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS
+from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
-from gan.sampling import sample_inputs
+from gan.models.backend import keras
+from gan.models.generation import generate_pixels
+from gan.models.latents import sample_inputs
 
 app = App(name="python -m bench.calibration", help="Count how often noise is called progress.", version_flags=())
 

@@ -19,10 +19,10 @@ def load_images() -> np.ndarray:
 
 def ours() -> Steps:
     """Ours."""
-    from gan.averaging import AVERAGE_EVERY, make_update_average
-    from gan.backend import use_device
     from gan.config import TrainConfig
-    from gan.engine import next_stop, prepare
+    from gan.models.backend import use_device
+    from gan.training.averaging import AVERAGE_EVERY, make_update_average
+    from gan.training.engine import next_stop, prepare
 
     config = TrainConfig(steps=10**6, sample_every=10**6)
     networks, engine = prepare(load_images(), config, use_device("auto"))

@@ -64,7 +64,7 @@ def torch_products() -> Steps:
 
 def xla_products() -> Steps:
     """Its matrix products in XLA."""
-    from gan.backend import tf
+    from gan.models.backend import tf
 
     operands = [(tf.random.normal((m, k)), tf.random.normal((k, n))) for m, k, n in products()]
 
@@ -94,7 +94,7 @@ def torch_adam() -> Steps:
 
 def xla_adam() -> Steps:
     """Its Adam updates in XLA."""
-    from gan.backend import keras, tf
+    from gan.models.backend import keras, tf
 
     parts = []
     for size in updates():

@@ -18,16 +18,16 @@ from rich.console import Console
 from rich.table import Table
 
 from gan.command import run_command
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.splits import fetch_splits
-from gan.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights
+from gan.data.catalog import FASHION_MNIST
+from gan.data.splits import fetch_splits
 from gan.judging.definitions import METRICS
+from gan.judging.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights
 from gan.judging.judge import Judge
-from gan.metrics.classes import class_entropy, confidence
-from gan.metrics.frechet import frechet_distance
-from gan.metrics.kernel import kernel_terms
-from gan.metrics.memorization import relative_to_test
-from gan.metrics.neighbours import (
+from gan.judging.metrics.classes import class_entropy, confidence
+from gan.judging.metrics.frechet import frechet_distance
+from gan.judging.metrics.kernel import kernel_terms
+from gan.judging.metrics.memorization import relative_to_test
+from gan.judging.metrics.neighbours import (
     K_DENSITY_COVERAGE,
     K_PRECISION_RECALL,
     ball_radii,
@@ -35,9 +35,9 @@ from gan.metrics.neighbours import (
     nearest,
     precision_recall,
 )
-from gan.metrics.pixels import intensity_distance, intensity_histograms, total_variation
-from gan.metrics.two_sample import held_out_logits
-from gan.store import sha256_of
+from gan.judging.metrics.pixels import intensity_distance, intensity_histograms, total_variation
+from gan.judging.metrics.two_sample import held_out_logits
+from gan.storage.files import sha256_of
 
 NOISE = 20
 """Standard deviation, in grey levels, of what is added to training images to have images to judge."""
@@ -205,7 +205,7 @@ def main(
     data_dir
         Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
     """
-    from gan.backend import use_device
+    from gan.models.backend import use_device
 
     use_device("auto")
     dataset = FASHION_MNIST.name

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.contenders import load_images
-from gan.backend import use_device
-from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
-from gan.plain_json import to_json
-from gan.trainer import Watcher, train
+from gan.models.backend import use_device
+from gan.storage.plain_json import to_json
+from gan.training.checkpoints import Checkpoints
+from gan.training.loop import Watcher, train
 
 STEPS = (1_000, 10_000)
 

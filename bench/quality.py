@@ -25,12 +25,12 @@ from rich.table import Table
 
 from gan.command import check_output, output_file, run_command
 from gan.errors import SettingsError
-from gan.history import QUALITY_COLUMNS
-from gan.publishing import CONFIG, METRICS
+from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe_seconds
 from gan.recipes import RECIPES, Recipe
 from gan.report.charts import INK, as_png, chart_style
 from gan.report.leaderboard import MIN_SEEDS
-from gan.report.words import NOT_DEFINED, describe_mean, describe_number, describe_seconds
+from gan.runs.publish import CONFIG, METRICS
+from gan.training.history import QUALITY_COLUMNS
 
 COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3")
 

@@ -9,9 +9,9 @@ import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from flows.prefect_settings import describe_settings_error, set_defaults
-from gan.environment import check_certificates
+from flows.server.prefect_settings import describe_settings_error, set_defaults
 from gan.errors import SettingsError
+from gan.system.environment import check_certificates
 
 # Our packages come before others of their names that PYTHONPATH may lead to.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

@@ -16,8 +16,8 @@ from prefect.settings import PREFECT_API_URL
 
 from gan.config import Conduct, TrainConfig
 from gan.errors import StoreError
-from gan.locks import in_use
-from gan.store import Store
+from gan.storage.locks import in_use
+from gan.storage.store import Store
 from tasks.hand_over import GPU_LIMIT, SECONDS_BETWEEN_QUESTIONS, WorkerError, may_answer_later
 from tasks.records import FittedExtractor, NormalizedData
 from tasks.stage import refreshing
@@ -50,7 +50,7 @@ def gpu_flow(
         store_url: The object store that both machines use, if they share no folder.
         refresh: Train again, though there may be a cached result.
     """
-    from gan.backend import use_device
+    from gan.models.backend import use_device
 
     store = _open_shared(root, store_url, data)
     with in_use(store.root), one_gpu(), refreshing(refresh):

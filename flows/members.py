@@ -20,15 +20,15 @@ from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from flows.cancellation import RunCancelledError
 from flows.cluster import ray_cluster
-from flows.session import short_logs
+from flows.server.cancellation import RunCancelledError
+from flows.server.session import short_logs
 from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSettings
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
 from gan.recipes import RECIPES, values_by_name
-from gan.store import Store
+from gan.storage.store import Store
 from tasks.publish import bring
 from tasks.records import PublishedRun
 

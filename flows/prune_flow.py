@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from flows.alerts import tell_of_end
+from flows.server.alerts import tell_of_end
 from gan.command import run_command
 from gan.errors import StoreError
-from gan.pruning import DEFAULT_DAYS, Pruning, prune
+from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
 
 MAX_FAILURES_SHOWN = 5
 

@@ -19,18 +19,18 @@ from pydantic import (
     model_validator,
 )
 
-from gan.champion_history import champion_of
 from gan.command import describe_validation
 from gan.config import Conduct, DataConfig, Device, RunConfig, SampleConfig, TrainConfig, TrainOn
-from gan.datasets.catalog import CATALOG, FASHION_MNIST, Dataset
-from gan.datasets.folder import describe_folder
-from gan.datasets.sources import copy_verified
+from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
+from gan.data.folder import describe_folder
+from gan.data.sources import copy_verified
 from gan.errors import DataError, SettingsError
-from gan.filesystem import check_is_text
-from gan.links import follow
-from gan.publishing import RUN_NAME, check_run_name, restore_runs
 from gan.recipes import RECIPES, RecipeName, changed, values_by_name
-from gan.store import Store
+from gan.runs.champion_history import champion_of
+from gan.runs.publish import RUN_NAME, check_run_name, restore_runs
+from gan.storage.file_system import check_is_text
+from gan.storage.links import follow
+from gan.storage.store import Store
 from tasks.reference import check_comparable
 
 ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
@@ -303,7 +303,7 @@ class RunSettings(BaseModel):
         if self.reference_folder is not None:
             check_comparable(self.reference_folder, self.data.name)
         if self.train_on == "here" and (self.device == "gpu" or self.data_parallel):
-            from gan.backend import use_device  # imports TensorFlow, for those who insist on a GPU
+            from gan.models.backend import use_device  # imports TensorFlow, for those who insist on a GPU
 
             use_device(self.device, data_parallel=self.data_parallel)
         if self.data_dir is not None and self.dataset in CATALOG:  # one's own was just described

@@ -26,8 +26,8 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import PositiveInt
 from rich.console import Console
 
-from flows.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
-from flows.session import ServerError, prefect_session
+from flows.server.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
+from flows.server.session import ServerError, prefect_session
 from flows.settings import ALERT_VARIABLE
 from gan.command import run_command
 from tasks.code_identity import PROJECT_ROOT

@@ -7,10 +7,10 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from rich.console import Console
 from rich.filesize import decimal
 
-from gan.champion import standing
-from gan.pruning import DEFAULT_DAYS, disk_use
-from gan.report.words import describe_seconds
-from gan.store import Store
+from gan.formatting import describe_seconds
+from gan.runs.champion import standing
+from gan.runs.pruning import DEFAULT_DAYS, disk_use
+from gan.storage.store import Store
 from tasks.records import PublishedRun
 
 UI_COMMAND, UI_ADDRESS = "make server", "http://127.0.0.1:4200"

@@ -21,8 +21,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from flows.alerts import check_alert_block, tell_of_end
-from flows.cancellation import end_cancelled, ending_when_cancelled
 from flows.members import (
     Member,
     Outcome,
@@ -33,12 +31,13 @@ from flows.members import (
     run_folder,
     run_members,
 )
-from flows.session import embedded_server_shared, prefect_session
+from flows.server.alerts import check_alert_block, tell_of_end
+from flows.server.cancellation import end_cancelled, ending_when_cancelled
+from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
-from gan.champion import standing
-from gan.champion_history import champion_of, still_counts
 from gan.command import run_command
 from gan.errors import FashionGanError, StoreError
+from gan.formatting import describe_mean, describe_number, describe_seconds
 from gan.report.leaderboard import (
     AVERAGE_GRID,
     MIN_SEEDS,
@@ -49,8 +48,10 @@ from gan.report.leaderboard import (
     rank,
     read_result,
 )
-from gan.report.words import code_span, data_uri, describe_mean, describe_number, describe_seconds, escape_markdown
-from gan.store import atomic_path
+from gan.report.markup import code_span, data_uri, escape_markdown
+from gan.runs.champion import standing
+from gan.runs.champion_history import champion_of, still_counts
+from gan.storage.files import atomic_path
 
 MAX_GRIDS_SHOWN, MAX_ASKED = 8, 3
 

@@ -10,14 +10,14 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from prefect import flow
 
-from flows.alerts import check_alert_block, tell_of_collapse, tell_of_end
-from flows.cancellation import end_cancelled, ending_when_cancelled
-from flows.serving import serve_flow
-from flows.session import prefect_session
+from flows.server.alerts import check_alert_block, tell_of_collapse, tell_of_end
+from flows.server.cancellation import end_cancelled, ending_when_cancelled
+from flows.server.serving import serve_flow
+from flows.server.session import prefect_session
 from flows.settings import RunSettings
 from flows.summary import describe_disk, print_summary
 from gan.command import run_command
-from gan.locks import in_use
+from gan.storage.locks import in_use
 from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.fit_extractor import extractor_of

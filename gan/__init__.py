@@ -1,8 +1,9 @@
-"""The subject itself: data, networks, training, judging. Knows nothing of the orchestrator.
+"""The subject itself: data, models, training, judging. Knows nothing of Prefect.
 
-Importing the package puts the environment in order, before any library that one of its modules imports can read it.
+Each package has a docstring that says what is in it. `tests/test_layout.py` says which package may import which.
+Importing `gan` sets the environment before any library can read it.
 """
 
-from gan.environment import settle
+from gan.system.environment import settle
 
 settle()

@@ -1,173 +1,23 @@
-"""A small convolutional classifier, whose last hidden layer is what images are compared by.
+"""Fit the feature extractor for Fashion-MNIST anew, on the command line.
 
-python -m gan.classifier --out features.fashion-mnist.keras     fits the weights that are part of the code anew
+python -m gan.classifier --out features.keras
 """
 
 import logging
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from gan.backend import keras, tf
 from gan.command import check_output, output_file, run_command
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.pixels import IMAGE_SIZE, normalize_images
-from gan.datasets.splits import fetch_splits
-from gan.networks import save_model
-from gan.progress import progress
-from gan.store import sha256_of
-
-WIDTH, HIDDEN = 24, 64
-TEXTURE_CONVOLUTION, TEXTURE_WEIGHT = 1, 0.3
-EPOCHS, MIN_STEPS = 12, 300
-BATCH_SIZE = 128
-PEAK_LEARNING_RATE = 3e-3
-DROPOUT = 0.25
-MAX_SHIFT = 1
-MAX_EVALUATED = 500
-
-MIN_GAIN = 0.1
-"""Share of what the commonest answer gets wrong that a classifier must get right.
-
-On Fashion-MNIST it gets 93 % of that right; with labels in random order about 0 %.
-"""
-
-log = logging.getLogger(__name__)
-
-
-def build_classifier(num_classes: int) -> keras.Model:
-    """Images to features and logits.
-
-    Images, float32 (n, 28, 28, 1) in [-1, 1], go through five 3 x 3 convolutions, each with BatchNormalization and
-    ReLU, and three poolings, to a hidden layer, and from there to logits, float32 (n, num_classes).
-
-    Features, float32 (n, 2 WIDTH + HIDDEN), are the mean maps of the second convolution, which see texture and so
-    noise, and the hidden layer, which sees garments. Each is standardized by its moving mean and variance over training
-    images, and texture counts three tenths of garments: more of it, and nothing but noise would be measured; less, and
-    images of noise would be no worse than trousers alone (docs/judging.md has the figures).
-    """
-    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="images")
-    maps, texture = images, None
-    for index, (width, pool) in enumerate([(1, True), (2, False), (2, True), (4, False), (4, True)]):
-        maps = keras.layers.Conv2D(width * WIDTH, 3, padding="same", use_bias=False, name=f"conv_{index}")(maps)
-        maps = keras.layers.BatchNormalization(name=f"batch_norm_{index}")(maps)
-        maps = keras.layers.ReLU(name=f"relu_{index}")(maps)
-        if index == TEXTURE_CONVOLUTION:
-            texture = keras.layers.GlobalAveragePooling2D(name="texture")(maps)
-        if pool:
-            maps = keras.layers.MaxPooling2D(name=f"pool_{index}")(maps)
-    hidden = keras.layers.Dense(HIDDEN, use_bias=False, name="hidden")(keras.layers.Flatten(name="flat")(maps))
-    hidden = keras.layers.ReLU(name="hidden_relu")(keras.layers.BatchNormalization(name="hidden_batch_norm")(hidden))
-    parts = [
-        keras.layers.Rescaling(TEXTURE_WEIGHT, name="texture_weight")(_standardize(texture, "texture")),
-        _standardize(hidden, "hidden"),
-    ]
-    features = keras.layers.Concatenate(name="features")(parts)
-    dropped = keras.layers.Dropout(DROPOUT, seed=0, name="dropout")(hidden)
-    return keras.Model(images, [features, keras.layers.Dense(num_classes, name="logits")(dropped)], name="classifier")
-
-
-def _standardize(values: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Subtract the moving mean, divide by the moving deviation; no weights that are trained."""
-    standardize = keras.layers.BatchNormalization(center=False, scale=False, name=f"standardized_{name}")
-    return standardize(values)
-
-
-def fit_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int) -> keras.Model:
-    """Fit a classifier: Adam, cross-entropy, a learning rate that rises for an epoch and falls as a cosine.
-
-    Twelve epochs, more if the set is small: moving statistics must have time to move.
-
-    Args:
-        images: float32, shape (n, 28, 28, 1), values in [-1, 1].
-        labels: int, shape (n,).
-        num_classes: Classes there are.
-        seed: Seeds weights, order, flips and shifts. Equal seeds give equal bytes only where the processor's
-            convolutions add up in one order; else accuracies that differ by a few tenths of a point.
-    """
-    keras.utils.set_random_seed(seed)
-    classifier = build_classifier(num_classes)
-    batch_size = min(BATCH_SIZE, len(images))
-    steps = len(images) // batch_size
-    epochs = max(EPOCHS, -(-MIN_STEPS // steps))
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(
-            0.0, (epochs - 1) * steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
-        )
-    )
-    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    @tf.function
-    def step(batch_images: tf.Tensor, batch_labels: tf.Tensor) -> None:
-        with tf.GradientTape() as tape:
-            _, logits = classifier(batch_images, training=True)
-            loss = loss_of(batch_labels, logits)
-        optimizer.apply(tape.gradient(loss, classifier.trainable_variables), classifier.trainable_variables)
-
-    optimizer.build(classifier.trainable_variables)
-    rng = np.random.default_rng(seed)
-    with progress("Fitting the feature extractor", epochs * steps, unit="steps") as update:
-        for epoch in range(epochs):
-            order = rng.permutation(len(images))
-            for index in range(steps):
-                rows = order[index * batch_size : (index + 1) * batch_size]
-                step(tf.constant(flip_and_shift(images[rows], rng)), tf.constant(labels[rows].astype(np.int32)))
-                update(epoch * steps + index + 1, f"epoch {epoch + 1} of {epochs}")
-    return classifier
-
-
-def flip_and_shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirror each image or not, and move it by up to MAX_SHIFT pixels; what comes in from outside is black.
-
-    Args:
-        images: float32, shape (n, 28, 28, 1), values in [-1, 1].
-        rng: Draws flips and shifts.
-    """
-    flipped = np.where(rng.random((len(images), 1, 1, 1)) < 0.5, images[:, :, ::-1], images)
-    margin = (0, 0), (MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0)
-    padded = np.pad(flipped, margin, constant_values=-1)
-    down, across = rng.integers(0, 2 * MAX_SHIFT + 1, (2, len(images)))
-    rows, columns = np.arange(IMAGE_SIZE) + down[:, np.newaxis], np.arange(IMAGE_SIZE) + across[:, np.newaxis]
-    moved: np.ndarray = padded[
-        np.arange(len(images))[:, np.newaxis, np.newaxis], rows[:, :, np.newaxis], columns[:, np.newaxis, :]
-    ]
-    return moved
-
-
-def accuracy(classifier: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images whose label is predicted."""
-    right = 0
-    for start in range(0, len(images), MAX_EVALUATED):
-        rows = slice(start, start + MAX_EVALUATED)
-        _, logits = classifier(images[rows], training=False)
-        right += int((np.asarray(logits).argmax(axis=1) == labels[rows]).sum())
-    return right / len(images)
-
-
-def doubt_labels(accuracy: float, labels: np.ndarray) -> tuple[str, ...]:
-    """Say so if a classifier is hardly better than one that always gives the commonest class.
-
-    Args:
-        accuracy: Of the classifier on test images, 0 to 1.
-        labels: int, shape (n,), of the test images.
-
-    Returns:
-        One warning, with the figures and what to do; or none. Labels of one class say nothing.
-    """
-    commonest = float(np.bincount(labels).max() / len(labels))
-    if commonest == 1 or accuracy - commonest >= MIN_GAIN * (1 - commonest):
-        return ()
-    return (
-        f"The classifier that was fitted on the training images is right for {100 * accuracy:.3g} % of {len(labels):,} "
-        f"test images; the commonest class alone is {100 * commonest:.3g} %. Features of such a classifier measure "
-        "little. Check that images and labels are in the same order in both splits. If they are, the classes may "
-        "differ only by left and right, which the classifier cannot tell: it is fitted on mirrored images too.",
-    )
-
+from gan.data.catalog import FASHION_MNIST
+from gan.data.pixels import normalize_images
+from gan.data.splits import fetch_splits
+from gan.judging.classifier import accuracy, fit_classifier
+from gan.models.networks import save_model
+from gan.storage.files import sha256_of
 
 app = App(
     name="python -m gan.classifier",

@@ -12,10 +12,10 @@ from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 from rich.console import Console
 
-from gan.environment import check_certificates, check_working_directory, ignored_variables
 from gan.errors import FashionGanError, SettingsError
-from gan.proxies import faulty_proxies
-from gan.store import atomic_path
+from gan.storage.files import atomic_path
+from gan.system.environment import check_certificates, check_working_directory, ignored_variables
+from gan.system.proxies import faulty_proxies
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

@@ -4,7 +4,6 @@ python -m gan.compare artifacts/runs/new artifacts/runs/old --out comparison.htm
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,21 +14,28 @@ from rich.console import Console
 from rich.table import Table
 
 from gan.command import check_output, output_file, run_command
-from gan.datasets.catalog import CATALOG
-from gan.datasets.pixels import denormalize_images
-from gan.datasets.splits import fetch_splits
+from gan.data.catalog import CATALOG
+from gan.data.pixels import denormalize_images
+from gan.data.splits import fetch_splits
 from gan.errors import SettingsError
-from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
-from gan.generate import DATA_SUMMARY, class_counts, generate_pixels, labels_of, load_samples
+from gan.formatting import describe_change, describe_interval, describe_number
+from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
-from gan.links import folder_of
-from gan.networks import load_model
-from gan.published import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
-from gan.report.against import NUM_SHOWN, Against, Contestant, compare_runs
+from gan.report.against import Against, compare_runs
+from gan.report.contestants import contestant_files, contestants
 from gan.report.page import render_comparison
-from gan.report.words import describe_change, describe_interval, describe_number
-from gan.sampling import sample_inputs
-from gan.store import Store, read_array, sha256_of
+from gan.runs.manifest import (
+    AVERAGE_SAMPLES,
+    EXTRACTOR,
+    GENERATOR,
+    SAMPLES,
+    Manifest,
+    check_files,
+    read_manifest,
+)
+from gan.storage.files import read_array, sha256_of
+from gan.storage.links import folder_of
+from gan.storage.store import Store
 
 SEED, MIN_SAMPLES = 0, 100
 
@@ -82,45 +88,6 @@ def compare(
     with output_file(out) as partial:
         partial.write_text(render_comparison(against, credit), encoding="utf-8")
     _print(against, out)
-
-
-@dataclass(frozen=True)
-class ContestantFiles:
-    """Where a run's part in a comparison lies."""
-
-    name: str
-    generator: Path
-    samples: Path
-    average_samples: Path
-    data_summary: Path
-
-
-def contestant_files(run: Path) -> ContestantFiles:
-    """Those of a published run."""
-    return ContestantFiles(
-        run.resolve().name, run / GENERATOR, run / SAMPLES, run / AVERAGE_SAMPLES, run / DATA_SUMMARY
-    )
-
-
-def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> tuple[Contestant, Contestant, bool]:
-    """Two runs with images of the same latents (and classes, as in their training images), if both take such.
-
-    Args:
-        this: The run that is asked about.
-        other: The one that it is compared with.
-        seed: Seeds the latents.
-
-    Returns:
-        Both, and whether the latents are the same.
-    """
-    shapes, found = [], []
-    for files in (this, other):
-        generator = load_model(files.generator)
-        shapes.append([inputs.shape for inputs in generator.inputs])
-        like_labels = labels_of(class_counts(files.data_summary, generator))
-        shown = generate_pixels(generator, sample_inputs(generator, NUM_SHOWN, seed=seed, like_labels=like_labels))
-        found.append(Contestant(files.name, shown, load_samples(files.samples), load_samples(files.average_samples)))
-    return found[0], found[1], shapes[0] == shapes[1]
 
 
 def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,6 @@ python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.p
 python -m gan.generate artifacts/latest --class Sandal --out sandals.png      with a recipe that takes classes
 """
 
-import itertools
-import json
-import zipfile
 from pathlib import Path
 from typing import Annotated
 
@@ -14,83 +11,18 @@ import numpy as np
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from gan.backend import keras
 from gan.command import check_output, output_file, run_command
-from gan.datasets.pixels import IMAGE_SIZE, denormalize_images
-from gan.errors import SettingsError, StoreError
-from gan.links import folder_of
-from gan.networks import has_groups, load_model
-from gan.rendering import draw_grid, save_png
-from gan.sampling import GeneratorInputs, interpolate_latents, sample_inputs
-from gan.store import check_unpacked_size
+from gan.data.samples import MAX_IMAGES, save_samples
+from gan.errors import SettingsError
+from gan.models.backend import keras
+from gan.models.generation import class_counts, generate_pixels, labels_of
+from gan.models.latents import sample_inputs
+from gan.models.networks import load_model
+from gan.report.rendering import draw_grid, save_png
+from gan.runs.manifest import DATA_SUMMARY
+from gan.storage.links import folder_of
 
 MAX_COLUMNS, MAX_GRID = 16, 1024
-DATA_SUMMARY = "data_summary.json"
-MAX_IMAGES, MAX_TRAINING_IMAGES = 1_000_000, 10_000_000
-MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # and a header
-
-
-def generate_pixels(generator: keras.Model, inputs: GeneratorInputs) -> np.ndarray:
-    """Run the generator in inference mode, batch by batch.
-
-    Args:
-        generator: As `gan.networks.build_generator` makes it: to float32 (n, 28, 28, 1) in [-1, 1].
-        inputs: Of n images.
-
-    Returns:
-        uint8, shape (n, 28, 28).
-    """
-    batches = (generator(batch.arrays, training=False) for batch in inputs.batches())
-    return np.concatenate([denormalize_images(np.asarray(images)) for images in batches])
-
-
-def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: int) -> np.ndarray:
-    """Images on the paths from each latent to the next (spherical interpolation), each path within one class or group.
-
-    Args:
-        generator: As for `generate_pixels`.
-        inputs: The k corners.
-        num_points: Images a path, both ends included.
-
-    Returns:
-        uint8, shape ((k - 1) * num_points, 28, 28), path after path.
-    """
-    paths = [interpolate_latents(start, end, num_points) for start, end in itertools.pairwise(inputs.latents)]
-    if has_groups(generator):
-        for path in paths:
-            path[:, 0] = path[0, 0]
-    classes = None if inputs.classes is None else np.repeat(inputs.classes[:-1], num_points, axis=0)
-    return generate_pixels(generator, GeneratorInputs(np.concatenate(paths), classes))
-
-
-def save_samples(pixels: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
-    """Write images as a compressed `.npz`; equal images give equal bytes.
-
-    Args:
-        pixels: uint8, shape (n, 28, 28); key `images`.
-        path: The file.
-        labels: int, shape (n,), below 256: the classes that were asked for; key `labels`, uint8. None: no such key.
-    """
-    asked = {} if labels is None else {"labels": labels.astype(np.uint8)}
-    with path.open("wb") as file:  # given a name, NumPy would add a suffix of its own
-        np.savez_compressed(file, allow_pickle=False, images=pixels, **asked)
-
-
-def load_samples(path: Path) -> np.ndarray:
-    """The inverse of `save_samples`; nothing in the file is executed.
-
-    Raises:
-        StoreError: If the file does not hold images, or more than a run can have.
-    """
-    try:
-        check_unpacked_size(path, MAX_SAMPLES_BYTES)
-        with np.load(path, allow_pickle=False) as arrays:
-            pixels: np.ndarray = arrays["images"]
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} holds no images: {error}.\nGive the samples.npz of a published run.") from error
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise StoreError(f"{path} holds {pixels.dtype} of shape {pixels.shape}; expected uint8 of (n, 28, 28).")
-    return pixels
 
 
 app = App(
@@ -196,36 +128,6 @@ def _label(given: str, generator: keras.Model, counts: dict[str, int], run: Path
             "that class.\nAsk for another class, or train on data that has images of it."
         )
     return label
-
-
-def class_counts(summary: Path, generator: keras.Model) -> dict[str, int]:
-    """Count the training images of each class of a generator.
-
-    Args:
-        summary: The run's `data_summary.json`.
-        generator: The run's; has to take as many classes.
-
-    Returns:
-        Images by class name, in the order of labels; empty if the file does not say, or the generator takes no classes.
-    """
-    try:
-        content = json.loads(summary.read_text(encoding="utf-8"))
-        counts = {str(name): int(count) for name, count in content["train"]["images_per_class"].items()}
-    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):  # overflow: Infinity as a count
-        return {}
-    of_generator = [tensor.shape[-1] for tensor in generator.inputs[1:]] == [len(counts)]
-    if not of_generator or min(counts.values()) < 0 or not 0 < sum(counts.values()) <= MAX_TRAINING_IMAGES:
-        return {}
-    return counts
-
-
-def labels_of(counts: dict[str, int]) -> np.ndarray | None:
-    """Labels in the shares of training images, int (n,), so that no class without any is asked for.
-
-    Args:
-        counts: As from `class_counts`; None comes of an empty one.
-    """
-    return np.repeat(np.arange(len(counts)), list(counts.values())) if counts else None
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from gan.errors import SettingsError
 RecipeName = Literal["article", "mlp", "conv", "conditional", "conv-gpu"]
 
 Layers = Literal["dense", "convolutional"]
-"""What both networks are made of: gan/architectures.py has them."""
+"""What both networks are made of: gan/models/architectures.py has them."""
 
 Algorithm = Literal["article", "relativistic"]
-"""Which file has the iteration, to be read beside the card: gan/training.py, or gan/relativistic.py."""
+"""Which file has the iteration: gan/training/article.py or gan/training/relativistic.py."""
 
 Width = Annotated[int, Field(strict=True, ge=1, le=2048)]
 """Units or channels of a layer. Strict, so that true is not 1."""
@@ -50,7 +50,9 @@ class Recipe(BaseModel):
     layers: Layers = Field("dense", description="what the networks are made of")
     num_classes: NonNegativeInt = Field(0, le=1000, description="classes that both networks are told of; 0: none")
     num_groups: NonNegativeInt = Field(
-        0, le=1000, description="groups of images that look alike, in the place of classes (gan/groups.py); 0: none"
+        0,
+        le=1000,
+        description="groups of images that look alike, in the place of classes (gan/training/groups.py); 0: none",
     )
     mismatch_weight: NonNegativeFloat = Field(
         0.0, description="of the discriminator's loss on real images that are said to be of another class or group"

@@ -165,7 +165,7 @@ def _imported_names(path: Path) -> Iterator[str]:
             parts = name.split(".")
             for length in range(1, len(parts) + 1):
                 candidate = ".".join(parts[:length])
-                if _path(candidate).is_file():  # `from gan.store import Store` names a module and a class of it
+                if _path(candidate).is_file():  # `from gan.storage.store import Store` names a module and a class of it
                     yield candidate
 
 

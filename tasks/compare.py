@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gan.config import Device, SampleConfig, TrainConfig
-from gan.datasets.pixels import denormalize_images
-from gan.gate import Decision, decide
-from gan.history import history_csv, read_history
+from gan.data.pixels import denormalize_images
+from gan.formatting import describe_seconds, describe_setting, describe_share
 from gan.judging.definitions import Metric
+from gan.judging.gate import Decision, decide
+from gan.models.latents import sample_inputs
 from gan.recipes import Recipe
-from gan.report.words import describe_seconds, describe_setting, describe_share
-from gan.sampling import sample_inputs
-from gan.store import FileRef, Store
+from gan.storage.store import FileRef, Store
+from gan.training.history import history_csv, read_history
 from tasks.records import (
     Champion,
     ClassShare,
@@ -58,9 +58,10 @@ def compare(
     device: Device,
 ) -> Comparison:
     """Draw samples, measure them against test split, reference and champion, and write the report."""
-    from gan.backend import use_device
-    from gan.generate import generate_pixels, save_samples
-    from gan.networks import load_model
+    from gan.data.samples import save_samples
+    from gan.models.backend import use_device
+    from gan.models.generation import generate_pixels
+    from gan.models.networks import load_model
     from gan.report.exhibits import make_exhibits
     from gan.report.page import Report, render_html, render_markdown
 
@@ -134,7 +135,7 @@ def _judge(
     drawn: Drawn,
     config: SampleConfig,
 ) -> "Findings":
-    from gan.features import Extractor
+    from gan.judging.features import Extractor
     from gan.judging.judge import Judge
     from gan.report.exhibits import Findings
 
@@ -174,8 +175,8 @@ def _against(
     config: SampleConfig,
 ) -> "Against":
     """The comparison with the reference, on as many images as both have."""
-    from gan.compare import ContestantFiles, contestants
     from gan.report.against import compare_runs
+    from gan.report.contestants import ContestantFiles, contestants
 
     summary = store.path(data.summary)  # a reference was trained on the same data
     this, other, same_latents = contestants(
@@ -206,8 +207,8 @@ def _ask_gate(
     config: SampleConfig,
 ) -> Decision:
     """Whether the averaged generator may become the champion; what the reference has shown is not measured again."""
-    from gan.bootstrap import bootstrap_differences
-    from gan.generate import load_samples
+    from gan.data.samples import load_samples
+    from gan.judging.bootstrap import bootstrap_differences
 
     full_n = min(FULL_N, found.judge.num_test)
     if champion is None or champion.average_samples is None:

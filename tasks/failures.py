@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import FashionGanError, StoreError
-from gan.filesystem import way_out
-from gan.store import Store
+from gan.storage.file_system import way_out
+from gan.storage.store import Store
 
 _HEALING_ERRNOS = frozenset(
     {

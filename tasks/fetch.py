@@ -5,9 +5,9 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from gan.datasets.catalog import Dataset, Kind, Split
-from gan.datasets.sources import fetch_files
-from gan.store import FileRef, Store
+from gan.data.catalog import Dataset, Kind, Split
+from gan.data.sources import fetch_files
+from gan.storage.store import FileRef, Store
 from tasks.records import RawData
 from tasks.stage import stage
 

@@ -2,8 +2,8 @@
 
 from gan.config import Device
 from gan.errors import StoreError
-from gan.features import SHIPPED_SHA256, shipped_weights
-from gan.store import Store
+from gan.judging.features import SHIPPED_SHA256, shipped_weights
+from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData
 from tasks.stage import stage
 
@@ -31,9 +31,9 @@ def extractor_of(store: Store, data: NormalizedData, device: Device) -> FittedEx
 @stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
 def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split."""
-    from gan.backend import use_device
-    from gan.classifier import accuracy, doubt_labels, fit_classifier
-    from gan.networks import save_model
+    from gan.judging.classifier import accuracy, doubt_labels, fit_classifier
+    from gan.models.backend import use_device
+    from gan.models.networks import save_model
 
     use_device(device)
     classifier = fit_classifier(

@@ -6,6 +6,7 @@ result is the record that the worker's `train` leaves in the store, under the ke
 
 import logging
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -27,9 +28,8 @@ from prefect.utilities.urls import url_for
 
 from gan.config import Conduct, TrainConfig
 from gan.errors import FashionGanError
-from gan.store import Store
+from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
-from tasks.train import train
 
 GPU_DEPLOYMENT, GPU_POOL, GPU_LIMIT = "train-gan/gpu", "gpu", "gpu"
 SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_QUESTIONS = 2.0, 10.0
@@ -48,9 +48,23 @@ class WorkerError(FashionGanError):
 
 
 def train_on_worker(
-    store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
+    store: Store,
+    data: NormalizedData,
+    config: TrainConfig,
+    conduct: Conduct,
+    extractor: FittedExtractor,
+    *,
+    find_result: Callable[[], TrainedGan | None],
 ) -> TrainedGan:
-    """Have a GPU worker train, within the stage `train`, and wait for what comes of it.
+    """Start a training on a GPU worker, wait for it, and return its result.
+
+    Args:
+        store: The output folder, which the worker shares.
+        data: What to train on.
+        config: The settings of the training.
+        conduct: How to train, and how long to wait for a worker.
+        extractor: Judges snapshots.
+        find_result: Returns the result that the worker has left in the store; None if there is none.
 
     Raises:
         WorkerError: If no worker takes the training in time, or it ends without a result.
@@ -65,7 +79,7 @@ def train_on_worker(
         raise
     # one that failed after its training, when the server was away, has left its result; with --refresh it may be old
     may_be_old = PREFECT_TASKS_REFRESH_CACHE.value() and not state.is_completed()
-    trained = None if may_be_old else train.recorded(store, data, config, conduct, extractor)
+    trained = None if may_be_old else find_result()
     if trained is None and not state.is_completed():
         raise _explain(run, state)
     if trained is None:

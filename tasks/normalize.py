@@ -2,12 +2,12 @@
 
 from prefect.logging import get_run_logger
 
-from gan.datasets.catalog import Dataset, Split
-from gan.datasets.idx import decode_images, decode_labels
-from gan.datasets.inspection import LabelledPixels, find_warnings
-from gan.datasets.pixels import normalize_images
-from gan.datasets.summary import summarize
-from gan.store import FileRef, Store
+from gan.data.catalog import Dataset, Split
+from gan.data.idx import decode_images, decode_labels
+from gan.data.inspection import LabelledPixels, find_warnings
+from gan.data.pixels import normalize_images
+from gan.data.summary import summarize
+from gan.storage.store import FileRef, Store
 from tasks.records import FittedExtractor, NormalizedData, RawData
 from tasks.stage import stage
 

@@ -5,12 +5,12 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
-from gan.champion import check_champion, mend_link, promote
-from gan.champion_history import Change, champion_of, still_counts, was_promoted
 from gan.errors import SettingsError
-from gan.gate import Decision
-from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
-from gan.store import Store
+from gan.judging.gate import Decision
+from gan.runs.champion import check_champion, mend_link, promote
+from gan.runs.champion_history import Change, champion_of, still_counts, was_promoted
+from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
+from gan.storage.store import Store
 from tasks.failures import refusals_explained
 from tasks.records import Champion, NormalizedData, TrainedGan
 from tasks.reference import is_published, keep, refuse_other_data

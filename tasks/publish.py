@@ -11,19 +11,13 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from gan.champion import standing
 from gan.config import RunConfig
-from gan.links import LATEST, point_to
-from gan.publishing import (
-    CONFIG,
-    METRICS,
-    published_files,
-    staged_run,
-    write_json,
-    write_manifest,
-)
-from gan.report.words import code_span, data_uri, describe_number, escape_markdown
-from gan.store import FileRef, Store
+from gan.formatting import describe_number
+from gan.report.markup import code_span, data_uri, escape_markdown
+from gan.runs.champion import standing
+from gan.runs.publish import CONFIG, METRICS, published_files, staged_run, write_json, write_manifest
+from gan.storage.links import LATEST, point_to
+from gan.storage.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, commit
 from tasks.failures import refusals_explained
 from tasks.records import (

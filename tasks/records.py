@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gan.bootstrap import Difference
-from gan.gate import Decision
+from gan.judging.bootstrap import Difference
 from gan.judging.definitions import AskedClasses, Metric
+from gan.judging.gate import Decision
 from gan.judging.measured import Measured
-from gan.store import FileRef
+from gan.storage.store import FileRef
 
 
 class StageRecord(BaseModel):

@@ -8,8 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gan.errors import SettingsError
-from gan.links import LATEST, follow
-from gan.published import (
+from gan.runs.manifest import (
     AVERAGE_GENERATOR,
     AVERAGE_SAMPLES,
     GENERATOR,
@@ -18,7 +17,8 @@ from gan.published import (
     check_files,
     read_manifest,
 )
-from gan.store import FileRef, Store
+from gan.storage.links import LATEST, follow
+from gan.storage.store import FileRef, Store
 from tasks.failures import refusals_explained
 from tasks.records import NormalizedData, Reference, TrainedGan
 

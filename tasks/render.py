@@ -3,9 +3,9 @@
 from PIL.Image import Image
 
 from gan.config import Device, TrainConfig
-from gan.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
-from gan.sampling import sample_inputs
-from gan.store import FileRef, Store
+from gan.models.latents import sample_inputs
+from gan.report.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
+from gan.storage.store import FileRef, Store
 from tasks.records import NormalizedData, Pictures, TrainedGan
 from tasks.stage import stage
 
@@ -15,9 +15,9 @@ PATHS, POINTS_A_PATH = 4, 10
 @stage(run_name="render grids and animation", timeout_seconds=3600, incidental=("device",))
 def render(store: Store, data: NormalizedData, trained: TrainedGan, config: TrainConfig, device: Device) -> Pictures:
     """Draw real examples, a grid for every snapshot, the animation, and paths between the first fixed latents."""
-    from gan.backend import use_device
-    from gan.generate import generate_paths
-    from gan.networks import load_model
+    from gan.models.backend import use_device
+    from gan.models.generation import generate_paths
+    from gan.models.networks import load_model
 
     use_device(device)
 

@@ -24,9 +24,9 @@ from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.tasks import exponential_backoff
 from pydantic import BaseModel, ValidationError
 
-from gan.environment import describe_processors
-from gan.locks import alone, undisturbed
-from gan.store import Store, lock_of
+from gan.storage.locks import alone, lock_of, undisturbed
+from gan.storage.store import Store
+from gan.system.environment import describe_processors
 from tasks.code_identity import import_reached, reached_code, reached_libraries
 from tasks.failures import may_heal, refusals_explained
 from tasks.records import StageRecord
@@ -35,7 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=StageRecord)
 
 PROCESSORS = "processors"
-"""The fact that says what a result depends on by rounding (`gan.environment.describe_processors`)."""
+"""The fact that says what a result depends on by rounding (`gan.system.environment.describe_processors`)."""
 
 RETRIES = 2
 FIRST_RETRY_SECONDS = 4

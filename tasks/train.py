@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from gan.checkpoints import Checkpoints
 from gan.config import Conduct, TrainConfig
 from gan.errors import TrainingError
-from gan.store import Store
+from gan.storage.store import Store
+from gan.training.checkpoints import Checkpoints
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.stage import Stage, stage
 
@@ -22,18 +22,18 @@ def train(
 ) -> TrainedGan:
     """Train on the normalized training split.
 
-    The loop is in `gan.trainer`, an iteration, by the recipe's algorithm, in `gan.training` or `gan.relativistic`. The
-    extractor is for those who watch; nothing that comes out of training depends on it.
+    `gan.training.loop` has the loop. The extractor judges snapshots, for the Prefect UI. No result depends on it.
     """
     if conduct.train_on == "gpu":
         from tasks.hand_over import train_on_worker
 
-        return train_on_worker(store, data, config, conduct, extractor)
+        arguments = store, data, config, conduct, extractor
+        return train_on_worker(*arguments, find_result=lambda: train.recorded(*arguments))
 
-    from gan.backend import use_device
-    from gan.history import history_csv
-    from gan.networks import save_model
-    from gan.trainer import train as train_networks
+    from gan.models.backend import use_device
+    from gan.models.networks import save_model
+    from gan.training.history import history_csv
+    from gan.training.loop import train as train_networks
     from tasks.watching import LiveView, ProgressBar, progress, snapshot_judge, watch_in_tensorboard
 
     hardware = use_device(conduct.device, data_parallel=conduct.data_parallel)

@@ -10,18 +10,19 @@ import numpy as np
 from prefect.artifacts import create_markdown_artifact
 
 from gan.config import TrainConfig
-from gan.datasets.pixels import denormalize_images
-from gan.event_files import EventFiles
-from gan.features import Extractor
-from gan.history import HISTORY_COLUMNS
+from gan.data.pixels import denormalize_images
+from gan.formatting import describe_number, describe_share
+from gan.judging.features import Extractor
 from gan.judging.snapshots import SnapshotJudge
-from gan.networks import Networks
-from gan.progress import Update, progress
-from gan.rendering import draw_grid, png_bytes, spaced
+from gan.models.networks import Networks
 from gan.report.charts import as_png, draw_quality
-from gan.report.words import as_data_uri, describe_number, describe_share
-from gan.store import Store
-from gan.trainer import Watcher
+from gan.report.markup import as_data_uri
+from gan.report.rendering import draw_grid, png_bytes, spaced
+from gan.report.tensorboard import EventFiles
+from gan.storage.store import Store
+from gan.system.progress import Update, progress
+from gan.training.history import HISTORY_COLUMNS
+from gan.training.loop import Watcher
 from tasks.records import FittedExtractor, NormalizedData
 
 __all__ = ["LiveView", "ProgressBar", "progress", "snapshot_judge", "watch_in_tensorboard"]
@@ -35,7 +36,7 @@ class ProgressBar(Watcher):
     """A bar in a terminal, a line now and then in a log."""
 
     def __init__(self, update: Update) -> None:
-        """Take what `gan.progress.progress` yields."""
+        """Take what `gan.system.progress.progress` yields."""
         self._update = update
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gan.datasets.catalog import FILE_NAMES, Dataset
-from gan.datasets.sources import fetch_files
-from gan.features import Extractor
-from gan.store import Store
+from gan.data.catalog import FILE_NAMES, Dataset
+from gan.data.sources import fetch_files
+from gan.judging.features import Extractor
+from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData
 
 
@@ -65,7 +65,7 @@ def smooth_pixels(n: int, seed: int) -> np.ndarray:
 
 def small_classifier(num_classes: int):
     """A network with the outputs of the classifier, 12 features and few classes; its weights are random, but fixed."""
-    from gan.backend import keras
+    from gan.models.backend import keras
 
     images = keras.Input((28, 28, 1), name="images")
     brightness = keras.layers.Rescaling(0.5, 0.5)(images)  # 0 is black: the background has no part in the features
@@ -81,7 +81,7 @@ def small_extractor(num_classes: int = 3) -> Extractor:
 
 
 def put_extractor(store: Store) -> FittedExtractor:
-    from gan.networks import save_model
+    from gan.models.networks import save_model
 
     return FittedExtractor(weights=store.put_file(lambda path: save_model(small_classifier(10), path), ".keras"))
 

@@ -18,14 +18,15 @@ from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
 from playwright.sync_api import Browser, Page, sync_playwright
 from s3_server import BUCKET, S3Server
 
-from gan import object_store
 from gan.config import TrainConfig
-from gan.datasets import sources
-from gan.datasets.catalog import FASHION_MNIST, DataFile
-from gan.datasets.sources import fetch_files
+from gan.data import sources
+from gan.data.catalog import FASHION_MNIST, DataFile
+from gan.data.sources import fetch_files
 from gan.recipes import ARTICLE, CONDITIONAL, CONV, MLP
 from gan.report.blind_test import BlindTest
-from gan.store import Store, sha256_of
+from gan.storage import object_store
+from gan.storage.files import sha256_of
+from gan.storage.store import Store
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts us, and all that we start inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)

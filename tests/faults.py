@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline import Checkout
 
-from gan.store import sha256_of
+from gan.storage.files import sha256_of
 
 TIMED = {"report.html", "report.md", "metrics.json"}
 """Published files that tell how long something took: the only ones in which two equal runs differ."""
@@ -25,7 +25,7 @@ STOPPING = """
 import flows
 import os, pathlib, runpy, signal, sys
 from contextlib import contextmanager
-import gan.checkpoints, gan.publishing, gan.store, tasks.publish
+import gan.training.checkpoints, gan.runs.publish, gan.storage.store, tasks.publish
 from prefect.context import TaskRunContext
 from prefect.results import ResultStore
 
@@ -71,8 +71,8 @@ def rename(path, target):
     return whole_rename(path, target)
 
 whole_rename, pathlib.Path.rename = pathlib.Path.rename, rename
-whole_put_file, gan.store.Store.put_file = gan.store.Store.put_file, put_file
-whole_atomic_path, gan.checkpoints.atomic_path = gan.checkpoints.atomic_path, checkpoint_path
+whole_put_file, gan.storage.store.Store.put_file = gan.storage.store.Store.put_file, put_file
+whole_atomic_path, gan.training.checkpoints.atomic_path = gan.training.checkpoints.atomic_path, checkpoint_path
 tasks.publish.write_manifest = stopping_before(tasks.publish.write_manifest, "manifest")
 tasks.publish.published_files = stopping_before(tasks.publish.published_files, "folder")
 ResultStore._persist_result_record = stopping_before(ResultStore._persist_result_record, "record")

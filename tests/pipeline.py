@@ -68,8 +68,8 @@ class Checkout:
 
     def save_all_the_time(self) -> None:
         """Make a training write a checkpoint after nearly every step."""
-        self.edit("gan/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 0.2")
-        self.edit("gan/checkpoints.py", "MAX_SHARE_OF_TIME = 0.007", "MAX_SHARE_OF_TIME = 1.0")
+        self.edit("gan/training/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 0.2")
+        self.edit("gan/training/checkpoints.py", "MAX_SHARE_OF_TIME = 0.007", "MAX_SHARE_OF_TIME = 1.0")
 
     @contextmanager
     def started(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
@@ -154,7 +154,7 @@ def running_server(checkout: Checkout, **env: str) -> Iterator[subprocess.Popen[
         port = str(free.getsockname()[1])
     checkout.env |= {"PREFECT_SERVER_API_PORT": port, **env}
     checkout.env |= exported_by_make(checkout.env) | env
-    with running(checkout, "flows.prefect_cli", "server", "start") as process:
+    with running(checkout, "flows.server.prefect_cli", "server", "start") as process:
         checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         checkout.run("-c", WAIT_FOR_SERVER)
         yield process
@@ -186,8 +186,8 @@ def family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in family(int(child)))]
 
 
-GPU_WORKER = ("flows.prefect_cli", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
-WORKER = ("flows.prefect_cli", "worker", "start", "--pool", "default", "--type", "process")
+GPU_WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
+WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "default", "--type", "process")
 
 
 @contextmanager

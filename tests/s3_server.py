@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import boto3
 import requests
 
-from gan.store import FileRef, Store
+from gan.storage.store import FileRef, Store
 
 BUCKET, SECRET = "garments", "a-secret-that-nobody-may-see"
 

@@ -20,7 +20,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running
 
-from flows.alerts import AlertError, alert_automations, load_alert_block, plain, tell_of_collapse, tell_of_end
+from flows.server.alerts import AlertError, alert_automations, load_alert_block, plain, tell_of_collapse, tell_of_end
 from flows.settings import ALERT_VARIABLE, RunSettings
 from gan.errors import DataError
 
@@ -258,9 +258,9 @@ def test_the_server_tells_of_a_run_that_no_worker_takes_and_of_one_whose_code_ca
 def checkout(tmp_path_factory, prefect_server) -> Checkout:
     """The project with guards that see a collapse in every training."""
     checkout = Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
-    checkout.edit("gan/guards.py", "CHECK_EVERY = 200", "CHECK_EVERY = 4")
-    checkout.edit("gan/guards.py", "MIN_STEPS = 500", "MIN_STEPS = 4")
-    checkout.edit("gan/guards.py", "MIN_RELATIVE_SPREAD = 0.05", "MIN_RELATIVE_SPREAD = 500")
+    checkout.edit("gan/training/guards.py", "CHECK_EVERY = 200", "CHECK_EVERY = 4")
+    checkout.edit("gan/training/guards.py", "MIN_STEPS = 500", "MIN_STEPS = 4")
+    checkout.edit("gan/training/guards.py", "MIN_RELATIVE_SPREAD = 0.05", "MIN_RELATIVE_SPREAD = 500")
     return checkout
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from gan.averaging import AVERAGE_EVERY, estimate_statistics, make_update_average
-from gan.networks import Networks
+from gan.models.latents import sample_inputs
+from gan.models.networks import Networks
 from gan.recipes import ARTICLE
-from gan.sampling import sample_inputs
+from gan.training.averaging import AVERAGE_EVERY, estimate_statistics, make_update_average
 
 
 @pytest.fixture

@@ -10,14 +10,15 @@ import pytest
 from builders import put_data
 
 from flows.settings import RunSettings
-from gan.champion import app, mend_link, promote, roll_back, standing
-from gan.champion_history import champion_of, read_history
+from gan.champion import app
 from gan.errors import SettingsError
-from gan.gate import Decision
-from gan.locks import alone_for_a_moment
-from gan.published import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
-from gan.publishing import write_manifest
-from gan.store import Store
+from gan.judging.gate import Decision
+from gan.runs.champion import mend_link, promote, roll_back, standing
+from gan.runs.champion_history import champion_of, read_history
+from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
+from gan.runs.publish import write_manifest
+from gan.storage.locks import alone_for_a_moment
+from gan.storage.store import Store
 from tasks.promotion import find_champion, settle
 from tasks.records import NormalizedData, TrainedGan
 

@@ -2,7 +2,7 @@ import logging
 
 import numpy as np
 
-from gan.checkpoints import KEPT, Checkpoints
+from gan.training.checkpoints import KEPT, Checkpoints
 
 ARRAYS = {"weights": np.arange(4, dtype=np.float32), "seconds": np.float64(1.5)}
 
@@ -58,7 +58,7 @@ def test_a_save_is_due_after_the_given_time(tmp_path) -> None:
 
 def test_slow_saves_come_so_seldom_that_they_take_less_than_one_percent(tmp_path, monkeypatch) -> None:
     now = iter([0.0, 100.0, 103.0, 403.0, 532.0])  # made, save from 100 to 103 s, two looks
-    monkeypatch.setattr("gan.checkpoints.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("gan.training.checkpoints.time.monotonic", lambda: next(now))
     checkpoints = Checkpoints(tmp_path, min_seconds_between=10)
     checkpoints.save(1, ARRAYS)
     assert not checkpoints.due()

@@ -7,7 +7,7 @@ from gan.errors import CodeError
 from tasks.code_identity import import_reached, reached_code
 
 before = reached_code("tasks.train")
-path = Path("gan/losses.py")
+path = Path("gan/training/losses.py")
 path.write_text(path.read_text() + "# said while a run goes on\\n'A docstring.'\\n")
 import_reached("tasks.train")
 path.write_text(path.read_text() + "CHANGED = True\\n")
@@ -25,7 +25,7 @@ def test_code_that_is_edited_during_a_run_is_neither_run_nor_filed_under_the_old
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     output = checkout.run("-c", EDIT_BETWEEN)
     assert "same key: True" in output
-    assert "gan/losses.py was edited while this run was going on." in output
+    assert "gan/training/losses.py was edited while this run was going on." in output
     assert "Run the same command again" in output
     assert "other stages go on" in output
 

@@ -12,15 +12,20 @@ from builders import write_own_data
 
 from bench.asked_classes import fit_to_real, measure
 from flows.settings import RunSettings
-from gan.backend import Hardware, keras, tf
-from gan.checkpoints import Checkpoints
-from gan.compare import ContestantFiles, contestants
-from gan.engine import make_advance
+from gan.data.samples import load_samples, save_samples
 from gan.errors import SettingsError
-from gan.generate import _label, class_counts, generate_paths, generate_pixels, load_samples, save_samples
-from gan.losses import relativistic_loss
-from gan.networks import Networks, load_model, save_model
-from gan.relativistic import (
+from gan.generate import _label
+from gan.models.backend import Hardware, keras, tf
+from gan.models.generation import class_counts, generate_paths, generate_pixels
+from gan.models.latents import draw_labels, sample_inputs
+from gan.models.networks import Networks, load_model, save_model
+from gan.report.contestants import ContestantFiles, contestants
+from gan.training.checkpoints import Checkpoints
+from gan.training.draws import Draw, draw_indices, draw_latents
+from gan.training.engine import make_advance
+from gan.training.loop import train
+from gan.training.losses import relativistic_loss
+from gan.training.relativistic import (
     Kinds,
     discriminator_loss,
     look,
@@ -29,9 +34,6 @@ from gan.relativistic import (
     plain_gradients,
     update_both,
 )
-from gan.sampling import draw_labels, sample_inputs
-from gan.trainer import train
-from gan.training import Draw, draw_indices, draw_latents
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_a_trained_generator_gives_the_class_that_it_is_asked_for(tiny_condition
     Collapse is looked for within the commonest: a generator that is deaf to latents still differs from class to class.
     """
     looked_at = []
-    monkeypatch.setattr("gan.trainer.find_collapse", lambda *given: looked_at.append(given) or ())
+    monkeypatch.setattr("gan.training.loop.find_collapse", lambda *given: looked_at.append(given) or ())
     labels = np.repeat([0, 1, 2], [300, 150, 50])
     images = np.full((500, 28, 28, 1), -1, np.float32)
     for image, label in zip(images, labels, strict=True):

@@ -12,11 +12,11 @@ from builders import LABELS, PIXELS, fetch, idx_images, idx_labels
 from conftest import PROJECT
 from pipeline import wait_until
 
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.idx import decode_images, decode_labels, read_gzip
-from gan.datasets.pixels import denormalize_images, normalize_images
-from gan.datasets.sources import copy_verified
-from gan.datasets.summary import summarize
+from gan.data.catalog import FASHION_MNIST
+from gan.data.idx import decode_images, decode_labels, read_gzip
+from gan.data.pixels import denormalize_images, normalize_images
+from gan.data.sources import copy_verified
+from gan.data.summary import summarize
 from gan.errors import DataError, SourceError
 
 
@@ -149,8 +149,8 @@ def test_when_every_source_fails_each_is_listed_with_its_reason_and_the_way_out(
 FETCH_FROM_DEBIAN = """
 import sys
 from pathlib import Path
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.sources import _from_debian
+from gan.data.catalog import FASHION_MNIST
+from gan.data.sources import _from_debian
 _from_debian(FASHION_MNIST)(Path(sys.argv[1]))
 """
 

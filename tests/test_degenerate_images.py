@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
-from gan.bootstrap import bootstrap_differences
-from gan.gate import decide
 from gan.generate import interpolate_latents
-from gan.guards import find_collapse
+from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.evidence import Evidence
+from gan.judging.gate import decide
 from gan.judging.judge import Judge
-from gan.judging.snapshots import SnapshotJudge
-from gan.metrics import neighbours
-from gan.metrics.frechet import frechet_distance
-from gan.metrics.kernel import kernel_terms
-from gan.metrics.neighbours import (
+from gan.judging.metrics import neighbours
+from gan.judging.metrics.frechet import frechet_distance
+from gan.judging.metrics.kernel import kernel_terms
+from gan.judging.metrics.neighbours import (
     K_DENSITY_COVERAGE,
     K_PRECISION_RECALL,
     ball_radii,
@@ -26,7 +24,9 @@ from gan.metrics.neighbours import (
     nearest,
     precision_recall,
 )
-from gan.metrics.two_sample import held_out_logits
+from gan.judging.metrics.two_sample import held_out_logits
+from gan.judging.snapshots import SnapshotJudge
+from gan.training.guards import find_collapse
 
 N = 100
 EQUAL_SPLITS = "at least half of the test images equal training images, so their usual distance is 0"
@@ -121,7 +121,7 @@ def test_a_metric_that_is_not_defined_in_some_resamples_or_parts_has_values_but_
     metrics = [
         replace(m, measure=measure, undefined="it needs the first image") if m.name == name else m for m in METRICS
     ]
-    monkeypatch.setattr("gan.bootstrap.METRICS", metrics)
+    monkeypatch.setattr("gan.judging.bootstrap.METRICS", metrics)
     rows = bootstrap_differences(this, other, judge.floor, extractor="small", seed=0)
     (row,) = (row for row in rows if row.undefined)
     assert (row.name, row.this, row.other, row.low, row.verdict) == (name, 0.5, 0.5, None, "not defined")

@@ -13,15 +13,15 @@ TRAIN = """
 import hashlib, sys
 import numpy as np
 from pathlib import Path
-from gan.backend import use_device
-from gan.checkpoints import Checkpoints
+from gan.models.backend import use_device
+from gan.training.checkpoints import Checkpoints
 from gan.config import TrainConfig
-import gan.checkpoints
-import gan.engine
-from gan.trainer import train
+import gan.training.checkpoints
+import gan.training.engine
+from gan.training.loop import train
 
-gan.checkpoints.MAX_SHARE_OF_TIME = 1.0  # save all the time
-gan.engine.UNROLL_FROM_STEPS = int(sys.argv[2])
+gan.training.checkpoints.MAX_SHARE_OF_TIME = 1.0  # save all the time
+gan.training.engine.UNROLL_FROM_STEPS = int(sys.argv[2])
 
 rng = np.random.default_rng(0)
 images = rng.uniform(-1, 1, (1000, 28, 28, 1)).astype(np.float32)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pipeline import STAGES, Checkout, ran, wait_for_checkpoint
 
-from gan.store import sha256_of
+from gan.storage.files import sha256_of
 
 pytestmark = pytest.mark.real_data
 
@@ -114,7 +114,7 @@ def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(check
     [
         ("gan/report/page.py", {"compare"}),
         ("gan/report/page.html.jinja", {"compare"}),
-        ("gan/report/words.py", {"compare", "publish"}),
+        ("gan/formatting.py", {"compare", "publish"}),
     ],
 )
 def test_an_edit_runs_just_the_stages_that_reach_it(checkout, artifacts, module, expected) -> None:

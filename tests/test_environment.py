@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from gan import environment
-from gan.environment import check_certificates, check_working_directory, settle_output
 from gan.errors import SettingsError
+from gan.system import environment
+from gan.system.environment import check_certificates, check_working_directory, settle_output
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 AS_KERAS_IS = """
-from gan.backend import keras
+from gan.models.backend import keras
 import json
 c = keras.config
 print(json.dumps([c.floatx(), c.epsilon(), c.image_data_format(), c.backend(), c.dtype_policy().name, c.max_epochs()]))
@@ -65,7 +65,7 @@ def test_the_settings_file_of_keras_is_neither_read_nor_written(tmp_path, conten
 
 
 def test_keras_home_is_still_where_downloads_lie(tmp_path) -> None:
-    code = "import gan.backend, os; print(os.environ['KERAS_HOME'])"
+    code = "import gan.models.backend, os; print(os.environ['KERAS_HOME'])"
     assert python(code, KERAS_HOME=str(tmp_path)) == str(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -95,7 +95,7 @@ KEPT = {
 
 def test_switches_of_algorithms_and_precision_are_removed_and_named() -> None:
     code = (
-        "import gan, json, os; from gan.environment import ignored_variables\n"
+        "import gan, json, os; from gan.system.environment import ignored_variables\n"
         "print(json.dumps([dict(os.environ), ignored_variables()]))"
     )
     left, ignored = json.loads(python(code, **REMOVED, **KEPT))
@@ -111,13 +111,15 @@ def test_of_flags_of_xla_only_those_stay_that_change_no_number() -> None:
 
 
 def test_a_flag_that_xla_does_not_know_aborts_nothing() -> None:
-    code = "from gan.backend import tf; print(float(tf.function(lambda: tf.constant(1.0) + 1, jit_compile=True)()))"
+    code = (
+        "from gan.models.backend import tf; print(float(tf.function(lambda: tf.constant(1.0) + 1, jit_compile=True)()))"
+    )
     assert python(code, XLA_FLAGS="--xla_dump_nonsense=1 --xla_nonsense") == "2.0"
 
 
 def test_what_describes_the_processors_is_noted_as_it_was_at_the_start() -> None:
     code = (
-        "import os, gan; from gan.environment import describe_processors\n"
+        "import os, gan; from gan.system.environment import describe_processors\n"
         "os.environ['KMP_BLOCKTIME'] = '1'  # as a library does\n"
         "print(describe_processors())"
     )
@@ -208,7 +210,7 @@ def test_closed_streams_are_opened_for_those_that_are_started_too() -> None:
     code = (
         "import os\n"
         "for descriptor in (0, 1, 2): os.close(descriptor)\n"
-        "from gan.environment import settle_output; settle_output()\n"
+        "from gan.system.environment import settle_output; settle_output()\n"
         "import subprocess, sys\n"
         "subprocess.run([sys.executable, '-c', 'import os; [os.fstat(fd) for fd in (0, 1, 2)]'], check=True)\n"
     )

@@ -3,10 +3,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from gan.backend import Hardware
-from gan.checkpoints import Checkpoints
-from gan.event_files import EventFiles
-from gan.trainer import train
+from gan.models.backend import Hardware
+from gan.report.tensorboard import EventFiles
+from gan.training.checkpoints import Checkpoints
+from gan.training.loop import train
 
 
 @pytest.mark.parametrize("recipe", ["tiny_config", "tiny_mlp", "tiny_conditional", "tiny_grouped"])

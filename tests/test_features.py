@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from builders import small_classifier, small_extractor, smooth_pixels
 
-import gan.classifier
-from gan.classifier import build_classifier, fit_classifier, flip_and_shift
-from gan.datasets.pixels import normalize_images
+import gan.judging.classifier
+from gan.data.pixels import normalize_images
 from gan.errors import StoreError
-from gan.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights, softmax
-from gan.networks import save_model
-from gan.store import sha256_of
+from gan.judging.classifier import build_classifier, fit_classifier, flip_and_shift
+from gan.judging.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights, softmax
+from gan.models.networks import save_model
+from gan.storage.files import sha256_of
 
 
 def test_shipped_weights_are_the_ones_that_the_code_names_and_at_most_a_megabyte() -> None:
@@ -45,7 +45,7 @@ def test_features_do_not_depend_on_how_images_are_batched(monkeypatch) -> None:
     extractor = Extractor(small_classifier(3), "small", "0" * 64)
     pixels = smooth_pixels(10, seed=0)
     whole = extractor.features(pixels)
-    monkeypatch.setattr("gan.features.BATCH_SIZE", 4)
+    monkeypatch.setattr("gan.judging.features.BATCH_SIZE", 4)
     by_four = extractor.features(pixels)
     np.testing.assert_allclose(by_four.values, whole.values, rtol=1e-5)
     np.testing.assert_allclose(by_four.probabilities.sum(axis=1), 1, rtol=1e-6)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gan import filesystem
 from gan.errors import SettingsError, StoreError
-from gan.filesystem import check_file_system, check_is_text
-from gan.links import CHAMPION, LATEST, check_links, folder_of, follow, point_to
-from gan.store import Store
+from gan.storage import file_system
+from gan.storage.file_system import check_file_system, check_is_text
+from gan.storage.links import CHAMPION, LATEST, check_links, folder_of, follow, point_to
+from gan.storage.store import Store
 
 NO_LINKS = """
 #include <errno.h>
@@ -122,7 +122,7 @@ def test_what_a_file_system_refuses_is_named_with_a_way_out(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(filesystem.Path, what, refuse)
+    monkeypatch.setattr(file_system.Path, what, refuse)
     with pytest.raises(StoreError, match=rf"(?s)not possible to {words} there \({os.strerror(number)}\).*{advice}"):
         check_file_system(tmp_path)
     monkeypatch.undo()
@@ -133,7 +133,7 @@ def test_files_that_cannot_be_mapped_are_named(tmp_path, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENODEV, "No such device")
 
-    monkeypatch.setattr(filesystem.mmap, "mmap", refuse)
+    monkeypatch.setattr(file_system.mmap, "mmap", refuse)
     with pytest.raises(StoreError, match=r"map a file into memory there \(No such device\)"):
         Store.open(tmp_path)
 

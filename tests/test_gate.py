@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
-from gan.bootstrap import Difference, bootstrap_differences
 from gan.config import SampleConfig
-from gan.gate import AGREED, Decision, decide
-from gan.generate import save_samples
+from gan.data.samples import save_samples
+from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
+from gan.judging.gate import AGREED, Decision, decide
 from gan.judging.judge import Judge
-from gan.store import FileRef
+from gan.storage.store import FileRef
 from tasks.compare import _ask_gate
 from tasks.records import Champion, Reference
 

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from watchers import OnStep, Stop, stop_after
 
-from gan.architectures import group_reader
-from gan.backend import Hardware, tf
-from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
-from gan.engine import make_advance
-from gan.generate import generate_paths, generate_pixels
-from gan.groups import find_groups, find_kinds, group_bounds, group_numbers
-from gan.guards import spread
-from gan.networks import Networks, load_model, save_model
+from gan.models.architectures import group_reader
+from gan.models.backend import Hardware, tf
+from gan.models.generation import generate_paths, generate_pixels
+from gan.models.latents import GeneratorInputs, Stream, sample_inputs
+from gan.models.networks import Networks, load_model, save_model
 from gan.recipes import CONDITIONAL, CONV, Recipe
-from gan.relativistic import Kinds, make_ask, make_relativistic_step, update_both
-from gan.sampling import GeneratorInputs, Stream, sample_inputs
-from gan.trainer import train
-from gan.training import Draw, draw_indices, draw_latents
+from gan.training.checkpoints import Checkpoints
+from gan.training.draws import Draw, draw_indices, draw_latents
+from gan.training.engine import make_advance
+from gan.training.groups import find_groups, find_kinds, group_bounds, group_numbers
+from gan.training.guards import spread
+from gan.training.loop import train
+from gan.training.relativistic import Kinds, make_ask, make_relativistic_step, update_both
 
 GROUPS = np.repeat([0, 1, 2, 3], [32, 16, 12, 4])
 
@@ -124,7 +124,7 @@ def test_a_training_goes_on_with_the_groups_that_it_began_with(
     checkpoints = Checkpoints(tmp_path / "stopped", min_seconds_between=0)
     with pytest.raises(Stop):
         train(tiny_images, tiny_grouped, checkpoints, hardware, watchers=[OnStep(stop_after(7))])
-    monkeypatch.setattr("gan.groups.find_groups", lambda images, num_groups: np.arange(64) % num_groups)
+    monkeypatch.setattr("gan.training.groups.find_groups", lambda images, num_groups: np.arange(64) % num_groups)
     resumed = train(tiny_images, tiny_grouped, checkpoints, hardware)
     assert resumed.facts["resumed_at_step"] > 0
     for one, other in zip(undisturbed.generator.get_weights(), resumed.generator.get_weights(), strict=True):
@@ -135,7 +135,7 @@ def test_a_training_goes_on_with_the_groups_that_it_began_with(
 def test_collapse_is_looked_for_within_the_commonest_group(stripes, tiny_grouped, tmp_path, monkeypatch) -> None:
     """A generator that is deaf to all but the group still differs from group to group."""
     looked_at = []
-    monkeypatch.setattr("gan.trainer.find_collapse", lambda *given: looked_at.append(given) or ())
+    monkeypatch.setattr("gan.training.loop.find_collapse", lambda *given: looked_at.append(given) or ())
     images, _ = stripes
     config = tiny_grouped.model_copy(update={"steps": 200, "batch_size": 32, "sample_every": 100})
     trained = train(images, config, Checkpoints(tmp_path), Hardware("CPU", "CPU"))

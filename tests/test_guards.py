@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gan.guards import CERTAIN_STEPS, MIN_STEPS, find_collapse, spread
+from gan.training.guards import CERTAIN_STEPS, MIN_STEPS, find_collapse, spread
 
 STEPS = max(MIN_STEPS, CERTAIN_STEPS)
 

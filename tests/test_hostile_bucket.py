@@ -11,9 +11,9 @@ import pytest
 from s3_server import BUCKET, SECRET, key_of, records_of
 from test_stage import Note, counted, run
 
-from gan import object_store
 from gan.errors import StoreError
-from gan.store import FileRef, Store
+from gan.storage import object_store
+from gan.storage.store import FileRef, Store
 from tasks.records import PublishedRun
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from builders import write_own_data
 
-from gan.checkpoints import Checkpoints
 from gan.errors import StoreError
-from gan.store import FileRef, check_unpacked_size, read_array, sha256_of
+from gan.storage.files import check_unpacked_size, read_array, sha256_of
+from gan.storage.store import FileRef
+from gan.training.checkpoints import Checkpoints
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -57,7 +58,7 @@ def test_a_pickled_checkpoint_is_passed_over(tmp_path) -> None:
 
 
 def test_samples_with_pickles_or_more_than_a_run_can_have_are_refused(tmp_path) -> None:
-    from gan.generate import load_samples
+    from gan.data.samples import load_samples
 
     trace, path = tmp_path / "exploded", tmp_path / "samples.npz"
     np.savez(path, images=np.array([Bomb(trace)], dtype=object), allow_pickle=True)
@@ -77,7 +78,7 @@ def test_an_archive_that_would_unpack_to_too_much_is_not_unpacked(tmp_path, monk
         archive.writestr("config.json", bytes(10**7))
     with pytest.raises(StoreError, match="unpacks to 10,000,000 bytes; expected at most 1,000"):
         check_unpacked_size(path, 1000)
-    from gan import networks
+    from gan.models import networks
 
     monkeypatch.setattr(networks, "MAX_MODEL_BYTES", 1000)
     with pytest.raises(StoreError, match="Nothing of it was unpacked"):
@@ -86,8 +87,8 @@ def test_an_archive_that_would_unpack_to_too_much_is_not_unpacked(tmp_path, monk
 
 def planted_models(folder: Path) -> Iterator[Path]:
     """Models that execute something when they are loaded without care."""
-    from gan.backend import keras
-    from gan.networks import save_model
+    from gan.models.backend import keras
+    from gan.models.networks import save_model
 
     layers = keras.layers.Dense(2), keras.layers.Lambda(lambda x: Path("exploded").touch() or x, output_shape=(4,))
     for name, layer in zip(("plain", "lambda"), layers, strict=True):
@@ -107,7 +108,7 @@ def planted_models(folder: Path) -> Iterator[Path]:
 
 
 def test_models_that_would_execute_something_are_refused(tmp_path, monkeypatch) -> None:
-    from gan.networks import load_model
+    from gan.models.networks import load_model
 
     monkeypatch.chdir(tmp_path)
     for path in planted_models(tmp_path):
@@ -158,7 +159,7 @@ def test_names_that_would_leave_their_folder_are_refused(tmp_path, option: str) 
 UNPACK = """
 import re, sys
 from pathlib import Path
-from gan.datasets.folder import describe_folder
+from gan.data.folder import describe_folder
 from gan.errors import DataError
 try:
     describe_folder("mine", Path(sys.argv[1]))

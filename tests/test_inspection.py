@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from builders import smooth_pixels
 
-from gan.classifier import doubt_labels
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.inspection import LabelledPixels, digests_of, find_warnings, refuse_unusable
-from gan.datasets.splits import fetch_splits
+from gan.data.catalog import FASHION_MNIST
+from gan.data.inspection import LabelledPixels, digests_of, find_warnings, refuse_unusable
+from gan.data.splits import fetch_splits
 from gan.errors import DataError
+from gan.judging.classifier import doubt_labels
 
 NAMES = tuple("abcdef")
 Both = tuple[LabelledPixels, LabelledPixels]

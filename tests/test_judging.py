@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
-from gan.features import Extractor
 from gan.judging.definitions import METRICS
 from gan.judging.evidence import Evidence
+from gan.judging.features import Extractor
 from gan.judging.judge import Judge
 from gan.judging.measured import rounded
+from gan.judging.metrics.neighbours import ball_radii, precision_recall
 from gan.judging.mutual import judged_anew
 from gan.judging.snapshots import SnapshotJudge
-from gan.metrics.neighbours import ball_radii, precision_recall
 
 N = 100
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gan.datasets.catalog import FASHION_MNIST
-from gan.datasets.idx import decode_images, decode_labels
-from gan.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.data.catalog import FASHION_MNIST
+from gan.data.idx import decode_images, decode_labels
 from gan.judging.definitions import METRICS
+from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
 
 pytestmark = pytest.mark.real_data

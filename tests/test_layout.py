@@ -3,15 +3,31 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 from conftest import PROJECT
 
-from tasks.code_identity import COMPUTING_LIBRARIES, reached_libraries, reached_modules
+from tasks.code_identity import COMPUTING_LIBRARIES, _imported_names, reached_libraries, reached_modules
 
 ALLOWED = {"bench": {"bench", "gan"}, "gan": {"gan"}, "tasks": {"gan", "tasks"}, "flows": {"gan", "tasks", "flows"}}
 MAY_IMPORT_PREFECT = {"tasks", "flows"}
+SETTINGS = {"errors", "recipes", "config", "formatting"}
+"""Modules of `gan` that every package of it may import."""
+
+ROOMS = {
+    "system": set[str](),
+    "storage": {"system"},
+    "data": {"system", "storage"},
+    "models": {"system", "storage", "data"},
+    "training": {"system", "storage", "data", "models"},
+    "judging": {"system", "storage", "data", "models"},
+    "runs": {"system", "storage", "judging"},
+    "report": {"system", "storage", "data", "models", "training", "judging", "runs"},
+}
+"""Which package of `gan` may import which others. Its commands, at the top, may import all of them."""
+
 INCIDENTAL_LIBRARIES = {
     "boto3",
     "botocore",
@@ -51,6 +67,38 @@ def test_imports_go_one_way(package: str) -> None:
         assert package in MAY_IMPORT_PREFECT or "prefect" not in imported, f"{path} imports Prefect"
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_packages_of_the_subject_import_only_what_is_below_them(room: str) -> None:
+    for path in python_files(f"gan/{room}"):
+        imported = {name.split(".")[1] for name in _imported_names(path) if name.startswith("gan.")}
+        assert imported <= {room} | ROOMS[room] | SETTINGS, f"{path} imports against the direction"
+
+
+def test_every_package_of_the_subject_has_a_rule_and_says_what_is_in_it() -> None:
+    packages = {path.parent.name: path for path in (PROJECT / "gan").glob("*/__init__.py")}
+    assert packages.keys() == ROOMS.keys()
+    for path in packages.values():
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        assert all(words in (docstring or "") for words in ("Imports", "Start with"))
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Also through imports within functions, which Python would not notice."""
+    files = (path for package in ALLOWED for path in python_files(package) if path.name != "__init__.py")
+    modules = {_module(path): path for path in files}
+    graph = {
+        name: {found for found in _imported_names(path) if found in modules} - {name} for name, path in modules.items()
+    }
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"These modules import each other: {' -> '.join(error.args[1])}")
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(PROJECT).with_suffix("").parts)
+
+
 def test_every_library_that_the_subject_imports_is_known_to_compute_or_not() -> None:
     known = set(sys.stdlib_module_names) | ALLOWED["gan"] | COMPUTING_LIBRARIES.keys() | INCIDENTAL_LIBRARIES
     for path in python_files("gan"):
@@ -58,14 +106,16 @@ def test_every_library_that_the_subject_imports_is_known_to_compute_or_not() -> 
 
 
 def test_a_stage_reaches_what_it_imports_only_when_it_runs() -> None:
-    assert {"gan.training", "gan.losses", "gan.networks", "gan.datasets.pixels"} <= reached_modules("tasks.train")
+    assert {"gan.training.article", "gan.training.losses", "gan.models.networks", "gan.data.pixels"} <= reached_modules(
+        "tasks.train"
+    )
     assert reached_libraries("tasks.train").keys() >= {"tensorflow", "keras", "numpy"}
 
 
 def test_training_does_not_reach_the_report_and_fetching_no_network() -> None:
-    assert "gan.report" not in reached_modules("tasks.train") | reached_modules("tasks.render")
-    assert not [module for module in reached_modules("tasks.train") if module.startswith("gan.metrics")]
-    assert "gan.training" not in reached_modules("tasks.fetch") | reached_modules("tasks.normalize")
+    assert "gan.report.page" not in reached_modules("tasks.train") | reached_modules("tasks.render")
+    assert not [module for module in reached_modules("tasks.train") if module.startswith("gan.judging.metrics")]
+    assert "gan.training.article" not in reached_modules("tasks.fetch") | reached_modules("tasks.normalize")
 
 
 def test_flow_and_tasks_are_imported_without_what_takes_long() -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from conftest import PROJECT
 
-from gan.locks import alone, in_use, is_held, keeping_others_out, undisturbed
+from gan.storage.locks import alone, in_use, is_held, keeping_others_out, undisturbed
 
 
 def holder(code: str, path: Path) -> subprocess.Popen[str]:
     """A process that holds what the code takes; it has it when this returns."""
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom gan.locks import *\n"
+        "import sys, time\nfrom pathlib import Path\nfrom gan.storage.locks import *\n"
         f"with {code}:\n  print(1, flush=True)\n  time.sleep(600)"
     )
     process = subprocess.Popen(

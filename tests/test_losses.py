@@ -1,7 +1,7 @@
 import numpy as np
 
-from gan.backend import keras, tf
-from gan.losses import (
+from gan.models.backend import keras, tf
+from gan.training.losses import (
     fake_accuracy,
     fake_loss,
     generator_loss,

@@ -6,11 +6,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from gan.metrics import kernel, neighbours
-from gan.metrics.frechet import frechet_distance
-from gan.metrics.kernel import kernel_terms
-from gan.metrics.memorization import relative_to_test
-from gan.metrics.neighbours import (
+from gan.judging.metrics import kernel, neighbours
+from gan.judging.metrics.frechet import frechet_distance
+from gan.judging.metrics.kernel import kernel_terms
+from gan.judging.metrics.memorization import relative_to_test
+from gan.judging.metrics.neighbours import (
     K_DENSITY_COVERAGE,
     K_PRECISION_RECALL,
     ball_radii,
@@ -19,7 +19,7 @@ from gan.metrics.neighbours import (
     precision_recall,
     squared_distances,
 )
-from gan.metrics.two_sample import fit_logistic_regression, held_out_logits
+from gan.judging.metrics.two_sample import fit_logistic_regression, held_out_logits
 
 MODES = 4 * np.eye(5)
 """Centres of five classes, far from each other for deviations of about 0.5."""

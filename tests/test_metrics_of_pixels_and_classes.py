@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan.metrics.classes import class_entropy, confidence
-from gan.metrics.pixels import intensity_distance, intensity_histograms, total_variation
+from gan.judging.metrics.classes import class_entropy, confidence
+from gan.judging.metrics.pixels import intensity_distance, intensity_histograms, total_variation
 
 
 def test_class_entropy_is_scipys_in_bits() -> None:

@@ -9,9 +9,9 @@ from unittest.mock import patch
 import pytest
 from builders import fetch
 
-from gan.datasets import download, sources
+from gan.data import download, sources
 from gan.errors import SourceError
-from gan.proxies import settle_proxies
+from gan.system.proxies import settle_proxies
 
 
 class Mirror(BaseHTTPRequestHandler):

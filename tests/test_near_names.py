@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from builders import idx_images, write_own_data
 
-from gan.datasets.catalog import FASHION_MNIST, FILE_NAMES
-from gan.datasets.files import CLASS_NAMES_FILE
-from gan.datasets.folder import describe_folder
-from gan.datasets.idx import decode_images, decode_labels
-from gan.datasets.sources import copy_verified
+from gan.data.catalog import FASHION_MNIST, FILE_NAMES
+from gan.data.files import CLASS_NAMES_FILE
+from gan.data.folder import describe_folder
+from gan.data.idx import decode_images, decode_labels
+from gan.data.sources import copy_verified
 from gan.errors import DataError
 
 IMAGES, LABELS = FILE_NAMES["train", "images"], FILE_NAMES["train", "labels"]

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from gan.backend import keras
 from gan.errors import StoreError
-from gan.networks import build_discriminator, build_generator, load_model, save_model
+from gan.models.backend import keras
+from gan.models.latents import sample_inputs
+from gan.models.networks import build_discriminator, build_generator, load_model, save_model
 from gan.recipes import ARTICLE, RECIPES, RecipeName
-from gan.sampling import sample_inputs
 
 
 def count(variables) -> int:

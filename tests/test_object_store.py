@@ -12,7 +12,7 @@ from s3_server import BUCKET, SECRET, Line, key_of
 from test_stage import Note, counted, run
 
 from gan.errors import StoreError
-from gan.store import FileRef, Store
+from gan.storage.store import FileRef, Store
 from tasks.stage import refreshing, stage
 
 FEW = ("--steps", 40, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
@@ -75,7 +75,7 @@ def test_a_damaged_file_is_not_uploaded(s3, machines) -> None:
 UPLOAD = """
 import sys
 from pathlib import Path
-from gan.store import Store
+from gan.storage.store import Store
 store = Store.open(Path(sys.argv[1]), sys.argv[2])
 store.share([store.put_file(lambda path: path.write_bytes(bytes(40_000_000)), ".bin")])
 """
@@ -170,7 +170,7 @@ def test_a_result_lost_here_is_replaced_by_the_one_that_another_machine_made(
 
 def test_without_an_address_nothing_of_it_is_imported(tmp_path) -> None:
     code = (
-        "import sys; from pathlib import Path; import flows.train_flow; from gan.store import Store\n"
+        "import sys; from pathlib import Path; import flows.train_flow; from gan.storage.store import Store\n"
         "store = Store.open(Path(sys.argv[1])); store.path(store.put_bytes(b'x', '.txt')); store.share([])\n"
         "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
     )
@@ -181,7 +181,9 @@ def test_two_machines_one_bucket_and_a_server_that_loses_everything(s3, url, tmp
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     checkout.env |= {**s3.env, "FASHION_GAN_STORE_URL": url}
     checkout.save_all_the_time()
-    checkout.edit("gan/object_store.py", "ATTEMPTS, ATTEMPTS_AT_START = 6, 2", "ATTEMPTS, ATTEMPTS_AT_START = 2, 2")
+    checkout.edit(
+        "gan/storage/object_store.py", "ATTEMPTS, ATTEMPTS_AT_START = 6, 2", "ATTEMPTS, ATTEMPTS_AT_START = 2, 2"
+    )
     one, two = tmp_path / "one", tmp_path / "two"
     data = ("--dataset", "mine", "--data-dir", write_own_data(tmp_path / "mine"))
     command = ("flows/train_flow.py", *FEW, *data, "--output-dir")

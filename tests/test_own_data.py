@@ -9,9 +9,9 @@ import pytest
 from builders import change_first_label, idx_images, idx_labels, write_own_data
 from pipeline import STAGES_OF_OWN_DATA, Checkout, ran
 
-from gan.datasets import folder as own
-from gan.datasets.folder import describe_folder
-from gan.datasets.sources import copy_verified, fetch_files
+from gan.data import folder as own
+from gan.data.folder import describe_folder
+from gan.data.sources import copy_verified, fetch_files
 from gan.errors import DataError, SourceError
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"

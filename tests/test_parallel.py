@@ -7,17 +7,17 @@ from conftest import PROJECT
 
 SCRIPT = """
 import numpy as np
-from gan.backend import Hardware, keras, tf
+from gan.models.backend import Hardware, keras, tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from pathlib import Path
-from gan.checkpoints import Checkpoints
+from gan.training.checkpoints import Checkpoints
 from gan.config import TrainConfig
-from gan.engine import prepare
+from gan.training.engine import prepare
 from gan.errors import SettingsError
-from gan.networks import load_model, save_model
-from gan.trainer import train
+from gan.models.networks import load_model, save_model
+from gan.training.loop import train
 
 folder = Path(FOLDER)
 images = np.random.default_rng(0).uniform(-1, 1, (500, 28, 28, 1)).astype(np.float32)

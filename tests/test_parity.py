@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from bench.article import Article, k2
-from gan.backend import keras, tf
 from gan.config import TrainConfig
-from gan.engine import make_advance
-from gan.networks import Networks
-from gan.training import Draw, draw_indices, draw_latents_by_xla, make_train_step
+from gan.models.backend import keras, tf
+from gan.models.networks import Networks
+from gan.training.article import make_train_step
+from gan.training.draws import Draw, draw_indices, draw_latents_by_xla
+from gan.training.engine import make_advance
 
 ITERATIONS = 20
 TOLERANCE = 1e-6

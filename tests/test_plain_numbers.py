@@ -14,34 +14,35 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import tasks.publish
 from flows.summary import print_summary
 from flows.sweep_flow import Sweep, print_board
-from gan.backend import tf
-from gan.bootstrap import Difference
-from gan.champion import standing
 from gan.compare import _print as print_comparison
 from gan.config import RunConfig, SampleConfig, TrainConfig
-from gan.datasets.pixels import normalize_images
-from gan.event_files import EventFiles
-from gan.gate import Decision
-from gan.generate import generate
-from gan.history import history_csv
-from gan.judging.definitions import AskedClasses
-from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
-from gan.networks import build_generator, save_model
-from gan.plain_json import plain_number, to_json
-from gan.publishing import check_run_name, write_json
-from gan.report.against import Against
-from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality
-from gan.report.leaderboard import MEASURES, Result, as_csv, as_html, rank, read_result
-from gan.report.page import render_comparison
-from gan.report.words import (
+from gan.data.pixels import normalize_images
+from gan.formatting import (
     describe_change,
     describe_interval,
     describe_number,
     describe_seconds,
     describe_setting,
     describe_share,
+    plain_number,
 )
-from gan.store import FileRef, Store
+from gan.generate import generate
+from gan.judging.bootstrap import Difference
+from gan.judging.definitions import AskedClasses
+from gan.judging.gate import Decision
+from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
+from gan.models.backend import tf
+from gan.models.networks import build_generator, save_model
+from gan.report.against import Against
+from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality
+from gan.report.leaderboard import MEASURES, Result, as_csv, as_html, rank, read_result
+from gan.report.page import render_comparison
+from gan.report.tensorboard import EventFiles
+from gan.runs.champion import standing
+from gan.runs.publish import check_run_name, write_json
+from gan.storage.plain_json import to_json
+from gan.storage.store import FileRef, Store
+from gan.training.history import history_csv
 from tasks.compare import compare
 from tasks.publish import present, publish
 from tasks.records import ClassShare, PublishedRun, RawData, Reference, TrainedGan

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.prefect_settings import API_URL, origin_of
+from flows.server.prefect_settings import API_URL, origin_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOML = '[tool.prefect.api]\nurl = "http://one.invalid/api"\n'

@@ -5,7 +5,7 @@ import os
 import httpx
 import pytest
 
-from gan.proxies import ask_directly, faulty_proxies, faulty_proxy, is_loopback, proxy_for, settle_proxies
+from gan.system.proxies import ask_directly, faulty_proxies, faulty_proxy, is_loopback, proxy_for, settle_proxies
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,14 @@ import pytest
 from prefect.results import ResultRecord, ResultRecordMetadata
 from prefect.serializers import JSONSerializer
 
-import gan.pruning
+import gan.runs.pruning
 from flows.prune_flow import PruneSettings, prune_flow
 from flows.summary import describe_disk
 from gan.errors import SettingsError, StoreError
-from gan.locks import alone, in_use
-from gan.pruning import disk_use, prune
-from gan.publishing import published_files, staged_run, write_manifest
-from gan.store import FileRef, Store, lock_of
+from gan.runs.pruning import disk_use, prune
+from gan.runs.publish import published_files, staged_run, write_manifest
+from gan.storage.locks import alone, in_use, lock_of
+from gan.storage.store import FileRef, Store
 from tasks.records import FittedExtractor, PublishedRun, StageRecord
 
 OLD = time.time() - 40 * 24 * 60 * 60
@@ -281,7 +281,7 @@ def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(sto
     folder = store.scratch_dir("train-old")
     folder.mkdir(parents=True)
     age(folder)
-    find = gan.pruning.find_leftovers
+    find = gan.runs.pruning.find_leftovers
     with ExitStack() as stack:
 
         def find_and_take_up(*args):
@@ -289,7 +289,7 @@ def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(sto
             stack.enter_context(alone(lock_of(folder), print))
             return found
 
-        monkeypatch.setattr(gan.pruning, "find_leftovers", find_and_take_up)
+        monkeypatch.setattr(gan.runs.pruning, "find_leftovers", find_and_take_up)
         assert prune(store.root, 0, dry_run=False).leftovers == []
         assert folder.exists()
         assert lock_of(folder).exists()

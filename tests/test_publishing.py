@@ -9,16 +9,9 @@ import pytest
 from conftest import PROJECT
 
 from gan.errors import SettingsError, StoreError
-from gan.links import LATEST, point_to
-from gan.publishing import (
-    check_run_name,
-    published_files,
-    restore_runs,
-    staged_run,
-    write_json,
-    write_manifest,
-)
-from gan.store import sha256_of
+from gan.runs.publish import check_run_name, published_files, restore_runs, staged_run, write_json, write_manifest
+from gan.storage.files import sha256_of
+from gan.storage.links import LATEST, point_to
 
 
 def publish(root, name: str, content: str, config=None) -> None:
@@ -132,7 +125,7 @@ PUBLISH_TOO = """
 import sys
 from pathlib import Path
 from gan.errors import SettingsError
-from gan.publishing import staged_run, write_json
+from gan.runs.publish import staged_run, write_json
 try:
     with staged_run(Path(sys.argv[1]), "first") as folder:
         write_json(folder / "config.json", {"seed": int(sys.argv[2])})

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from bench.quality import _described, draw, read_curves
-from gan.history import history_csv
-from gan.publishing import write_json
 from gan.recipes import ARTICLE, MLP, Recipe
 from gan.report.charts import as_png
+from gan.runs.publish import write_json
+from gan.training.history import history_csv
 
 
 def publish(

@@ -3,23 +3,25 @@
 import numpy as np
 import pytest
 
-from gan.backend import Hardware, keras
-from gan.checkpoints import Checkpoints
 from gan.config import TrainConfig
 from gan.errors import SettingsError
-from gan.generate import generate_pixels
-from gan.groups import find_groups, group_bounds
-from gan.networks import Networks
+from gan.models.backend import Hardware, keras
+from gan.models.generation import generate_pixels
+from gan.models.latents import sample_inputs
+from gan.models.networks import Networks
 from gan.recipes import CONDITIONAL, CONV, CONV_GPU, MLP, RECIPES, Recipe, changed
-from gan.sampling import sample_inputs
-from gan.trainer import train
+from gan.training.checkpoints import Checkpoints
+from gan.training.groups import find_groups, group_bounds
+from gan.training.loop import train
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_every_card_trains_at_its_full_widths_and_twice_to_the_same_bytes(
     recipe: Recipe, tiny_images, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("gan.trainer.NUM_STATISTICS_LATENTS", 500)  # the widest takes minutes for as many as it is
+    monkeypatch.setattr(
+        "gan.training.loop.NUM_STATISTICS_LATENTS", 500
+    )  # the widest takes minutes for as many as it is
     num = 4 if recipe is CONV_GPU else recipe.batch_size
     config = TrainConfig(recipe=recipe, steps=9, batch_size=num, sample_every=8, num_snapshot_images=9)
     num_groups = recipe.num_groups

@@ -8,9 +8,9 @@ from builders import put_data
 
 from flows.settings import RunSettings
 from gan.errors import SettingsError
-from gan.links import LATEST, point_to
-from gan.publishing import write_json, write_manifest
-from gan.store import Store
+from gan.runs.publish import write_json, write_manifest
+from gan.storage.links import LATEST, point_to
+from gan.storage.store import Store
 from tasks.records import NormalizedData, TrainedGan
 from tasks.reference import check_comparable, find_reference
 

@@ -3,12 +3,13 @@ import itertools
 import numpy as np
 import pytest
 
-from gan.architectures import IMAGE_SHAPE
-from gan.backend import keras, tf
-from gan.engine import make_advance
-from gan.losses import relativistic_loss
-from gan.networks import Networks
-from gan.relativistic import (
+from gan.models.architectures import IMAGE_SHAPE
+from gan.models.backend import keras, tf
+from gan.models.networks import Networks
+from gan.training.draws import Draw, draw_indices, draw_latents_by_xla
+from gan.training.engine import make_advance
+from gan.training.losses import relativistic_loss
+from gan.training.relativistic import (
     discriminator_loss,
     look,
     make_relativistic_step,
@@ -16,7 +17,6 @@ from gan.relativistic import (
     plain_gradients,
     update_both,
 )
-from gan.training import Draw, draw_indices, draw_latents_by_xla
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan.datasets.catalog import FASHION_MNIST
-from gan.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
-from gan.sampling import interpolate_latents, sample_latents
+from gan.data.catalog import FASHION_MNIST
+from gan.models.latents import interpolate_latents, sample_latents
+from gan.report.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
 

@@ -12,22 +12,19 @@ from builders import small_extractor, smooth_pixels
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from gan.bootstrap import NORMAL_QUANTILE, PARTS, STUDENT_QUANTILE, Difference, bootstrap_differences
-from gan.features import HALF_RESOLUTION
-from gan.gate import Decision
+from gan.formatting import describe_number, describe_share
+from gan.judging.bootstrap import NORMAL_QUANTILE, PARTS, STUDENT_QUANTILE, Difference, bootstrap_differences
 from gan.judging.definitions import METRICS
 from gan.judging.evidence import Evidence
+from gan.judging.features import HALF_RESOLUTION
+from gan.judging.gate import Decision
 from gan.judging.judge import Judge
 from gan.judging.measured import rounded
-from gan.rendering import draw_grid, save_animation, save_png
 from gan.report.against import Contestant, compare_runs
 from gan.report.blind_test import BlindTest
 from gan.report.exhibits import MAX_SNAPSHOTS, Findings, make_exhibits
 from gan.report.page import Report, render_comparison, render_html, render_markdown
-from gan.report.words import (
-    describe_number,
-    describe_share,
-)
+from gan.report.rendering import draw_grid, save_animation, save_png
 
 HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
 NUM_SNAPSHOTS = 5

@@ -74,7 +74,7 @@ def run(server: Checkout) -> dict:
     few = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "dataset": "mine", "data_dir": "mine"}
     server.env |= {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY}
     server.env |= {"FASHION_GAN_ALERT_BLOCK": "slack-webhook/ops"}
-    with running(server, "flows.prefect_cli", "worker", "start", "--pool", "default", "--type", "process"):
+    with running(server, "flows.server.prefect_cli", "worker", "start", "--pool", "default", "--type", "process"):
         run_id = start_nightly(server, **few, train_on="here", output_dir=HOSTILE_FOLDER)
         wait_until(lambda: ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL, 600)
     return ask(server, f"flow_runs/{run_id}")

@@ -16,7 +16,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.alerts import UNTOLD
+from flows.server.alerts import UNTOLD
 from flows.settings import ALERT_VARIABLE
 from flows.setup_server import AUTOMATIONS, look
 

@@ -14,7 +14,7 @@ from pipeline import Checkout, wait_until
 from prefect import flow, task
 from prefect.task_engine import TaskRunTimeoutError
 
-from flows.session import prefect_session
+from flows.server.session import prefect_session
 from gan.errors import DataError, FashionGanError, SourceError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -15,8 +15,8 @@ from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import DataError, SourceError, StoreError
-from gan.locks import alone
-from gan.store import FileRef, Store, lock_of
+from gan.storage.locks import alone, lock_of
+from gan.storage.store import FileRef, Store
 from tasks.failures import may_heal
 from tasks.records import StageRecord
 from tasks.stage import Stage, refreshing, stage

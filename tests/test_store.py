@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from gan.errors import StoreError
-from gan.store import FileRef, Store, atomic_path
+from gan.storage.files import atomic_path
+from gan.storage.store import FileRef, Store
 
 
 def test_a_file_is_named_by_its_content_and_read_back(store: Store) -> None:

@@ -128,9 +128,9 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
 ) -> None:
     breaking = (
         "import flows, runpy, sys\n"
-        "import flows.embedded\n"
+        "import flows.server.embedded\n"
         "def fail(*_): raise ZeroDivisionError('between its start and its first answer')\n"
-        f"flows.embedded.{part} = fail\n"
+        f"flows.server.embedded.{part} = fail\n"
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )

@@ -13,9 +13,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.members import Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
 from flows.sweep_flow import promote_best
-from gan.champion_history import Change, add_change
 from gan.recipes import RECIPES
 from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
+from gan.runs.champion_history import Change, add_change
 
 FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
 
@@ -170,8 +170,8 @@ def test_a_pool_has_few_members_and_what_it_did_not_end_is_run_again_and_then_al
 
 def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twice(tmp_path, prefect_server) -> None:
     checkout = Checkout.make_quick(tmp_path)
-    checkout.edit("gan/gate.py", "MIN_COVERAGE = 0.05, 1.0, 0.1", "MIN_COVERAGE = 0.05, 0.0, -1.0")
-    checkout.edit("gan/gate.py", "or recall == 0", "")
+    checkout.edit("gan/judging/gate.py", "MIN_COVERAGE = 0.05, 1.0, 0.1", "MIN_COVERAGE = 0.05, 0.0, -1.0")
+    checkout.edit("gan/judging/gate.py", "or recall == 0", "")
     data, folder = write_own_data(tmp_path / "own"), tmp_path / "artifacts"
     where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
     command = ("flows/sweep_flow.py", "--seeds", "0", *FEW, *where)

@@ -9,9 +9,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 import tasks.watching
-from gan.checkpoints import Checkpoints
 from gan.config import Conduct
-from gan.store import Store
+from gan.storage.store import Store
+from gan.training.checkpoints import Checkpoints
 from tasks.records import NormalizedData
 from tasks.train import train
 

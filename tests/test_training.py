@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 from watchers import OnStep, Stop, stop_after
 
-import gan.engine
-import gan.trainer
-from gan.averaging import AVERAGE_EVERY
-from gan.backend import Hardware, keras, tf
-from gan.checkpoints import Checkpoints
-from gan.engine import STEPS_A_CALL, next_stop
+import gan.training.engine
+import gan.training.loop
 from gan.errors import TrainingError
-from gan.guards import CHECK_EVERY
-from gan.networks import Networks
-from gan.training import Draw, draw_indices, draw_latents, draw_latents_by_xla, make_train_step, update_discriminator
-from gan.training import update_generator as update_generator_of
-from gan.training_state import Progress
+from gan.models.backend import Hardware, keras, tf
+from gan.models.networks import Networks
+from gan.training.article import make_train_step, update_discriminator
+from gan.training.article import update_generator as update_generator_of
+from gan.training.averaging import AVERAGE_EVERY
+from gan.training.checkpoints import Checkpoints
+from gan.training.draws import Draw, draw_indices, draw_latents, draw_latents_by_xla
+from gan.training.engine import STEPS_A_CALL, next_stop
+from gan.training.guards import CHECK_EVERY
+from gan.training.state import Progress
 
 CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's program on a CPU")
 
@@ -39,9 +40,9 @@ def checkpoints(tmp_path) -> Checkpoints:
     return Checkpoints(tmp_path / "checkpoints")
 
 
-def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.trainer.Training:
+def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.training.loop.Training:
     watchers = [OnStep(on_step)] if on_step else []
-    return gan.trainer.train(images, config, checkpoints, hardware, watchers=watchers, **options)
+    return gan.training.loop.train(images, config, checkpoints, hardware, watchers=watchers, **options)
 
 
 def every_step(folder) -> Checkpoints:
@@ -197,7 +198,7 @@ def test_a_training_of_mlp_goes_on_in_the_phase_of_its_penalties(
     tiny_mlp, tiny_images, tmp_path, monkeypatch, unroll_from, told
 ) -> None:
     """Snapshots cut calls of four steps in two, after the steps 0, 5 and 10."""
-    monkeypatch.setattr(gan.engine, "UNROLL_FROM_STEPS", unroll_from)
+    monkeypatch.setattr(gan.training.engine, "UNROLL_FROM_STEPS", unroll_from)
     config = tiny_mlp.model_copy(update={"recipe": tiny_mlp.recipe.model_copy(update=told)})
     undisturbed = train(tiny_images, config, Checkpoints(tmp_path / "undisturbed"))
     disturbed = every_step(tmp_path / "disturbed")
@@ -322,7 +323,7 @@ def test_steps_unrolled_in_one_program_give_the_same_training(
     """Another program sums in another order, so equal to rounding; interrupted in between, equal to the byte."""
     config = tiny_config.model_copy(update={"steps": 25})
     one = train(tiny_images, config, Checkpoints(tmp_path / "one"), hardware=hardware)
-    monkeypatch.setattr("gan.engine.UNROLL_FROM_STEPS", 25)
+    monkeypatch.setattr("gan.training.engine.UNROLL_FROM_STEPS", 25)
     several = train(tiny_images, config, Checkpoints(tmp_path / "several"), hardware=hardware)
     assert one.facts["engine"] == "one XLA program a step"
     assert several.facts["engine"] == f"one XLA program for {STEPS_A_CALL[hardware.kind]} steps"
@@ -350,9 +351,9 @@ def test_calls_end_where_something_is_due(tiny_config) -> None:
 def test_collapse_is_warned_of_once_and_stops_training_if_asked(
     tiny_config, tiny_images, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("gan.trainer.CHECK_EVERY", 2)
-    monkeypatch.setattr("gan.guards.MIN_STEPS", 4)
-    monkeypatch.setattr("gan.guards.MIN_RELATIVE_SPREAD", 1e9)
+    monkeypatch.setattr("gan.training.loop.CHECK_EVERY", 2)
+    monkeypatch.setattr("gan.training.guards.MIN_STEPS", 4)
+    monkeypatch.setattr("gan.training.guards.MIN_RELATIVE_SPREAD", 1e9)
     result = train(tiny_images, tiny_config, every_step(tmp_path / "on"))
     (warning,) = result.warnings
     assert warning.startswith("Mode collapse after 4 steps")

@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 
-from gan.history import history_csv, read_history
+from gan.formatting import describe_change, describe_number, describe_seconds, describe_share
 from gan.report.charts import as_png, as_svg, draw_losses, draw_quality
-from gan.report.words import (
-    code_span,
-    describe_change,
-    describe_number,
-    describe_seconds,
-    describe_share,
-    escape_markdown,
-)
+from gan.report.markup import code_span, escape_markdown
+from gan.training.history import history_csv, read_history
 
 
 @pytest.mark.parametrize(

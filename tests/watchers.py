@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gan.trainer import Watcher
+from gan.training.loop import Watcher
 
 
 class Stop(Exception):  # noqa: N818

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gan.features import GREY_LEVELS, HALF_RESOLUTION
 from gan.judging.evidence import Evidence
+from gan.judging.features import GREY_LEVELS, HALF_RESOLUTION
 from gan.judging.measured import MeasuredNumbers, Number
-from gan.metrics.classes import class_entropy
-from gan.metrics.frechet import frechet_distance
-from gan.metrics.pixels import intensity_distance
+from gan.judging.metrics.classes import class_entropy
+from gan.judging.metrics.frechet import frechet_distance
+from gan.judging.metrics.pixels import intensity_distance
 
 Better = Literal["lower", "higher", "as real", "no more than real"]
 

@@ -5,17 +5,17 @@ from functools import cached_property
 
 import numpy as np
 
-from gan.features import HALF_RESOLUTION, Extractor, half_resolution
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.evidence import Evidence, FakeSide, RealSide
+from gan.judging.features import HALF_RESOLUTION, Extractor, half_resolution
 from gan.judging.measured import reasoned
+from gan.judging.metrics.classes import confidence
+from gan.judging.metrics.kernel import kernel_terms
+from gan.judging.metrics.memorization import relative_to_test
+from gan.judging.metrics.neighbours import nearest
+from gan.judging.metrics.pixels import intensity_histograms, total_variation
 from gan.judging.mutual import RealBalls, judge_mutually
 from gan.judging.snapshots import SnapshotJudge
-from gan.metrics.classes import confidence
-from gan.metrics.kernel import kernel_terms
-from gan.metrics.memorization import relative_to_test
-from gan.metrics.neighbours import nearest
-from gan.metrics.pixels import intensity_histograms, total_variation
 
 
 class Judge:

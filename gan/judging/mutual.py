@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gan.judging.evidence import Evidence
-from gan.metrics.neighbours import (
+from gan.judging.metrics.neighbours import (
     K_DENSITY_COVERAGE,
     K_PRECISION_RECALL,
     ball_radii,
     density_coverage,
     precision_recall,
 )
-from gan.metrics.two_sample import held_out_logits
+from gan.judging.metrics.two_sample import held_out_logits
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from gan.features import Extractor
+from gan.judging.features import Extractor
 from gan.judging.measured import rounded
-from gan.metrics.frechet import frechet_distance
-from gan.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
+from gan.judging.metrics.frechet import frechet_distance
+from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
 
 SEED = 0
 

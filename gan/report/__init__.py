@@ -1,1 +1,4 @@
-"""The real-vs-fake report: one self-contained page for people, and its digest in markdown."""
+"""What people look at: the report page, comparisons, the leaderboard, grids, charts, TensorBoard.
+
+Imports `gan.judging`, `gan.runs`, `gan.training` and the packages below them. Start with `page.py`.
+"""

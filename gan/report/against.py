@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gan.bootstrap import Difference, bootstrap_differences
+from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.judge import Judge
 from gan.report.exhibits import tiles
 

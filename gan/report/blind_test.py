@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from gan.datasets.pixels import IMAGE_SIZE
+from gan.data.pixels import IMAGE_SIZE
 
 GAME_LENGTH = 40
 MIN_IMAGES = 6

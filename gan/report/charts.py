@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from gan.report.words import describe_number
+from gan.formatting import describe_number
 
 REAL_COLOR, FAKE_COLOR, AVERAGE_COLOR = "#2a7ab8", "#c8553d", "#a8840f"
 POINTS_IN_A_CURVE = 400

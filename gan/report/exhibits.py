@@ -9,7 +9,6 @@ from markupsafe import Markup
 from gan.judging.definitions import AskedClasses
 from gan.judging.evidence import Evidence
 from gan.judging.judge import Judge
-from gan.rendering import draw_class_rows, draw_grid, png_bytes, spaced
 from gan.report.blind_test import GAME_LENGTH, MIN_IMAGES, BlindTest, make_blind_test
 from gan.report.charts import (
     as_png,
@@ -20,6 +19,7 @@ from gan.report.charts import (
     draw_losses,
     draw_quality,
 )
+from gan.report.rendering import draw_class_rows, draw_grid, png_bytes, spaced
 
 NUM_IN_A_GRID, NUM_OF_A_CLASS, NUM_NEIGHBOURS, NUM_EXTREMES = 64, 10, 10, 20
 NUM_IN_PAIRS, MAX_CLASSES_DRAWN, MIN_OF_A_CLASS, MAX_OF_ALL_CLASSES = 8, 10, 3, 200

@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from gan.formatting import describe_mean, describe_setting
 from gan.judging.measured import NOT_FINITE, rounded
-from gan.published import AVERAGE_GENERATOR, read_manifest
-from gan.publishing import METRICS
 from gan.report.page import render_page
-from gan.report.words import describe_mean, describe_setting
+from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
+from gan.runs.publish import METRICS
 
 MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
 """Of the averaged weights, as the gate looks at them; rows are in the order of the first."""

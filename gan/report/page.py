@@ -10,21 +10,19 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from gan.gate import CERTAIN, Decision, copies_training_images, makes_few_kinds
-from gan.judging.definitions import AskedClasses, Metric
-from gan.report.against import Against
-from gan.report.exhibits import Exhibits, tiles
-from gan.report.words import (
-    as_data_uri,
-    data_uri,
+from gan.formatting import (
     describe_change,
     describe_deviation,
     describe_interval,
     describe_number,
     describe_seconds,
     describe_share,
-    escape_markdown,
 )
+from gan.judging.definitions import AskedClasses, Metric
+from gan.judging.gate import CERTAIN, Decision, copies_training_images, makes_few_kinds
+from gan.report.against import Against
+from gan.report.exhibits import Exhibits, tiles
+from gan.report.markup import as_data_uri, data_uri, escape_markdown
 
 TOLD_APART, HARDLY = 0.75, 0.03
 

@@ -1,0 +1,14 @@
+"""Prefect's own command line, for servers and workers, in an environment that is in order.
+
+python -m flows.server.prefect_cli worker start --pool default
+"""
+
+import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+
+from prefect.cli import app
+
+from gan.command import say_what_is_ignored
+
+if __name__ == "__main__":
+    say_what_is_ignored()
+    app()

@@ -1,0 +1,52 @@
+"""A schedule for those without a worker: one process that stays, and starts the runs itself."""
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.schedules import Cron
+from prefect.settings import PREFECT_API_URL
+from pydantic import ValidationError
+
+from flows.server.session import ServerError, prefect_session
+from flows.settings import RunSettings
+from gan.errors import SettingsError
+
+SERVED = "served"
+
+
+def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone: str) -> None:
+    """Run a flow at the times of a cron string, one run at a time, until this process is ended.
+
+    Args:
+        flow: Takes `settings`.
+        settings: What each run is given.
+        cron: Five fields, such as "0 3 * * *".
+        time_zone: The zone that these times are in, such as "Europe/Berlin".
+
+    Raises:
+        SettingsError: If there is no such time.
+        ServerError: If there is no server that could keep the schedule.
+    """
+    try:
+        CronSchedule(cron=cron, timezone=time_zone)
+    except ValidationError as error:
+        wrong = "; ".join(str(detail["ctx"]["error"]) for detail in error.errors() if "ctx" in detail)
+        raise SettingsError(
+            f"--serve cannot keep that time: {wrong or error}.\n"
+            'Give minute, hour, day, month and weekday, such as --serve "0 3 * * *" for every night at three, '
+            "and a zone such as --time-zone Europe/Berlin."
+        ) from error
+    if PREFECT_API_URL.value() is None:
+        raise ServerError(
+            "--serve needs a Prefect server that stays, since that keeps the schedule; the embedded one ends with a "
+            "command.\nStart one (make server) and set PREFECT_API_URL=http://127.0.0.1:4200/api."
+        )
+    given = settings.model_copy(update={"output_dir": settings.output_dir.expanduser().absolute()})
+    with prefect_session():
+        flow.serve(
+            name=SERVED,
+            schedule=Cron(cron, timezone=time_zone),
+            parameters={"settings": given.model_dump(mode="json", exclude_none=True)},
+            limit=1,  # of this process; a limit of the deployment is a lease that a server away for long takes away
+        )

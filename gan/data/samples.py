@@ -1,0 +1,43 @@
+"""Files of generated images: compressed `.npz`, equal images in equal bytes."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from gan.data.pixels import IMAGE_SIZE
+from gan.errors import StoreError
+from gan.storage.files import check_unpacked_size
+
+MAX_IMAGES = 1_000_000
+MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # and a header
+
+
+def save_samples(pixels: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
+    """Write images as a compressed `.npz`; equal images give equal bytes.
+
+    Args:
+        pixels: uint8, shape (n, 28, 28); key `images`.
+        path: The file.
+        labels: int, shape (n,), below 256: the classes that were asked for; key `labels`, uint8. None: no such key.
+    """
+    asked = {} if labels is None else {"labels": labels.astype(np.uint8)}
+    with path.open("wb") as file:  # given a name, NumPy would add a suffix of its own
+        np.savez_compressed(file, allow_pickle=False, images=pixels, **asked)
+
+
+def load_samples(path: Path) -> np.ndarray:
+    """The inverse of `save_samples`; nothing in the file is executed.
+
+    Raises:
+        StoreError: If the file does not hold images, or more than a run can have.
+    """
+    try:
+        check_unpacked_size(path, MAX_SAMPLES_BYTES)
+        with np.load(path, allow_pickle=False) as arrays:
+            pixels: np.ndarray = arrays["images"]
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path} holds no images: {error}.\nGive the samples.npz of a published run.") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise StoreError(f"{path} holds {pixels.dtype} of shape {pixels.shape}; expected uint8 of (n, 28, 28).")
+    return pixels

@@ -1,0 +1,50 @@
+"""The two runs of a comparison, with images of the same latents."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan.data.samples import load_samples
+from gan.models.generation import class_counts, generate_pixels, labels_of
+from gan.models.latents import sample_inputs
+from gan.models.networks import load_model
+from gan.report.against import NUM_SHOWN, Contestant
+from gan.runs.manifest import AVERAGE_SAMPLES, DATA_SUMMARY, GENERATOR, SAMPLES
+
+
+@dataclass(frozen=True)
+class ContestantFiles:
+    """Where a run's part in a comparison lies."""
+
+    name: str
+    generator: Path
+    samples: Path
+    average_samples: Path
+    data_summary: Path
+
+
+def contestant_files(run: Path) -> ContestantFiles:
+    """Those of a published run."""
+    return ContestantFiles(
+        run.resolve().name, run / GENERATOR, run / SAMPLES, run / AVERAGE_SAMPLES, run / DATA_SUMMARY
+    )
+
+
+def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> tuple[Contestant, Contestant, bool]:
+    """Two runs with images of the same latents (and classes, as in their training images), if both take such.
+
+    Args:
+        this: The run that is asked about.
+        other: The one that it is compared with.
+        seed: Seeds the latents.
+
+    Returns:
+        Both, and whether the latents are the same.
+    """
+    shapes, found = [], []
+    for files in (this, other):
+        generator = load_model(files.generator)
+        shapes.append([inputs.shape for inputs in generator.inputs])
+        like_labels = labels_of(class_counts(files.data_summary, generator))
+        shown = generate_pixels(generator, sample_inputs(generator, NUM_SHOWN, seed=seed, like_labels=like_labels))
+        found.append(Contestant(files.name, shown, load_samples(files.samples), load_samples(files.average_samples)))
+    return found[0], found[1], shapes[0] == shapes[1]

@@ -1,0 +1,100 @@
+"""Checkpoints of an unfinished training: whole or not there, checked when read, the last ones kept.
+
+A checkpoint is a `.npz` file whose name holds the step and the SHA-256 of its bytes. A file that is torn or altered
+does not match its own name and is passed over for the one before it.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import re
+import time
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from gan.storage.files import atomic_path, sha256_of
+
+NAME = re.compile(r"[0-9]{10}\.[0-9a-f]{64}\.npz")
+KEPT = 2
+MIN_SECONDS_BETWEEN = 10.0
+MAX_SHARE_OF_TIME = 0.007
+
+Arrays = dict[str, np.ndarray]
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder that belongs to it alone."""
+
+    def __init__(self, folder: Path, *, min_seconds_between: float = MIN_SECONDS_BETWEEN) -> None:
+        """Take a folder; it is made at the first save.
+
+        Args:
+            folder: Where the files lie.
+            min_seconds_between: Time from one save to the next; longer if saving would take more than 0.7 % of it.
+        """
+        self.folder = folder
+        self._min_seconds_between = min_seconds_between
+        self._next_save = time.monotonic() + min_seconds_between
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() >= self._next_save
+
+    def save(self, step: int, arrays: Arrays, *, began: float | None = None) -> float:
+        """Write a checkpoint after `step` steps, then remove all but the last ones.
+
+        Args:
+            step: Steps done.
+            arrays: What to keep; plain numbers and strings.
+            began: `time.monotonic()` when the work for this checkpoint began; now, if it is not given.
+
+        Returns:
+            The seconds that all of it took.
+        """
+        began = time.monotonic() if began is None else began
+        self.folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        with atomic_path(self.folder / f"{step:010}.{digest}.npz") as partial, partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())  # before the older ones go: a power cut must not take all of them
+        _sync_folder(self.folder)
+        for old in self._newest_first()[KEPT:]:
+            old.unlink(missing_ok=True)
+        finished = time.monotonic()
+        self._next_save = finished + max(self._min_seconds_between, (finished - began) / MAX_SHARE_OF_TIME)
+        return finished - began
+
+    def load_latest(self) -> tuple[int, Arrays] | None:
+        """The step and the arrays of the newest checkpoint that is whole; None if there is none.
+
+        One that is not whole is removed, so that it never counts among the last ones that are kept.
+        """
+        for path in self._newest_first():
+            step, digest, _ = path.name.split(".")
+            if sha256_of(path) == digest:
+                with suppress(ValueError, zipfile.BadZipFile), np.load(path, allow_pickle=False) as arrays:
+                    return int(step), dict(arrays)
+            log.warning("The checkpoint %s is torn or was altered: passed over, and removed.", path)
+            path.unlink(missing_ok=True)
+        return None
+
+    def _newest_first(self) -> list[Path]:
+        return sorted((path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,45 @@
+"""What training records of every step, and its CSV file."""
+
+import csv
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+HISTORY_COLUMNS = ("d_loss", "d_accuracy", "g_loss")
+QUALITY_COLUMNS = ("frechet_distance", "recall")
+
+
+def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = None) -> bytes:
+    """The history as CSV: a header, then a row a step, from step 0.
+
+    Args:
+        history: float32, shape (steps, 3), columns as `HISTORY_COLUMNS`.
+        quality: By step of a snapshot, what it was judged: float (2,), columns as `QUALITY_COLUMNS`; these are empty at
+            all other steps. None leaves the columns out.
+
+    Returns:
+        UTF-8 text; each number in the fewest digits that give the same float32 again, without an exponent. What is not
+        finite is an empty cell; losses always are (`gan.training.guards`).
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = HISTORY_COLUMNS if quality is None else (*HISTORY_COLUMNS, *QUALITY_COLUMNS)
+    writer.writerow(("step", *columns))
+    unjudged = ("",) * (len(columns) - len(HISTORY_COLUMNS))
+    for step, row in enumerate(history):
+        judged = unjudged if quality is None or step not in quality else quality[step].astype(np.float32)
+        writer.writerow([step, *map(_cell, (*row, *judged))])
+    return text.getvalue().encode()
+
+
+def _cell(value: np.float32 | str) -> str:
+    if isinstance(value, str) or not np.isfinite(value):
+        return ""
+    return np.format_float_positional(value, trim="0")
+
+
+def read_history(content: str) -> np.ndarray:
+    """The inverse of `history_csv`: float32, shape (steps, 3)."""
+    columns = range(1, 1 + len(HISTORY_COLUMNS))
+    return np.loadtxt(io.StringIO(content), delimiter=",", skiprows=1, dtype=np.float32, ndmin=2, usecols=columns)
