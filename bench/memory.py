@@ -11,12 +11,12 @@ from gan.config import TrainConfig
 from gan.models.backend import use_device
 from gan.storage.plain_json import to_json
 from gan.training.checkpoints import Checkpoints
-from gan.training.loop import Watcher, train
+from gan.training.loop import Callback, train
 
 STEPS = (1_000, 10_000)
 
 
-class Resident(Watcher):
+class Resident(Callback):
     """Takes down the resident memory after some steps."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     watcher = Resident()
     with tempfile.TemporaryDirectory() as folder:
         training = train(
-            load_images(), TrainConfig(), Checkpoints(Path(folder)), use_device("auto"), watchers=[watcher]
+            load_images(), TrainConfig(), Checkpoints(Path(folder)), use_device("auto"), callbacks=[watcher]
         )
     print(to_json({"resident_bytes": watcher.found, "facts": training.facts}, indent=None))  # noqa: T201
 

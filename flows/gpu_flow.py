@@ -14,7 +14,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 
-from gan.config import Conduct, TrainConfig
+from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import StoreError
 from gan.storage.locks import in_use
 from gan.storage.store import Store
@@ -34,7 +34,7 @@ def gpu_flow(
     root: Path,
     data: NormalizedData,
     config: TrainConfig,
-    conduct: Conduct,
+    execution: ExecutionConfig,
     extractor: FittedExtractor,
     store_url: str | None = None,
     refresh: bool = False,
@@ -45,7 +45,7 @@ def gpu_flow(
         root: The output folder, absolute; with an object store each machine has one of its own there.
         data: The normalized data set, by reference.
         config: What decides the weights.
-        conduct: How training is carried out.
+        execution: How training is carried out.
         extractor: The features that snapshots are judged by.
         store_url: The object store that both machines use, if they share no folder.
         refresh: Train again, though there may be a cached result.
@@ -54,13 +54,13 @@ def gpu_flow(
 
     store = _open_shared(root, store_url, data)
     with in_use(store.root), one_gpu(), refreshing(refresh):
-        hardware = use_device(conduct.device, data_parallel=conduct.data_parallel)
-        if hardware.kind == "CPU" and conduct.device != "cpu":
+        hardware = use_device(execution.device, data_parallel=execution.data_parallel)
+        if hardware.kind == "CPU" and execution.device != "cpu":
             get_run_logger().warning(
                 "TensorFlow sees no GPU on this worker: training on its CPU, since --device is auto. "
                 "With --device gpu this would be an error."
             )
-        train(store, data, config, conduct, extractor)
+        train(store, data, config, execution, extractor)
 
 
 def _open_shared(root: Path, store_url: str | None, data: NormalizedData) -> Store:

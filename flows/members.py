@@ -29,7 +29,7 @@ from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
 from gan.recipes import RECIPES, values_by_name
 from gan.storage.store import Store
-from tasks.publish import bring
+from tasks.publish import download_run
 from tasks.records import PublishedRun
 
 MAX_MEMBERS = 500
@@ -296,7 +296,7 @@ def run_folder(member: Member, run: PublishedRun) -> Path:
         StoreError: If it cannot be had here.
     """
     store = Store.open(member.settings.output_dir, member.settings.store_url)
-    bring(store, run)
+    download_run(store, run)
     if not all(store.is_here(ref) for ref in run.published):
         raise StoreError(f"It was published on a machine that does not share {store.root} with this one.")
     return store.root / "runs" / run.name

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from flows.server.alerts import tell_of_end
+from flows.server.alerts import alert_on_failure
 from gan.command import run_command
 from gan.errors import StoreError
 from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
@@ -43,8 +43,8 @@ class PruneSettings(BaseModel):
     name="prune",
     flow_run_name="prune what is older than {settings.older_than} days",
     description="Remove from the store what no published run and no live result needs.",
-    on_failure=[tell_of_end],
-    on_crashed=[tell_of_end],
+    on_failure=[alert_on_failure],
+    on_crashed=[alert_on_failure],
 )
 def prune_flow(settings: PruneSettings) -> None:
     """Remove from an output folder what no published run and no live result needs.

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from gan.command import describe_validation
-from gan.config import Conduct, DataConfig, Device, RunConfig, SampleConfig, TrainConfig, TrainOn
+from gan.config import DataConfig, Device, ExecutionConfig, RunConfig, SampleConfig, TrainConfig, TrainOn
 from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.data.folder import describe_folder
 from gan.data.sources import copy_verified
@@ -197,9 +197,9 @@ class RunSettings(BaseModel):
             changes[name] = values[0]
         return changes
 
-    def conduct(self) -> Conduct:
+    def execution(self) -> ExecutionConfig:
         """How the training is carried out."""
-        return Conduct(
+        return ExecutionConfig(
             device=self.device,
             data_parallel=self.data_parallel,
             stop_on_collapse=self.stop_on_collapse,

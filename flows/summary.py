@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from gan.formatting import describe_seconds
-from gan.runs.champion import standing
+from gan.runs.champion import describe_standing
 from gan.runs.pruning import DEFAULT_DAYS, disk_use
 from gan.storage.store import Store
 from tasks.records import PublishedRun
@@ -21,7 +21,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     folder = store.root / "runs" / run.name
     content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     rows = {"Run": str(folder), "Report": str(folder / "report.html"), "Verdict": content["verdict"]}
-    rows["Champion"] = standing(store.root, run.name)
+    rows["Champion"] = describe_standing(store.root, run.name)
     if content["warnings"]:
         rows["Warning"] = " ".join(content["warnings"])
     if content["data_warnings"]:

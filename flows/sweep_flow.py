@@ -31,8 +31,8 @@ from flows.members import (
     run_folder,
     run_members,
 )
-from flows.server.alerts import check_alert_block, tell_of_end
-from flows.server.cancellation import end_cancelled, ending_when_cancelled
+from flows.server.alerts import alert_on_failure, check_alert_block
+from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
 from gan.command import run_command
@@ -49,7 +49,7 @@ from gan.report.leaderboard import (
     read_result,
 )
 from gan.report.markup import code_span, data_uri, escape_markdown
-from gan.runs.champion import standing
+from gan.runs.champion import describe_standing
 from gan.runs.champion_history import champion_of, still_counts
 from gan.storage.files import atomic_path
 
@@ -70,9 +70,9 @@ class Sweep(BaseModel):
     name="sweep",
     flow_run_name="{sweep.recipes}, seeds {sweep.seeds}",
     description="Train many GANs, and compare them on a leaderboard.",
-    on_failure=[tell_of_end],
-    on_crashed=[tell_of_end],
-    on_cancellation=[end_cancelled],
+    on_failure=[alert_on_failure],
+    on_crashed=[alert_on_failure],
+    on_cancellation=[confirm_cancelled],
 )
 def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
     """Train every combination of recipes, values and seeds, rank them, and put the winner to the gate.
@@ -83,7 +83,7 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
     """
     check_alert_block(settings.alert_block)
     members = members_of(sweep, settings)
-    with ending_when_cancelled():
+    with stop_when_cancelled():
         outcomes = run_members(members, sweep)
         board = leaderboard_of(members, outcomes)
         said: list[str] = []
@@ -137,7 +137,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     for row in board.rows[:MAX_ASKED]:
         train_flow(of[row.best.key].settings.model_copy(update=changes))
         root = of[row.best.key].settings.output_dir
-        yield f"{row.best.run}: {standing(root, row.best.run)}"
+        yield f"{row.best.run}: {describe_standing(root, row.best.run)}"
         if still_counts(root, row.best.run, row.best.generator):
             return
 

@@ -10,8 +10,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from prefect import flow
 
-from flows.server.alerts import check_alert_block, tell_of_collapse, tell_of_end
-from flows.server.cancellation import end_cancelled, ending_when_cancelled
+from flows.server.alerts import alert_on_collapse, alert_on_failure, check_alert_block
+from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.serving import serve_flow
 from flows.server.session import prefect_session
 from flows.settings import RunSettings
@@ -20,10 +20,10 @@ from gan.command import run_command
 from gan.storage.locks import in_use
 from tasks.compare import compare
 from tasks.fetch import fetch
-from tasks.fit_extractor import extractor_of
+from tasks.fit_extractor import get_extractor
 from tasks.normalize import log_warnings, normalize
-from tasks.promotion import find_champion, settle
-from tasks.publish import bring, present, publish
+from tasks.promotion import find_champion, promote_if_passed
+from tasks.publish import download_run, present, publish
 from tasks.records import PublishedRun
 from tasks.reference import find_reference, is_published
 from tasks.render import render
@@ -38,9 +38,9 @@ MAX_JUDGEMENTS = 3
     name="fashion-gan",
     flow_run_name="{settings.run_label}",
     description="Train a GAN, judge it, publish the result.",
-    on_failure=[tell_of_end],
-    on_crashed=[tell_of_end],
-    on_cancellation=[end_cancelled],
+    on_failure=[alert_on_failure],
+    on_crashed=[alert_on_failure],
+    on_cancellation=[confirm_cancelled],
 )
 def train_flow(settings: RunSettings) -> PublishedRun:
     """Train a GAN on a data set, judge its pictures against real ones, and publish the result.
@@ -49,16 +49,16 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         settings: All options; what is left empty comes from the recipe.
     """
     check_alert_block(settings.alert_block)
-    store, run, conduct = settings.open_store(), settings.run_config(), settings.conduct()
-    device = conduct.device_here
-    with ending_when_cancelled(), in_use(store.root), refreshing(settings.refresh):
+    store, run, execution = settings.open_store(), settings.run_config(), settings.execution()
+    device = execution.device_here
+    with stop_when_cancelled(), in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         log_warnings(data)
-        extractor = extractor_of(store, data, device)
+        extractor = get_extractor(store, data, device)
         log_warnings(extractor)
-        trained = train_stage(conduct)(store, data, run.train, conduct, extractor)
-        refuse_collapse(trained, conduct)
+        trained = train_stage(execution)(store, data, run.train, execution, extractor)
+        refuse_collapse(trained, execution)
         pictures = render(store, data, trained, run.train, device)
         reference = find_reference(store, run.name, data, trained, settings.reference_folder)
         for _ in range(MAX_JUDGEMENTS):
@@ -67,10 +67,10 @@ def train_flow(settings: RunSettings) -> PublishedRun:
                 store, raw, data, extractor, trained, pictures, reference, champion, run.train, run.samples, device
             )
             if not is_published(store, run.name, trained):  # else somebody was told then
-                tell_of_collapse(settings.alert_block, trained.warnings)
+                alert_on_collapse(settings.alert_block, trained.warnings)
             published = publish(store, run, raw, data, extractor, trained, pictures, reference, champion, comparison)
-            bring(store, published)
-            if settle(store, run.name, trained, champion, comparison.gate, no_promote=settings.no_promote):
+            download_run(store, published)
+            if promote_if_passed(store, run.name, trained, champion, comparison.gate, no_promote=settings.no_promote):
                 break
     present(store, published, describe_disk(store.root))
     return published

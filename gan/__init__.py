@@ -4,6 +4,6 @@ Each package has a docstring that says what is in it. `tests/test_layout.py` say
 Importing `gan` sets the environment before any library can read it.
 """
 
-from gan.system.environment import settle
+from gan.system.environment import configure_environment
 
-settle()
+configure_environment()

@@ -21,7 +21,7 @@ from gan.errors import SettingsError
 from gan.formatting import describe_change, describe_interval, describe_number
 from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
-from gan.report.against import Against, compare_runs
+from gan.report.comparison import RunComparison, compare_runs
 from gan.report.contestants import contestant_files, contestants
 from gan.report.page import render_comparison
 from gan.runs.manifest import (
@@ -117,7 +117,7 @@ def _find_extractor(manifest: Manifest, run: Path) -> Extractor:
     return Extractor.load(run / EXTRACTOR, dataset, sha256_of(run / EXTRACTOR))
 
 
-def _print(against: Against, out: Path) -> None:
+def _print(against: RunComparison, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"A      {against.this_name}\nB      {against.other_name}", markup=False)
     console.print(f"n      {against.n:,} images of each, {against.extractor} features\n", markup=False)

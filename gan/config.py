@@ -50,7 +50,7 @@ class TrainConfig(BaseModel):
         return tuple(sorted({*range(0, self.steps, self.sample_every), last}))
 
 
-class Conduct(BaseModel):
+class ExecutionConfig(BaseModel):
     """How a training is carried out: how fast, and what is seen of it. What comes out of it is not decided here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -28,7 +28,7 @@ from tasks.records import (
 from tasks.stage import stage
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, for which a cached run must not wait
-    from gan.report.against import Against
+    from gan.report.comparison import RunComparison
     from gan.report.exhibits import Findings
 
 FULL_N = 10_000
@@ -173,9 +173,9 @@ def _against(
     average_samples: FileRef,
     reference: Reference,
     config: SampleConfig,
-) -> "Against":
+) -> "RunComparison":
     """The comparison with the reference, on as many images as both have."""
-    from gan.report.against import compare_runs
+    from gan.report.comparison import compare_runs
     from gan.report.contestants import ContestantFiles, contestants
 
     summary = store.path(data.summary)  # a reference was trained on the same data
@@ -203,7 +203,7 @@ def _ask_gate(
     metrics: Sequence[Metric],
     reference: Reference | None,
     champion: Champion | None,
-    against: "Against | None",
+    against: "RunComparison | None",
     config: SampleConfig,
 ) -> Decision:
     """Whether the averaged generator may become the champion; what the reference has shown is not measured again."""

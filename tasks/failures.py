@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import FashionGanError, StoreError
-from gan.storage.file_system import way_out
+from gan.storage.file_system import suggest_remedy
 from gan.storage.store import Store
 
 _HEALING_ERRNOS = frozenset(
@@ -29,7 +29,7 @@ _REFUSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EAC
 
 
 @contextmanager
-def refusals_explained(name: str, store: Store) -> Iterator[None]:
+def explain_refused_writes(name: str, store: Store) -> Iterator[None]:
     """Within it, a disk that is full or closed to us is an error for the user."""
     try:
         yield
@@ -38,12 +38,12 @@ def refusals_explained(name: str, store: Store) -> Iterator[None]:
             raise
         raise StoreError(
             f"{name} could not write below {store.root}: {error}.\n"
-            f"Nothing half-written is left. {way_out(error)} Then run the same command again: it goes on from what is "
-            "finished."
+            f"Nothing half-written is left. {suggest_remedy(error)} Then run the same command again: it goes on from "
+            "what is finished."
         ) from error
 
 
-def may_heal(_task: Any, _task_run: TaskRun, state: State) -> bool:
+def is_worth_retrying(_task: Any, _task_run: TaskRun, state: State) -> bool:
     """Whether a failed stage may succeed when it runs again: a network or a disk may, wrong data or a NaN may not."""
     error = state.data
     if isinstance(error, FashionGanError):

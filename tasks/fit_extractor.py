@@ -10,7 +10,7 @@ from tasks.stage import stage
 SEED = 0
 
 
-def extractor_of(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
+def get_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
     """The feature extractor for a data set.
 
     Raises:

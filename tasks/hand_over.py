@@ -26,7 +26,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_TASKS_REFRESH_CACHE
 from prefect.states import Cancelling
 from prefect.utilities.urls import url_for
 
-from gan.config import Conduct, TrainConfig
+from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import FashionGanError
 from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
@@ -51,7 +51,7 @@ def train_on_worker(
     store: Store,
     data: NormalizedData,
     config: TrainConfig,
-    conduct: Conduct,
+    execution: ExecutionConfig,
     extractor: FittedExtractor,
     *,
     find_result: Callable[[], TrainedGan | None],
@@ -62,7 +62,7 @@ def train_on_worker(
         store: The output folder, which the worker shares.
         data: What to train on.
         config: The settings of the training.
-        conduct: How to train, and how long to wait for a worker.
+        execution: How to train, and how long to wait for a worker.
         extractor: Judges snapshots.
         find_result: Returns the result that the worker has left in the store; None if there is none.
 
@@ -71,9 +71,9 @@ def train_on_worker(
     """
     key = uuid4().hex
     try:
-        run = _hand_over(key, store, data, config, conduct, extractor)
+        run = _hand_over(key, store, data, config, execution, extractor)
         _say_where(run)
-        state = _wait_for(run, conduct.worker_timeout)
+        state = _wait_for(run, execution.worker_timeout)
     except BaseException:  # Ctrl-C, SIGTERM and a cancelled run as well: nobody waits for this training any more
         _cancel(key)
         raise
@@ -92,7 +92,12 @@ def train_on_worker(
 
 
 def _hand_over(
-    key: str, store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
+    key: str,
+    store: Store,
+    data: NormalizedData,
+    config: TrainConfig,
+    execution: ExecutionConfig,
+    extractor: FittedExtractor,
 ) -> FlowRun:
     """Start the training's run, under a key by which it is started once, however often that is asked for.
 
@@ -102,7 +107,7 @@ def _hand_over(
         "root": str(store.root),
         "data": data.model_dump(mode="json"),
         "config": config.model_dump(mode="json"),
-        "conduct": conduct.model_copy(update={"train_on": "here"}).model_dump(mode="json"),
+        "execution": execution.model_copy(update={"train_on": "here"}).model_dump(mode="json"),
         "extractor": extractor.model_dump(mode="json"),
         "store_url": store.remote.url if store.remote else None,
         "refresh": PREFECT_TASKS_REFRESH_CACHE.value(),
@@ -125,7 +130,7 @@ def _hand_over(
             ) from error
         except httpx.HTTPError as error:
             _refuse_refusals(error)
-            if time.monotonic() - asked_since > conduct.worker_timeout:
+            if time.monotonic() - asked_since > execution.worker_timeout:
                 raise WorkerError(
                     f"The Prefect server at {PREFECT_API_URL.value()} did not answer when the training was to be "
                     f"handed over ({type(error).__name__}).\nStart it again (make server), and run the same command "

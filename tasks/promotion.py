@@ -11,7 +11,7 @@ from gan.runs.champion import check_champion, mend_link, promote
 from gan.runs.champion_history import Change, champion_of, still_counts, was_promoted
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.storage.store import Store
-from tasks.failures import refusals_explained
+from tasks.failures import explain_refused_writes
 from tasks.records import Champion, NormalizedData, TrainedGan
 from tasks.reference import is_published, keep, refuse_other_data
 
@@ -73,7 +73,7 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
     )
 
 
-def settle(
+def promote_if_passed(
     store: Store, name: str, trained: TrainedGan, champion: Champion | None, gate: Decision, *, no_promote: bool
 ) -> bool:
     """Make a published run the champion, if it has passed the gate and nobody wants it otherwise.
@@ -89,7 +89,7 @@ def settle(
     Returns:
         False if another run has become the champion since it was judged: it is to be judged against that one.
     """
-    with refusals_explained("The run", store):
+    with explain_refused_writes("The run", store):
         mend_link(store.root)
     if no_promote or not gate.passes or was_promoted(store.root, name, trained.average.sha256):
         return True

@@ -14,12 +14,12 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from gan.config import RunConfig
 from gan.formatting import describe_number
 from gan.report.markup import code_span, data_uri, escape_markdown
-from gan.runs.champion import standing
+from gan.runs.champion import describe_standing
 from gan.runs.publish import CONFIG, METRICS, published_files, staged_run, write_json, write_manifest
 from gan.storage.links import LATEST, point_to
 from gan.storage.store import FileRef, Store
 from tasks.code_identity import COMPUTING_LIBRARIES, commit
-from tasks.failures import refusals_explained
+from tasks.failures import explain_refused_writes
 from tasks.records import (
     Champion,
     Comparison,
@@ -84,13 +84,14 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
         run: What is in it.
         disk: How much the output folder takes.
     """
-    with refusals_explained("The run", store):
+    with explain_refused_writes("The run", store):
         point_to(store.root, LATEST, f"runs/{run.name}")
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    gate = escape_markdown(describe_standing(store.root, run.name))
     create_markdown_artifact(
         key="verdict",
-        markdown=f"# {run.name}\n\n{escape_markdown(standing(store.root, run.name))}\n\n{_differences(content)}"
+        markdown=f"# {run.name}\n\n{gate}\n\n{_differences(content)}"
         f"{_data_warnings(content)}"
         f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
         f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
@@ -120,7 +121,7 @@ def present(store: Store, run: PublishedRun, disk: str) -> None:
     )
 
 
-def bring(store: Store, run: PublishedRun) -> None:
+def download_run(store: Store, run: PublishedRun) -> None:
     """Make the folder of a run that another machine has published in the object store, if it is not here as it was."""
     if store.remote is None or all(store.is_here(ref) for ref in run.published):
         return
@@ -186,7 +187,7 @@ def _differences(content: dict[str, Any]) -> str:
         for verdict in ("better", "worse", "not defined")
         if any(row["verdict"] == verdict for row in rows.values())
     ]
-    against = f"Against {escape_markdown(content['reference'])}, beyond noise:"
+    against = f"RunComparison {escape_markdown(content['reference'])}, beyond noise:"
     return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"
 
 

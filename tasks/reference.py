@@ -19,7 +19,7 @@ from gan.runs.manifest import (
 )
 from gan.storage.links import LATEST, follow
 from gan.storage.store import FileRef, Store
-from tasks.failures import refusals_explained
+from tasks.failures import explain_refused_writes
 from tasks.records import NormalizedData, Reference, TrainedGan
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def refuse_other_data(folder: Path, manifest: Manifest, data: NormalizedData) ->
 
 def keep(store: Store, file: Path) -> FileRef:
     """A copy of a published file that outlives its run."""
-    with refusals_explained("The run", store):
+    with explain_refused_writes("The run", store):
         return store.put_file(lambda path: shutil.copyfile(file, path), file.suffix)
 
 

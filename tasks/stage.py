@@ -24,11 +24,11 @@ from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.tasks import exponential_backoff
 from pydantic import BaseModel, ValidationError
 
-from gan.storage.locks import alone, lock_of, undisturbed
+from gan.storage.locks import exclusive_lock, lock_path, shared_root_lock
 from gan.storage.store import Store
 from gan.system.environment import describe_processors
 from tasks.code_identity import import_reached, reached_code, reached_libraries
-from tasks.failures import may_heal, refusals_explained
+from tasks.failures import explain_refused_writes, is_worth_retrying
 from tasks.records import StageRecord
 
 P = ParamSpec("P")
@@ -62,7 +62,7 @@ def stage(
         def timed(store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
             import_reached(function.__module__)
-            with refusals_explained(f"The stage {function.__name__}", store):
+            with explain_refused_writes(f"The stage {function.__name__}", store):
                 record = function(store, *args, **kwargs)
             if record.seconds:  # it was handed over: what is here is the time in the queue, and another machine
                 return record
@@ -80,7 +80,7 @@ def stage(
             retries=RETRIES,
             retry_delay_seconds=exponential_backoff(FIRST_RETRY_SECONDS),
             retry_jitter_factor=RETRY_JITTER,
-            retry_condition_fn=may_heal,
+            retry_condition_fn=is_worth_retrying,
             timeout_seconds=timeout_seconds,
         )
         return Stage(task, policy, returns=inspect.signature(function).return_annotation)
@@ -120,7 +120,7 @@ class Stage(Generic[P, R]):
         key = self._key(store, *args, **kwargs)
         scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
-        with refusals_explained(f"The stage {self.task.name}", store), self._alone_at(scratch):
+        with explain_refused_writes(f"The stage {self.task.name}", store), self._alone_at(scratch):
             before = self._look_up(key, store)
             _say_if_rounded_otherwise(self.task.name, before)
             # Prefect's overloads cannot tell that it is sync
@@ -141,7 +141,7 @@ class Stage(Generic[P, R]):
         def say_so(who: str) -> None:
             log.info("Another run is at the same stage, %s (%s): waiting for its result.", self.task.name, who)
 
-        return alone(lock_of(scratch), say_so)
+        return exclusive_lock(lock_path(scratch), say_so)
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """A folder for the unfinished work of this stage with these arguments: what lies there outlives a kill."""
@@ -169,7 +169,7 @@ class Stage(Generic[P, R]):
         """The cached result. One that is not whole is no result: its record is emptied, and the stage will run."""
         store.results_dir.mkdir(parents=True, exist_ok=True)
         path = store.results_dir / key
-        with undisturbed(store.root):  # for a moment: what it asks of an object store comes after
+        with shared_root_lock(store.root):  # for a moment: what it asks of an object store comes after
             record = _read_record(path, self.returns)
             if record is not None:
                 os.utime(path)  # used now: nobody removes it, or what it names, as unused

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gan.config import Conduct, TrainConfig
+from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import TrainingError
 from gan.storage.store import Store
 from gan.training.checkpoints import Checkpoints
@@ -15,41 +15,41 @@ DAY_SECONDS = 24 * 60 * 60
 @stage(
     run_name="train {config.recipe.name}, {config.steps} steps, seed {config.seed}",
     timeout_seconds=DAY_SECONDS,
-    incidental=("conduct", "extractor"),
+    incidental=("execution", "extractor"),
 )
 def train(
-    store: Store, data: NormalizedData, config: TrainConfig, conduct: Conduct, extractor: FittedExtractor
+    store: Store, data: NormalizedData, config: TrainConfig, execution: ExecutionConfig, extractor: FittedExtractor
 ) -> TrainedGan:
     """Train on the normalized training split.
 
     `gan.training.loop` has the loop. The extractor judges snapshots, for the Prefect UI. No result depends on it.
     """
-    if conduct.train_on == "gpu":
+    if execution.train_on == "gpu":
         from tasks.hand_over import train_on_worker
 
-        arguments = store, data, config, conduct, extractor
+        arguments = store, data, config, execution, extractor
         return train_on_worker(*arguments, find_result=lambda: train.recorded(*arguments))
 
     from gan.models.backend import use_device
     from gan.models.networks import save_model
     from gan.training.history import history_csv
     from gan.training.loop import train as train_networks
-    from tasks.watching import LiveView, ProgressBar, progress, snapshot_judge, watch_in_tensorboard
+    from tasks.callbacks import LiveView, ProgressBar, progress, snapshot_judge, tensorboard_callback
 
-    hardware = use_device(conduct.device, data_parallel=conduct.data_parallel)
-    scratch = train.scratch_dir(store, data, config, conduct, extractor)
+    hardware = use_device(execution.device, data_parallel=execution.data_parallel)
+    scratch = train.scratch_dir(store, data, config, execution, extractor)
     with progress("Training", config.steps, unit="steps") as update:
-        watchers = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
-        if conduct.tensorboard:
-            watchers.append(watch_in_tensorboard(store, scratch.name, data, config))
+        callbacks = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
+        if execution.tensorboard:
+            callbacks.append(tensorboard_callback(store, scratch.name, data, config))
         training = train_networks(
             store.load_array(data.train_images),
             config,
             Checkpoints(scratch / hardware.folder_name),  # on another one it would not end with the same bytes
             hardware,
             labels=store.load_array(data.train_labels),
-            watchers=watchers,
-            stop_on_collapse=conduct.stop_on_collapse,
+            callbacks=callbacks,
+            stop_on_collapse=execution.stop_on_collapse,
         )
     return TrainedGan(
         generator=store.put_file(lambda path: save_model(training.generator, path), ".keras"),
@@ -62,18 +62,18 @@ def train(
     )
 
 
-def train_stage(conduct: Conduct) -> Stage[..., TrainedGan]:
+def train_stage(execution: ExecutionConfig) -> Stage[..., TrainedGan]:
     """The stage; where a worker trains it is the worker's process that must be the only one at it."""
-    return replace(train, waits=conduct.train_on == "here")
+    return replace(train, waits=execution.train_on == "here")
 
 
-def refuse_collapse(trained: TrainedGan, conduct: Conduct) -> None:
+def refuse_collapse(trained: TrainedGan, execution: ExecutionConfig) -> None:
     """Hold a cached training to --stop-on-collapse as well.
 
     Raises:
         TrainingError: If it has warnings and they are to be errors.
     """
-    if conduct.stop_on_collapse and trained.warnings:
+    if execution.stop_on_collapse and trained.warnings:
         raise TrainingError(
             f"{trained.warnings[0]}\nThis training was finished before, and --stop-on-collapse refuses its result. "
             "Leave the option out to publish it all the same."

@@ -1,6 +1,6 @@
 """Real runs of the command that stop at a chosen moment, for a drill to do something to them; and what they leave.
 
-The process is patched, not the project's files: the keys of results stay those of an undisturbed run. It stops itself
+The process is patched, not the project's files: the keys of results stay those of ordinary runs. It stops itself
 (SIGSTOP) in the middle of a stage; all that happens then comes from outside: SIGKILL, a full disk, another time.
 """
 
@@ -180,12 +180,14 @@ def command(data: Path, folder: Path) -> tuple[object, ...]:
     return ("flows/train_flow.py", *few, *where, "--run-name", "same")
 
 
-def assert_the_next_run_ends_well(checkout: Checkout, data: Path, folder: Path, undisturbed: dict[str, str]) -> str:
+def assert_the_next_run_ends_well(
+    checkout: Checkout, data: Path, folder: Path, shared_root_lock: dict[str, str]
+) -> str:
     """The same command again; what it printed."""
     with started(checkout, *command(data, folder)) as run:
         code, output = run.end()
         assert code == 0, output
         run.assert_nothing_is_left()
-    assert same_bytes(folder) == undisturbed
+    assert same_bytes(folder) == shared_root_lock
     assert not list(folder.glob("scratch/*"))
     return output

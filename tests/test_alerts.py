@@ -20,7 +20,14 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running
 
-from flows.server.alerts import AlertError, alert_automations, load_alert_block, plain, tell_of_collapse, tell_of_end
+from flows.server.alerts import (
+    AlertError,
+    alert_automations,
+    alert_on_collapse,
+    alert_on_failure,
+    load_alert_block,
+    plain,
+)
 from flows.settings import ALERT_VARIABLE, RunSettings
 from gan.errors import DataError
 
@@ -114,7 +121,7 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 def failing(error: Exception, name: str = "a-run"):
-    @flow(name="test", flow_run_name=name.replace("{", "{{").replace("}", "}}"), on_failure=[tell_of_end])
+    @flow(name="test", flow_run_name=name.replace("{", "{{").replace("}", "}}"), on_failure=[alert_on_failure])
     def run(settings: RunSettings) -> None:
         raise error
 
@@ -161,9 +168,9 @@ def test_plain_words_stay_as_they_are() -> None:
 def test_signs_of_collapse_are_told_and_nobody_is_told_of_nothing(mailbox) -> None:
     @flow(name="test", flow_run_name="a-run")
     def run() -> None:
-        tell_of_collapse(SLUG, ())
-        tell_of_collapse(None, ("Mode collapse after 600 steps.",))
-        tell_of_collapse(SLUG, ("Mode collapse after 600 steps.",))
+        alert_on_collapse(SLUG, ())
+        alert_on_collapse(None, ("Mode collapse after 600 steps.",))
+        alert_on_collapse(SLUG, ("Mode collapse after 600 steps.",))
 
     run()
     message = mailbox.wait()
@@ -176,9 +183,9 @@ def test_what_cannot_be_delivered_costs_a_warning_without_the_address(caplog, an
     with listening(Mailbox(), answers or 200) as port:
         save_block(port)
         if answers:
-            flow(lambda: tell_of_collapse(SLUG, ("x",)), name="test")()
+            flow(lambda: alert_on_collapse(SLUG, ("x",)), name="test")()
     if not answers:
-        flow(lambda: tell_of_collapse(SLUG, ("x",)), name="test")()
+        flow(lambda: alert_on_collapse(SLUG, ("x",)), name="test")()
     (warning,) = [record.getMessage() for record in caplog.records if "could not be delivered" in record.getMessage()]
     assert SLUG in warning
     assert SECRET not in caplog.text

@@ -13,13 +13,13 @@ from flows.settings import RunSettings
 from gan.champion import app
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
-from gan.runs.champion import mend_link, promote, roll_back, standing
+from gan.runs.champion import describe_standing, mend_link, promote, roll_back
 from gan.runs.champion_history import champion_of, read_history
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.runs.publish import write_manifest
-from gan.storage.locks import alone_for_a_moment
+from gan.storage.locks import exclusive_root_lock
 from gan.storage.store import Store
-from tasks.promotion import find_champion, settle
+from tasks.promotion import find_champion, promote_if_passed
 from tasks.records import NormalizedData, TrainedGan
 
 PASSES = Decision(passes=True, champion=None, reasons=("It is good.",))
@@ -60,7 +60,7 @@ def run_and_settle(
     trained = publish(store, data, "not yet", content=content or name)
     champion = find_champion(store, name, data, trained)
     publish(store, data, name, gate, champion, content)
-    return settle(store, name, trained, champion, gate, no_promote=no_promote)
+    return promote_if_passed(store, name, trained, champion, gate, no_promote=no_promote)
 
 
 def champion_and_its_generator(store: Store) -> tuple[str, str]:
@@ -80,7 +80,7 @@ def test_a_run_that_passes_becomes_the_champion_with_its_reasons_in_the_history(
     assert champion_and_its_generator(store) == ("a", "a")
     (line,) = (store.root / "champion.jsonl").read_text().splitlines()
     assert json.loads(line)["reasons"] == ["It is good."]
-    assert standing(store.root, "a") == "It is the champion. Passes the gate. It is good."
+    assert describe_standing(store.root, "a") == "It is the champion. Passes the gate. It is good."
 
 
 def test_a_run_that_does_not_pass_or_may_not_leaves_the_champion_as_it_is(store, data) -> None:
@@ -88,11 +88,11 @@ def test_a_run_that_does_not_pass_or_may_not_leaves_the_champion_as_it_is(store,
     run_and_settle(store, data, "b", WORSE)
     run_and_settle(store, data, "c", over("a"), no_promote=True)
     assert [change.run for change in read_history(store.root)] == ["a"]
-    assert standing(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
-    assert "It is better. It was not promoted: --no-promote, " in standing(store.root, "c")
+    assert describe_standing(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
+    assert "It is better. It was not promoted: --no-promote, " in describe_standing(store.root, "c")
     run_and_settle(store, data, "c", over("a"))
     assert champion_and_its_generator(store) == ("c", "c")
-    assert standing(store.root, "a").startswith("It was the champion; c is it now.")
+    assert describe_standing(store.root, "a").startswith("It was the champion; c is it now.")
 
 
 def test_a_worse_run_of_the_champions_own_name_does_not_take_its_place(store, data) -> None:
@@ -111,7 +111,7 @@ def test_a_run_that_was_judged_against_an_earlier_champion_is_to_be_judged_again
     late = publish(store, data, "late")
     champion = find_champion(store, "late", data, late)
     run_and_settle(store, data, "a", PASSES)
-    assert not settle(store, "late", late, champion, PASSES, no_promote=False)
+    assert not promote_if_passed(store, "late", late, champion, PASSES, no_promote=False)
     assert champion_and_its_generator(store)[0] == "a"
     assert "Since late was judged, the champion has changed (now: a)" in caplog.text
     assert find_champion(store, "late", data, late).name == "a"
@@ -122,7 +122,7 @@ def test_a_cached_repeat_of_a_champion_of_before_does_not_bring_it_back(store, d
     run_and_settle(store, data, "a", PASSES)
     run_and_settle(store, data, "b", over("a"))
     first = publish(store, data, "a")
-    assert settle(store, "a", first, find_champion(store, "a", data, first), PASSES, no_promote=False)
+    assert promote_if_passed(store, "a", first, find_champion(store, "a", data, first), PASSES, no_promote=False)
     assert champion_and_its_generator(store)[0] == "b"
     assert find_champion(store, "a", data, first) is None, "as it was when it was decided on"
 
@@ -198,14 +198,14 @@ def test_a_run_that_a_person_has_made_the_champion_is_not_asked_to_beat_itself(s
 def test_a_generator_that_another_run_of_that_name_has_published_meanwhile_is_not_promoted(store, data) -> None:
     judged = publish(store, data, "b")
     publish(store, data, "b", content="by other code")
-    assert not settle(store, "b", judged, None, PASSES, no_promote=False)
+    assert not promote_if_passed(store, "b", judged, None, PASSES, no_promote=False)
     assert champion_of(store.root) is None
 
 
 def test_a_run_that_is_being_replaced_is_waited_for(store, data) -> None:
     publish(store, data, "a")
     promoting = threading.Thread(target=promote, args=(store.root, "a"), kwargs={"by_hand": True})
-    with alone_for_a_moment(store.root):
+    with exclusive_root_lock(store.root):
         promoting.start()
         promoting.join(0.5)
         assert champion_of(store.root) is None

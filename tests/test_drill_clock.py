@@ -56,19 +56,19 @@ def clock(checkout, tmp_path) -> Clock:
 
 
 def test_a_clock_that_jumped_between_two_runs_costs_no_result(
-    checkout, data, finished, undisturbed, clock, tmp_path
+    checkout, data, finished, shared_root_lock, clock, tmp_path
 ) -> None:
     folder = shutil.copytree(finished, tmp_path / "artifacts", symlinks=True)
     clock.jump("+400d")
-    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, undisturbed))) == set()
+    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, shared_root_lock))) == set()
     clock.jump("-400d")
     (folder / "runs" / "same" / "final_grid.png").unlink()
-    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, undisturbed))) == {"publish"}
-    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, undisturbed))) == set()
+    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, shared_root_lock))) == {"publish"}
+    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, shared_root_lock))) == set()
 
 
 def test_a_clock_that_jumps_forward_and_back_during_a_run_changes_nothing(
-    checkout, data, undisturbed, clock, tmp_path
+    checkout, data, shared_root_lock, clock, tmp_path
 ) -> None:
     folder = tmp_path / "artifacts"
     clock.jump("+0")
@@ -82,5 +82,5 @@ def test_a_clock_that_jumps_forward_and_back_during_a_run_changes_nothing(
         code, output = run.end()
         assert code == 0, output
         run.assert_nothing_is_left()
-    assert same_bytes(folder) == undisturbed
-    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, undisturbed))) == set()
+    assert same_bytes(folder) == shared_root_lock
+    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, shared_root_lock))) == set()

@@ -11,7 +11,7 @@ import pytest
 
 from gan.errors import SettingsError
 from gan.system import environment
-from gan.system.environment import check_certificates, check_working_directory, settle_output
+from gan.system.environment import check_certificates, check_working_directory, configure_output
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -194,7 +194,7 @@ def test_certificates_that_cannot_be_read_are_refused(tmp_path, monkeypatch, con
 def test_what_a_terminal_cannot_show_is_written_plainly(monkeypatch, encoding: str, written: str) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
-    settle_output()
+    configure_output()
     print("Fréchet: 3 × 3 → 1 ± 2 … a 連 \udcfc", end="")  # noqa: T201
     assert raw.getvalue().decode(encoding) == written
 
@@ -202,7 +202,7 @@ def test_what_a_terminal_cannot_show_is_written_plainly(monkeypatch, encoding: s
 @pytest.mark.parametrize("columns", ["0", "-3", "wide"])
 def test_a_width_that_is_none_is_removed(monkeypatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    settle_output()
+    configure_output()
     assert "COLUMNS" not in os.environ
 
 
@@ -210,7 +210,7 @@ def test_closed_streams_are_opened_for_those_that_are_started_too() -> None:
     code = (
         "import os\n"
         "for descriptor in (0, 1, 2): os.close(descriptor)\n"
-        "from gan.system.environment import settle_output; settle_output()\n"
+        "from gan.system.environment import configure_output; configure_output()\n"
         "import subprocess, sys\n"
         "subprocess.run([sys.executable, '-c', 'import os; [os.fstat(fd) for fd in (0, 1, 2)]'], check=True)\n"
     )

@@ -15,7 +15,9 @@ def test_a_watched_training_writes_events_and_is_the_same_to_the_bit(recipe, tin
     labels = np.arange(len(tiny_images)) % 3
     alone = train(tiny_images, config, Checkpoints(tmp_path / "alone"), hardware, labels=labels)
     watcher = EventFiles(tmp_path / "events", tiny_images, config)
-    watched = train(tiny_images, config, Checkpoints(tmp_path / "watched"), hardware, labels=labels, watchers=[watcher])
+    watched = train(
+        tiny_images, config, Checkpoints(tmp_path / "watched"), hardware, labels=labels, callbacks=[watcher]
+    )
     for mine, other in zip(alone.generator.get_weights(), watched.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
 

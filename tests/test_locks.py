@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conftest import PROJECT
 
-from gan.storage.locks import alone, in_use, is_held, keeping_others_out, undisturbed
+from gan.storage.locks import exclusive_lock, in_use, is_held, keeping_others_out, shared_root_lock
 
 
 def holder(code: str, path: Path) -> subprocess.Popen[str]:
@@ -34,12 +34,12 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def test_the_lock_of_a_killed_process_is_free_and_its_file_is_taken_over(tmp_path) -> None:
     path, waits = tmp_path / "scratch" / "x.lock", []
-    process = holder("alone(Path(sys.argv[1]), lambda _: None)", path)
+    process = holder("exclusive_lock(Path(sys.argv[1]), lambda _: None)", path)
     assert is_held(path)
     kill(process)
     assert path.exists()
     assert not is_held(path)
-    with alone(path, waits.append):
+    with exclusive_lock(path, waits.append):
         assert is_held(path)
     assert not path.exists()
     assert not waits
@@ -53,10 +53,10 @@ def test_the_second_waits_with_one_word_until_the_first_is_done(tmp_path) -> Non
         told.set()
 
     def second() -> None:
-        with alone(path, note):
+        with exclusive_lock(path, note):
             inside.append("second")
 
-    with alone(path, lambda _: inside.append("nobody was there")):
+    with exclusive_lock(path, lambda _: inside.append("nobody was there")):
         thread = threading.Thread(target=second)
         thread.start()
         assert told.wait(30)
@@ -72,7 +72,7 @@ def test_many_take_turns_though_each_removes_the_file(tmp_path) -> None:
 
     def work() -> None:
         for _ in range(20):
-            with alone(path, lambda _: None):
+            with exclusive_lock(path, lambda _: None):
                 running.append(1)
                 most.append(len(running))
                 running.pop()
@@ -110,7 +110,7 @@ def test_who_removes_waits_for_who_files_and_the_other_way_round(tmp_path) -> No
         with keeping_others_out(tmp_path):
             order.append("removed")
 
-    with undisturbed(tmp_path), undisturbed(tmp_path):
+    with shared_root_lock(tmp_path), shared_root_lock(tmp_path):
         thread = threading.Thread(target=remove)
         thread.start()
         time.sleep(0.2)

@@ -11,7 +11,7 @@ from builders import fetch
 
 from gan.data import download, sources
 from gan.errors import SourceError
-from gan.system.proxies import settle_proxies
+from gan.system.proxies import configure_proxies
 
 
 class Mirror(BaseHTTPRequestHandler):
@@ -144,7 +144,7 @@ def test_a_mirror_that_is_slow_or_falls_silent_is_given_up_in_time(
 
 @pytest.fixture
 def no_proxies():
-    """Give the test an environment without proxies, and restore all of it: what `settle_proxies` sets, too."""
+    """Give the test an environment without proxies, and restore all of it: what `configure_proxies` sets, too."""
     with patch.dict(os.environ):
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
             del os.environ[name]
@@ -156,7 +156,7 @@ def test_a_download_goes_through_the_proxy_of_the_environment(
 ) -> None:
     dataset, server = mirror
     monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{server.server_port}")
-    settle_proxies()
+    configure_proxies()
     _, files = fetch(dataset.model_copy(update={"mirrors": ("http://mirror.invalid/",)}), tmp_path)
     assert len(files) == 4
     assert all(path.startswith("http://mirror.invalid/") for path in server.asked)
@@ -167,7 +167,7 @@ def test_a_mirror_on_this_machine_is_asked_without_the_proxy(
 ) -> None:
     dataset, server = mirror
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    settle_proxies()
+    configure_proxies()
     fetch(dataset, tmp_path)
     assert all(path.startswith("/") for path in server.asked)
 
@@ -187,7 +187,7 @@ def test_a_proxy_that_does_not_work_is_named_without_its_password(
 ) -> None:
     dataset, _ = mirror
     monkeypatch.setenv(variable, proxy)
-    settle_proxies()
+    configure_proxies()
     with pytest.raises(SourceError, match=reason) as caught:
         fetch(dataset.model_copy(update={"mirrors": ("http://mirror.invalid/",)}), tmp_path)
     assert "secret" not in str(caught.value)

@@ -33,21 +33,21 @@ from gan.judging.gate import Decision
 from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
 from gan.models.backend import tf
 from gan.models.networks import build_generator, save_model
-from gan.report.against import Against
 from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality
+from gan.report.comparison import RunComparison
 from gan.report.leaderboard import MEASURES, Result, as_csv, as_html, rank, read_result
 from gan.report.page import render_comparison
 from gan.report.tensorboard import EventFiles
-from gan.runs.champion import standing
+from gan.runs.champion import describe_standing
 from gan.runs.publish import check_run_name, write_json
 from gan.storage.plain_json import to_json
 from gan.storage.store import FileRef, Store
 from gan.training.history import history_csv
+from tasks.callbacks import LiveView
 from tasks.compare import compare
 from tasks.publish import present, publish
 from tasks.records import ClassShare, PublishedRun, RawData, Reference, TrainedGan
 from tasks.render import render
-from tasks.watching import LiveView
 
 N, NAN, INF = 100, float("nan"), float("inf")
 
@@ -288,7 +288,7 @@ def test_a_published_run_says_what_is_not_defined_and_why(published) -> None:
         assert text.count("not defined") >= 6
     assert "Adam" in text
     assert "0.00001, betas" in text
-    assert "Nearest training image is not defined" in standing(store.root, "second")
+    assert "Nearest training image is not defined" in describe_standing(store.root, "second")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert not Decision.model_validate(manifest["gate"]).passes
     found = read_result("article", 0, folder)
@@ -337,7 +337,7 @@ def test_metrics_of_earlier_versions_with_infinity_are_still_shown(published, tm
 def test_the_terminals_comparison_says_what_is_not_defined(capsys) -> None:
     undefined = dict.fromkeys(("this", "low", "high"), "all images are equal")
     rows = [Difference.model_validate(difference(this=None, low=None, high=None, undefined=undefined))]
-    against = Against("a", "b", True, b"", b"", rows, rows, n=9, extractor="small")
+    against = RunComparison("a", "b", True, b"", b"", rows, rows, n=9, extractor="small")
     assert against.verdict.count("show no difference beyond noise (not defined: Recall)") == 2
     print_comparison(against, Path("comparison.html"))
     shown = capsys.readouterr().out

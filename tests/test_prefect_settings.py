@@ -36,23 +36,23 @@ def test_each_place_is_found_in_the_order_in_which_prefect_prefers_them(nothing_
         "http://four.invalid/api",
         f"from Prefect's profile work in {nothing_set / 'home' / 'profiles.toml'}",
     )
-    assert "prefect config unset PREFECT_API_URL" in found.way_out
+    assert "prefect config unset PREFECT_API_URL" in found.suggest_remedy
 
     (nothing_set / "pyproject.toml").write_text(TOML)
     found = origin_of(API_URL)
     assert found.value == "http://one.invalid/api"
-    assert found.way_out == f"remove it from {nothing_set / 'pyproject.toml'}"
+    assert found.suggest_remedy == f"remove it from {nothing_set / 'pyproject.toml'}"
 
     (nothing_set / "prefect.toml").write_text('[api]\nurl = "http://two.invalid/api"\n')
     assert origin_of(API_URL).place == f"from the file {nothing_set / 'prefect.toml'}"
 
     (nothing_set / ".env").write_text("OTHER=1\nPREFECT_API_URL=http://three.invalid/api\n")
     assert origin_of(API_URL).value == "http://three.invalid/api"
-    assert origin_of(API_URL).way_out == f"remove PREFECT_API_URL from {nothing_set / '.env'}"
+    assert origin_of(API_URL).suggest_remedy == f"remove PREFECT_API_URL from {nothing_set / '.env'}"
 
     monkeypatch.setenv("PREFECT_API_URL", "http://five.invalid/api")
     assert origin_of(API_URL).place == "from the environment"
-    assert origin_of(API_URL).way_out == "unset PREFECT_API_URL"
+    assert origin_of(API_URL).suggest_remedy == "unset PREFECT_API_URL"
 
 
 def test_what_prefect_reads_is_what_is_found(nothing_set) -> None:

@@ -5,7 +5,7 @@ import os
 import httpx
 import pytest
 
-from gan.system.proxies import ask_directly, faulty_proxies, faulty_proxy, is_loopback, proxy_for, settle_proxies
+from gan.system.proxies import ask_directly, configure_proxies, faulty_proxies, faulty_proxy, is_loopback, proxy_for
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def environment(monkeypatch) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.0.0.2", "server.localhost"])
 def test_this_machine_is_asked_directly(monkeypatch, host: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
-    settle_proxies()
+    configure_proxies()
     assert proxy_for(f"http://{host}:4200/api") is None
     assert str(proxy_for("http://elsewhere.invalid/api")) == "the proxy http://proxy.invalid:3128 (HTTP_PROXY)"
 
@@ -30,7 +30,7 @@ def test_this_machine_is_asked_directly(monkeypatch, host: str) -> None:
 def test_clients_of_all_libraries_are_told_so(monkeypatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://proxy.invalid:3128")
     monkeypatch.setenv("NO_PROXY", "internal.invalid")
-    settle_proxies()
+    configure_proxies()
     ask_directly("127.0.0.7")
     assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "internal.invalid,localhost,127.0.0.1,::1,127.0.0.7"
     with httpx.Client() as client:
@@ -39,7 +39,7 @@ def test_clients_of_all_libraries_are_told_so(monkeypatch) -> None:
 
 
 def test_without_a_proxy_nothing_is_set() -> None:
-    settle_proxies()
+    configure_proxies()
     assert "NO_PROXY" not in os.environ
     assert faulty_proxies() == []
 
@@ -61,7 +61,7 @@ def test_a_proxy_that_no_client_can_use_stops_nobody_else_and_is_refused_where_i
     monkeypatch, proxy: str, fault: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
-    settle_proxies()
+    configure_proxies()
     httpx.Client().close()
     assert "ALL_PROXY" not in os.environ
     (found,) = faulty_proxies()
@@ -69,14 +69,14 @@ def test_a_proxy_that_no_client_can_use_stops_nobody_else_and_is_refused_where_i
     assert found.variable == "ALL_PROXY"
     assert faulty_proxy("https://elsewhere.invalid") == found
     assert faulty_proxy("http://127.0.0.1:4200") is None
-    settle_proxies()
+    configure_proxies()
     assert faulty_proxies() == [found], "a process that is started knows it too"
 
 
 @pytest.mark.parametrize("proxy", ["http://p:1", "p:8080", "https://user:word@p", "socks5://p:1", "socks5h://p"])
 def test_a_proxy_that_clients_can_use_stays(monkeypatch, proxy: str) -> None:
     monkeypatch.setenv("all_proxy", proxy)
-    settle_proxies()
+    configure_proxies()
     httpx.Client().close()
     assert os.getenv("all_proxy") == proxy  # noqa: SIM112
     assert faulty_proxies() == []
@@ -86,7 +86,7 @@ def test_a_proxy_that_clients_can_use_stays(monkeypatch, proxy: str) -> None:
 def test_an_exception_that_httpx_cannot_parse_is_removed(monkeypatch, entry: str) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", f"one.invalid,{entry},10.0.0.0/8")
-    settle_proxies()
+    configure_proxies()
     httpx.Client().close()
     assert os.environ["no_proxy"] == "one.invalid,10.0.0.0/8,localhost,127.0.0.1,::1"
 
@@ -94,7 +94,7 @@ def test_an_exception_that_httpx_cannot_parse_is_removed(monkeypatch, entry: str
 def test_a_star_excepts_all_hosts(monkeypatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", "*")
-    settle_proxies()
+    configure_proxies()
     assert os.environ["no_proxy"] == "*"
     assert proxy_for("https://elsewhere.invalid") is None
 
@@ -107,7 +107,7 @@ def test_a_password_is_not_shown(monkeypatch) -> None:
 @pytest.mark.parametrize("password", ["secret/x", "secret#x", "secret?x", "secret@/x"])
 def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch, password: str) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{password}@proxy.invalid:3128")
-    settle_proxies()
+    configure_proxies()
     (found,) = faulty_proxies()
     assert "cret" not in f"{found} {found.fault}"
     assert "%2F" in found.fault
@@ -117,7 +117,7 @@ def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch, password: 
 def test_a_request_takes_no_other_proxy_in_the_place_of_a_faulty_one(monkeypatch, faulty: str, other: str) -> None:
     monkeypatch.setenv(faulty, "socks4://one.invalid:1")
     monkeypatch.setenv(other, "http://other.invalid:1")
-    settle_proxies()
+    configure_proxies()
     assert proxy_for("https://elsewhere.invalid") is None
     assert faulty_proxy("https://elsewhere.invalid").variable == faulty
 
@@ -127,7 +127,7 @@ def test_requests_and_botocore_ask_this_machine_directly(monkeypatch) -> None:
     from botocore.utils import get_environ_proxies
 
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
-    settle_proxies()
+    configure_proxies()
     for url in ("http://127.0.0.1:1/x", "http://localhost:1/x"):
         assert requests.utils.get_environ_proxies(url) == {}
         assert get_environ_proxies(url) == {}

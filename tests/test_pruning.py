@@ -17,7 +17,7 @@ from flows.summary import describe_disk
 from gan.errors import SettingsError, StoreError
 from gan.runs.pruning import disk_use, prune
 from gan.runs.publish import published_files, staged_run, write_manifest
-from gan.storage.locks import alone, in_use, lock_of
+from gan.storage.locks import exclusive_lock, in_use, lock_path
 from gan.storage.store import FileRef, Store
 from tasks.records import FittedExtractor, PublishedRun, StageRecord
 
@@ -196,10 +196,10 @@ def test_unfinished_work_goes_when_it_is_old_and_nobody_is_at_it(store) -> None:
         (folder / "cpu" / "0000.npz").write_bytes(b"checkpoint")
         age(*folder.rglob("*"), folder)
     os.utime(scratch["train-new"] / "cpu" / "0000.npz")
-    lock_of(scratch["train-old"]).touch()
-    age(lock_of(scratch["train-old"]))
-    with alone(lock_of(scratch["train-held"]), print):
-        age(lock_of(scratch["train-held"]))
+    lock_path(scratch["train-old"]).touch()
+    age(lock_path(scratch["train-old"]))
+    with exclusive_lock(lock_path(scratch["train-held"]), print):
+        age(lock_path(scratch["train-held"]))
         assert pruned(store) == ["train-old", "train-old.lock"]
     assert scratch["train-held"].exists()
     assert scratch["train-new"].exists()
@@ -286,13 +286,13 @@ def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(sto
 
         def find_and_take_up(*args):
             found = find(*args)
-            stack.enter_context(alone(lock_of(folder), print))
+            stack.enter_context(exclusive_lock(lock_path(folder), print))
             return found
 
         monkeypatch.setattr(gan.runs.pruning, "find_leftovers", find_and_take_up)
         assert prune(store.root, 0, dry_run=False).leftovers == []
         assert folder.exists()
-        assert lock_of(folder).exists()
+        assert lock_path(folder).exists()
 
 
 def test_what_cannot_be_removed_is_told_and_all_else_goes(store, monkeypatch) -> None:

@@ -20,8 +20,8 @@ from gan.judging.features import HALF_RESOLUTION
 from gan.judging.gate import Decision
 from gan.judging.judge import Judge
 from gan.judging.measured import rounded
-from gan.report.against import Contestant, compare_runs
 from gan.report.blind_test import BlindTest
+from gan.report.comparison import Contestant, compare_runs
 from gan.report.exhibits import MAX_SNAPSHOTS, Findings, make_exhibits
 from gan.report.page import Report, render_comparison, render_html, render_markdown
 from gan.report.rendering import draw_grid, save_animation, save_png
@@ -151,7 +151,7 @@ def test_a_report_says_how_often_the_asked_class_came_and_shows_images_under_it(
 
 def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
     assert "Does not pass the gate against the champion" in page.locator(".verdict").nth(2).inner_text()
-    row = page.get_by_role("region", name="Against the champion").locator("tr").nth(1).inner_text()
+    row = page.get_by_role("region", name="RunComparison the champion").locator("tr").nth(1).inner_text()
     assert re.sub(r"\s+", " ", row) == "Recall 0.1 0.4 −0.3 −0.4 to −0.2 worse"
 
 

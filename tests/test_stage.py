@@ -15,9 +15,9 @@ from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 
 from gan.errors import DataError, SourceError, StoreError
-from gan.storage.locks import alone, lock_of
+from gan.storage.locks import exclusive_lock, lock_path
 from gan.storage.store import FileRef, Store
-from tasks.failures import may_heal
+from tasks.failures import is_worth_retrying
 from tasks.records import StageRecord
 from tasks.stage import Stage, refreshing, stage
 
@@ -209,7 +209,7 @@ def test_what_cannot_heal_fails_at_once(store) -> None:
     ],
 )
 def test_only_what_can_heal_is_worth_a_retry(error, heals) -> None:
-    assert may_heal(None, None, State(type="FAILED", data=error)) is heals
+    assert is_worth_retrying(None, None, State(type="FAILED", data=error)) is heals
 
 
 def test_scratch_outlives_a_failure_and_goes_with_the_result(store) -> None:
@@ -231,7 +231,7 @@ def test_scratch_outlives_a_failure_and_goes_with_the_result(store) -> None:
 def test_a_stage_waits_for_an_equal_one_unless_the_work_is_left_to_that(store) -> None:
     write, runs = counted()
     told = threading.Event()
-    with alone(lock_of(write.scratch_dir(store, "a")), lambda _: told.set()):
+    with exclusive_lock(lock_path(write.scratch_dir(store, "a")), lambda _: told.set()):
         run(replace(write, waits=False), store, "a")
         assert runs == [0]
         waiting = threading.Thread(target=lambda: run(write, store, "b") and run(write, store, "a"))

@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-import tasks.watching
-from gan.config import Conduct
+import tasks.callbacks
+from gan.config import ExecutionConfig
 from gan.storage.store import Store
 from gan.training.checkpoints import Checkpoints
 from tasks.records import NormalizedData
@@ -33,25 +33,26 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
     store, data, tiny_config, tiny_images, tmp_path, monkeypatch
 ) -> None:
     elsewhere = Store.open(tmp_path / "elsewhere")
-    there, conduct = put_data(elsewhere, tiny_images), Conduct(device="cpu")
-    undisturbed = flow(
-        lambda: train(elsewhere, there, tiny_config, Conduct(device="cpu"), put_extractor(elsewhere)), name="test"
+    there, execution = put_data(elsewhere, tiny_images), ExecutionConfig(device="cpu")
+    shared_root_lock = flow(
+        lambda: train(elsewhere, there, tiny_config, ExecutionConfig(device="cpu"), put_extractor(elsewhere)),
+        name="test",
     )()
     already_shown = len(versions_of("training-progress"))
     failures = iter([ConnectionResetError])
-    show = tasks.watching.ProgressBar.on_step
+    show = tasks.callbacks.ProgressBar.on_step
 
     def fail_once_at_7(self, steps_done, row) -> None:
         show(self, steps_done, row)
         if steps_done == 7 and (failure := next(failures, None)):
             raise failure
 
-    monkeypatch.setattr(tasks.watching.ProgressBar, "on_step", fail_once_at_7)
+    monkeypatch.setattr(tasks.callbacks.ProgressBar, "on_step", fail_once_at_7)
     monkeypatch.setattr(Checkpoints, "due", lambda self: True)
     monkeypatch.setattr(train.task, "retry_delay_seconds", [0, 0])
-    trained = flow(lambda: train(store, data, tiny_config, conduct, put_extractor(store)), name="test")()
+    trained = flow(lambda: train(store, data, tiny_config, execution, put_extractor(store)), name="test")()
     assert trained.facts["resumed_at_step"] == 7
-    assert trained.identity() == undisturbed.identity(), "the same files, to the byte"
+    assert trained.identity() == shared_root_lock.identity(), "the same files, to the byte"
     shown = versions_of("training-progress")[already_shown:]
     assert len(shown) == len(tiny_config.snapshot_steps)
     assert any("after the steps 0, 5, 10, 11" in markdown for markdown in shown), "those before the retry too"
@@ -67,9 +68,11 @@ def test_a_server_that_fails_costs_a_picture_and_not_the_training(store, data, t
     def fail(**_) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr(tasks.watching, "create_markdown_artifact", fail)
+    monkeypatch.setattr(tasks.callbacks, "create_markdown_artifact", fail)
     config = tiny_config.model_copy(update={"seed": 99})
-    trained = flow(lambda: train(store, data, config, Conduct(device="cpu"), put_extractor(store)), name="test")()
+    trained = flow(
+        lambda: train(store, data, config, ExecutionConfig(device="cpu"), put_extractor(store)), name="test"
+    )()
     assert trained.facts["resumed_at_step"] == 0
 
 
@@ -77,7 +80,8 @@ def test_tensorboard_is_written_beside_the_runs(store, data, tiny_config, caplog
     caplog.set_level(logging.INFO, "tasks")
     config = tiny_config.model_copy(update={"seed": 100})
     flow(
-        lambda: train(store, data, config, Conduct(device="cpu", tensorboard=True), put_extractor(store)), name="test"
+        lambda: train(store, data, config, ExecutionConfig(device="cpu", tensorboard=True), put_extractor(store)),
+        name="test",
     )()
     assert len(list(store.root.glob("tensorboard/train-*/events.out.tfevents.*"))) == 1
     assert f"tensorboard --logdir {store.root / 'tensorboard'}" in caplog.text

@@ -94,7 +94,7 @@ def check_alert_block(slug: str | None) -> None:
         log.warning("The alert block %s could not be loaded now (%s): going on without.", slug, type(error).__name__)
 
 
-def tell_of_end(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
+def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
     """Hook on a failed or crashed run; Prefect names the parameters."""
     slug = _alert_block_of(flow_run.parameters)
     if slug is not None:
@@ -102,7 +102,7 @@ def tell_of_end(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
         _tell(slug, f"{_name_of(flow_run)} {what}", _reason(state), str(flow_run.id))
 
 
-def tell_of_collapse(slug: str | None, warnings: Sequence[str]) -> None:
+def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
     """Tell of a training's signs of collapse, called within the flow run."""
     if slug is not None and warnings:
         _tell(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), str(this_run.get_id()))

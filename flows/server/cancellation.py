@@ -30,7 +30,7 @@ class RunCancelledError(FashionGanError):
 
 
 @contextmanager
-def ending_when_cancelled() -> Iterator[None]:
+def stop_when_cancelled() -> Iterator[None]:
     """Look, beside the run's work, whether it was cancelled, and end it then; a training saves a checkpoint first.
 
     For its own runs a worker does this; of a command in a terminal nobody else takes care.
@@ -76,7 +76,7 @@ def _watch(run_id: UUID, done: threading.Event) -> None:
                 wait = SECONDS_UNTIL_SAID_AGAIN
 
 
-def end_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
+def confirm_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
     """Hook on a run of a command that was cancelled in the UI; Prefect names the parameters.
 
     A worker does this for its runs. Nobody does it for a command, and the server would wait for 5 minutes.

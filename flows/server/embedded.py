@@ -39,7 +39,7 @@ def embedded_servers_watched() -> Iterator[None]:
     from prefect.server.api.server import SubprocessASGIServer
 
     start, tries_left = SubprocessASGIServer._run_uvicorn_command, 1
-    with ExitStack() as watchers:
+    with ExitStack() as callbacks:
 
         def start_watched(server: Any) -> "subprocess.Popen[Any]":
             nonlocal tries_left
@@ -47,7 +47,7 @@ def embedded_servers_watched() -> Iterator[None]:
                 process: subprocess.Popen[Any] = start(server)
             with _ended_on_error(process):
                 output = _Output(pipe)
-                watchers.enter_context(_ending_with_us(process.pid))
+                callbacks.enter_context(_ending_with_us(process.pid))
                 is_there = _answers(server, process)
                 if is_there or (process.poll() is not None and not server.is_port_available(server.port)):
                     output.show()
@@ -96,7 +96,11 @@ def _answers(server: Any, process: "subprocess.Popen[Any]") -> bool:
 def _not_there(url: str, answer: httpx.Response) -> ServerError:
     """Why a server that has started does not answer where it is asked."""
     made = origin_of(BASE_PATH)
-    cause = f"{made.name}={made.value} ({made.place}) moves it. To undo it: {made.way_out}" if made else "Is it ours?"
+    cause = (
+        f"{made.name}={made.value} ({made.place}) moves it. To undo it: {made.suggest_remedy}"
+        if made
+        else "Is it ours?"
+    )
     return ServerError(f"The embedded Prefect server answers {answer.status_code} at {url}.\n{cause}.")
 
 

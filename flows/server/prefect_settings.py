@@ -60,13 +60,13 @@ class Given:
         name: As a variable of the environment, such as PREFECT_API_URL.
         value: As it was written.
         place: Where it was made, for people.
-        way_out: How to take it back, as an instruction without a full stop.
+        suggest_remedy: How to take it back, as an instruction without a full stop.
     """
 
     name: str
     value: Any
     place: str
-    way_out: str
+    suggest_remedy: str
 
 
 def set_defaults() -> None:
@@ -151,7 +151,7 @@ def _faults(error: Exception) -> list[str]:
             is_value = value is None or str(value).casefold() == str(given.value).casefold()  # as Prefect normalizes it
             if given.name.endswith(f"_{field.upper()}") and is_value:
                 shown = given.name if SECRET.search(given.name) else f"{given.name}={given.value!r}"
-                faults.append(f"{shown} ({given.place}): {message}. To undo it: {given.way_out}.")
+                faults.append(f"{shown} ({given.place}): {message}. To undo it: {given.suggest_remedy}.")
                 break
     return faults
 

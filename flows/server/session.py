@@ -192,7 +192,7 @@ def _described(*names: str) -> str:
 def _way_out(*names: str) -> str:
     """How to take a setting back."""
     given = origin_of(*names)
-    return given.way_out if given else f"set {names[0]}=true"
+    return given.suggest_remedy if given else f"set {names[0]}=true"
 
 
 def _refuse_strangers(client: SyncPrefectClient) -> None:

@@ -7,7 +7,7 @@ from gan.data.samples import load_samples
 from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
-from gan.report.against import NUM_SHOWN, Contestant
+from gan.report.comparison import NUM_SHOWN, Contestant
 from gan.runs.manifest import AVERAGE_SAMPLES, DATA_SUMMARY, GENERATOR, SAMPLES
 
 

@@ -20,7 +20,7 @@ from gan.formatting import (
 )
 from gan.judging.definitions import AskedClasses, Metric
 from gan.judging.gate import CERTAIN, Decision, copies_training_images, makes_few_kinds
-from gan.report.against import Against
+from gan.report.comparison import RunComparison
 from gan.report.exhibits import Exhibits, tiles
 from gan.report.markup import as_data_uri, data_uri, escape_markdown
 
@@ -41,7 +41,7 @@ class Report:
     exhibits: Exhibits
     animation: Path  # .webp
     interpolation: Path  # .png
-    against: Against | None
+    against: RunComparison | None
     gate: Decision
     asked_classes: AskedClasses | None
     settings: Rows
@@ -95,9 +95,9 @@ def render_html(report: Report) -> str:
     return render_page("page.html.jinja", names, report=report)
 
 
-def render_comparison(against: Against, credit: str) -> str:
+def render_comparison(against: RunComparison, credit: str) -> str:
     """A page with nothing but the comparison of two runs."""
-    return render_page("page.against.html.jinja", [], against=against, credit=credit)
+    return render_page("page.comparison.html.jinja", [], against=against, credit=credit)
 
 
 def render_markdown(report: Report) -> str:

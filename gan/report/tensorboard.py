@@ -10,7 +10,7 @@ from gan.models.networks import Networks
 from gan.report.rendering import draw_grid
 from gan.training.draws import Draw, draw_indices, draw_latents, draw_latents_by_xla
 from gan.training.history import HISTORY_COLUMNS
-from gan.training.loop import Watcher
+from gan.training.loop import Callback
 from gan.training.losses import fake_loss, generator_loss, real_loss
 from gan.training.relativistic import both_gradients, make_ask
 from gan.training.step import is_compiled_by_xla
@@ -22,7 +22,7 @@ GradientPair = tuple[list[tf.Tensor], list[tf.Tensor]]
 """Of the generator's loss by its weights, and of the discriminator's by its own."""
 
 
-class EventFiles(Watcher):
+class EventFiles(Callback):
     """Watches a training for TensorBoard. Nothing of it changes the training, to the bit."""
 
     def __init__(self, folder: Path, images: np.ndarray, config: TrainConfig) -> None:

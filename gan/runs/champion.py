@@ -24,9 +24,9 @@ from gan.judging.gate import Decision
 from gan.runs.champion_history import HISTORY, Change, add_change, champion_of, champions_in, read_history, was_promoted
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
 from gan.runs.publish import RUN_NAME
-from gan.storage.file_system import link_or_copy, way_out
+from gan.storage.file_system import link_or_copy, suggest_remedy
 from gan.storage.links import CHAMPION, follow, point_to
-from gan.storage.locks import alone, undisturbed
+from gan.storage.locks import exclusive_lock, shared_root_lock
 
 
 def promote(
@@ -159,7 +159,7 @@ def _mend_link(root: Path) -> None:
         point_to(root, CHAMPION, present.folder)
 
 
-def standing(root: Path, run: str) -> str:
+def describe_standing(root: Path, run: str) -> str:
     """What the gate has said of a published run, and what became of that, for people.
 
     Raises:
@@ -197,7 +197,7 @@ def _keep(root: Path, champion: Change) -> None:
     target = root / champion.folder
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
-        with undisturbed(root):  # nobody replaces the run
+        with shared_root_lock(root):  # nobody replaces the run
             link_or_copy(root / "runs" / champion.run, Path(partial) / "run")
         _check_folder(Path(partial) / "run", champion)
         if target.exists():  # it was the champion before, and may have been damaged since
@@ -225,11 +225,11 @@ def _alone(root: Path) -> Iterator[None]:
     """
     check_root(root)
     try:
-        with alone(root / ".in-use" / "champion.lock", on_wait=lambda _: None):
+        with exclusive_lock(root / ".in-use" / "champion.lock", on_wait=lambda _: None):
             yield
     except OSError as error:
         raise SettingsError(
-            f"The champion of {root} cannot be changed: {error.strerror or error}.\n{way_out(error)}"
+            f"The champion of {root} cannot be changed: {error.strerror or error}.\n{suggest_remedy(error)}"
         ) from error
 
 

@@ -31,7 +31,7 @@ from platformdirs import user_cache_path
 from gan.errors import SettingsError, StoreError
 from gan.runs.manifest import Manifest
 from gan.runs.publish import MANIFEST, bring_back
-from gan.storage.locks import alone_if_free, is_held, keeping_others_out, lock_of
+from gan.storage.locks import alone_if_free, is_held, keeping_others_out, lock_path
 from gan.storage.store import Store
 
 DAY_SECONDS = 24 * 60 * 60
@@ -223,8 +223,8 @@ def _scratch(store: Store, before: float) -> Iterator[Leftover]:
     """Unfinished work of killed runs, and lock files that nobody holds."""
     scratch = store.scratch_dir("any").parent
     for folder in _folders_in(scratch):
-        if _newest(folder) < before and not is_held(lock_of(folder)):
-            yield Leftover(folder, "checkpoints of runs that were not finished", _size(folder), lock_of(folder))
+        if _newest(folder) < before and not is_held(lock_path(folder)):
+            yield Leftover(folder, "checkpoints of runs that were not finished", _size(folder), lock_path(folder))
     for path in _files_in(scratch):
         if path.suffix == ".lock" and path.lstat().st_mtime < before and not is_held(path):
             yield Leftover(path, "lock files of killed runs", _size(path), path)

@@ -12,9 +12,9 @@ from typing import Any
 
 from gan.errors import SettingsError, StoreError
 from gan.formatting import plain_number
-from gan.storage.file_system import way_out
+from gan.storage.file_system import suggest_remedy
 from gan.storage.files import sha256_of
-from gan.storage.locks import alone_for_a_moment
+from gan.storage.locks import exclusive_root_lock
 from gan.storage.plain_json import to_json
 from gan.storage.store import FileRef
 
@@ -75,14 +75,14 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
         with suppress(OSError):  # a file system without modes
             staging.chmod(0o755)
         yield staging
-        with alone_for_a_moment(root):  # nobody looks for what published runs refer to, or publishes under this name
+        with exclusive_root_lock(root):  # nobody looks for what published runs refer to, or publishes under this name
             bring_back(root)
             check_run_name(root, name, _settings_in(staging) or {})
             _exchange(staging, runs / name)
     except OSError as error:
         raise StoreError(
             f"The run {name} could not be published in {runs}: {error.strerror or error}.\n"
-            f"Nothing of it was left there. {way_out(error)} Then run the same command again."
+            f"Nothing of it was left there. {suggest_remedy(error)} Then run the same command again."
         ) from error
     finally:
         if staging is not None:
@@ -97,7 +97,7 @@ def restore_runs(root: Path) -> None:
     """
     try:
         if any((root / "runs").glob(".*.old")):
-            with alone_for_a_moment(root):
+            with exclusive_root_lock(root):
                 bring_back(root)
     except OSError as error:
         raise StoreError(

@@ -92,11 +92,11 @@ def _explained(folder: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"The output folder {folder} cannot be written: it was not possible to {what} there "
-            f"({error.strerror or error}).\n{way_out(error)}"
+            f"({error.strerror or error}).\n{suggest_remedy(error)}"
         ) from error
 
 
-def way_out(error: OSError) -> str:
+def suggest_remedy(error: OSError) -> str:
     """Return what a person can do about a folder that cannot be written, as a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Make room there (make prune), or give another --output-dir."

@@ -48,14 +48,14 @@ def _moment(root: Path, kind: int) -> Iterator[Path]:
 
 
 @contextmanager
-def undisturbed(root: Path) -> Iterator[None]:
+def shared_root_lock(root: Path) -> Iterator[None]:
     """Within it nothing is removed from an output folder; for moments, such as a look and a touch."""
     with _moment(root, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def alone_for_a_moment(root: Path) -> Iterator[None]:
+def exclusive_root_lock(root: Path) -> Iterator[None]:
     """Hold back all who file, take, replace or remove; for moments, such as a look and a rename."""
     with _moment(root, fcntl.LOCK_EX):
         yield
@@ -64,7 +64,7 @@ def alone_for_a_moment(root: Path) -> Iterator[None]:
 @contextmanager
 def in_use(root: Path) -> Iterator[None]:
     """Mark an output folder as used by a run: what it files or takes from now on is not removed before its end."""
-    with undisturbed(root):
+    with shared_root_lock(root):
         mark = tempfile.NamedTemporaryFile(prefix="run-", dir=_usage_dir(root), delete=False)  # noqa: SIM115
         _lock(mark.file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     try:
@@ -107,7 +107,7 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def alone(path: Path, on_wait: Callable[[str], object]) -> Iterator[None]:
+def exclusive_lock(path: Path, on_wait: Callable[[str], object]) -> Iterator[None]:
     """Be the only one who works on what a lock file stands for; it is removed in the end.
 
     Args:
@@ -165,6 +165,6 @@ def _is_at(path: Path, file: IO[bytes]) -> bool:
         return False
 
 
-def lock_of(scratch: Path) -> Path:
-    """The lock file of a scratch folder, beside it; `gan.storage.locks.alone` makes and removes it."""
+def lock_path(scratch: Path) -> Path:
+    """The lock file of a scratch folder, beside it; `gan.storage.locks.exclusive_lock` makes and removes it."""
     return scratch.with_name(f"{scratch.name}.lock")

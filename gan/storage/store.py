@@ -26,10 +26,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gan.errors import StoreError
-from gan.storage.file_system import check_file_system, check_is_text, way_out
+from gan.storage.file_system import check_file_system, check_is_text, suggest_remedy
 from gan.storage.files import read_array, sha256_of
 from gan.storage.links import check_links
-from gan.storage.locks import undisturbed
+from gan.storage.locks import shared_root_lock
 from gan.storage.object_store import ObjectStore
 from gan.storage.plain_json import to_json
 
@@ -88,7 +88,7 @@ class Store:
             store.partial_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"The output folder {root} cannot be written: {error.strerror or error}.\n{way_out(error)}"
+                f"The output folder {root} cannot be written: {error.strerror or error}.\n{suggest_remedy(error)}"
             ) from error
         for folder in (store.root, store.partial_dir):
             check_file_system(folder)
@@ -213,7 +213,7 @@ class Store:
 
     def _file(self, partial: Path, ref: FileRef) -> None:
         target = self.root / ref.key
-        with undisturbed(self.root):  # an equal file, old and about to be removed, must not take this one along
+        with shared_root_lock(self.root):  # an equal file, old and about to be removed, must not take this one along
             target.parent.mkdir(parents=True, exist_ok=True)
             partial.replace(target)
 

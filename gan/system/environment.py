@@ -21,7 +21,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from gan.errors import SettingsError
-from gan.system.proxies import settle_proxies
+from gan.system.proxies import configure_proxies
 
 FIXED = {
     "KERAS_BACKEND": "tensorflow",
@@ -92,15 +92,15 @@ _ignored: list[str] = []
 _processor_variables: dict[str, str] = {}
 
 
-def settle() -> None:
+def configure_environment() -> None:
     """Put in order what this process, and those that it starts, read from outside."""
     for name in sorted(os.environ):
         if name.startswith(PROCESSOR_PREFIXES):
             _processor_variables[name] = os.environ[name]
     _settle_variables()
     _settle_warnings()
-    settle_output()
-    settle_proxies()
+    configure_output()
+    configure_proxies()
 
 
 def _settle_variables() -> None:
@@ -130,7 +130,7 @@ def _settle_warnings() -> None:
     warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
 
 
-def settle_output() -> None:
+def configure_output() -> None:
     """Make sure that all output reaches the terminal: what its encoding lacks is written in plain ASCII.
 
     An invalid width such as COLUMNS=0 is removed: rich would write nothing. A closed stream becomes /dev/null: else the

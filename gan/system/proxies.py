@@ -52,7 +52,7 @@ class Proxy:
         return "its host or port cannot be read (in a password, write / as %2F, # as %23, ? as %3F and @ as %40)"
 
 
-def settle_proxies() -> None:
+def configure_proxies() -> None:
     """Except this machine from all proxies, and put aside what no client can use.
 
     A proxy that is put aside is known to this process and to those that it starts, and a request that needs it is

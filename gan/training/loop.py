@@ -26,7 +26,7 @@ NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
 log = logging.getLogger(__name__)
 
 
-class Watcher:
+class Callback:
     """Is told how a training goes; does nothing unless a method is overridden."""
 
     def on_start(self, kinds: np.ndarray | None) -> None:
@@ -63,7 +63,7 @@ def train(
     hardware: Hardware,
     *,
     labels: np.ndarray | None = None,
-    watchers: Sequence[Watcher] = (),
+    callbacks: Sequence[Callback] = (),
     stop_on_collapse: bool = False,
 ) -> Training:
     """Train a generator; go on from the last checkpoint if there is one.
@@ -74,7 +74,7 @@ def train(
         checkpoints: Where unfinished work is kept; written as time goes by, and when training is interrupted.
         hardware: What `use_device` has chosen.
         labels: int, shape (n,), of the images; only recipes with classes need them.
-        watchers: Told of every step and snapshot.
+        callbacks: Told of every step and snapshot.
         stop_on_collapse: End with an error where there would be a warning.
 
     Raises:
@@ -94,11 +94,11 @@ def train(
     progress.groups = kinds if config.recipe.num_groups else None
     progress.seconds += seconds_for_kinds
     resumed_at = progress.steps_done
-    for watcher in watchers:
+    for watcher in callbacks:
         watcher.on_start(kinds)
     log.info("Training on %s, %s", hardware.name, engine.name)
     if resumed_at:
-        _tell_of_resume(progress, config, watchers)
+        _tell_of_resume(progress, config, callbacks)
     update_average = make_update_average(networks, config.recipe, config.batch_size)
     inputs = sample_inputs(
         networks.generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=kinds
@@ -127,7 +127,7 @@ def train(
                 save(networks, progress, checkpoints, identity)
             if interrupted:
                 break
-            for watcher in watchers:
+            for watcher in callbacks:
                 watcher.on_step(stop, rows[-1])
                 if snapshot is not None:
                     watcher.on_snapshot(stop - 1, snapshot, networks)
@@ -167,11 +167,11 @@ def _inputs_of_one_kind(
     return inputs
 
 
-def _tell_of_resume(progress: Progress, config: TrainConfig, watchers: Sequence[Watcher]) -> None:
+def _tell_of_resume(progress: Progress, config: TrainConfig, callbacks: Sequence[Callback]) -> None:
     """Say where a training goes on, and show what it has made before."""
     log.info("Going on from the checkpoint after %s of %s steps", f"{progress.steps_done:,}", f"{config.steps:,}")
     taken = [step for step in config.snapshot_steps if step < progress.steps_done]
-    for watcher in watchers:
+    for watcher in callbacks:
         watcher.on_resume(taken, progress.snapshots[: len(taken)])
 
 

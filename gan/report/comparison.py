@@ -24,7 +24,7 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Against:
+class RunComparison:
     """What a page shows of a comparison; the last weights, and the averaged ones."""
 
     NOTE: ClassVar[str] = (
@@ -48,10 +48,12 @@ class Against:
     def verdict(self) -> str:
         """One sentence: which metrics are better, which worse, beyond noise."""
         kinds = (("the last weights", self.differences), ("the averaged weights", self.average_differences))
-        return f"Against {self.other_name}: " + "; ".join(f"{kind} {_summary(rows)}" for kind, rows in kinds) + "."
+        return (
+            f"RunComparison {self.other_name}: " + "; ".join(f"{kind} {_summary(rows)}" for kind, rows in kinds) + "."
+        )
 
 
-def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_latents: bool, seed: int) -> Against:
+def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_latents: bool, seed: int) -> RunComparison:
     """Judge two runs against the same test images.
 
     Args:
@@ -67,7 +69,7 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_late
         )
         for mine, theirs in ((this.samples, other.samples), (this.average_samples, other.average_samples))
     )
-    return Against(
+    return RunComparison(
         this_name=this.name,
         other_name=other.name,
         same_latents=same_latents,

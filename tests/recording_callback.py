@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from gan.training.loop import Watcher
+from gan.training.loop import Callback
 
 
 class Stop(Exception):  # noqa: N818
     """Ends a training from outside, as a crash would."""
 
 
-class OnStep(Watcher):
+class OnStep(Callback):
     """Calls a function after every step."""
 
     def __init__(self, call) -> None:

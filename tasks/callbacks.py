@@ -22,17 +22,17 @@ from gan.report.tensorboard import EventFiles
 from gan.storage.store import Store
 from gan.system.progress import Update, progress
 from gan.training.history import HISTORY_COLUMNS
-from gan.training.loop import Watcher
+from gan.training.loop import Callback
 from tasks.records import FittedExtractor, NormalizedData
 
-__all__ = ["LiveView", "ProgressBar", "progress", "snapshot_judge", "watch_in_tensorboard"]
+__all__ = ["LiveView", "ProgressBar", "progress", "snapshot_judge", "tensorboard_callback"]
 
 NUM_IN_A_ROW, MAX_ROWS = 10, 10
 
 log = logging.getLogger(__name__)
 
 
-class ProgressBar(Watcher):
+class ProgressBar(Callback):
     """A bar in a terminal, a line now and then in a log."""
 
     def __init__(self, update: Update) -> None:
@@ -45,7 +45,7 @@ class ProgressBar(Watcher):
         self._update(steps_done, f"d_loss {d_loss:.3f}, d_accuracy {d_accuracy:.2f}, g_loss {g_loss:.3f}")
 
 
-class LiveView(Watcher):
+class LiveView(Callback):
     """How training goes, in the Prefect UI while it goes on: one artifact, a new version at every snapshot.
 
     It shows a row of the fixed latents for every snapshot so far, and the curve of what each was judged.
@@ -118,7 +118,7 @@ def snapshot_judge(
     return SnapshotJudge(network, denormalize_images(store.load_array(data.test_images)), config.num_snapshot_images)
 
 
-def watch_in_tensorboard(store: Store, name: str, data: NormalizedData, config: TrainConfig) -> Watcher:
+def tensorboard_callback(store: Store, name: str, data: NormalizedData, config: TrainConfig) -> Callback:
     """Event files in `tensorboard/<name>` of the output folder."""
     folder = store.root / "tensorboard" / name
     log.info("Look at it with: tensorboard --logdir %s", folder.parent)
