@@ -78,8 +78,8 @@ def read_curves(runs: Path) -> list[Curve]:
     measures = Counter(curve.measure for curve in found).most_common(1)
     curves = {(curve.recipe, curve.seed): curve for curve in reversed(found) if curve.measure == measures[0][0]}
     order: list[str] = list(RECIPES)
-    shared_root_lock = (_undisturbed(curve, curves.values()) for curve in curves.values())
-    return sorted(shared_root_lock, key=lambda curve: (order.index(curve.recipe), curve.seed))
+    uninterrupted = (_undisturbed(curve, curves.values()) for curve in curves.values())
+    return sorted(uninterrupted, key=lambda curve: (order.index(curve.recipe), curve.seed))
 
 
 def _undisturbed(curve: Curve, curves: Iterable[Curve]) -> Curve:

@@ -262,6 +262,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, checkout: Checkout, data:
 
 
 @pytest.fixture(scope="session")
-def shared_root_lock(finished: Path) -> dict[str, str]:
+def uninterrupted(finished: Path) -> dict[str, str]:
     """What that run has published."""
     return same_bytes(finished)

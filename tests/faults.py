@@ -180,14 +180,12 @@ def command(data: Path, folder: Path) -> tuple[object, ...]:
     return ("flows/train_flow.py", *few, *where, "--run-name", "same")
 
 
-def assert_the_next_run_ends_well(
-    checkout: Checkout, data: Path, folder: Path, shared_root_lock: dict[str, str]
-) -> str:
+def assert_the_next_run_ends_well(checkout: Checkout, data: Path, folder: Path, uninterrupted: dict[str, str]) -> str:
     """The same command again; what it printed."""
     with started(checkout, *command(data, folder)) as run:
         code, output = run.end()
         assert code == 0, output
         run.assert_nothing_is_left()
-    assert same_bytes(folder) == shared_root_lock
+    assert same_bytes(folder) == uninterrupted
     assert not list(folder.glob("scratch/*"))
     return output

@@ -56,19 +56,19 @@ def clock(checkout, tmp_path) -> Clock:
 
 
 def test_a_clock_that_jumped_between_two_runs_costs_no_result(
-    checkout, data, finished, shared_root_lock, clock, tmp_path
+    checkout, data, finished, uninterrupted, clock, tmp_path
 ) -> None:
     folder = shutil.copytree(finished, tmp_path / "artifacts", symlinks=True)
     clock.jump("+400d")
-    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, shared_root_lock))) == set()
+    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, uninterrupted))) == set()
     clock.jump("-400d")
     (folder / "runs" / "same" / "final_grid.png").unlink()
-    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, shared_root_lock))) == {"publish"}
-    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, shared_root_lock))) == set()
+    assert ran(states(assert_the_next_run_ends_well(clock.checkout, data, folder, uninterrupted))) == {"publish"}
+    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, uninterrupted))) == set()
 
 
 def test_a_clock_that_jumps_forward_and_back_during_a_run_changes_nothing(
-    checkout, data, shared_root_lock, clock, tmp_path
+    checkout, data, uninterrupted, clock, tmp_path
 ) -> None:
     folder = tmp_path / "artifacts"
     clock.jump("+0")
@@ -82,5 +82,5 @@ def test_a_clock_that_jumps_forward_and_back_during_a_run_changes_nothing(
         code, output = run.end()
         assert code == 0, output
         run.assert_nothing_is_left()
-    assert same_bytes(folder) == shared_root_lock
-    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, shared_root_lock))) == set()
+    assert same_bytes(folder) == uninterrupted
+    assert ran(states(assert_the_next_run_ends_well(checkout, data, folder, uninterrupted))) == set()

@@ -29,7 +29,7 @@ MOMENTS = (
 
 
 def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
-    checkout, data, shared_root_lock, tmp_path
+    checkout, data, uninterrupted, tmp_path
 ) -> None:
     """Each killed run is the next one of the command after the one before, and gets further; the last ends well."""
     folder = tmp_path / "artifacts"
@@ -43,14 +43,14 @@ def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
     assert list(folder.glob("store/.partial/*")), "they were in the middle of something"
     assert "Going on from the checkpoint" not in outputs["train checkpoint"]
     assert "Going on from the checkpoint after" in outputs["train file"]
-    output = assert_the_next_run_ends_well(checkout, data, folder, shared_root_lock)
+    output = assert_the_next_run_ends_well(checkout, data, folder, uninterrupted)
     assert ran(states(output)) == {"publish"}, "what was finished is not done again"
 
 
 @pytest.mark.parametrize("moment", ["publish manifest", "publish swap"])
 @pytest.mark.parametrize("pruning", [False, True])
 def test_a_run_killed_while_it_replaces_an_earlier_one_ends_well_next_time(
-    checkout, data, finished, shared_root_lock, tmp_path, moment, pruning
+    checkout, data, finished, uninterrupted, tmp_path, moment, pruning
 ) -> None:
     """Also when house-keeping comes first, and goes by no age."""
     folder = shutil.copytree(finished, tmp_path / "artifacts", symlinks=True)
@@ -62,12 +62,12 @@ def test_a_run_killed_while_it_replaces_an_earlier_one_ends_well_next_time(
     if pruning:
         checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
         assert (folder / "latest" / "manifest.json").is_file()
-    output = assert_the_next_run_ends_well(checkout, data, folder, shared_root_lock)
+    output = assert_the_next_run_ends_well(checkout, data, folder, uninterrupted)
     assert ran(states(output)) == {"publish"}
 
 
 def test_two_first_commands_at_once_each_with_an_embedded_server_end_well(
-    checkout, data, shared_root_lock, tmp_path
+    checkout, data, uninterrupted, tmp_path
 ) -> None:
     """Both servers make the same new database."""
     folder, home = tmp_path / "artifacts", tmp_path / "prefect"
@@ -82,7 +82,7 @@ def test_two_first_commands_at_once_each_with_an_embedded_server_end_well(
     ways = [states(output) for _, output in ends]
     for stage in STAGES_OF_OWN_DATA:
         assert sorted(way[stage] for way in ways) == ["Cached", "Completed"], stage
-    assert same_bytes(folder) == shared_root_lock
+    assert same_bytes(folder) == uninterrupted
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 def test_a_full_disk_under_the_servers_database_is_one_clear_error(
-    checkout, data, shared_root_lock, small_disk, tmp_path
+    checkout, data, uninterrupted, small_disk, tmp_path
 ) -> None:
     folder, full = tmp_path / "artifacts", Checkout(checkout.folder, {**checkout.env, "PREFECT_HOME": str(small_disk)})
     ballast = fill(small_disk)
@@ -112,7 +112,7 @@ def test_a_full_disk_under_the_servers_database_is_one_clear_error(
     assert "Error: The embedded Prefect server does not start: " in output
     assert "Traceback" not in output
     ballast.unlink()
-    assert_the_next_run_ends_well(full, data, folder, shared_root_lock)
+    assert_the_next_run_ends_well(full, data, folder, uninterrupted)
 
 
 def fill(disk: Path) -> Path:
@@ -139,7 +139,7 @@ FULL = (
 
 
 def test_a_full_disk_is_one_clear_error_each_time_and_the_run_ends_well_when_there_is_room(
-    checkout, data, shared_root_lock, small_disk
+    checkout, data, uninterrupted, small_disk
 ) -> None:
     """While storing, while checkpointing, while publishing: each run finds room again, and fills the disk later."""
     folder = small_disk / "artifacts"
@@ -157,5 +157,5 @@ def test_a_full_disk_is_one_clear_error_each_time_and_the_run_ends_well_when_the
         assert_nothing_is_half_written(folder)
         assert not (folder / "latest").exists()
         ballast.unlink()
-    output = assert_the_next_run_ends_well(checkout, data, folder, shared_root_lock)
+    output = assert_the_next_run_ends_well(checkout, data, folder, uninterrupted)
     assert ran(states(output)) == {"publish"}, "what was finished is not done again"

@@ -60,9 +60,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 
 @pytest.fixture(scope="module")
-def shared_root_lock(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a run on this machine publishes that nobody touched, by its SHA-256."""
-    folder = tmp_path_factory.mktemp("shared_root_lock")
+    folder = tmp_path_factory.mktemp("uninterrupted")
     make_checkout(folder).run(*COMMAND, "--output-dir", folder / "artifacts")
     return same_bytes(folder / "artifacts")
 
@@ -74,7 +74,7 @@ def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
     return output
 
 
-def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, shared_root_lock, tmp_path) -> None:
+def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, uninterrupted, tmp_path) -> None:
     command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
     before = len(runs_of(server, "train-gan"))
     with running(server, *GPU_WORKER), server.started(*command) as one, server.started(*command) as two:
@@ -84,7 +84,7 @@ def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, shar
     assert {child["state_type"] for child in children} == {"COMPLETED"}
     trained = [run for run in task_runs(server, children) if run["state_name"] == "Completed"]
     assert len(trained) == 1, "the other one finds its result"
-    assert same_bytes(tmp_path) == shared_root_lock
+    assert same_bytes(tmp_path) == uninterrupted
 
 
 def task_runs(server: Checkout, flow_runs: list[dict]) -> list[dict]:
@@ -101,7 +101,7 @@ def another_machine(folder: Path) -> tuple[str, ...]:
 
 
 def test_a_worker_on_a_machine_that_shares_no_folder_finds_all_in_the_object_store(
-    server, shared_root_lock, s3, tmp_path, monkeypatch
+    server, uninterrupted, s3, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(server, "env", server.env | s3.env)
     here = tmp_path / "artifacts"
@@ -109,11 +109,11 @@ def test_a_worker_on_a_machine_that_shares_no_folder_finds_all_in_the_object_sto
     options = ("--output-dir", here, "--store-url", f"s3://{BUCKET}/drill", "--train-on", "gpu")
     with running(server, *GPU_WORKER, before=another_machine(here)):
         assert "train" in ran(states(server.run(*COMMAND, *options)))
-        assert same_bytes(here) == shared_root_lock
+        assert same_bytes(here) == uninterrupted
         shutil.rmtree(here / "store")
         shutil.rmtree(here / ".results")
         assert "train" not in ran(states(server.run(*COMMAND, *options)))
-    assert same_bytes(here) == shared_root_lock
+    assert same_bytes(here) == uninterrupted
 
 
 def kill_all(pid: int) -> None:
@@ -131,7 +131,7 @@ def database(kind: str) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize(("kind", "seconds_away"), [("SQLite", 10), ("PostgreSQL", 10), ("SQLite", 150)])
-def test_a_run_outlives_its_server(shared_root_lock, tmp_path, kind: str, seconds_away: float) -> None:
+def test_a_run_outlives_its_server(uninterrupted, tmp_path, kind: str, seconds_away: float) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
     with database(kind) as env, running_server(checkout, **env) as first:
         checkout.run("flows/setup_server.py")
@@ -148,10 +148,10 @@ def test_a_run_outlives_its_server(shared_root_lock, tmp_path, kind: str, second
                 runs = {flow: newest(checkout, flow)["state_type"] for flow in ("fashion-gan", "train-gan")}
                 assert set(ran(states(output))) >= {"train", "publish"}
     assert runs == {"fashion-gan": "COMPLETED", "train-gan": "COMPLETED"}, output
-    assert same_bytes(folder) == shared_root_lock
+    assert same_bytes(folder) == uninterrupted
 
 
-def test_a_deployments_run_outlives_a_server_that_is_away_for_long(shared_root_lock, tmp_path) -> None:
+def test_a_deployments_run_outlives_a_server_that_is_away_for_long(uninterrupted, tmp_path) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
     with running_server(checkout) as first:
         checkout.run("flows/setup_server.py")
@@ -167,11 +167,11 @@ def test_a_deployments_run_outlives_a_server_that_is_away_for_long(shared_root_l
                 wait_until(lambda: ask(checkout, f"flow_runs/{run}")["state_type"] in FINAL, 300)
                 state = ask(checkout, f"flow_runs/{run}")["state"]
     assert state["type"] == "COMPLETED", state
-    assert same_bytes(folder) == shared_root_lock
+    assert same_bytes(folder) == uninterrupted
 
 
 def test_a_deployments_run_killed_with_its_worker_leaves_a_training_that_is_found(
-    server, shared_root_lock, tmp_path
+    server, uninterrupted, tmp_path
 ) -> None:
     with running(server, *GPU_WORKER):
         with running(server, *WORKER) as worker:
@@ -185,10 +185,10 @@ def test_a_deployments_run_killed_with_its_worker_leaves_a_training_that_is_foun
             again = start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
             wait_for_state(server, again, "COMPLETED", 300)
     assert newest(server, "train-gan")["id"] == child, "what it has trained is not trained again"
-    assert same_bytes(tmp_path) == shared_root_lock
+    assert same_bytes(tmp_path) == uninterrupted
 
 
-def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(shared_root_lock, tmp_path) -> None:
+def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(uninterrupted, tmp_path) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
     checkout.edit("flows/setup_server.py", "PENDING_SECONDS = 900", "PENDING_SECONDS = 20")
     with running_server(checkout):
@@ -199,13 +199,13 @@ def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(sh
         with running(checkout, *WORKER):
             wait_for_state(checkout, taken, "CRASHED", 120)
             wait_for_state(checkout, following, "COMPLETED", 300)
-    assert same_bytes(folder) == shared_root_lock
+    assert same_bytes(folder) == uninterrupted
 
 
 STAGES_WITHOUT_SERVER = ["fetch record", "normalize file", "train record", "compare file", "publish manifest"]
 
 
-def test_a_run_outlives_a_server_that_is_killed_in_one_stage_after_the_other(shared_root_lock, tmp_path) -> None:
+def test_a_run_outlives_a_server_that_is_killed_in_one_stage_after_the_other(uninterrupted, tmp_path) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
     command = (*COMMAND, "--output-dir", folder, "--train-on", "gpu")
     with running_server(checkout) as server, ExitStack() as stack:
@@ -224,7 +224,7 @@ def test_a_run_outlives_a_server_that_is_killed_in_one_stage_after_the_other(sha
         assert code == 0, output
         assert newest(checkout, "fashion-gan")["state_type"] == "COMPLETED", output
     assert "Traceback" not in output
-    assert same_bytes(folder) == shared_root_lock
+    assert same_bytes(folder) == uninterrupted
 
 
 LOCK = """
@@ -237,17 +237,17 @@ time.sleep(float(sys.argv[2]))
 
 
 @pytest.mark.parametrize("seconds", [5, 30])
-def test_a_run_waits_for_a_database_that_is_locked(server, shared_root_lock, tmp_path, seconds: int) -> None:
+def test_a_run_waits_for_a_database_that_is_locked(server, uninterrupted, tmp_path, seconds: int) -> None:
     with server.started(*COMMAND, "--output-dir", tmp_path) as process:
         wait_for_checkpoint(tmp_path, process)
         with server.started("-c", LOCK, Path(server.env["PREFECT_HOME"]) / "prefect.db", seconds) as locker:
             assert locker.stdout.readline() == "locked\n"
             output = finish(process)
     assert newest(server, "fashion-gan")["state_type"] == "COMPLETED", output
-    assert same_bytes(tmp_path) == shared_root_lock
+    assert same_bytes(tmp_path) == uninterrupted
 
 
-def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, shared_root_lock, tmp_path) -> None:
+def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, uninterrupted, tmp_path) -> None:
     command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
     with server.started(*command) as process:
         with running(server, *GPU_WORKER) as worker:
@@ -261,14 +261,14 @@ def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, sh
     assert (again["id"] != lost, again["state_type"]) == (True, "COMPLETED"), output
     logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [again["id"]]}}})
     assert any("Going on from the checkpoint after" in line["message"] for line in logs)
-    assert same_bytes(tmp_path) == shared_root_lock
+    assert same_bytes(tmp_path) == uninterrupted
 
 
 def gpus_in_use(server: Checkout) -> int:
     return ask(server, "v2/concurrency_limits/gpu")["active_slots"]
 
 
-def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, shared_root_lock, tmp_path) -> None:
+def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, uninterrupted, tmp_path) -> None:
     command = (*COMMAND, "--output-dir", tmp_path, "--train-on", "gpu")
     with running(server, *GPU_WORKER) as worker, server.started(*command) as process:
         wait_for_checkpoint(tmp_path, process)
@@ -288,7 +288,7 @@ def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, shared_root_
     assert ask(server, f"flow_runs/{lost}")["state_type"] == "CRASHED", output
     assert 10 < waited < 60 + 45, "what is left of a lease of 60 s, and the start of a process"
     assert gpus_in_use(server) == 0
-    assert same_bytes(tmp_path) == shared_root_lock
+    assert same_bytes(tmp_path) == uninterrupted
 
 
 def cancel(server: Checkout, run_id: str) -> None:
@@ -300,9 +300,7 @@ def wait_for_state(server: Checkout, run_id: str, state: str, seconds: float = 6
     wait_until(lambda: ask(server, f"flow_runs/{run_id}")["state_type"] == state, seconds)
 
 
-def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(
-    server, shared_root_lock, tmp_path
-) -> None:
+def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(server, uninterrupted, tmp_path) -> None:
     def start() -> str:
         return start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
 
@@ -318,13 +316,11 @@ def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(
         wait_until(lambda: all(len(family(pid)) == 1 for pid in workers), 60)
         assert not (tmp_path / "latest").exists()
         wait_for_state(server, start(), "COMPLETED", 300)
-    assert same_bytes(tmp_path) == shared_root_lock
+    assert same_bytes(tmp_path) == uninterrupted
 
 
 @pytest.mark.parametrize("where", ["here", "gpu"])
-def test_cancelling_the_run_of_a_command_ends_it_and_its_training(
-    server, shared_root_lock, tmp_path, where: str
-) -> None:
+def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, uninterrupted, tmp_path, where: str) -> None:
     command = (*COMMAND, "--output-dir", tmp_path, "--train-on", where)
     with running(server, *GPU_WORKER) as worker:
         with server.started(*command) as process:
@@ -341,4 +337,4 @@ def test_cancelling_the_run_of_a_command_ends_it_and_its_training(
         wait_until(lambda: len(family(worker.pid)) == 1, 60)
         assert checkpoints_in(tmp_path)
         server.run(*command)
-    assert same_bytes(tmp_path) == shared_root_lock
+    assert same_bytes(tmp_path) == uninterrupted

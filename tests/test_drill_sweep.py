@@ -33,15 +33,15 @@ def generators(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def shared_root_lock(tmp_path_factory, quick_checkout, data) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("shared_root_lock") / "artifacts"
+def uninterrupted(tmp_path_factory, quick_checkout, data) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("uninterrupted") / "artifacts"
     quick_checkout.run(*command(data, folder))
     assert len(generators(folder)) == len(SEEDS)
     return generators(folder)
 
 
-def assert_whole(folder: Path, shared_root_lock: dict[str, bytes]) -> None:
-    assert generators(folder) == shared_root_lock
+def assert_whole(folder: Path, uninterrupted: dict[str, bytes]) -> None:
+    assert generators(folder) == uninterrupted
     (board,) = folder.glob("sweeps/*/leaderboard.csv")
     (row,) = csv.DictReader(board.read_text().splitlines())
     assert row["seeds"] == "0 1 2"
@@ -54,7 +54,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, data, shared_root_lock, tmp_path) -> None:
+def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, data, uninterrupted, tmp_path) -> None:
     with started(quick_checkout, *command(data, tmp_path)) as run:
         wait_until(lambda: len(generators(tmp_path)) == 1, process=run.process)
         wait_for_checkpoint(tmp_path, process=run.process)
@@ -63,7 +63,7 @@ def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, da
     before = (tmp_path / "runs" / next(iter(generators(tmp_path))) / "manifest.json").read_bytes()
     output = finish_of(quick_checkout, data, tmp_path)
     assert "Going on from the checkpoint" in output
-    assert_whole(tmp_path, shared_root_lock)
+    assert_whole(tmp_path, uninterrupted)
     assert before in {path.read_bytes() for path in tmp_path.glob("runs/*/manifest.json")}, "never done again"
 
 
@@ -73,7 +73,7 @@ def finish_of(quick_checkout: Checkout, data: Path, folder: Path) -> str:
 
 
 def test_a_training_whose_process_is_killed_does_not_sink_the_rest(
-    quick_checkout, data, shared_root_lock, tmp_path
+    quick_checkout, data, uninterrupted, tmp_path
 ) -> None:
     with started(quick_checkout, *command(data, tmp_path)) as run:
         wait_for_checkpoint(tmp_path, process=run.process)
@@ -82,10 +82,10 @@ def test_a_training_whose_process_is_killed_does_not_sink_the_rest(
         code, output = run.end()
         assert code == 0, output
         run.assert_nothing_is_left()
-    assert_whole(tmp_path, shared_root_lock)
+    assert_whole(tmp_path, uninterrupted)
 
 
-def test_two_equal_sweeps_at_once_train_nothing_twice(quick_checkout, data, shared_root_lock, tmp_path) -> None:
+def test_two_equal_sweeps_at_once_train_nothing_twice(quick_checkout, data, uninterrupted, tmp_path) -> None:
     with (
         quick_checkout.started(*command(data, tmp_path)) as one,
         quick_checkout.started(*command(data, tmp_path)) as two,
@@ -94,7 +94,7 @@ def test_two_equal_sweeps_at_once_train_nothing_twice(quick_checkout, data, shar
     for seed in SEEDS:
         line = f"'train article, 400 steps, seed {seed}' - Finished in state Completed"
         assert sum(output.count(line) for output in outputs) == 1
-    assert_whole(tmp_path, shared_root_lock)
+    assert_whole(tmp_path, uninterrupted)
 
 
 @contextmanager
@@ -119,13 +119,13 @@ QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "/tmp"}
 
 
 @NEEDS_RAY
-def test_a_sweep_on_a_ray_of_this_machines_own_needs_no_server(checkout, data, shared_root_lock, tmp_path) -> None:
+def test_a_sweep_on_a_ray_of_this_machines_own_needs_no_server(checkout, data, uninterrupted, tmp_path) -> None:
     Checkout(checkout.folder, checkout.env | QUIET_RAY).run(*command(data, tmp_path), "--ray", "local")
-    assert_whole(tmp_path, shared_root_lock)
+    assert_whole(tmp_path, uninterrupted)
 
 
 @NEEDS_RAY
-def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, data, shared_root_lock, tmp_path) -> None:
+def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, data, uninterrupted, tmp_path) -> None:
     (tmp_path / "token").write_text("a secret of this cluster alone")
     env = quick_checkout.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
     env |= QUIET_RAY
@@ -148,7 +148,7 @@ def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, da
         wait_until(lambda: len(at_work(folder)) == 2, seconds=600, process=process)  # a node has room for one
         os.killpg(second.pid, signal.SIGKILL)
         finish(process)
-    assert_whole(folder, shared_root_lock)
+    assert_whole(folder, uninterrupted)
     facts = [json.loads(path.read_text())["training"] for path in folder.glob("runs/*/metrics.json")]
     assert any(fact["resumed_at_step"] > 0 for fact in facts), "what the lost node has saved was gone on with"
 

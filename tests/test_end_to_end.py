@@ -157,8 +157,8 @@ def ended(pid: int, seconds: float = 30) -> bool:
 def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkout, real_data_dir, tmp_path) -> None:
     checkout.save_all_the_time()
     options = ("--steps", 400, "--num-samples", 100, "--data-dir", real_data_dir, "--run-name", "killed")
-    shared_root_lock, killed = tmp_path / "shared_root_lock", tmp_path / "killed"
-    checkout.train(*options, "--output-dir", shared_root_lock)
+    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
+    checkout.train(*options, "--output-dir", uninterrupted)
     with checkout.start("flows/train_flow.py", *options, "--output-dir", killed) as process:
         wait_for_checkpoint(killed, process)
         servers = [int(pid) for pid in children(process.pid) if "uvicorn" in command_line(pid)]
@@ -169,7 +169,7 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
     output = checkout.run("flows/train_flow.py", *options, "--output-dir", killed)
     assert "Going on from the checkpoint after" in output
     for name in ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp"):
-        assert sha256_of(killed / "latest" / name) == sha256_of(shared_root_lock / "latest" / name), name
+        assert sha256_of(killed / "latest" / name) == sha256_of(uninterrupted / "latest" / name), name
     assert not list(killed.glob("scratch/*")), "checkpoints go when the result is stored"
 
 

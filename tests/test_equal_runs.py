@@ -20,9 +20,9 @@ def command(data: Path, folder: Path, *, name: str = "same", steps: int = 300, s
 
 
 @pytest.fixture(scope="module")
-def shared_root_lock(tmp_path_factory, quick_checkout, data) -> Path:
+def uninterrupted(tmp_path_factory, quick_checkout, data) -> Path:
     """The output folder of a run that was alone."""
-    folder = tmp_path_factory.mktemp("shared_root_lock") / "artifacts"
+    folder = tmp_path_factory.mktemp("uninterrupted") / "artifacts"
     assert ran(states(quick_checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
     return folder
 
@@ -43,25 +43,25 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
     return "".join(lines)
 
 
-def assert_same_run(folder: Path, shared_root_lock: Path) -> None:
-    assert same_bytes(folder, "same") == same_bytes(shared_root_lock, "same")
+def assert_same_run(folder: Path, uninterrupted: Path) -> None:
+    assert same_bytes(folder, "same") == same_bytes(uninterrupted, "same")
     assert not list(folder.glob("scratch/*"))
     assert not list(folder.glob("store/.partial/*"))
     assert not list(folder.glob(".in-use/run-*"))
 
 
-def test_of_two_equal_runs_started_together_one_does_the_work(quick_checkout, data, shared_root_lock, tmp_path) -> None:
+def test_of_two_equal_runs_started_together_one_does_the_work(quick_checkout, data, uninterrupted, tmp_path) -> None:
     both = [quick_checkout.start(*command(data, tmp_path / "artifacts")) for _ in range(2)]
     outputs = [finish(process) for process in both]
     ways = [states(output) for output in outputs]
     for stage in STAGES_OF_OWN_DATA:
         assert sorted(way[stage] for way in ways) == ["Cached", "Completed"], stage
     assert any(WAITING in output for output in outputs)
-    assert_same_run(tmp_path / "artifacts", shared_root_lock)
+    assert_same_run(tmp_path / "artifacts", uninterrupted)
 
 
 def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
-    quick_checkout, data, shared_root_lock, tmp_path
+    quick_checkout, data, uninterrupted, tmp_path
 ) -> None:
     folder = tmp_path / "artifacts"
     with quick_checkout.start(*command(data, folder)) as first:
@@ -73,12 +73,12 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
     output = seen + finish(second)
     assert "Going on from the checkpoint after" in output
     assert states(output)["train"] == "Completed"
-    assert same_bytes(folder, "same") == same_bytes(shared_root_lock, "same")
+    assert same_bytes(folder, "same") == same_bytes(uninterrupted, "same")
     assert not list(folder.glob("scratch/*"))
 
 
-def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, shared_root_lock, tmp_path) -> None:
-    folder = shutil.copytree(shared_root_lock, tmp_path / "artifacts", symlinks=True)
+def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, uninterrupted, tmp_path) -> None:
+    folder = shutil.copytree(uninterrupted, tmp_path / "artifacts", symlinks=True)
     other = command(data, folder, name="other", steps=1000, seed=1)
     shutil.rmtree(folder / "runs")
     for path in (*folder.glob("store/*/*"), *folder.glob(".results/*")):
@@ -99,8 +99,8 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, 
     assert ran(states(quick_checkout.run(*other))) == set(), "all results are still there"
 
 
-def test_a_killed_run_leaves_what_pruning_finds(quick_checkout, data, shared_root_lock, tmp_path) -> None:
-    folder = shutil.copytree(shared_root_lock, tmp_path / "artifacts", symlinks=True)
+def test_a_killed_run_leaves_what_pruning_finds(quick_checkout, data, uninterrupted, tmp_path) -> None:
+    folder = shutil.copytree(uninterrupted, tmp_path / "artifacts", symlinks=True)
     with quick_checkout.start(*command(data, folder, name="killed", seed=2)) as process:
         wait_for_checkpoint(folder, process)
         process.kill()

@@ -120,16 +120,16 @@ def test_a_training_goes_on_with_the_groups_that_it_began_with(
 ) -> None:
     """Another processor might find others."""
     hardware = Hardware("CPU", "CPU")
-    shared_root_lock = train(tiny_images, tiny_grouped, Checkpoints(tmp_path / "shared_root_lock"), hardware)
+    uninterrupted = train(tiny_images, tiny_grouped, Checkpoints(tmp_path / "uninterrupted"), hardware)
     checkpoints = Checkpoints(tmp_path / "stopped", min_seconds_between=0)
     with pytest.raises(Stop):
         train(tiny_images, tiny_grouped, checkpoints, hardware, callbacks=[OnStep(stop_after(7))])
     monkeypatch.setattr("gan.training.groups.find_groups", lambda images, num_groups: np.arange(64) % num_groups)
     resumed = train(tiny_images, tiny_grouped, checkpoints, hardware)
     assert resumed.facts["resumed_at_step"] > 0
-    for one, other in zip(shared_root_lock.generator.get_weights(), resumed.generator.get_weights(), strict=True):
+    for one, other in zip(uninterrupted.generator.get_weights(), resumed.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(shared_root_lock.history, resumed.history)
+    np.testing.assert_array_equal(uninterrupted.history, resumed.history)
 
 
 def test_collapse_is_looked_for_within_the_commonest_group(stripes, tiny_grouped, tmp_path, monkeypatch) -> None:

@@ -34,7 +34,7 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
 ) -> None:
     elsewhere = Store.open(tmp_path / "elsewhere")
     there, execution = put_data(elsewhere, tiny_images), ExecutionConfig(device="cpu")
-    shared_root_lock = flow(
+    uninterrupted = flow(
         lambda: train(elsewhere, there, tiny_config, ExecutionConfig(device="cpu"), put_extractor(elsewhere)),
         name="test",
     )()
@@ -52,7 +52,7 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
     monkeypatch.setattr(train.task, "retry_delay_seconds", [0, 0])
     trained = flow(lambda: train(store, data, tiny_config, execution, put_extractor(store)), name="test")()
     assert trained.facts["resumed_at_step"] == 7
-    assert trained.identity() == shared_root_lock.identity(), "the same files, to the byte"
+    assert trained.identity() == uninterrupted.identity(), "the same files, to the byte"
     shown = versions_of("training-progress")[already_shown:]
     assert len(shown) == len(tiny_config.snapshot_steps)
     assert any("after the steps 0, 5, 10, 11" in markdown for markdown in shown), "those before the retry too"

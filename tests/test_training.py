@@ -182,14 +182,14 @@ def equal_trainings(one, other) -> bool:
 
 @pytest.mark.parametrize("stops", [(1,), (6,), (3, 7, 11)])
 def test_a_training_that_was_interrupted_ends_with_the_same_bytes(tiny_config, tiny_images, tmp_path, stops) -> None:
-    shared_root_lock = train(tiny_images, tiny_config, Checkpoints(tmp_path / "shared_root_lock"))
+    uninterrupted = train(tiny_images, tiny_config, Checkpoints(tmp_path / "uninterrupted"))
     disturbed = every_step(tmp_path / "disturbed")
     for stop in stops:
         with pytest.raises(Stop):
             train(tiny_images, tiny_config, disturbed, on_step=stop_after(stop))
     resumed = train(tiny_images, tiny_config, disturbed)
     assert resumed.facts["resumed_at_step"] == stops[-1]
-    assert equal_trainings(shared_root_lock, resumed)
+    assert equal_trainings(uninterrupted, resumed)
 
 
 @pytest.mark.parametrize("told", [{}, {"num_groups": 4, "mismatch_weight": 1.0}], ids=["of nothing", "of groups"])
@@ -200,27 +200,27 @@ def test_a_training_of_mlp_goes_on_in_the_phase_of_its_penalties(
     """Snapshots cut calls of four steps in two, after the steps 0, 5 and 10."""
     monkeypatch.setattr(gan.training.engine, "UNROLL_FROM_STEPS", unroll_from)
     config = tiny_mlp.model_copy(update={"recipe": tiny_mlp.recipe.model_copy(update=told)})
-    shared_root_lock = train(tiny_images, config, Checkpoints(tmp_path / "shared_root_lock"))
+    uninterrupted = train(tiny_images, config, Checkpoints(tmp_path / "uninterrupted"))
     disturbed = every_step(tmp_path / "disturbed")
     for stop in (1, 6):
         with pytest.raises(Stop):
             train(tiny_images, config, disturbed, on_step=stop_after(stop))
     resumed = train(tiny_images, config, disturbed)
     assert resumed.facts["resumed_at_step"] == 6
-    assert equal_trainings(shared_root_lock, resumed)
+    assert equal_trainings(uninterrupted, resumed)
 
 
 def test_a_training_of_convolutions_that_was_interrupted_ends_with_the_same_bytes(
     tiny_conv, tiny_images, tmp_path
 ) -> None:
     config = tiny_conv.model_copy(update={"steps": 40, "batch_size": 32})
-    shared_root_lock = train(tiny_images, config, Checkpoints(tmp_path / "shared_root_lock"))
-    assert shared_root_lock.facts["engine"] == "one TensorFlow graph a step"
+    uninterrupted = train(tiny_images, config, Checkpoints(tmp_path / "uninterrupted"))
+    assert uninterrupted.facts["engine"] == "one TensorFlow graph a step"
     disturbed = every_step(tmp_path / "disturbed")
     for stop in (1, 22):
         with pytest.raises(Stop):
             train(tiny_images, config, disturbed, on_step=stop_after(stop))
-    assert equal_trainings(shared_root_lock, train(tiny_images, config, disturbed))
+    assert equal_trainings(uninterrupted, train(tiny_images, config, disturbed))
 
 
 def test_the_checkpoints_of_another_training_are_refused(tiny_config, tiny_images, tmp_path) -> None:
@@ -305,7 +305,7 @@ def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(tiny_config
 
 
 def test_a_torn_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else(tiny_config, tiny_images, tmp_path):
-    shared_root_lock = train(tiny_images, tiny_config, Checkpoints(tmp_path / "shared_root_lock"))
+    uninterrupted = train(tiny_images, tiny_config, Checkpoints(tmp_path / "uninterrupted"))
     torn = every_step(tmp_path / "torn")
     with pytest.raises(Stop):
         train(tiny_images, tiny_config, torn, on_step=stop_after(7))
@@ -313,7 +313,7 @@ def test_a_torn_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else
     newest.write_bytes(newest.read_bytes()[:-100])
     resumed = train(tiny_images, tiny_config, torn)
     assert resumed.facts["resumed_at_step"] == 6
-    assert equal_trainings(shared_root_lock, resumed)
+    assert equal_trainings(uninterrupted, resumed)
 
 
 @pytest.mark.parametrize("hardware", [CPU, GPU], ids=lambda hardware: hardware.kind)
