@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from callbacks import OnStep, Stop, stop_after
+from recording_callback import OnStep, Stop, stop_after
 
 from gan.config import TrainConfig
 from gan.models.architectures import group_reader

@@ -3,7 +3,7 @@ import signal
 
 import numpy as np
 import pytest
-from callbacks import OnStep, Stop, stop_after
+from recording_callback import OnStep, Stop, stop_after
 
 import gan.training.engine
 import gan.training.loop
