@@ -218,7 +218,7 @@ def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(checkout,
     differences = json.loads((run / "metrics.json").read_text())["differences"]
     for rows in differences.values():
         assert all(row["low"] <= row["high"] and row["verdict"] for row in rows.values())
-    assert "RunComparison few" in (run / "report.html").read_text()
+    assert "Against few" in (run / "report.html").read_text()
     assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == set(), "few was there first: it has no reference"
     assert ran(checkout.train(*more)) == set(), "though few is the latest now, and more has been published"
     shown = checkout.run("-m", "gan.compare", run, artifacts / "runs" / "few", "--out", tmp_path / "comparison.html")
