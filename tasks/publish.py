@@ -187,7 +187,7 @@ def _differences(content: dict[str, Any]) -> str:
         for verdict in ("better", "worse", "not defined")
         if any(row["verdict"] == verdict for row in rows.values())
     ]
-    against = f"RunComparison {escape_markdown(content['reference'])}, beyond noise:"
+    against = f"Against {escape_markdown(content['reference'])}, beyond noise:"
     return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"
 
 

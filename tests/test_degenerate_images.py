@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
-from gan.generate import interpolate_latents
+from gan.models.latents import interpolate_latents
 from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.evidence import Evidence

@@ -151,7 +151,7 @@ def test_a_report_says_how_often_the_asked_class_came_and_shows_images_under_it(
 
 def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
     assert "Does not pass the gate against the champion" in page.locator(".verdict").nth(2).inner_text()
-    row = page.get_by_role("region", name="RunComparison the champion").locator("tr").nth(1).inner_text()
+    row = page.get_by_role("region", name="Against the champion").locator("tr").nth(1).inner_text()
     assert re.sub(r"\s+", " ", row) == "Recall 0.1 0.4 −0.3 −0.4 to −0.2 worse"
 
 

@@ -49,7 +49,7 @@ class RunComparison:
         """One sentence: which metrics are better, which worse, beyond noise."""
         kinds = (("the last weights", self.differences), ("the averaged weights", self.average_differences))
         return (
-            f"RunComparison {self.other_name}: " + "; ".join(f"{kind} {_summary(rows)}" for kind, rows in kinds) + "."
+            f"Against {self.other_name}: " + "; ".join(f"{kind} {_summary(rows)}" for kind, rows in kinds) + "."
         )
 
 
