@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
-from gan.models.latents import interpolate_latents
 from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.evidence import Evidence
@@ -26,6 +25,7 @@ from gan.judging.metrics.neighbours import (
 )
 from gan.judging.metrics.two_sample import held_out_logits
 from gan.judging.snapshots import SnapshotJudge
+from gan.models.latents import interpolate_latents
 from gan.training.guards import find_collapse
 
 N = 100

@@ -48,9 +48,7 @@ class RunComparison:
     def verdict(self) -> str:
         """One sentence: which metrics are better, which worse, beyond noise."""
         kinds = (("the last weights", self.differences), ("the averaged weights", self.average_differences))
-        return (
-            f"Against {self.other_name}: " + "; ".join(f"{kind} {_summary(rows)}" for kind, rows in kinds) + "."
-        )
+        return f"Against {self.other_name}: " + "; ".join(f"{kind} {_summary(rows)}" for kind, rows in kinds) + "."
 
 
 def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_latents: bool, seed: int) -> RunComparison:
