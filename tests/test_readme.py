@@ -1,36 +1,64 @@
-"""What the README names is there: make targets, options, links; and its shortest command runs every stage."""
+"""Check that targets, files and headings named in the documentation exist, and that the README's smoke command runs."""
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
+import yaml
 from pipeline import PROJECT, Checkout, ran
 
-from flows.settings import RunSettings
-
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "artifacts/README.md")),
+    *sorted((PROJECT / "docs").glob("*.md")),
+]
+MAKEFILE = (PROJECT / "Makefile").read_text()
 
 
-def test_every_make_target_it_names_exists_and_every_target_is_explained() -> None:
-    makefile = (PROJECT / "Makefile").read_text()
-    explained = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+def test_every_make_target_that_a_page_names_exists_and_every_target_is_explained() -> None:
+    explained = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
+    for page in PAGES:
+        named = re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(named) <= explained, page
     assert set(re.findall(r"make ([a-z-]+)", README)) <= explained
-    phony = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
-    assert phony == explained
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert set(phony.split()) == explained
 
 
-def test_every_option_is_in_its_table_and_no_other() -> None:
-    options = set(re.findall(r"^\| `--([a-z-]+)", README, re.MULTILINE))
-    assert options == {name.replace("_", "-") for name in RunSettings.model_fields} | {"serve", "time-zone"}
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len(README.split()) <= 1500
 
 
-def test_every_local_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
-        assert (PROJECT / target).exists(), target
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        assert not anchor or anchor in headings(path), f"{target}#{anchor}"
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    named = re.findall(r"`([\w./-]+/[\w./-]+)`", (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert "gan/recipes.py" in named
+    assert not [name for name in named if not (PROJECT / name).exists() and "NAME" not in name]
+
+
+def test_pre_commit_runs_the_commands_of_make_check() -> None:
+    (recipe,) = re.findall(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    commands = [line.strip().removeprefix("@$(VENV)/bin/") for line in recipe.splitlines()]
+    (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"].removeprefix(".venv/bin/") for hook in local["hooks"]] == commands
 
 
 @pytest.mark.real_data
-def test_its_smoke_command_runs_every_stage(tmp_path) -> None:
+def test_its_smoke_command_runs_every_stage(tmp_path: Path) -> None:
     (command,) = re.findall(r"^(python flows/train_flow.py --smoke)$", README, re.MULTILINE)
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     assert len(ran(checkout.train(*shlex.split(command)[2:]))) == 6
