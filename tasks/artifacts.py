@@ -18,12 +18,7 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     """Create the artifacts of the current flow run from a published run, new or cached.
 
     Pictures are data URIs in markdown, because the UI shows no local files; a picture in a description becomes a
-    thumbnail.
-
-    Args:
-        store: The store of the output folder.
-        run: The published run.
-        disk: The size of the output folder, in words.
+    thumbnail. `disk` is the size of the output folder, in words.
     """
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
@@ -117,8 +112,8 @@ def _differences(content: dict[str, Any]) -> str:
 
 
 def _data_warnings(content: dict[str, Any]) -> str:
-    lines = [f"- {escape_markdown(warning)}\n" for warning in content["data_warnings"]]
-    return "About the data:\n\n" + "".join(lines) + "\n" if lines else ""
+    lines = "".join(f"- {escape_markdown(warning)}\n" for warning in content["data_warnings"])
+    return f"About the data:\n\n{lines}\n" if lines else ""
 
 
 def _file_list(folder: Path, run: PublishedRun) -> str:

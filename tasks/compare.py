@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from gan.config import Device, RunContent
+from gan.judging.challenge import Incumbent
 from gan.storage.store import Store
-from tasks.records import Champion, Comparison, Opponents, Reference, RunRecords, put_files
+from tasks.records import Comparison, Opponents, RunRecords, put_files
 from tasks.stage import stage
 
 if TYPE_CHECKING:  # a cached run must not wait for TensorFlow and matplotlib
-    from gan.judging.challenge import Opponent
-    from gan.report.contestants import ContestantFiles
     from gan.report.run_report import TrainedRun
 
 
@@ -19,14 +18,23 @@ def compare(
 ) -> Comparison:
     """Draw samples, compare them with the test split, the reference and the champion, and write the report."""
     from gan.models.backend import use_device
+    from gan.report.contestants import ContestantFiles
     from gan.report.run_report import report_run
 
     use_device(device)
-    judgement, files = report_run(
-        _trained_run(store, records, settings),
-        _reference_files(store, opponents.reference, records),
-        _opponent(store, opponents.champion),
-    )
+    earlier_run = incumbent = None
+    if reference := opponents.reference:
+        earlier_run = ContestantFiles(
+            name=reference.name,
+            generator=store.path(reference.generator),
+            samples=store.path(reference.samples),
+            average_samples=store.path(reference.average_samples),
+            data_summary=store.path(records.data.summary),  # a reference was trained on the same data
+        )
+    if champion := opponents.champion:
+        samples = store.path(champion.average_samples) if champion.average_samples else None
+        incumbent = Incumbent(champion.name, samples, champion.obstacle)
+    judgement, files = report_run(_trained_run(store, records, settings), earlier_run, incumbent)
     return Comparison(judgement=judgement, by_path=put_files(store, files))
 
 
@@ -59,21 +67,3 @@ def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "Tr
         data_warnings=records.data_warnings,
         provenance=records.provenance(),
     )
-
-
-def _reference_files(store: Store, reference: Reference | None, records: RunRecords) -> "ContestantFiles | None":
-    from gan.report.contestants import ContestantFiles
-
-    if reference is None:
-        return None
-    refs = reference.generator, reference.samples, reference.average_samples, records.data.summary  # of the same data
-    return ContestantFiles(reference.name, *map(store.path, refs))
-
-
-def _opponent(store: Store, champion: Champion | None) -> "Opponent | None":
-    from gan.judging.challenge import Opponent
-
-    if champion is None:
-        return None
-    samples = store.path(champion.average_samples) if champion.average_samples else None
-    return Opponent(champion.name, samples, champion.obstacle)

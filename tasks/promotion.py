@@ -24,13 +24,7 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     For a run that was judged before, that is the champion of that time, so that the same command finds its comparison
     cached. The present champion is returned instead if the run passed the gate and was not promoted, if its champion
     could not be compared with, or if its champion was rolled back since. A run that is the champion itself does not
-    have to beat itself.
-
-    Args:
-        store: Receives copies of the champion's files, which then outlive the champion's folder.
-        name: Name of the new run.
-        data: The data that the run was trained on.
-        trained: The result of its training.
+    have to beat itself. The champion's files are copied to the store, so that they outlive its folder.
 
     Raises:
         SettingsError: If the champion's history cannot be read.
@@ -51,15 +45,7 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
 def promote_if_passed(
     store: Store, name: str, trained: TrainedGan, champion: Champion | None, gate: Decision, *, no_promote: bool
 ) -> bool:
-    """Make a published run the champion if it has passed the gate.
-
-    Args:
-        store: The store of the output folder.
-        name: Name of the run.
-        trained: The result of its training.
-        champion: The champion that the run was judged against.
-        gate: The decision of the gate.
-        no_promote: Whether to leave the champion as it is.
+    """Make a published run the champion if it has passed the gate against `champion`, unless `no_promote` is set.
 
     Returns:
         False if the champion has changed since the run was judged, so that the run has to be judged again.

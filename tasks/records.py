@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gan.judging.judgement import Judgement
 from gan.runs.provenance import FEATURE_EXTRACTOR, Provenance
 from gan.storage.store import FileRef, Store
+
+RunPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
+"""Path of a file in a run's folder. It cannot lead out of the folder, also in a record from an untrusted bucket."""
 
 
 class StageRecord(BaseModel):
@@ -107,7 +110,7 @@ class TrainedGan(StageRecord):
 class Pictures(StageRecord):
     """Pictures of the data, the training and the generator: PNG, the animation WebP."""
 
-    by_path: dict[str, FileRef] = Field(description="by path in the run's folder")
+    by_path: dict[RunPath, FileRef]
 
 
 class RunRecords(StageRecord):
@@ -179,7 +182,7 @@ class Comparison(StageRecord):
     """Generated images compared with real ones: numbers, samples, pictures and the report."""
 
     judgement: Judgement
-    by_path: dict[str, FileRef] = Field(description="by path in the run's folder")
+    by_path: dict[RunPath, FileRef]
 
 
 class PublishedRun(StageRecord):

@@ -31,14 +31,8 @@ def find_reference(
     """Return the requested run; otherwise the reference of this run's last publication; otherwise the latest run.
 
     A run is never compared with itself. If the reference has the same generators as the run, the reference of that
-    earlier run is returned. So the same command always gets the same reference, whichever run is the latest.
-
-    Args:
-        store: Receives copies of the reference's files, which then outlive the reference's folder.
-        name: Name of the new run.
-        data: The data that the run was trained on.
-        trained: The result of its training.
-        compare_with: Folder of a published run.
+    earlier run is returned. So the same command always gets the same reference, whichever run is the latest. The
+    reference's files are copied to the store, so that they outlive its folder.
 
     Raises:
         SettingsError: If `compare_with` is given and is no complete published run on the same data.
@@ -117,8 +111,6 @@ def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:
 
 def _recorded_reference(store: Store, manifest: Manifest) -> Reference | None:
     """Return the reference that a manifest records, if it has one and the store still has its files."""
-    if manifest.reference is None:
-        return None
     try:
         reference = Reference.model_validate(manifest.reference)
     except ValidationError:

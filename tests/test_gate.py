@@ -8,7 +8,7 @@ from builders import small_extractor, smooth_pixels
 
 from gan.data.samples import save_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
-from gan.judging.challenge import Opponent, challenge_champion
+from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.gate import AGREED, Decision, decide
 from gan.judging.judge import Judge
@@ -165,7 +165,7 @@ def test_a_run_of_the_pipeline_is_judged_by_averaged_weights_against_the_champio
 
     for average, of_champion, passes in ((better, worse, True), (worse, better, False)):
         metrics = judge.metrics(judge.examine(of_champion), judge.examine(average))
-        champion = Opponent("before", stored(of_champion))
+        champion = Incumbent("before", stored(of_champion))
         known = bootstrap_differences(
             judge.examine(average), judge.examine(of_champion), judge.floor, extractor="small", seed=0
         )

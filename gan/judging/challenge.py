@@ -1,4 +1,4 @@
-"""The new generator against the champion: the comparison that the gate decides on."""
+"""Compare a new generator with the champion, and let the gate decide."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FULL_N = 10_000
 
 
 @dataclass(frozen=True)
-class Opponent:
+class Incumbent:
     """The champion, as far as a new run can be compared with it."""
 
     name: str
@@ -30,7 +30,7 @@ def challenge_champion(
     average_pixels: np.ndarray,
     metrics: Sequence[Metric],
     warnings: Sequence[str],
-    champion: Opponent | None,
+    champion: Incumbent | None,
     known: Mapping[Path, Sequence[Difference]],
     *,
     seed: int,

@@ -51,16 +51,7 @@ def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> 
 
 
 def draw_shown(generator: Path, data_summary: Path, *, seed: int) -> tuple[np.ndarray, list[tuple[int | None, ...]]]:
-    """Draw the images that a comparison shows of a run.
-
-    Args:
-        generator: A `.keras` file.
-        data_summary: The run's `data_summary.json`, for the shares of the classes.
-        seed: Seeds the latents.
-
-    Returns:
-        uint8, shape (NUM_SHOWN, 28, 28), and the shapes of the generator's inputs.
-    """
+    """Return the images that a comparison shows, uint8 (NUM_SHOWN, 28, 28), and the generator's input shapes."""
     model = load_model(generator)
     like_labels = labels_of(class_counts(data_summary, model))
     inputs = sample_inputs(model, NUM_SHOWN, seed=seed, like_labels=like_labels)

@@ -11,15 +11,14 @@ Rows = list[tuple[str, str]]
 def setting_rows(run: RunContent) -> Rows:
     """Return the settings of a run for display."""
     recipe, setting = run.train.recipe, describe_setting
-    generator_units, discriminator_units = recipe.generator_units, recipe.discriminator_units
     return [
         ("recipe", f"{recipe.name} ({recipe.paper})"),
         ("steps", f"{run.train.steps:,}"),
         ("batch size", f"{run.train.batch_size:,} images"),
         ("seed", str(run.train.seed)),
         ("samples", f"{run.samples.num_images:,} images"),
-        ("generator", f"{recipe.latent_dim} latents, {_condition(recipe)}{recipe.layers} {_list(generator_units)}"),
-        ("discriminator", f"{_condition(recipe)}{recipe.layers} {_list(discriminator_units)}"),
+        ("generator", f"{recipe.latent_dim} latents, {_network(recipe, recipe.generator_units)}"),
+        ("discriminator", _network(recipe, recipe.discriminator_units)),
         (
             "average",
             f"of the generator's weights, half-life {recipe.average_half_life_images:,} images, at most "
@@ -56,14 +55,10 @@ def timing_rows(made_from: Provenance) -> Rows:
     return rows
 
 
-def _list(widths: tuple[int, ...]) -> str:
-    return ", ".join(map(str, widths))
-
-
-def _condition(recipe: Recipe) -> str:
-    if recipe.num_groups:
-        return f"{recipe.num_groups} groups, "
-    return f"{recipe.num_classes} classes, " if recipe.num_classes else ""
+def _network(recipe: Recipe, widths: tuple[int, ...]) -> str:
+    groups, classes = recipe.num_groups, recipe.num_classes
+    condition = f"{groups} groups, " if groups else f"{classes} classes, " if classes else ""
+    return f"{condition}{recipe.layers} {', '.join(map(str, widths))}"
 
 
 def _loss(recipe: Recipe) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from gan.config import RunContent
 from gan.data.pixels import denormalize_images
 from gan.data.samples import load_samples, samples_bytes
-from gan.judging.challenge import Opponent, challenge_champion
+from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.features import Extractor
 from gan.judging.judge import Judge
 from gan.judging.judgement import ClassShare, Judgement
@@ -70,7 +70,7 @@ class Samples(NamedTuple):
 
 
 def report_run(
-    run: TrainedRun, reference: ContestantFiles | None, champion: Opponent | None
+    run: TrainedRun, reference: ContestantFiles | None, champion: Incumbent | None
 ) -> tuple[Judgement, dict[str, bytes]]:
     """Judge a run against test split, reference and champion, and write the report.
 

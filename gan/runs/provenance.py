@@ -23,7 +23,7 @@ class Provenance:
     sha256: Mapping[str, Mapping[str, str]]  # of the normalized arrays, by split and kind
     networks: Mapping[str, str]  # SHA-256 by title
     extractor_accuracy: str | int | float | None  # share of the test images, if the pipeline has fitted the extractor
-    training: Mapping[str, str | int | float]  # what was recorded of it
+    training: Mapping[str, str | int | float]  # facts about the training
     seconds: Mapping[str, float]  # duration of each stage
 
 
