@@ -1,4 +1,4 @@
-"""What a run ends with in a terminal."""
+"""The summary that a run prints in the terminal when it ends."""
 
 import json
 from pathlib import Path
@@ -17,31 +17,32 @@ UI_COMMAND, UI_ADDRESS = "make server", "http://127.0.0.1:4200"
 
 
 def print_summary(store: Store, run: PublishedRun) -> None:
-    """Where the result is, what it is worth, and how to look at it."""
+    """Print where the result is, how good it is, and how to view it."""
     folder = store.root / "runs" / run.name
     content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    rows = {"Run": str(folder), "Report": str(folder / "report.html"), "Verdict": content["verdict"]}
-    rows["Champion"] = describe_standing(store.root, run.name)
-    if content["warnings"]:
-        rows["Warning"] = " ".join(content["warnings"])
-    if content["data_warnings"]:
-        rows["Data"] = " ".join(content["data_warnings"])
     training = content["training"]
-    seconds, device = describe_seconds(training["training_seconds"]), training["device"]
-    rows["Training"] = f"{seconds} on {device}"
-    if "milliseconds_per_step" in training:
-        rows["Training"] += f", {training['milliseconds_per_step']} ms a step"
-    rows["Disk"] = describe_disk(store.root)
-    rows["Prefect UI"] = PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"{UI_COMMAND}, then open {UI_ADDRESS}"
+    pace = f", {training['milliseconds_per_step']} ms a step" if "milliseconds_per_step" in training else ""
+    rows = {
+        "Run": str(folder),
+        "Report": str(folder / "report.html"),
+        "Verdict": content["verdict"],
+        "Champion": describe_standing(store.root, run.name),
+        "Warning": " ".join(content["warnings"]),
+        "Data": " ".join(content["data_warnings"]),
+        "Training": f"{describe_seconds(training['training_seconds'])} on {training['device']}{pace}",
+        "Disk": describe_disk(store.root),
+        "Prefect UI": PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"{UI_COMMAND}, then open {UI_ADDRESS}",
+    }
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     for name, value in rows.items():
-        console.print(f"[bold]{name:<12}[/]", end="")
-        console.print(value, markup=False)
+        if value:
+            console.print(f"[bold]{name:<12}[/]", end="")
+            console.print(value, markup=False)
 
 
 def describe_disk(root: Path) -> str:
-    """How much an output folder takes, and how much of it nobody needs."""
+    """Return the size of an output folder, and how much of it can be removed, in words."""
     used, removable = disk_use(root)
     if removable is None:
         return f"{decimal(used)} in {root} (make prune says why it is not known what could go)"

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from flows.checks import check_before_work, check_name
 from flows.members import (
     Member,
     Outcome,
@@ -223,9 +224,11 @@ def main(
         settings: Options of every run.
     """
     first, *others = members_of(sweep, settings)
-    (first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"})).open_store()
+    settings_here = first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"})
+    check_before_work(settings_here)
+    settings_here.open_store()
     for other in others:
-        other.settings.check_name()
+        check_name(other.settings)
     with prefect_session(), embedded_server_shared():
         done = sweep_flow(sweep, settings)
     print_board(done, settings)

@@ -1,4 +1,4 @@
-"""The main job: fetch -> normalize -> train -> render -> compare -> publish.
+"""The main job: fetch -> normalize -> extractor -> train -> render -> compare -> publish.
 
 python flows/train_flow.py --help
 """
@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from prefect import flow
 
+from flows.checks import check_before_work
 from flows.server.alerts import alert_on_collapse, alert_on_failure, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.serving import serve_flow
@@ -17,21 +18,23 @@ from flows.server.session import prefect_session
 from flows.settings import RunSettings
 from flows.summary import describe_disk, print_summary
 from gan.command import run_command
+from gan.config import RunConfig
 from gan.storage.locks import in_use
+from gan.storage.store import Store
+from tasks.artifacts import create_artifacts
 from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.fit_extractor import get_extractor
 from tasks.normalize import log_warnings, normalize
 from tasks.promotion import find_champion, promote_if_passed
-from tasks.publish import download_run, present, publish
-from tasks.records import PublishedRun
+from tasks.publish import download_run, link_as_latest, publish
+from tasks.records import Opponents, PublishedRun, RunRecords
 from tasks.reference import find_reference, is_published
 from tasks.render import render
 from tasks.stage import refreshing
 from tasks.train import refuse_collapse, train_stage
 
 MAX_JUDGEMENTS = 3
-"""Another run may become the champion while one is judged against the champion before it."""
 
 
 @flow(
@@ -46,33 +49,46 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     """Train a GAN on a data set, judge its pictures against real ones, and publish the result.
 
     Args:
-        settings: All options; what is left empty comes from the recipe.
+        settings: All options; an empty option takes its value from the recipe.
     """
     check_alert_block(settings.alert_block)
+    check_before_work(settings)
     store, run, execution = settings.open_store(), settings.run_config(), settings.execution()
-    device = execution.device_here
     with stop_when_cancelled(), in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         log_warnings(data)
-        extractor = get_extractor(store, data, device)
+        extractor = get_extractor(store, data, execution.device_here)
         log_warnings(extractor)
         trained = train_stage(execution)(store, data, run.train, execution, extractor)
         refuse_collapse(trained, execution)
-        pictures = render(store, data, trained, run.train, device)
-        reference = find_reference(store, run.name, data, trained, settings.reference_folder)
-        for _ in range(MAX_JUDGEMENTS):
-            champion = find_champion(store, run.name, data, trained)
-            comparison = compare(
-                store, raw, data, extractor, trained, pictures, reference, champion, run.train, run.samples, device
-            )
-            if not is_published(store, run.name, trained):  # else somebody was told then
-                alert_on_collapse(settings.alert_block, trained.warnings)
-            published = publish(store, run, raw, data, extractor, trained, pictures, reference, champion, comparison)
-            download_run(store, published)
-            if promote_if_passed(store, run.name, trained, champion, comparison.gate, no_promote=settings.no_promote):
-                break
-    present(store, published, describe_disk(store.root))
+        pictures = render(store, data, trained, run.train, execution.device_here)
+        records = RunRecords(raw=raw, data=data, extractor=extractor, trained=trained, pictures=pictures)
+        published = compare_and_publish(store, run, records, settings)
+    link_as_latest(store, published)
+    create_artifacts(store, published, describe_disk(store.root))
+    return published
+
+
+def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, settings: RunSettings) -> PublishedRun:
+    """Judge a trained run, publish it, and promote it if it passes the gate.
+
+    Another run may become the champion at the same time. Then the run is judged again, against the new champion, at
+    most MAX_JUDGEMENTS times in all.
+    """
+    data, trained, device = records.data, records.trained, settings.execution().device_here
+    reference = find_reference(store, run.name, data, trained, settings.reference_folder)
+    for _ in range(MAX_JUDGEMENTS):
+        champion = find_champion(store, run.name, data, trained)
+        opponents = Opponents(reference=reference, champion=champion)
+        comparison = compare(store, records, opponents, run.content(), device)
+        if not is_published(store, run.name, trained):  # otherwise the alert was sent when it was published
+            alert_on_collapse(settings.alert_block, trained.warnings)
+        published = publish(store, run, records, opponents, comparison)
+        download_run(store, published)
+        gate = comparison.judgement.gate
+        if promote_if_passed(store, run.name, trained, champion, gate, no_promote=settings.no_promote):
+            break
     return published
 
 
@@ -88,13 +104,15 @@ def main(
     serve: str | None = None,
     time_zone: str = "UTC",
 ) -> None:
-    """Check the settings, run the flow, and say where the result is.
+    """Check the settings, run the flow, and print where the result is.
 
     Args:
         settings: Options of the run.
-        serve: stay here and run at these times, without a worker: a cron string such as "0 3 * * *"; needs a server
+        serve: keep this process running and start a run at these times, without a worker: a cron string such as
+            "0 3 * * *"; needs a server
         time_zone: time zone of --serve, such as Europe/Berlin
     """
+    check_before_work(settings)
     store = settings.open_store()
     if serve is not None:
         serve_flow(train_flow, settings, serve, time_zone)

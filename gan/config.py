@@ -1,26 +1,26 @@
-"""Settings of each stage: frozen, checked when made, plain values only.
+"""Settings of the stages: frozen, validated when they are created, plain values only.
 
-Equal settings give equal cache keys, so nothing here may hold a path, a name of a run, or a time.
+Equal settings give equal cache keys. Only `RunConfig` has a name; no other class holds a path, a run's name or a time.
 """
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from gan.recipes import ARTICLE, Recipe
 
 Device = Literal["auto", "cpu", "gpu"]
-"""What to compute on. Results of a CPU and a GPU differ by rounding, and count as the same."""
+"""Device to compute on. Results of a CPU and a GPU differ only by rounding and share a cache key."""
 
 TrainOn = Literal["here", "gpu"]
-"""Where training is done: in the process that needs it, or as a run of its own on a worker that has a GPU."""
+"""Where to train: in this process, or in a separate run on a GPU worker."""
 
 MAX_SNAPSHOTS = 250
-"""A grid is drawn for every snapshot; more than this many would be a film, not an overview."""
+"""Upper limit, because a grid is drawn for every snapshot."""
 
 
 class TrainConfig(BaseModel):
-    """One training run; everything that decides which weights come out of it."""
+    """Everything that decides the weights of one training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +30,7 @@ class TrainConfig(BaseModel):
     seed: NonNegativeInt = Field(0, lt=2**31, description="seeds weights, batches and latents")
     sample_every: PositiveInt = Field(1000, description="steps between two snapshots of the fixed latents")
     num_snapshot_images: PositiveInt = Field(
-        2000, ge=9, description="images a snapshot, of latents that never change; training is judged on the way by them"
+        2000, ge=9, description="images in a snapshot, of fixed latents; the training's progress is measured on them"
     )
 
     @model_validator(mode="after")
@@ -45,31 +45,30 @@ class TrainConfig(BaseModel):
 
     @property
     def snapshot_steps(self) -> tuple[int, ...]:
-        """Steps after which a snapshot is taken, from 0; the first and the last are always among them."""
-        last = self.steps - 1
-        return tuple(sorted({*range(0, self.steps, self.sample_every), last}))
+        """Return the steps after which a snapshot is taken, counted from 0, always with the first and the last."""
+        return tuple(sorted({*range(0, self.steps, self.sample_every), self.steps - 1}))
 
 
 class ExecutionConfig(BaseModel):
-    """How a training is carried out: how fast, and what is seen of it. What comes out of it is not decided here."""
+    """How a training is executed: device, speed and monitoring. These settings do not change its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Device = "auto"
     data_parallel: bool = Field(False, description="split each batch over all GPUs of the machine")
-    stop_on_collapse: bool = Field(False, description="end with an error where there would be a warning")
+    stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
     tensorboard: bool = Field(False, description="write event files")
     train_on: TrainOn = "here"
-    worker_timeout: PositiveInt = Field(600, description="seconds within which a GPU worker must take the training")
+    worker_timeout: PositiveInt = Field(600, description="seconds within which a GPU worker must start the training")
 
     @property
     def device_here(self) -> Device:
-        """What this process computes on, training or not; a GPU that is insisted on may be the worker's."""
+        """Return the device of this process. With `train_on="gpu"` a required GPU is the worker's, not this one's."""
         return "auto" if self.train_on == "gpu" and self.device == "gpu" else self.device
 
 
 class SampleConfig(BaseModel):
-    """The images that a trained generator is judged by."""
+    """The generated images that a run is judged by."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,7 +77,7 @@ class SampleConfig(BaseModel):
 
 
 class DataConfig(BaseModel):
-    """A data set by what it holds, wherever it lies."""
+    """A data set, identified by its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,24 +86,21 @@ class DataConfig(BaseModel):
     sha256: dict[str, str] = Field(description="of each unpacked file, by its name")
 
 
-class RunConfig(BaseModel):
-    """One run of the pipeline: what is trained, how it is judged, and the name it is published under."""
+class RunContent(BaseModel):
+    """Everything that decides the result of a run, as in `config.json`: equal contents are the same run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="folder below runs/")
     train: TrainConfig
     samples: SampleConfig
-    data: DataConfig | None = Field(None, description="a data set of one's own; empty: Fashion-MNIST")
+    data: DataConfig | None = Field(None, description="the user's own data set; null: Fashion-MNIST")
 
-    def content(self) -> dict[str, Any]:
-        """Everything but the name, as plain JSON values: two runs with the same content are the same run."""
-        content = self.model_dump(mode="json", exclude={"name"} if self.data else {"name", "data"})
-        recipe = content["train"]["recipe"]
-        if not self.train.recipe.num_kinds:  # as before there were recipes with classes
-            del recipe["num_classes"], recipe["mismatch_weight"]
-        if not self.train.recipe.num_groups:  # or with groups
-            del recipe["num_groups"]
-        if recipe["average_ramp_up"] == Recipe.model_fields["average_ramp_up"].default:  # or a card said this
-            del recipe["average_ramp_up"]
-        return content
+
+class RunConfig(RunContent):
+    """One run of the pipeline: its content, and the name it is published under."""
+
+    name: str = Field(description="folder below runs/")
+
+    def content(self) -> RunContent:
+        """Return all settings but the name."""
+        return RunContent(train=self.train, samples=self.samples, data=self.data)

@@ -10,13 +10,11 @@ whoever edits code while a run goes on changes the next run's keys, not this one
 
 import ast
 import hashlib
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from gan.errors import CodeError
 
@@ -79,28 +77,6 @@ def import_reached(module: str) -> None:
                 f"{path.relative_to(PROJECT_ROOT)} was edited while this run was going on.\n"
                 "What was finished before is kept. Run the same command again: it takes the new code."
             )
-
-
-def commit() -> dict[str, Any]:
-    """The commit of the code, and whether files differ from it; nulls outside of git."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(PROJECT_ROOT), *arguments],
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=20,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain")
-    return {"commit": commit, "modified": None if changes is None else bool(changes)}
 
 
 def _reached_sources(module: str) -> list[Path]:

@@ -1,35 +1,26 @@
-"""Stage 1: the files of the data set, from wherever they can be had."""
+"""Stage 1: fetch the files of the data set from the first source that has them."""
 
 import tempfile
 from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from gan.data.catalog import Dataset, Kind, Split
+from gan.data.catalog import Dataset
 from gan.data.sources import fetch_files
-from gan.storage.store import FileRef, Store
+from gan.storage.store import Store
 from tasks.records import RawData
 from tasks.stage import stage
 
 
 @stage(run_name="fetch {dataset.title}", timeout_seconds=3600, incidental=("data_dir",))
 def fetch(store: Store, dataset: Dataset, data_dir: Path | None) -> RawData:
-    """Fetch and verify the four IDX files; `data_dir` is the only source when it is given."""
-    log = get_run_logger()
+    """Fetch and verify the four IDX files; a given `data_dir` is the only source."""
     with tempfile.TemporaryDirectory(dir=store.partial_dir) as name:
         folder = Path(name)
         source = fetch_files(dataset, folder, data_dir=data_dir)
-
-        def put(split: Split, kind: Kind) -> FileRef:
-            return store.put_file((folder / dataset.file(split, kind).name).rename, suffix="-ubyte")
-
-        raw = RawData(
-            dataset=dataset.name,
-            train_images=put("train", "images"),
-            train_labels=put("train", "labels"),
-            test_images=put("test", "images"),
-            test_labels=put("test", "labels"),
-            facts={"source": source},
-        )
-    log.info("%s from %s; SHA-256 of all four files verified", dataset.title, source)
-    return raw
+        refs = {
+            f"{file.split}_{file.kind}": store.put_file((folder / file.name).rename, suffix="-ubyte")
+            for file in dataset.files
+        }
+    get_run_logger().info("%s from %s; SHA-256 of all four files verified", dataset.title, source)
+    return RawData.model_validate({"dataset": dataset.name, "facts": {"source": source}, **refs})

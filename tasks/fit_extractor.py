@@ -1,4 +1,4 @@
-"""The features that images are compared by: weights that are part of the code, or fitted here for other data sets."""
+"""The features that images are compared by: shipped weights for known data sets, weights fitted here for others."""
 
 from gan.config import Device
 from gan.errors import StoreError
@@ -11,7 +11,7 @@ SEED = 0
 
 
 def get_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
-    """The feature extractor for a data set.
+    """Return the feature extractor for a data set.
 
     Raises:
         StoreError: If weights that are part of the code are missing or were altered.
@@ -30,15 +30,14 @@ def get_extractor(store: Store, data: NormalizedData, device: Device) -> FittedE
 
 @stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
 def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
-    """Fit a classifier on the training split."""
+    """Fit a classifier on the training split, and evaluate it on the test split."""
     from gan.judging.classifier import accuracy, doubt_labels, fit_classifier
     from gan.models.backend import use_device
     from gan.models.networks import save_model
 
     use_device(device)
-    classifier = fit_classifier(
-        store.load_array(data.train_images), store.load_array(data.train_labels), len(data.class_names), seed=SEED
-    )
+    images, labels = store.load_array(data.train_images), store.load_array(data.train_labels)
+    classifier = fit_classifier(images, labels, len(data.class_names), seed=SEED)
     test_labels = store.load_array(data.test_labels)
     share = accuracy(classifier, store.load_array(data.test_images), test_labels)
     return FittedExtractor(

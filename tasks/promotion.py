@@ -1,4 +1,4 @@
-"""The champion that a new run has to beat, and the run that becomes it."""
+"""Find the champion that a new run has to beat, and promote a run that passes the gate."""
 
 import logging
 from contextlib import suppress
@@ -13,23 +13,18 @@ from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.storage.store import Store
 from tasks.failures import explain_refused_writes
 from tasks.records import Champion, NormalizedData, TrainedGan
-from tasks.reference import is_published, keep, refuse_other_data
+from tasks.reference import check_same_data, copy_to_store, is_published
 
 log = logging.getLogger(__name__)
 
 
 def find_champion(store: Store, name: str, data: NormalizedData, trained: TrainedGan) -> Champion | None:
-    """The champion that a run has to beat: the present one; of a run that was decided on before, the one of then.
+    """Return the champion that a run has to beat.
 
-    So the same command again finds its decision cached, unless it passed the gate and was not promoted (another run may
-    have become the champion meanwhile), or the champion could not be compared with, or was rolled back since. A run
-    that is the champion itself, by hand perhaps, is not asked to beat itself.
-
-    Args:
-        store: Receives the champion's samples, so that it can go while its copy is in use.
-        name: Of the new run.
-        data: What it was trained on.
-        trained: What came out.
+    For a run that was judged before, that is the champion of that time, so that the same command finds its comparison
+    cached. The present champion is returned instead if the run passed the gate and was not promoted, if its champion
+    could not be compared with, or if its champion was rolled back since. A run that is the champion itself does not
+    have to beat itself. The champion's files are copied to the store, so that they outlive its folder.
 
     Raises:
         SettingsError: If the champion's history cannot be read.
@@ -41,53 +36,19 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
         with suppress(ValidationError):
             gate = Decision.model_validate(manifest.gate)
             champion = None if manifest.champion is None else Champion.model_validate(manifest.champion)
-            if gate.passes:
-                settled = was_promoted(store.root, *identity)
-            else:
-                settled = champion is None or _still_counts(store, champion)
-            settled = settled and (champion is None or not champion.obstacle)
-            is_there = champion is None or all(store.is_intact(ref) for ref in champion.files())
-            if (settled or is_champion) and is_there:
+            is_intact = champion is None or all(store.is_intact(ref) for ref in champion.files())
+            if is_intact and (is_champion or _is_final(store, identity, gate, champion)):
                 return champion
     return None if present is None or is_champion else _present_champion(store, present, data)
-
-
-def _still_counts(store: Store, champion: Champion) -> bool:
-    """Whether a champion is still one, or was beaten since; not if it was rolled back."""
-    return champion.average is not None and still_counts(store.root, champion.name, champion.average.sha256)
-
-
-def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:
-    """What can be had of the champion; why nothing, if that is so: it is not beaten by being lost."""
-    folder, run = store.root / present.folder, present.run
-    try:
-        refuse_other_data(folder, check_champion(store.root, present), data)
-    except SettingsError as error:
-        why = str(error).partition("\n")[0].replace(str(folder), f"the champion {run}")
-        obstacle = f"It cannot be compared with the champion: {why}"
-        return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
-    return Champion(
-        name=run,
-        average=keep(store, folder / AVERAGE_GENERATOR),
-        average_samples=keep(store, folder / AVERAGE_SAMPLES),
-    )
 
 
 def promote_if_passed(
     store: Store, name: str, trained: TrainedGan, champion: Champion | None, gate: Decision, *, no_promote: bool
 ) -> bool:
-    """Make a published run the champion, if it has passed the gate and nobody wants it otherwise.
-
-    Args:
-        store: The output folder.
-        name: Of the run.
-        trained: What came out of its training.
-        champion: What it was judged against.
-        gate: What was decided.
-        no_promote: Leave the champion as it is.
+    """Make a published run the champion if it has passed the gate against `champion`, unless `no_promote` is set.
 
     Returns:
-        False if another run has become the champion since it was judged: it is to be judged against that one.
+        False if the champion has changed since the run was judged, so that the run has to be judged again.
     """
     with explain_refused_writes("The run", store):
         mend_link(store.root)
@@ -99,10 +60,37 @@ def promote_if_passed(
         return True
     present = champion_of(store.root)
     if present and present.identity == (name, trained.average.sha256):
-        return True  # an equal run was quicker
+        return True  # an equal run was promoted first
     log.warning(
         "Since %s was judged, the champion has changed (now: %s), or another run was published under its name.",
         name,
         present.run if present else "none",
     )
     return False
+
+
+def _is_final(store: Store, identity: tuple[str, str], gate: Decision, champion: Champion | None) -> bool:
+    """Return whether an earlier decision of the gate still holds."""
+    if champion and champion.obstacle:
+        return False
+    if gate.passes:
+        return was_promoted(store.root, *identity)
+    if champion is None:
+        return True
+    return champion.average is not None and still_counts(store.root, champion.name, champion.average.sha256)
+
+
+def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:
+    """Return the champion with its files, or with the reason why it cannot be compared with: a loss is no defeat."""
+    folder, run = store.root / present.folder, present.run
+    try:
+        check_same_data(folder, check_champion(store.root, present), data)
+    except SettingsError as error:
+        why = str(error).partition("\n")[0].replace(str(folder), f"the champion {run}")
+        obstacle = f"It cannot be compared with the champion: {why}"
+        return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
+    return Champion(
+        name=run,
+        average=copy_to_store(store, folder / AVERAGE_GENERATOR),
+        average_samples=copy_to_store(store, folder / AVERAGE_SAMPLES),
+    )

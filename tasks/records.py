@@ -1,22 +1,24 @@
-"""What travels between stages: small frozen records of references to stored files."""
+"""Results of the stages: small frozen records that refer to stored files."""
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gan.judging.bootstrap import Difference
-from gan.judging.definitions import AskedClasses, Metric
-from gan.judging.gate import Decision
-from gan.judging.measured import Measured
-from gan.storage.store import FileRef
+from gan.judging.judgement import Judgement
+from gan.runs.provenance import FEATURE_EXTRACTOR, Provenance
+from gan.storage.store import FileRef, Store
+
+RunPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
+"""Path of a file in a run's folder. It cannot lead out of the folder, also in a record from an untrusted bucket."""
 
 
 class StageRecord(BaseModel):
-    """The result of a stage.
+    """The result of a stage, or a group of such results.
 
-    `seconds` and `facts` say how it came about this time (how long, where from, on what device); they are for people,
-    and are no part of what the result is: two records that differ only in them are equal to every later stage.
+    `seconds` and `facts` describe how the result was made: duration, source, device. They are shown to users and do not
+    belong to the identity of the result: later stages treat two records that differ only in them as equal.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -24,24 +26,42 @@ class StageRecord(BaseModel):
     CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"seconds", "facts"})
 
     seconds: float = Field(0.0, description="wall time of the stage when it ran")
-    facts: dict[str, str | int | float] = Field(default_factory=dict, description="what was noted when it ran")
+    facts: dict[str, str | int | float] = Field(default_factory=dict, description="what was recorded when it ran")
 
     def identity(self) -> dict[str, Any]:
-        """What the result is, as plain JSON values."""
-        return self.model_dump(mode="json", exclude=set(self.CIRCUMSTANCES))
+        """Return the result as plain JSON values, without the circumstances of this record and of nested ones."""
+        fields = (name for name in type(self).model_fields if name not in self.CIRCUMSTANCES)
+        return {name: _plain(getattr(self, name)) for name in fields}
 
     def files(self) -> Iterator[FileRef]:
-        """Every file that the record refers to."""
+        """Yield every file that the record or a nested record refers to."""
         for name in type(self).model_fields:
             yield from _refs(getattr(self, name))
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, StageRecord):
+        return value.identity()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def _refs(value: object) -> Iterator[FileRef]:
     if isinstance(value, FileRef):
         yield value
-    elif isinstance(value, tuple):
-        for item in value:
+    elif isinstance(value, StageRecord):
+        yield from value.files()
+    elif isinstance(value, tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _refs(item)
+
+
+def put_files(store: Store, contents: Mapping[str, bytes]) -> dict[str, FileRef]:
+    """Store files, given by their path in the run's folder."""
+    return {path: store.put_bytes(content, PurePosixPath(path).suffix) for path, content in contents.items()}
 
 
 class RawData(StageRecord):
@@ -58,14 +78,14 @@ class NormalizedData(StageRecord):
     """Images as float32 `.npy`, (n, 28, 28, 1), in [-1, 1]; labels as uint8 `.npy`, (n,)."""
 
     dataset: str
-    title: str = Field(description="what people call the data set")
+    title: str = Field(description="display name of the data set")
     credit: str = Field(description="title and authors, as far as they are known")
     class_names: tuple[str, ...] = Field(description="by label")
     train_images: FileRef
     train_labels: FileRef
     test_images: FileRef
     test_labels: FileRef
-    summary: FileRef = Field(description="JSON: count, images a class, mean and deviation of each split; the warnings")
+    summary: FileRef = Field(description="JSON: for each split count, images a class, mean and deviation; the warnings")
     warnings: tuple[str, ...] = Field((), description="what looks wrong in the data, with the figures")
 
 
@@ -73,7 +93,64 @@ class FittedExtractor(StageRecord):
     """The classifier whose features images are compared by."""
 
     weights: FileRef = Field(description=".keras")
-    warnings: tuple[str, ...] = Field((), description="what its accuracy says against the data, with the figures")
+    warnings: tuple[str, ...] = Field((), description="doubts about the data that its accuracy raises, with figures")
+
+
+class TrainedGan(StageRecord):
+    """A trained generator, and the records of its training."""
+
+    generator: FileRef = Field(description=".keras, the last weights")
+    average: FileRef = Field(description=".keras, the averaged weights")
+    history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss")
+    snapshot_steps: tuple[int, ...]
+    snapshots: FileRef = Field(description="uint8 .npy, (num_snapshots, num_images, 28, 28), of fixed latents")
+    warnings: tuple[str, ...] = Field(description="signs of collapse, with the figures")
+
+
+class Pictures(StageRecord):
+    """Pictures of the data, the training and the generator: PNG, the animation WebP."""
+
+    by_path: dict[RunPath, FileRef]
+
+
+class RunRecords(StageRecord):
+    """The results of all stages before the comparison."""
+
+    raw: RawData
+    data: NormalizedData
+    extractor: FittedExtractor
+    trained: TrainedGan
+    pictures: Pictures
+
+    @property
+    def data_warnings(self) -> tuple[str, ...]:
+        """Return what looks wrong in the data."""
+        return (*self.data.warnings, *self.extractor.warnings)
+
+    def provenance(self) -> Provenance:
+        """Return what the run was made from."""
+        data, trained = self.data, self.trained
+        return Provenance(
+            dataset=data.dataset,
+            source=self.raw.facts.get("source"),
+            sha256={
+                "train": {"images": data.train_images.sha256, "labels": data.train_labels.sha256},
+                "test": {"images": data.test_images.sha256, "labels": data.test_labels.sha256},
+            },
+            networks={
+                "generator": trained.generator.sha256,
+                "averaged generator": trained.average.sha256,
+                FEATURE_EXTRACTOR: self.extractor.weights.sha256,
+            },
+            extractor_accuracy=self.extractor.facts.get("test_accuracy"),
+            training=trained.facts,
+            seconds={name: record.seconds for name, record in self.by_stage.items()},
+        )
+
+    @property
+    def by_stage(self) -> dict[str, StageRecord]:
+        """Return the results of the stages that every run has, by the name of the stage."""
+        return {"fetch": self.raw, "normalize": self.data, "train": self.trained, "render": self.pictures}
 
 
 class Reference(StageRecord):
@@ -86,76 +163,30 @@ class Reference(StageRecord):
 
 
 class Champion(StageRecord):
-    """The run whose generator is used now, and which a new one has to beat."""
+    """The run whose generator is in use, and which a new run has to beat."""
 
     name: str
-    average: FileRef | None = Field(description=".keras, the averaged weights; None if it is not whole any more")
+    average: FileRef | None = Field(description=".keras, the averaged weights; null if the champion is damaged")
     average_samples: FileRef | None = Field(description=".npz, key images")
-    obstacle: str = Field("", description="why nothing can be compared with it, if that is so")
+    obstacle: str = Field("", description="why a comparison with it is impossible; empty if it is possible")
 
 
-class TrainedGan(StageRecord):
-    """A trained generator and what was recorded on the way."""
+class Opponents(StageRecord):
+    """The earlier runs that a new run is compared with."""
 
-    generator: FileRef = Field(description=".keras, the last weights")
-    average: FileRef = Field(description=".keras, the averaged weights")
-    history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss")
-    snapshot_steps: tuple[int, ...]
-    snapshots: FileRef = Field(description="uint8 .npy, (num_snapshots, num_images, 28, 28), of fixed latents")
-    warnings: tuple[str, ...] = Field(description="signs of collapse, with the figures")
-
-
-class Pictures(StageRecord):
-    """What is drawn of data, training and generator; PNG but for the animation (WebP)."""
-
-    real_examples: FileRef
-    grids: tuple[FileRef, ...] = Field(description="3 x 3, one for each snapshot")
-    final_grid: FileRef = Field(description="3 x 3, of the last snapshot")
-    samples_grid: FileRef = Field(description="8 x 8, of the last snapshot")
-    animation: FileRef
-    interpolation: FileRef
-
-
-class ClassShare(BaseModel):
-    """How often a class is predicted, 0 to 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    name: str
-    real: Measured
-    generated: Measured
+    reference: Reference | None
+    champion: Champion | None
 
 
 class Comparison(StageRecord):
-    """Real against generated."""
+    """Generated images compared with real ones: numbers, samples, pictures and the report."""
 
-    metrics: tuple[Metric, ...]
-    differences: tuple[Difference, ...] = Field(description="from the reference, last weights; empty if there is none")
-    average_differences: tuple[Difference, ...] = Field(description="the same of the averaged weights")
-    verdict: str
-    gate: Decision
-    class_shares: tuple[ClassShare, ...]
-    asked_classes: AskedClasses | None = Field(description="None for a generator that takes no classes")
-    samples: FileRef = Field(
-        description=".npz, key images, uint8, (n, 28, 28); with classes also key labels, uint8, (n,)"
-    )
-    average_samples: FileRef = Field(description="the same latents through the averaged weights")
-    history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss, frechet_distance, recall")
-    real_grid: FileRef = Field(description="8 x 8 test images")
-    generated_grid: FileRef = Field(description="8 x 8 samples, drawn at the same size")
-    average_grid: FileRef = Field(description="the same latents through the averaged weights")
-    pairs: FileRef = Field(description="eight test images above the first eight samples")
-    class_rows: FileRef = Field(description="of every class a real and a generated row")
-    neighbours: FileRef = Field(description="generated images above their nearest training images")
-    history_quality: str = Field(description="what the history's distances and recalls are of: images and features")
-    quality: FileRef = Field(description="chart of Fréchet distance and recall over training")
-    curves: FileRef = Field(description="chart of losses and accuracy")
-    report_html: FileRef
-    report_markdown: FileRef
+    judgement: Judgement
+    by_path: dict[RunPath, FileRef]
 
 
 class PublishedRun(StageRecord):
     """A run in `runs/<name>`; the keys of its files start with that folder."""
 
-    name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", description="one folder below runs/, whoever says so")
+    name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of one folder below runs/")
     published: tuple[FileRef, ...]

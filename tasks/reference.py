@@ -1,4 +1,4 @@
-"""Which earlier run a new one is compared with."""
+"""The earlier run that a new run is compared with."""
 
 import logging
 import shutil
@@ -28,20 +28,14 @@ log = logging.getLogger(__name__)
 def find_reference(
     store: Store, name: str, data: NormalizedData, trained: TrainedGan, compare_with: Path | None
 ) -> Reference | None:
-    """The run that was asked for; else the one that this run has been compared with before; else the latest one.
+    """Return the requested run; otherwise the reference of this run's last publication; otherwise the latest run.
 
-    A run is never compared with itself: where the reference would have the same generators, it is the reference of that
-    run instead. So the same command again has the same reference, whatever has become the latest run meanwhile.
-
-    Args:
-        store: Receives the reference's files, so that it can go while its copy is in use.
-        name: Of the new run.
-        data: What it was trained on.
-        trained: What came out.
-        compare_with: Folder of a published run.
+    A run is never compared with itself. If the reference has the same generators as the run, the reference of that
+    earlier run is returned. So the same command always gets the same reference, whichever run is the latest. The
+    reference's files are copied to the store, so that they outlive its folder.
 
     Raises:
-        SettingsError: If `compare_with` is given and is no whole run on the same data.
+        SettingsError: If `compare_with` is given and is no complete published run on the same data.
     """
     if compare_with is not None:
         found = _reference_to(store, follow(compare_with), data, trained)
@@ -49,9 +43,9 @@ def find_reference(
             instead = f"compared with {found.name}, as that run was" if found else "compared with none"
             log.warning("%s has the same generators as this run: %s.", compare_with.name, instead)
         return found
-    earlier, latest = store.root / "runs" / name, follow(store.root / LATEST)
     if is_published(store, name, trained):
-        return _reference_to(store, earlier, data, trained)
+        return _reference_to(store, store.root / "runs" / name, data, trained)
+    latest = follow(store.root / LATEST)
     try:
         return _reference_to(store, latest, data, trained)
     except SettingsError as error:
@@ -61,17 +55,17 @@ def find_reference(
 
 
 def is_published(store: Store, name: str, trained: TrainedGan) -> bool:
-    """Whether a run of that name with these generators is there already, and its manifest can be read."""
+    """Return whether a run with this name and these generators is published, and its manifest can be read."""
     with suppress(SettingsError):
         return _is_same(read_manifest(store.root / "runs" / name), trained)
     return False
 
 
 def check_comparable(folder: Path, dataset: str) -> None:
-    """Refuse at once what cannot be compared with, before any work is done.
+    """Refuse a folder that a run cannot be compared with, before any work is done.
 
     Raises:
-        SettingsError: If the folder holds no published run, or one on another data set.
+        SettingsError: If the folder holds no published run, or a run on another data set.
     """
     manifest = read_manifest(folder)
     if manifest.data.name != dataset:
@@ -79,35 +73,35 @@ def check_comparable(folder: Path, dataset: str) -> None:
     check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
 
 
-def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: TrainedGan) -> Reference | None:
-    manifest = read_manifest(folder)
-    if _is_same(manifest, trained):
-        return _recorded(store, manifest)
-    refuse_other_data(folder, manifest, data)
-    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
-    return Reference(
-        name=folder.name,
-        generator=keep(store, folder / GENERATOR),
-        samples=keep(store, folder / SAMPLES),
-        average_samples=keep(store, folder / AVERAGE_SAMPLES),
-    )
-
-
-def refuse_other_data(folder: Path, manifest: Manifest, data: NormalizedData) -> None:
-    """Refuse a run that was trained on other data: there are no test images by which both could be judged.
+def check_same_data(folder: Path, manifest: Manifest, data: NormalizedData) -> None:
+    """Refuse a run that was trained on other data, because no test images could judge both runs.
 
     Raises:
-        SettingsError: If that is so.
+        SettingsError: If the data is not the same.
     """
     digests = {"train": data.train_images.sha256, "test": data.test_images.sha256}
     if any(manifest.data.sha256.get(split, {}).get("images") != digest for split, digest in digests.items()):
         raise _other_data(folder, manifest.data.name, data.dataset)
 
 
-def keep(store: Store, file: Path) -> FileRef:
-    """A copy of a published file that outlives its run."""
+def copy_to_store(store: Store, file: Path) -> FileRef:
+    """Copy a published file to the store, so that it outlives its run."""
     with explain_refused_writes("The run", store):
         return store.put_file(lambda path: shutil.copyfile(file, path), file.suffix)
+
+
+def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: TrainedGan) -> Reference | None:
+    manifest = read_manifest(folder)
+    if _is_same(manifest, trained):
+        return _recorded_reference(store, manifest)
+    check_same_data(folder, manifest, data)
+    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
+    return Reference(
+        name=folder.name,
+        generator=copy_to_store(store, folder / GENERATOR),
+        samples=copy_to_store(store, folder / SAMPLES),
+        average_samples=copy_to_store(store, folder / AVERAGE_SAMPLES),
+    )
 
 
 def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:
@@ -115,10 +109,8 @@ def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:
     return published == (trained.generator.sha256, trained.average.sha256)
 
 
-def _recorded(store: Store, manifest: Manifest) -> Reference | None:
-    """The reference of a run, if it had one and the store still has its files."""
-    if manifest.reference is None:
-        return None
+def _recorded_reference(store: Store, manifest: Manifest) -> Reference | None:
+    """Return the reference that a manifest records, if it has one and the store still has its files."""
     try:
         reference = Reference.model_validate(manifest.reference)
     except ValidationError:
@@ -132,5 +124,5 @@ def _recorded(store: Store, manifest: Manifest) -> Reference | None:
 def _other_data(folder: Path, found: str, expected: str) -> SettingsError:
     return SettingsError(
         f"{folder} was trained on other data ({found}) than this run ({expected}).\n"
-        "Runs are compared by the same test images: give one of the same data set."
+        "Runs are compared on the same test images: give a run on the same data set."
     )

@@ -25,7 +25,7 @@ STOPPING = """
 import flows
 import os, pathlib, runpy, signal, sys
 from contextlib import contextmanager
-import gan.training.checkpoints, gan.runs.publish, gan.storage.store, tasks.publish
+import gan.training.checkpoints, gan.runs.publish, gan.storage.store
 from prefect.context import TaskRunContext
 from prefect.results import ResultStore
 
@@ -73,8 +73,8 @@ def rename(path, target):
 whole_rename, pathlib.Path.rename = pathlib.Path.rename, rename
 whole_put_file, gan.storage.store.Store.put_file = gan.storage.store.Store.put_file, put_file
 whole_atomic_path, gan.training.checkpoints.atomic_path = gan.training.checkpoints.atomic_path, checkpoint_path
-tasks.publish.write_manifest = stopping_before(tasks.publish.write_manifest, "manifest")
-tasks.publish.published_files = stopping_before(tasks.publish.published_files, "folder")
+gan.runs.publish.write_manifest = stopping_before(gan.runs.publish.write_manifest, "manifest")
+gan.runs.publish.published_files = stopping_before(gan.runs.publish.published_files, "folder")
 ResultStore._persist_result_record = stopping_before(ResultStore._persist_result_record, "record")
 ResultStore._apersist_result_record = stopping_before(ResultStore._apersist_result_record, "record")
 runpy.run_path(sys.argv[0], run_name="__main__")

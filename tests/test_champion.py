@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from builders import put_data
 
+from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.champion import app
 from gan.errors import SettingsError
@@ -253,7 +254,7 @@ def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line)
     with (store.root / "champion.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl cannot be understood"):
-        RunSettings(output_dir=store.root).open_store()
+        check_before_work(RunSettings(output_dir=store.root))
 
 
 def test_a_history_that_does_not_follow_from_itself_is_one_clear_error(store, data) -> None:

@@ -1,20 +1,17 @@
 """The gate, offered generators whose faults are known: who passes, who does not, and what it says."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 
-from gan.config import SampleConfig
 from gan.data.samples import save_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
+from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.gate import AGREED, Decision, decide
 from gan.judging.judge import Judge
-from gan.storage.store import FileRef
-from tasks.compare import _ask_gate
-from tasks.records import Champion, Reference
 
 N, NAN = 400, float("nan")
 
@@ -163,25 +160,16 @@ def test_a_run_of_the_pipeline_is_judged_by_averaged_weights_against_the_champio
     """The last weights of both would have it the other way round."""
     better, worse = smooth_pixels(N, 2), noisy(smooth_pixels(N, 3), 60)
 
-    def kept(pixels: np.ndarray) -> FileRef:
-        return store.put_file(lambda path: save_samples(pixels, path), ".npz")
+    def stored(pixels: np.ndarray) -> Path:
+        return store.path(store.put_file(lambda path: save_samples(pixels, path), ".npz"))
 
     for average, of_champion, passes in ((better, worse, True), (worse, better, False)):
-        found = SimpleNamespace(judge=judge, fake_pixels=of_champion, average_pixels=average)
         metrics = judge.metrics(judge.examine(of_champion), judge.examine(average))
-        samples = kept(of_champion)
-        champion = Champion(name="before", average=samples, average_samples=samples)
-        reference = Reference(
-            name="before",
-            generator=samples,
-            samples=kept(average),
-            average_samples=samples if same_as_reference else kept(average),
-        )
-        told = bootstrap_differences(
+        champion = Incumbent("before", stored(of_champion))
+        known = bootstrap_differences(
             judge.examine(average), judge.examine(of_champion), judge.floor, extractor="small", seed=0
         )
-        against = SimpleNamespace(differences=(), average_differences=told if same_as_reference else ())
-        trained = SimpleNamespace(warnings=())
-        decision = _ask_gate(store, found, trained, metrics, reference, champion, against, SampleConfig(num_images=N))
+        reference = {champion.average_samples: known} if same_as_reference else {stored(average): ()}
+        decision = challenge_champion(judge, average, metrics, (), champion, reference, seed=0)
         assert (decision.passes, decision.champion) == (passes, "before")
         assert [row.name for row in decision.differences] == list(AGREED)

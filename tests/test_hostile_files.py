@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import write_own_data
+from pydantic import ValidationError
 
 from gan.errors import StoreError
 from gan.storage.files import check_unpacked_size, read_array, sha256_of
 from gan.storage.store import FileRef
 from gan.training.checkpoints import Checkpoints
+from tasks.records import Pictures
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -179,3 +181,11 @@ def test_a_gzip_bomb_costs_bounded_memory(tmp_path, name, limit, most) -> None:
     done = subprocess.run([sys.executable, "-c", UNPACK, data], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert f"unpacks to more than the expected {limit} bytes; nothing of it was kept" in done.stdout
     assert int(done.stdout.split("MiB")[1]) < most, done.stdout
+
+
+@pytest.mark.parametrize("path", ["../x.png", "/x.png", "grids/../../x.png", ".hidden", "grids//x.png", "", "a\n"])
+def test_a_record_cannot_place_a_file_outside_of_the_runs_folder(store, path) -> None:
+    ref = store.put_bytes(b"x", ".png")
+    assert list(Pictures(by_path={"grids/x.png": ref}).files()) == [ref]
+    with pytest.raises(ValidationError, match="should match pattern"):
+        Pictures(by_path={path: ref})

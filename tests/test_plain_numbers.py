@@ -11,7 +11,7 @@ from builders import put_data, put_extractor, smooth_pixels
 from plain_files import check_csv, check_folder, check_json, check_words
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import tasks.publish
+import tasks.artifacts
 from flows.summary import print_summary
 from flows.sweep_flow import Sweep, print_board
 from gan.compare import _print as print_comparison
@@ -30,6 +30,7 @@ from gan.generate import generate
 from gan.judging.bootstrap import Difference
 from gan.judging.definitions import AskedClasses
 from gan.judging.gate import Decision
+from gan.judging.judgement import ClassShare
 from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
 from gan.models.backend import tf
 from gan.models.networks import build_generator, save_model
@@ -43,10 +44,11 @@ from gan.runs.publish import check_run_name, write_json
 from gan.storage.plain_json import to_json
 from gan.storage.store import FileRef, Store
 from gan.training.history import history_csv
+from tasks.artifacts import create_artifacts
 from tasks.callbacks import LiveView
 from tasks.compare import compare
-from tasks.publish import present, publish
-from tasks.records import ClassShare, PublishedRun, RawData, Reference, TrainedGan
+from tasks.publish import publish
+from tasks.records import Opponents, PublishedRun, RawData, Reference, RunRecords, TrainedGan
 from tasks.render import render
 
 N, NAN, INF = 100, float("nan"), float("inf")
@@ -247,6 +249,7 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
         facts=facts,
     )
     pictures = render.task.fn(store, data, trained, config, "cpu")
+    records = RunRecords(raw=raw, data=data, extractor=extractor, trained=trained, pictures=pictures)
     runs: list[PublishedRun] = []
     for name in ("first", "second"):
         before = {Path(ref.key).name: ref for ref in runs[0].published} if runs else {}
@@ -256,13 +259,10 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
             samples=before["samples.npz"],
             average_samples=before["samples_average.npz"],
         )
-        comparison = compare.task.fn(
-            store, raw, data, extractor, trained, pictures, reference or None, None, config, samples, "cpu"
-        )
+        opponents = Opponents(reference=reference or None, champion=None)
         run = RunConfig(name=name, train=config, samples=samples)
-        runs.append(
-            publish.task.fn(store, run, raw, data, extractor, trained, pictures, reference or None, None, comparison)
-        )
+        comparison = compare.task.fn(store, records, opponents, run.content(), "cpu")
+        runs.append(publish.task.fn(store, run, records, opponents, comparison))
     return store, runs
 
 
@@ -299,8 +299,8 @@ def test_terminal_and_artifacts_of_a_run_show_no_number_that_is_none(published, 
     store, (_, run) = published
     shown: list[dict] = []
     for name in ("create_markdown_artifact", "create_table_artifact"):
-        monkeypatch.setattr(tasks.publish, name, lambda **artifact: shown.append(artifact))
-    present(store, run, "1 MB")
+        monkeypatch.setattr(tasks.artifacts, name, lambda **artifact: shown.append(artifact))
+    create_artifacts(store, run, "1 MB")
     for artifact in shown:
         check_words(artifact.get("markdown", "") + artifact["description"], artifact["key"])
         for row in artifact.get("table", []):
@@ -323,8 +323,8 @@ def test_metrics_of_earlier_versions_with_infinity_are_still_shown(published, tm
     (folder / "metrics.json").write_text(json.dumps(content))
     shown: list[dict] = []
     for name in ("create_markdown_artifact", "create_table_artifact"):
-        monkeypatch.setattr(tasks.publish, name, lambda **artifact: shown.append(artifact))
-    present(store, run, "1 MB")
+        monkeypatch.setattr(tasks.artifacts, name, lambda **artifact: shown.append(artifact))
+    create_artifacts(store, run, "1 MB")
     found = read_result("article", 0, folder)
     (folder / "metrics.json").write_text(before)
     (table,) = (artifact["table"] for artifact in shown if artifact["key"] == "metrics")

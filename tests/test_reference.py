@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from builders import put_data
 
+from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.errors import SettingsError
 from gan.runs.publish import write_json, write_manifest
@@ -125,7 +126,7 @@ def test_a_run_of_another_data_set_is_refused_before_any_work(store, data) -> No
 def test_a_run_that_is_none_is_one_clear_error(nonsense, tmp_path) -> None:
     settings = RunSettings(compare_with=nonsense, output_dir=tmp_path)
     with pytest.raises(SettingsError, match="is no published run that is whole"):
-        settings.open_store()
+        check_before_work(settings)
 
 
 def test_a_run_is_found_by_name_by_link_and_by_folder(store, data) -> None:

@@ -8,6 +8,7 @@ from builders import change_first_label, write_own_data
 from conftest import PROJECT
 from pydantic import ValidationError
 
+from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.config import MAX_SNAPSHOTS, TrainConfig
 from gan.errors import DataError, SettingsError
@@ -55,7 +56,7 @@ def test_too_many_snapshots_are_refused_with_the_interval_that_would_do() -> Non
 
 def test_a_bad_data_folder_is_found_before_any_work(tmp_path) -> None:
     with pytest.raises(DataError, match="There is no folder"):
-        RunSettings(output_dir=tmp_path, data_dir=tmp_path / "nowhere").open_store()
+        check_before_work(RunSettings(output_dir=tmp_path, data_dir=tmp_path / "nowhere"))
 
 
 def test_a_run_that_a_kill_has_hidden_still_has_its_name(tmp_path) -> None:
@@ -64,12 +65,12 @@ def test_a_run_that_a_kill_has_hidden_still_has_its_name(tmp_path) -> None:
     (hidden / "config.json").write_text("{}")
     (hidden / "manifest.json").touch()
     with pytest.raises(SettingsError, match="'mine' is taken by a run with other settings"):
-        RunSettings(output_dir=tmp_path, run_name="mine").open_store()
+        check_before_work(RunSettings(output_dir=tmp_path, run_name="mine"))
     assert (tmp_path / "runs" / "mine" / "manifest.json").exists()
 
 
 def test_a_data_set_that_has_no_source_needs_a_folder() -> None:
-    with pytest.raises(ValidationError, match="--dataset my-clothes is none that we know a source of"):
+    with pytest.raises(ValidationError, match="--dataset my-clothes has no known source"):
         RunSettings(dataset="my-clothes")
 
 
@@ -84,7 +85,7 @@ def test_a_run_on_own_data_is_named_by_what_the_data_is_and_not_by_where_it_lies
     assert run(dataset="other").content() != before.content()
     assert len(run(dataset="x" * 60).name) <= 100
     change_first_label(here / "t10k-labels-idx1-ubyte")
-    assert run().content()["train"] == before.content()["train"]
+    assert run().train == before.train
     assert run().content() != before.content()
     (elsewhere / "class-names.txt").write_text("small\nmiddle\nlarge\n")
     assert run(data_dir=elsewhere).content() != before.content()
@@ -95,8 +96,10 @@ def test_a_run_has_a_label_even_if_its_data_is_none(tmp_path) -> None:
     assert RunSettings(dataset="mine", data_dir=tmp_path, run_name="first").run_label == "first"
 
 
-def test_the_content_of_a_run_on_fashion_mnist_says_nothing_of_data(tmp_path) -> None:
-    assert RunSettings().run_config().content().keys() == {"train", "samples"}
+def test_the_content_of_a_run_is_everything_but_its_name_and_where_its_data_lies(tmp_path) -> None:
+    run = RunSettings().run_config()
+    assert run.content().model_dump() == run.model_dump(exclude={"name"})
+    assert run.data is None
     assert RunSettings(data_dir=tmp_path).run_config() == RunSettings().run_config()
 
 

@@ -19,7 +19,7 @@ from gan.storage.locks import exclusive_lock, lock_path
 from gan.storage.store import FileRef, Store
 from tasks.failures import is_worth_retrying
 from tasks.records import StageRecord
-from tasks.stage import Stage, refreshing, stage
+from tasks.stage import Stage, StagePolicy, refreshing, stage
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "known_code")
 
@@ -65,6 +65,24 @@ def test_circumstances_of_a_result_do_not_decide_either(store) -> None:
     other = one.model_copy(update={"seconds": 2, "facts": {}})
     assert one.identity() == other.identity()
     assert list(one.files()) == [one.file]
+
+
+class Group(StageRecord):
+    note: Note
+    others: tuple[Note, ...] = ()
+
+
+def test_circumstances_of_nested_results_do_not_decide_and_their_files_are_found(store) -> None:
+    one = Note(file=store.put_bytes(b"x", ".txt"), seconds=1, facts={"device": "CPU"})
+    same, other = one.model_copy(update={"seconds": 2, "facts": {}}), Note(file=store.put_bytes(b"y", ".txt"))
+    policy = StagePolicy()
+
+    def key(note: Note, *others: Note) -> str:
+        return policy.key(counted()[0].task, {"records": Group(note=note, others=others)})
+
+    assert key(one, one) == key(same, same)
+    assert len({key(one), key(other), key(one, one), key(one, other)}) == 4
+    assert list(Group(note=one, others=(other,)).files()) == [one.file, other.file]
 
 
 def test_new_code_and_new_libraries_are_new_keys(store, monkeypatch) -> None:

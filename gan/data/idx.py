@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gan.data.catalog import Dataset, Split
 from gan.data.pixels import IMAGE_SIZE
 from gan.errors import DataError
 
@@ -194,3 +195,12 @@ def decode_labels(content: bytes, name: str, num_labels: int, num_classes: int) 
             "The file was altered, or is of another data set."
         )
     return labels
+
+
+def decode_split(dataset: Dataset, split: Split, images: bytes, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Decode both files of a split, as `decode_images` and `decode_labels` do."""
+    num, num_classes = dataset.num_images[split], len(dataset.class_names)
+    return (
+        decode_images(images, dataset.file(split, "images").name, num),
+        decode_labels(labels, dataset.file(split, "labels").name, num, num_classes),
+    )

@@ -1,5 +1,6 @@
 """Files of generated images: compressed `.npz`, equal images in equal bytes."""
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -14,16 +15,21 @@ MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # and a header
 
 
 def save_samples(pixels: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
-    """Write images as a compressed `.npz`; equal images give equal bytes.
+    """Write `samples_bytes` to a file."""
+    path.write_bytes(samples_bytes(pixels, labels))
+
+
+def samples_bytes(pixels: np.ndarray, labels: np.ndarray | None = None) -> bytes:
+    """Return images as a compressed `.npz`; equal images give equal bytes.
 
     Args:
         pixels: uint8, shape (n, 28, 28); key `images`.
-        path: The file.
-        labels: int, shape (n,), below 256: the classes that were asked for; key `labels`, uint8. None: no such key.
+        labels: int, shape (n,), below 256: the requested classes; key `labels`, uint8. None: no such key.
     """
-    asked = {} if labels is None else {"labels": labels.astype(np.uint8)}
-    with path.open("wb") as file:  # given a name, NumPy would add a suffix of its own
-        np.savez_compressed(file, allow_pickle=False, images=pixels, **asked)
+    requested = {} if labels is None else {"labels": labels.astype(np.uint8)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, images=pixels, **requested)
+    return buffer.getvalue()
 
 
 def load_samples(path: Path) -> np.ndarray:

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from gan.data.catalog import Dataset, Split
-from gan.data.idx import decode_images, decode_labels
+from gan.data.idx import decode_split
 from gan.data.sources import fetch_files
 
 
@@ -27,9 +27,5 @@ def fetch_splits(dataset: Dataset, *, data_dir: Path | None) -> tuple[tuple[np.n
 
 
 def _read_split(dataset: Dataset, folder: Path, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    num, num_classes = dataset.num_images[split], len(dataset.class_names)
-    images, labels = dataset.file(split, "images").name, dataset.file(split, "labels").name
-    return (
-        decode_images((folder / images).read_bytes(), images, num),
-        decode_labels((folder / labels).read_bytes(), labels, num, num_classes),
-    )
+    images, labels = ((folder / dataset.file(split, kind).name).read_bytes() for kind in ("images", "labels"))
+    return decode_split(dataset, split, images, labels)

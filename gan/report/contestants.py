@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from gan.data.samples import load_samples
 from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
@@ -42,9 +44,15 @@ def contestants(this: ContestantFiles, other: ContestantFiles, *, seed: int) -> 
     """
     shapes, found = [], []
     for files in (this, other):
-        generator = load_model(files.generator)
-        shapes.append([inputs.shape for inputs in generator.inputs])
-        like_labels = labels_of(class_counts(files.data_summary, generator))
-        shown = generate_pixels(generator, sample_inputs(generator, NUM_SHOWN, seed=seed, like_labels=like_labels))
+        shown, inputs = draw_shown(files.generator, files.data_summary, seed=seed)
+        shapes.append(inputs)
         found.append(Contestant(files.name, shown, load_samples(files.samples), load_samples(files.average_samples)))
     return found[0], found[1], shapes[0] == shapes[1]
+
+
+def draw_shown(generator: Path, data_summary: Path, *, seed: int) -> tuple[np.ndarray, list[tuple[int | None, ...]]]:
+    """Return the images that a comparison shows, uint8 (NUM_SHOWN, 28, 28), and the generator's input shapes."""
+    model = load_model(generator)
+    like_labels = labels_of(class_counts(data_summary, model))
+    inputs = sample_inputs(model, NUM_SHOWN, seed=seed, like_labels=like_labels)
+    return generate_pixels(model, inputs), [tensor.shape for tensor in model.inputs]

@@ -158,7 +158,7 @@ def save_png(picture: Image.Image, path: Path) -> None:
     path.write_bytes(png_bytes(picture))
 
 
-def save_animation(frames: Sequence[Image.Image], path: Path) -> None:
+def save_animation(frames: Sequence[Image.Image], path: Path | io.BytesIO) -> None:
     """Write pictures of one size as an endless, lossless WebP animation; the last one stays longer.
 
     Of more than MAX_FRAMES some are left out, evenly: a report must hold it.

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -120,6 +121,41 @@ def _hidden_runs(root: Path) -> dict[Path, Path]:
         if match and (path / MANIFEST).is_file() and not os.path.lexists(path.with_name(match["name"])):
             found[path.with_name(match["name"])] = path
     return found
+
+
+def publish_run(
+    root: Path,
+    name: str,
+    files: Mapping[str, Path],
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+) -> tuple[FileRef, ...]:
+    """Publish a run as `staged_run` does, and return references to all its files.
+
+    Args:
+        root: The output folder.
+        name: Name of the run.
+        files: Files to copy, by their path in the run's folder.
+        config: Content of `config.json`.
+        metrics: Content of `metrics.json`; the duration of the copying is added to its `timings_seconds`.
+        manifest: Content of `manifest.json`; the list of files is added.
+    """
+    started = time.perf_counter()
+    with staged_run(root, name) as folder:
+        copy_files(files, folder)
+        timings = {**metrics["timings_seconds"], "publish": round(time.perf_counter() - started, 3)}
+        write_json(folder / CONFIG, config)
+        write_json(folder / METRICS, {**metrics, "timings_seconds": timings})
+        write_manifest(folder, manifest)
+    return published_files(root, name)
+
+
+def copy_files(files: Mapping[str, Path], folder: Path) -> None:
+    """Copy files to their paths below a folder."""
+    for path, source in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / path)
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

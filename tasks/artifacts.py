@@ -1,0 +1,121 @@
+"""What the Prefect UI shows of a published run: verdict, pictures, numbers, and where the files are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from gan.formatting import describe_number
+from gan.report.markup import code_span, data_uri, escape_markdown
+from gan.runs.champion import describe_standing
+from gan.runs.publish import METRICS
+from gan.storage.store import Store
+from tasks.records import PublishedRun
+
+
+def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
+    """Create the artifacts of the current flow run from a published run, new or cached.
+
+    Pictures are data URIs in markdown, because the UI shows no local files; a picture in a description becomes a
+    thumbnail. `disk` is the size of the output folder, in words.
+    """
+    folder = store.root / "runs" / run.name
+    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    gate = escape_markdown(describe_standing(store.root, run.name))
+    create_markdown_artifact(
+        key="verdict",
+        markdown=f"# {run.name}\n\n{gate}\n\n{_differences(content)}"
+        f"{_data_warnings(content)}"
+        f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
+        f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
+        description=escape_markdown(content["verdict"]),
+    )
+    _create_pictures(folder, run.name)
+    create_table_artifact(
+        key="metrics",
+        table=[_metric_row(metric) for metric in content["metrics"].values()],
+        description="Generated images against the test split; the floor is the same for real training images",
+    )
+    digest = (folder / "report.md").read_text(encoding="utf-8")
+    create_markdown_artifact(
+        key="report",
+        markdown=f"{digest}\n\n## Files\n\n{_file_list(folder, run)}\n\nDisk: {escape_markdown(disk)}",
+        description=f"Digest, and where the files are: {escape_markdown(str(folder))}",
+    )
+
+
+def _create_pictures(folder: Path, name: str) -> None:
+    create_markdown_artifact(
+        key="final-grid",
+        markdown=f"# {name}\n\nMore of the same snapshot:\n\n"
+        f"{_picture(folder / 'samples_grid.png', '64 fixed latents')}",
+        description=_thumbnail(folder / "final_grid.png", "Nine fixed latents after the last step"),
+    )
+    create_markdown_artifact(
+        key="real-beside-fake",
+        markdown="| Real (test split) | Generated (not chosen) | The same, averaged weights |\n|---|---|---|\n"
+        f"| {_picture(folder / 'real_grid.png', 'real', 245)} "
+        f"| {_picture(folder / 'generated_grid.png', 'generated', 245)} "
+        f"| {_picture(folder / 'average_grid.png', 'averaged', 245)} |",
+        description=_thumbnail(folder / "real_above_generated.png", "Real images above generated ones, not chosen"),
+    )
+    create_markdown_artifact(
+        key="class-rows",
+        markdown="# Class by class\n\n"
+        f"{_picture(folder / 'class_rows.png', 'Real and generated images of every class')}",
+        description="A row of real and a row of generated images for every class, up to ten classes",
+    )
+    create_markdown_artifact(
+        key="nearest-training-images",
+        markdown="# Does it copy?\n\nGenerated above, the nearest training image below; the first ten, then the ten "
+        f"that come nearest:\n\n{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
+        description=_thumbnail(folder / "neighbours.png", "Generated images above the nearest training images"),
+    )
+
+
+def _picture(path: Path, alt: str, width: int | None = None) -> str:
+    size = f' width="{width}"' if width else ""
+    return f'<img src="{data_uri(path)}" alt="{alt}"{size}>'
+
+
+def _thumbnail(path: Path, words: str) -> str:
+    return f"![{words}]({data_uri(path)}) {words}"
+
+
+def _metric_row(metric: dict[str, Any]) -> dict[str, str]:
+    reasons = "; ".join(dict.fromkeys(metric.get("undefined", {}).values()))
+    note = f". Not defined: {reasons}" if reasons else ""
+    return {
+        "metric": metric["title"],
+        "generated": describe_number(metric["value"]),
+        "averaged weights": describe_number(metric["average"]),
+        "floor (real)": describe_number(metric["floor"]),
+        "n": f"{metric['n']:,}",
+        "features, and how to read it": f"{metric['extractor']}: {metric['reading']}{note}",
+    }
+
+
+def _differences(content: dict[str, Any]) -> str:
+    """Return what is better and what is worse than the reference, a line each; empty without a reference."""
+    if content["reference"] is None:
+        return ""
+    names = {"value": "Last weights", "average": "Averaged weights"}
+    lines = [
+        f"- {names[kind]}, {verdict}: " + ", ".join(row["title"] for row in rows.values() if row["verdict"] == verdict)
+        for kind, rows in content["differences"].items()
+        for verdict in ("better", "worse", "not defined")
+        if any(row["verdict"] == verdict for row in rows.values())
+    ]
+    against = f"Against {escape_markdown(content['reference'])}, beyond noise:"
+    return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def _data_warnings(content: dict[str, Any]) -> str:
+    lines = "".join(f"- {escape_markdown(warning)}\n" for warning in content["data_warnings"])
+    return f"About the data:\n\n{lines}\n" if lines else ""
+
+
+def _file_list(folder: Path, run: PublishedRun) -> str:
+    rows = [f"| `{Path(ref.key).relative_to(f'runs/{run.name}')}` | {ref.size:,} |" for ref in run.published]
+    return "\n".join([f"In {code_span(str(folder))}:", "", "| file | bytes |", "|---|---:|", *rows])
