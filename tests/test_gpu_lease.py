@@ -76,7 +76,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, *causes: Exception) -> list[Excepti
             yield
 
     monkeypatch.setattr(gpu_flow, "concurrency", concurrency)
-    monkeypatch.setattr(gpu_flow, "SECONDS_BETWEEN_QUESTIONS", 0.01)
+    monkeypatch.setattr(gpu_flow, "RETRY_SECONDS", 0.01)
     return left
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_is_away_at_the_end_costs_no_training(gpu: None, monkeypat
 )
 def test_a_server_that_refuses_a_gpu_is_an_error_that_says_why(monkeypatch, cause: Exception, words: str) -> None:
     left = failing(monkeypatch, cause, httpx.ConnectError("never asked"))
-    with pytest.raises(WorkerError, match=f"was asked for a GPU.*{words}") as told:
+    with pytest.raises(WorkerError, match=f"rejects the request for a GPU.*{words}") as told:
         flow(ask_for_a_gpu, name="gpu")()
     assert "has no concurrency limit" not in str(told.value)
     assert len(left) == 1

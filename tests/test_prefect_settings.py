@@ -90,10 +90,10 @@ def import_flow(**env: str) -> subprocess.CompletedProcess[str]:
     ("file", "content", "words"),
     [
         (".env", b"PREFECT_API_REQUEST_TIMEOUT=soon", ("PREFECT_API_REQUEST_TIMEOUT='soon' (from the file", "remove")),
-        (".env", b"\xff\xfe", (".env cannot be read", "Mend the file")),
-        ("pyproject.toml", b"[tool.prefect", ("pyproject.toml cannot be read", "Mend the file")),
+        (".env", b"\xff\xfe", (".env cannot be read", "Correct the file")),
+        ("pyproject.toml", b"[tool.prefect", ("pyproject.toml cannot be read", "Correct the file")),
         ("pyproject.toml", b"[tool.prefect.api]\nurl = 7", ("PREFECT_API_URL=7 (from the file", "remove it from")),
-        ("home/profiles.toml", b"active = [", ("profiles.toml cannot be read", "Mend the file")),
+        ("home/profiles.toml", b"active = [", ("profiles.toml cannot be read", "Correct the file")),
         (".env", b"PREFECT_LOGGING_LEVEL=loud", ("PREFECT_LOGGING_LEVEL='loud' (from the file", "remove")),
         ("pyproject.toml", b"[tool.prefect]\napi = 3", ("TypeError", "PREFECT_API (from the file")),
         (

@@ -135,7 +135,7 @@ def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_n
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
-    monkeypatch.setattr("flows.sweep_flow.standing", lambda _, run: f"what the gate says of {run}")
+    monkeypatch.setattr("flows.sweep_flow.describe_standing", lambda _, run: f"what the gate says of {run}")
     said = list(promote_best(board, members, here=True))
     assert said == [f"{way}-0: what the gate says of {way}-0" for way in list(RECIPES)[:3]]
     assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"
@@ -161,7 +161,7 @@ def test_a_pool_has_few_members_and_what_it_did_not_end_is_run_again_and_then_al
         pools.append(seeds)
         return [None if seed == 3 else Outcome(reason=f"{seed}") for seed in seeds]
 
-    monkeypatch.setattr("flows.members.TRAININGS_A_PROCESS", 2)
+    monkeypatch.setattr("flows.members.TRAININGS_PER_PROCESS", 2)
     monkeypatch.setattr("flows.members._run_together", run_together)
     outcomes = run_members(members, sweep)
     assert pools == [[0, 1], [2, 3], [4], [3], [3]]
