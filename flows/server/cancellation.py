@@ -39,7 +39,7 @@ def stop_when_cancelled() -> Iterator[None]:
         RunCancelledError: In the main thread, at any point of the block, once the run was cancelled.
     """
     context = FlowRunContext.get()
-    run = context and context.flow_run
+    run = context.flow_run if context else None
     if run is None or run.deployment_id or threading.current_thread() is not threading.main_thread():
         yield
         return
