@@ -22,22 +22,14 @@ from gan.errors import CodeError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SUBJECT = "gan"
 
-COMPUTING_LIBRARIES = {
-    "PIL": "pillow",
-    "jinja2": "jinja2",
-    "keras": "keras",
-    "matplotlib": "matplotlib",
-    "numpy": "numpy",
-    "tensorflow": "tensorflow",
+COMPUTING_LIBRARIES = {"PIL": "pillow"} | {
+    name: name for name in ("jinja2", "keras", "matplotlib", "numpy", "tensorflow")
 }
 """Libraries whose version can change a result: import name -> distribution name."""
 
 
 def reached_code(module: str) -> str:
-    """Return a SHA-256 over the sources of a module and of all modules of `gan` that it imports, directly or not.
-
-    A file with the name of a module and another suffix (a template) counts as a source of that module.
-    """
+    """Return a SHA-256 over the sources of a module and of all modules of `gan` that it imports, directly or not."""
     digest = hashlib.sha256()
     for path in _reached_sources(module):
         content = _normalized_source(path)
@@ -166,6 +158,7 @@ def _path(module: str) -> Path:
 
 @cache
 def _sources(module: str) -> tuple[Path, ...]:
+    """Return the files with the name of a module; those with another suffix are its templates."""
     path = _path(module)
     if path.name == "__init__.py":
         return (path,)

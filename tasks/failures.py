@@ -13,18 +13,9 @@ from gan.storage.file_system import suggest_remedy
 from gan.storage.store import Store
 
 _TRANSIENT_ERRNOS = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.EINTR,
-        errno.EIO,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-    }
+    {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE}
+    | {errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}  # of network drives
 )
-
 _REFUSED_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -37,9 +37,7 @@ R = TypeVar("R", bound=StageRecord)
 PROCESSORS = "processors"
 """Name of the fact that describes the processors: results of other processors differ by rounding."""
 
-RETRIES = 2
 FIRST_RETRY_SECONDS = 4
-RETRY_JITTER = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +75,9 @@ def stage(
             cache_policy=policy,
             persist_result=True,
             result_serializer="json",
-            retries=RETRIES,
+            retries=2,
             retry_delay_seconds=exponential_backoff(FIRST_RETRY_SECONDS),
-            retry_jitter_factor=RETRY_JITTER,
+            retry_jitter_factor=0.5,
             retry_condition_fn=is_worth_retrying,
             timeout_seconds=timeout_seconds,
         )
@@ -94,9 +92,8 @@ class Stage(Generic[P, R]):
 
     When equal stages are started at the same moment, one runs. The others wait, and then find its cached result.
 
-    Prefect reads and writes records in the output folder only. Records in an object store are copied to the output
-    folder before the task runs, and new records are uploaded after their files. Prefect itself would treat a network
-    failure as a missing result.
+    Prefect reads and writes records in the output folder only, because it would treat a network failure as a missing
+    result. Records of an object store are downloaded before the task runs, and new records are uploaded afterwards.
 
     Attributes:
         task: The Prefect task.
@@ -117,10 +114,10 @@ class Stage(Generic[P, R]):
         Raises:
             StoreError: If the object store cannot be reached. The result is kept in the output folder.
         """
-        key = self._key(store, *args, **kwargs)
-        scratch = self._scratch_dir(key, store)
+        key, scratch = self._key(store, *args, **kwargs), self.scratch_dir(store, *args, **kwargs)
         task = self.task.with_options(result_storage=store.results_dir)
-        with explain_refused_writes(f"The stage {self.task.name}", store), self._lock(scratch):
+        lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.waits else nullcontext()
+        with explain_refused_writes(f"The stage {self.task.name}", store), lock:
             before = self._look_up(key, store)
             _log_other_processors(self.task.name, before)
             result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads miss that it is sync
@@ -133,19 +130,12 @@ class Stage(Generic[P, R]):
                 shutil.rmtree(scratch, ignore_errors=True)
         return result
 
-    def _lock(self, scratch: Path) -> AbstractContextManager[None]:
-        if not self.waits:
-            return nullcontext()
-        return exclusive_lock(
-            lock_path(scratch),
-            lambda holder: log.info(
-                "Another run is at the same stage, %s (%s): waiting for its result.", self.task.name, holder
-            ),
-        )
+    def _log_waiting(self, holder: str) -> None:
+        log.info("Another run is at the same stage, %s (%s): waiting for its result.", self.task.name, holder)
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """Return the folder for unfinished work of this stage with these arguments; it survives a killed process."""
-        return self._scratch_dir(self._key(store, *args, **kwargs), store)
+        return store.scratch_dir(f"{self.task.name}-{self._key(store, *args, **kwargs)[:16]}")
 
     def recorded(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the stored result for these arguments without running the stage; None if there is none.
@@ -156,9 +146,6 @@ class Stage(Generic[P, R]):
         if store.remote:
             self._download_record(key, store)
         return self._look_up(key, store)
-
-    def _scratch_dir(self, key: str, store: Store) -> Path:
-        return store.scratch_dir(f"{self.task.name}-{key[:16]}")
 
     def _key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
         inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)

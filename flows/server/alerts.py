@@ -8,9 +8,7 @@ import inspect
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
@@ -147,10 +145,7 @@ def _send(slug: str, subject: str, text: str, run_id: str) -> None:
 
 
 def alert_automations(slug: str) -> list[AutomationCore]:
-    """Return the automations that send alerts about runs without a living process.
-
-    These are crashed runs whose process was killed or never loaded the flow, and late runs. All other runs send their
-    own alerts. A training that waits for a busy GPU is not late: the run that needs it waits, and sends the alert.
+    """Return the automations that send alerts about crashed runs without hooks and about late runs.
 
     Args:
         slug: The notification block, as type/name.
@@ -162,61 +157,43 @@ def alert_automations(slug: str) -> list[AutomationCore]:
     type_slug, _, name = slug.partition("/")
     with get_client(sync_client=True) as client:
         block_id = client.read_block_document_by_name(name, type_slug).id
+    crashed = _trigger("Crashed", labels={"prefect.state-message": list(CRASHES_WITHOUT_HOOKS)})
+    # A training that waits for a busy GPU is not reported: the run that needs it waits, and sends the alert.
+    late = _trigger("Late", {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"})
+    advice = (
+        "It was due, and no worker has taken it. Start one: make worker. If a worker is running, an earlier run of "
+        "this deployment has not ended yet, or the worker's log says why."
+    )
     return [
-        _alert(
-            "Alert about crashed runs",
-            f"Sends an alert through {slug} about a run that crashed and may have sent none itself: its process was "
-            "killed, or did not load the flow.",
-            block_id,
-            "Crashed",
-            labels={"prefect.state-message": list(CRASHES_WITHOUT_HOOKS)},
-            subject="crashed",
-            body=_in_template("flow_run.state.message"),
-        ),
-        _alert(
-            "Alert about runs that do not start",
-            f"Sends an alert through {slug} about a run that was due, and that no worker has taken.",
-            block_id,
-            "Late",
-            related={"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"},
-            subject="has not started",
-            body="It was due, and no worker has taken it. Start one: make worker. If a worker is running, an earlier "
-            "run of this deployment has not ended yet, or the worker's log says why.",
-        ),
+        AutomationCore(
+            name=f"Alert about {runs}",
+            description=f"Sends an alert through {slug} about {runs}.",
+            trigger=trigger,
+            actions=[
+                SendNotification(
+                    block_document_id=block_id,
+                    subject=f"fashion-gan: {_in_template('flow_run.name')} {what}",
+                    body=f"{body}\n{_link('{{ flow_run.id }}')}",
+                )
+            ],
+        )
+        for runs, trigger, what, body in (
+            ("crashed runs", crashed, "crashed", _in_template("flow_run.state.message")),
+            ("runs that do not start", late, "has not started", advice),
+        )
     ]
 
 
-def _alert(
-    name: str,
-    description: str,
-    block_id: UUID,
-    state: str,
-    *,
-    labels: dict[str, str | list[str]] | None = None,
-    related: dict[str, str | list[str]] | None = None,
-    subject: str,
-    body: str,
-) -> AutomationCore:
-    """Return an automation that sends an alert each time that a run with these labels enters a state."""
-    return AutomationCore(
-        name=name,
-        description=description,
-        trigger=EventTrigger(
-            expect={f"prefect.flow-run.{state}"},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **(labels or {})}),
-            match_related=ResourceSpecification(related or {}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
-        ),
-        actions=[
-            SendNotification(
-                block_document_id=block_id,
-                subject=f"fashion-gan: {_in_template('flow_run.name')} {subject}",
-                body=f"{body}\n{_link('{{ flow_run.id }}')}",
-            )
-        ],
+def _trigger(
+    state: str, related: dict[str, str] | None = None, labels: dict[str, list[str]] | None = None
+) -> EventTrigger:
+    """Return a trigger for each time that a run with these labels enters a state."""
+    return EventTrigger(
+        expect={f"prefect.flow-run.{state}"},
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **(labels or {})}),
+        match_related=ResourceSpecification({**(related or {})}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
     )
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO
 
@@ -57,7 +57,8 @@ def embedded_server() -> Iterator[None]:
             log.info("Starting temporary server on %s", server.address)
             process = _start_process(server.port)
             try:
-                output = _Output(process)
+                assert process.stderr
+                output = _Output(process.stderr)
                 callbacks.enter_context(_ended_with_this_process(process.pid))
                 if _wait_until_healthy(server.api_url, process):
                     server.server_process, server.running = process, True
@@ -129,33 +130,26 @@ def _explain(output: str) -> ServerError:
 class _Output:
     """The standard error of a server, held back until the server answers, because a traceback is no clear error."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stderr
-        self._held: list[str] | None = []
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._copy, args=(process.stderr,), daemon=True)
+    def __init__(self, pipe: IO[str]) -> None:
+        self._held: list[str] = []
+        self._write: Callable[[str], object] = self._held.append
+        self._thread = threading.Thread(target=self._copy, args=(pipe,), daemon=True)
         self._thread.start()
 
     def _copy(self, pipe: IO[str]) -> None:
         with pipe:
             for line in pipe:
-                with self._lock:
-                    if self._held is None:
-                        sys.stderr.write(line)
-                    else:
-                        self._held.append(line)
+                self._write(line)
 
     def show(self) -> None:
         """Write the output to the terminal, from now on as it comes."""
-        with self._lock:
-            sys.stderr.writelines(self._held or ())
-            self._held = None
+        self._write = sys.stderr.write
+        sys.stderr.writelines(self._held)
 
     def read(self) -> str:
         """Return the whole output of a server that has ended."""
         self._thread.join(10)
-        with self._lock:
-            return "".join(self._held or ())
+        return "".join(self._held)
 
 
 @contextmanager
