@@ -7,9 +7,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from concurrent.futures import BrokenExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -174,8 +174,7 @@ def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Se
         raise SettingsError("--data-parallel splits a training over GPUs; with --ray each training has one of them.")
     for name, instead in NOT_IN_A_SWEEP.items():
         value = getattr(settings, name)
-        is_empty = value is None or value is False  # as the Run form sends unused fields
-        if name in settings.model_fields_set and not is_empty:
+        if name in settings.model_fields_set and value is not None and value is not False:  # unused in the Run form
             raise SettingsError(f"--{name.replace('_', '-')} is for one run; {instead}.")
     for name in OWN_OPTIONS & names_set:
         if getattr(settings, name) is not None:
@@ -234,9 +233,14 @@ def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome
 
 def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome | None]:
     """Return the outcomes; None for trainings whose pool of processes broke."""
-    with _task_runner(sweep, members[0].settings) as runner, _children_terminated_on_error():
-        futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": member}) for member in members]
-        return [_outcome(future) for future in futures]
+    with _task_runner(sweep, members[0].settings) as runner:
+        try:
+            futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": each}) for each in members]
+            return [_outcome(future) for future in futures]
+        except BaseException:  # the sweep was stopped or cancelled: its trainings save a checkpoint, and end
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
@@ -248,17 +252,6 @@ def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
         raise
     except Exception as error:  # a Ray worker that dies each time, a server that does not answer
         return Outcome(reason=first_line(error))
-
-
-@contextmanager
-def _children_terminated_on_error() -> Iterator[None]:
-    """Terminate the processes when the sweep is stopped or cancelled. Trainings save a checkpoint first."""
-    try:
-        yield
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
 
 
 def _task_runner(sweep: SweepSettings, settings: RunSettings) -> AbstractContextManager[TaskRunner[Any]]:
