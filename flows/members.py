@@ -91,14 +91,11 @@ class SweepSettings(BaseModel):
         for part in self.seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+            got = f"--seeds got {self.seeds!r}"
             if not first <= last < SEED_LIMIT:
-                raise SettingsError(
-                    f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31."
-                )
+                raise SettingsError(f"{got}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31.")
             if last - first >= MAX_MEMBERS:
-                raise SettingsError(
-                    f"--seeds got {self.seeds!r}; a sweep has at most {MAX_MEMBERS} trainings. Give fewer seeds."
-                )
+                raise SettingsError(f"{got}; a sweep has at most {MAX_MEMBERS} trainings. Give fewer seeds.")
             seeds.update(dict.fromkeys(range(first, last + 1)))
         return list(seeds)
 
@@ -145,12 +142,8 @@ def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
     num = len(sweep.recipe_names()) * len(sweep.seed_numbers()) * prod(map(len, choices))
     if num > MAX_MEMBERS:
         raise SettingsError(f"These are {num:,} trainings; a sweep has at most {MAX_MEMBERS}.")
-    members = [
-        _member(settings, recipe, chosen, seed)
-        for recipe, chosen, seed in itertools.product(
-            sweep.recipe_names(), itertools.product(*choices), sweep.seed_numbers()
-        )
-    ]
+    combinations = itertools.product(sweep.recipe_names(), itertools.product(*choices), sweep.seed_numbers())
+    members = [_member(settings, *combination) for combination in combinations]
     runs = {member.settings.run_config().name: member for member in reversed(members)}  # keeps the first of equal runs
     return list(reversed(runs.values()))
 
@@ -178,8 +171,7 @@ def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Se
             raise SettingsError(f"--{name.replace('_', '-')} is for one run; {instead}.")
     for name in OWN_OPTIONS & names_set:
         if getattr(settings, name) is not None:
-            option = f"--{name.replace('_', '-')}"
-            raise SettingsError(f"{option} and --set {name}=... say the same; give one of them.")
+            raise SettingsError(f"--{name.replace('_', '-')} and --set {name}=... say the same; give one of them.")
 
 
 def _member(settings: SharedSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:

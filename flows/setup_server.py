@@ -219,13 +219,13 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
             "PREFECT_API_URL is not set: there is no server to set up, since the embedded one ends with a command.\n"
             "Start one (make server), then: make setup-server"
         )
-    console = Console(highlight=False, soft_wrap=True)
     slug = alert_block or os.environ.get(ALERT_VARIABLE)
     with prefect_session(), get_client(sync_client=True) as client:
         automations = [*AUTOMATIONS, *(alert_automations(slug) if slug else ())]
         set_up(client, gpus, automations)
         complaint = deploy(client)
         found = dict(check(client, automations))
+    console = Console(highlight=False, soft_wrap=True)
     for name, description in found.items():
         console.print(f"{name}: {description or 'MISSING, or different from what is required'}", markup=False)
     missing = [name for name, description in found.items() if description is None]

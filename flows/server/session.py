@@ -91,12 +91,9 @@ def short_logs() -> Iterator[None]:
 @contextmanager
 def embedded_server_shared() -> Iterator[None]:
     """Within the block, let child processes use the embedded server of this one, if it has one."""
-    if PREFECT_API_URL.value() is not None:
-        yield
-        return
     from prefect.server.api.server import SubprocessASGIServer
 
-    with temporary_settings({PREFECT_API_URL: SubprocessASGIServer().api_url}):
+    with temporary_settings({PREFECT_API_URL: PREFECT_API_URL.value() or SubprocessASGIServer().api_url}):
         yield
 
 
@@ -175,10 +172,10 @@ def _rejected() -> ServerError:
             f"Or set {AUTH_STRING} to the same."
         )
     given = origin_of(AUTH_STRING)
-    present = f"It is set {given.place} now." if given else "It is not set now."
     return ServerError(
         f"{_server()} does not let us in: it rejects our auth string.\n"
-        f"Set {AUTH_STRING} here to the value of {SERVER_AUTH_STRING} there. {present}"
+        f"Set {AUTH_STRING} here to the value of {SERVER_AUTH_STRING} there. "
+        f"It is {f'set {given.place}' if given else 'not set'} now."
     )
 
 
