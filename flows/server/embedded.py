@@ -40,11 +40,10 @@ class ServerError(FashionGanError):
 def embedded_server() -> Iterator[None]:
     """Start the server that Prefect's clients use when no API URL is set, and end it when this process is gone.
 
-    A client would start the same server, but only once it answers could this process take care of it, which may be a
-    minute later; and a server that has died would be waited for until the timeout. Therefore it is started here, and
-    the client finds it running.
+    Prefect's client would start the same server. It is started here for two reasons: it ends with this process even if
+    that is killed during the start, and a server that ends early is reported at once instead of after the timeout.
 
-    The start is tried twice: another command may create the database, or take the port, at the same moment.
+    The start is tried twice, because another command may create the database or take the port at the same moment.
     """
     from prefect.server.api.server import SubprocessASGIServer
 
