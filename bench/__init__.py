@@ -1,15 +1,15 @@
-"""How fast training is, beside its peers and the machine's limit: python -m bench (make bench)."""
+"""Benchmarks: training compared with other implementations and the limit of the machine (make bench)."""
 
 from collections.abc import Callable
 
 BATCH, LATENTS = 128, 100
 
 Steps = Callable[[int], None]
-"""Trains so many steps, and returns when they are really done."""
+"""Trains for a number of steps, and returns when they are complete."""
 
 
 def repeat(step: Callable[[], object]) -> Steps:
-    """So many calls of a function that does one step."""
+    """Return a function that calls `step` a given number of times."""
 
     def run(num: int) -> None:
         for _ in range(num):

@@ -1,7 +1,7 @@
-"""Measure training in one run: python -m bench --help.
+"""Compare the speed of training implementations: python -m bench --help.
 
-Every contender is a process of its own; they take turns (A B C A B C ...), one at a time, so that whatever else the
-machine does falls on all alike. Only ratios within one run mean something; they are medians over the rounds.
+Each contender runs in its own process. They take turns (A B C A B C ...), one at a time, so that other load on the
+machine affects all of them equally. Only ratios within one run are comparable. They are medians over the rounds.
 """
 
 import json
@@ -33,33 +33,33 @@ FLOOR_PARTS = {
     "Adam": ("torch_adam", "xla_adam"),
 }
 SECONDS_A_TURN = 1.5
-MULTIPLE = 8  # the steps of a turn are a multiple of all that is done in one call, or every so many steps
+MULTIPLE = 8  # the steps of a turn are a multiple of the steps per call, and of the intervals of periodic work
 
 console = Console(stderr=True, highlight=False)
 
 
 class BenchError(FashionGanError):
-    """The benchmark has nothing to say."""
+    """The benchmark has no result."""
 
 
 @dataclass
 class Contender:
-    """A running contender and what was measured of it."""
+    """A running contender and its measurements."""
 
     name: str
     title: str
     process: subprocess.Popen[str]
-    complaints: IO[str]  # its standard error
+    stderr: IO[str]
     start_seconds: float = 0.0  # from the start of the process to the end of the first step
-    full_speed_seconds: float = 0.0  # from there to the end of the steps in which the rest is compiled
+    full_speed_seconds: float = 0.0  # from there to the end of the steps during which more programs are compiled
     steps_a_turn: int = 1
-    milliseconds: list[float] = field(default_factory=list)  # a step, one value a round
+    milliseconds: list[float] = field(default_factory=list)  # per step, one value for each round
 
     def run(self, steps: int) -> float:
-        """Let it train; seconds.
+        """Let it train for a number of steps, and return the seconds it took.
 
         Raises:
-            RuntimeError: If it ended instead.
+            RuntimeError: If its process has ended.
         """
         assert self.process.stdin
         assert self.process.stdout
@@ -70,28 +70,28 @@ class Contender:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            self.complaints.seek(0)
-            raise RuntimeError((self.complaints.read().strip().splitlines() or ["no reason given"])[-1][:100])
+            self.stderr.seek(0)
+            raise RuntimeError((self.stderr.read().strip().splitlines() or ["no reason given"])[-1][:100])
         return float(answer)
 
 
 def start(name: str, title: str) -> Contender | None:
-    """Start a contender and let it do its first steps; None, with the reason shown, if it cannot run here."""
-    began = time.perf_counter()
-    complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # lives as long as the contender
+    """Start a contender and run its first steps. If it cannot run here, print the reason and return None."""
+    started = time.perf_counter()
+    stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  # stays open as long as the contender runs
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.contenders", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=complaints,
+        stderr=stderr,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "0"},
     )
-    contender = Contender(name, title, process, complaints)
+    contender = Contender(name, title, process, stderr)
     try:
         contender.run(1)
-        contender.start_seconds = time.perf_counter() - began
-        contender.full_speed_seconds = contender.run(2 * MULTIPLE - 1)  # here whatever serves several steps is compiled
+        contender.start_seconds = time.perf_counter() - started
+        contender.full_speed_seconds = contender.run(2 * MULTIPLE - 1)  # compiles the programs for several steps
         per_multiple = contender.run(MULTIPLE)
         contender.steps_a_turn = MULTIPLE * max(1, round(SECONDS_A_TURN / per_multiple))
     except RuntimeError as error:
@@ -101,14 +101,18 @@ def start(name: str, title: str) -> Contender | None:
 
 
 def measure_training() -> dict[str, Any]:
-    """Memory of a whole training after so many steps, and its own timings."""
+    """Return memory and timings of a whole training (bench.memory)."""
     command = [sys.executable, "-m", "bench.memory"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 
 
-app = App(name="python -m bench", help="Measure training against its peers and the machine's limit.", version_flags=())
+app = App(
+    name="python -m bench",
+    help="Compare the speed of training with other implementations and with the limit of this machine.",
+    version_flags=(),
+)
 
 
 @app.default
@@ -118,16 +122,12 @@ def bench(
     memory: bool = True,
     out: Path = Path("artifacts/bench.json"),
 ) -> None:
-    """Measure training against its peers and the machine's limit.
+    """Compare the speed of training with other implementations and with the limit of this machine.
 
-    Parameters
-    ----------
-    rounds
-        Turns of every contender.
-    memory
-        Also do a whole training, and look at its memory and the time that checkpoints take.
-    out
-        JSON file for the figures.
+    Args:
+        rounds: Number of turns of each contender.
+        memory: Also run a whole training, and measure its memory and the time for checkpoints.
+        out: JSON file for the figures.
     """
     running = []
     for name, make in contenders().items():
@@ -148,7 +148,7 @@ def bench(
         contender.process.communicate()
     result = summarize(running)
     if memory:
-        console.print("a whole training, for its memory")
+        console.print("running a whole training, to measure its memory")
         try:
             result["training"] = measure_training()
         except subprocess.CalledProcessError as error:
@@ -160,17 +160,17 @@ def bench(
 
 
 def summarize(running: list[Contender]) -> dict[str, Any]:
-    """Medians over the rounds; ratios are taken within a round first.
+    """Return medians over the rounds. Ratios are computed within each round first.
 
     Raises:
-        BenchError: If ours, or every library for a part of the floor, is not among them.
+        BenchError: If our implementation, or every library for a part of the floor, did not run.
     """
     by_name = {contender.name: contender for contender in running}
     missing = [names for names in ((OURS,), *FLOOR_PARTS.values()) if not any(name in by_name for name in names)]
     if missing:
         raise BenchError(
             f"Nothing can be compared: {' and '.join(missing[0])} did not run.\n"
-            "Look for the reason with: python -m bench.contenders NAME, and give it a number of steps."
+            "To see the reason, run python -m bench.contenders NAME, and type a number of steps."
         )
     mine = by_name[OURS].milliseconds
     rows = {}
@@ -200,7 +200,7 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """The figures as a table."""
+    """Print the figures as a table."""
     table = Table("One iteration of article, batch 128", box=box.SIMPLE_HEAD)
     for heading in ("ms", "times ours", "start-up, s", "full speed, s"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""The tutorial's own models and loop body, as it is written, on Keras 2: the reference for exactness and for speed."""
+"""The tutorial's models and loop body, unchanged, on Keras 2: the reference for correctness and speed."""
 
 import warnings
 from typing import Any
@@ -13,10 +13,10 @@ layers = k2.layers
 
 
 class Article:
-    """Generator, discriminator and the combined model, compiled as in the tutorial."""
+    """Generator, discriminator and combined model, compiled as in the tutorial."""
 
     def __init__(self) -> None:
-        """Build them with new weights."""
+        """Build and compile the models."""
         self.generator = k2.Sequential(
             [
                 layers.Dense(256, input_dim=100),
@@ -49,7 +49,7 @@ class Article:
         self.combined.compile(loss="binary_crossentropy", optimizer=_adam())
 
     def iterate(self, real_images: np.ndarray, latents: np.ndarray, fresh_latents: np.ndarray) -> np.ndarray:
-        """One iteration; gives d_loss, d_accuracy, g_loss."""
+        """Run one iteration, and return d_loss, d_accuracy and g_loss."""
         ones, zeros = np.ones((len(real_images), 1)), np.zeros((len(real_images), 1))
         fake_images = self.generator.predict(latents, verbose=0)
         real = self.discriminator.train_on_batch(real_images, ones)

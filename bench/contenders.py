@@ -1,6 +1,7 @@
-"""Who is measured, each in a process of its own that trains so many steps whenever it is told to.
+"""The contenders of the benchmark, each in its own process.
 
-python -m bench.contenders NAME: reads numbers of steps, a line each; answers with the seconds they took.
+python -m bench.contenders NAME reads numbers of steps from standard input, one per line, trains for that many steps,
+and prints the seconds they took.
 """
 
 import sys
@@ -13,7 +14,7 @@ from bench import BATCH, LATENTS, Steps, repeat
 
 
 def load_images() -> np.ndarray:
-    """Images of the size and range of the training split; what they show does not change how long a step takes."""
+    """Return noise of the size and range of the training split. The content does not affect the time of a step."""
     return np.random.default_rng(0).uniform(-1, 1, (60_000, 28, 28, 1)).astype(np.float32)
 
 
@@ -78,7 +79,7 @@ def jax_jitted() -> Steps:
 
 
 def contenders() -> dict[str, Callable[[], Steps]]:
-    """All of them by name, the parts of the floor among them."""
+    """Return all contenders by name, including the parts of the floor."""
     from bench import floor
 
     training = (ours, article, torch_eager, torch_compiled, jax_jitted)
@@ -87,9 +88,9 @@ def contenders() -> dict[str, Callable[[], Steps]]:
 
 
 def main(name: str) -> None:
-    """Serve one contender until the pipe ends."""
+    """Run one contender until standard input ends."""
     answers = sys.stdout
-    sys.stdout = sys.stderr  # whatever libraries print
+    sys.stdout = sys.stderr  # for the output of libraries
     run = contenders()[name]()
     for line in sys.stdin:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The article in JAX: one jitted step a call, its buffers donated."""
+"""The article's training in JAX: one jitted step per call, with donated buffers."""
 
 import itertools
 from typing import Any
@@ -15,7 +15,7 @@ Tree = Any
 
 
 def jax_steps(images: np.ndarray) -> Steps:
-    """A function that trains so many steps; same networks, losses, updates and order as the article."""
+    """Return a function that trains like the article: the same networks, losses, updates and order."""
     real = jnp.asarray(images.reshape(len(images), -1))
     keys = jax.random.split(jax.random.key(0), 2)
     generator = _dense(keys[0], (LATENTS, 256, 512, 1024, 784))

@@ -1,6 +1,6 @@
-"""Quality against time: what the recipes reach in how many seconds of training (make quality).
+"""Plot the quality of each recipe against the seconds of training (make quality).
 
-It reads published runs of whole trainings, of any seeds, and draws them; `make quality` makes what is missing first.
+This reads the published runs of whole trainings with any seeds. `make quality` first trains what is missing.
 """
 
 import csv
@@ -37,36 +37,36 @@ COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3")
 
 @dataclass(frozen=True)
 class Curve:
-    """A whole training of a recipe."""
+    """Quality during a whole training of a recipe."""
 
     recipe: str
     seed: int
-    seconds: np.ndarray  # float64 (k,), of training until each snapshot, as fast as the recipe's fastest
-    quality: np.ndarray  # float64 (k, 2), QUALITY_COLUMNS of the last weights
+    seconds: np.ndarray  # float64 (k,), training time until each snapshot, scaled to the recipe's fastest training
+    quality: np.ndarray  # float64 (k, 2), QUALITY_COLUMNS for the last weights at each snapshot
     total_seconds: float
-    average: dict[str, float]  # of the averaged weights in the end, on more images than a snapshot has
+    average: dict[str, float]  # quality of the final averaged weights, on more images than a snapshot has
     floor: dict[str, float]
     n: int
     extractor: str
     device: str
-    snapshots_of: str  # what the quality is of: images and features
+    snapshots_of: str  # describes the images and features that the quality is computed from
 
     @property
     def measure(self) -> tuple[int, str, str]:
-        """What must be equal for two of them to be compared."""
+        """Number of images, extractor and device, which must be equal in curves that are compared."""
         return self.n, self.extractor, self.device
 
 
 def read_curves(runs: Path) -> list[Curve]:
-    """Published runs of recipes as their cards have them, by recipe and seed; only what can be compared.
+    """Read the comparable published runs with unchanged recipes, sorted by recipe and seed.
 
-    That is runs on Fashion-MNIST, one a recipe and seed, trained on one device, judged by as many images and the same
-    features: as most of them are. One CPU is not told from another, so they are to be of one machine.
+    These are runs on Fashion-MNIST, at most one for each recipe and seed, that share the most common device, number of
+    images and features. CPUs are not distinguished, so all runs should come from one machine.
     """
     found: list[Curve] = []
     for path in sorted(runs.glob(f"*/{CONFIG}")):
         if path.parent.name.startswith("."):
-            continue  # half-published
+            continue  # incompletely published
         content = json.loads(path.read_text(encoding="utf-8"))
         train = content["train"]
         name = train["recipe"]["name"]
@@ -78,18 +78,18 @@ def read_curves(runs: Path) -> list[Curve]:
     measures = Counter(curve.measure for curve in found).most_common(1)
     curves = {(curve.recipe, curve.seed): curve for curve in reversed(found) if curve.measure == measures[0][0]}
     order: list[str] = list(RECIPES)
-    uninterrupted = (_undisturbed(curve, curves.values()) for curve in curves.values())
-    return sorted(uninterrupted, key=lambda curve: (order.index(curve.recipe), curve.seed))
+    scaled = (_scale_to_fastest(curve, curves.values()) for curve in curves.values())
+    return sorted(scaled, key=lambda curve: (order.index(curve.recipe), curve.seed))
 
 
-def _undisturbed(curve: Curve, curves: Iterable[Curve]) -> Curve:
-    """A curve in the time of the recipe's fastest training: the others did the same work beside something else."""
+def _scale_to_fastest(curve: Curve, curves: Iterable[Curve]) -> Curve:
+    """Scale the times to the recipe's fastest training: the others did the same work under other load."""
     fastest = min(other.total_seconds for other in curves if other.recipe == curve.recipe)
     return replace(curve, seconds=curve.seconds * (fastest / curve.total_seconds), total_seconds=fastest)
 
 
 def _card(content: dict[str, Any]) -> Recipe | None:
-    """A recipe as a run has it; None if it is one of another time."""
+    """Read a recipe from a run's config; None if it has other fields than today's recipes."""
     try:
         return Recipe.model_validate(content)
     except ValidationError:
@@ -118,12 +118,12 @@ def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
 
 
 def _number(value: float | None) -> float:
-    """NaN in place of null, which draws nothing and is shown as not defined."""
+    """Replace null by NaN, which is not drawn and is printed as not defined."""
     return nan if value is None else value
 
 
 def draw(curves: Sequence[Curve]) -> Figure:
-    """Fréchet distance and recall against seconds of training: lines of last weights, a star for the average."""
+    """Plot Fréchet distance and recall against seconds of training: lines for last weights, stars for averaged ones."""
     with chart_style():
         figure = Figure(figsize=(9, 4), layout="constrained")
         for column, (axes, title) in enumerate(
@@ -136,7 +136,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
         figure.axes[1].set_ylim(0, 1)
         figure.axes[1].legend(loc="lower right")
         figure.supxlabel(
-            f"Lines: last weights at each snapshot, {curves[0].snapshots_of}.\nStars: averaged weights in the end, "
+            f"Lines: last weights at each snapshot, {curves[0].snapshots_of}.\nStars: final averaged weights, "
             f"{curves[0].n:,} images. Dotted: real images.",
             fontsize=8,
         )
@@ -156,7 +156,11 @@ def _draw_panel(axes: Axes, curves: Sequence[Curve], column: int) -> None:
     axes.axhline(curves[0].floor[name], color=INK, linewidth=0.8, linestyle=":")
 
 
-app = App(name="python -m bench.quality", help="Quality against seconds of training.", version_flags=())
+app = App(
+    name="python -m bench.quality",
+    help="Plot the quality of each recipe against the seconds of training.",
+    version_flags=(),
+)
 
 
 @app.default
@@ -165,13 +169,13 @@ def main(
     output_dir: Annotated[Path, Parameter(help="the output folder with the runs")] = Path("artifacts"),
     out: Annotated[Path, Parameter(help="the picture")] = Path("docs/images/quality.png"),
 ) -> None:
-    """Draw all whole trainings of the recipes that an output folder has, and print the numbers."""
+    """Plot all whole trainings of unchanged recipes in an output folder, and print the numbers."""
     check_output(out, ".png")
     curves = read_curves(output_dir / "runs")
     if not curves:
         raise SettingsError(
             f"{output_dir} has no run of a recipe with the steps and batch size of its card.\n"
-            "Make them with: make quality"
+            "Create them with: make quality"
         )
     with output_file(out) as partial:
         partial.write_bytes(as_png(draw(curves)))
@@ -190,8 +194,8 @@ def main(
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"Mean ± standard deviation over seeds, time of the fastest; n = {curves[0].n:,}, {curves[0].extractor} "
-        "features (not an FID)",
+        "Mean ± standard deviation over seeds, time of the fastest training; "
+        f"n = {curves[0].n:,}, {curves[0].extractor} features (not an FID)",
         markup=False,
     )
     console.print(f"Picture   {out}", markup=False)

@@ -1,4 +1,4 @@
-"""The article in PyTorch: eager with fused Adam, and under torch.compile."""
+"""The article's training in PyTorch with fused Adam: eager, and compiled with torch.compile."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from bench import BATCH, LATENTS, Steps, repeat
 
 
 def torch_steps(images: np.ndarray, *, compiled: bool) -> Steps:
-    """A function that trains so many steps; same networks, losses, updates and order as the article."""
+    """Return a function that trains like the article: the same networks, losses, updates and order."""
     torch.manual_seed(0)
     real = torch.from_numpy(images.reshape(len(images), -1))
     widths = (LATENTS, 256, 512, 1024)

@@ -1,6 +1,6 @@
-"""The stories: which stage follows which, and the commands that start them.
+"""The Prefect flows, and the commands that start them.
 
-Prefect reads its settings when it is imported, so a flow's file imports this package before anything else.
+Prefect reads its settings when it is imported, so the file of each flow imports this package first.
 """
 
 import io
@@ -13,24 +13,24 @@ from flows.server.prefect_settings import describe_settings_error, set_defaults
 from gan.errors import SettingsError
 from gan.system.environment import check_certificates
 
-# Our packages come before others of their names that PYTHONPATH may lead to.
+# Put our packages before others with the same names on PYTHONPATH.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 set_defaults()
 
-said = io.StringIO()
+output = io.StringIO()
 try:
     check_certificates()
-    with redirect_stderr(said):
+    with redirect_stderr(output):
         import prefect.context  # reads all settings
-    import prefect.main  # noqa: F401  # sets logging up, for a stream that must be the real one
+    import prefect.main  # noqa: F401  # configures logging, which must get the real stream
 except SettingsError as error:
     raise SystemExit(f"Error: {error}") from None
 except ImportError:
-    sys.stderr.write(said.getvalue())
+    sys.stderr.write(output.getvalue())
     raise
-except Exception as error:  # a setting that is wrong, or a file of settings that cannot be read
+except Exception as error:  # an invalid setting, or an unreadable settings file
     raise SystemExit(f"Error: {describe_settings_error(error)}") from None
-sys.stderr.write(said.getvalue())
+sys.stderr.write(output.getvalue())
 
 for name in ("gan", "tasks"):
     logging.getLogger(name).setLevel(logging.INFO)

@@ -1,6 +1,6 @@
-"""The training stage alone: the deployment train-gan/gpu, which a GPU worker runs for `--train-on gpu`."""
+"""The training stage as a flow: the deployment train-gan/gpu, which a GPU worker runs for `--train-on gpu`."""
 
-import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import StoreError
 from gan.storage.locks import in_use
 from gan.storage.store import Store
-from tasks.hand_over import GPU_LIMIT, SECONDS_BETWEEN_QUESTIONS, WorkerError, may_answer_later
+from tasks.hand_over import GPU_LIMIT, RETRY_SECONDS, WorkerError, may_answer_later
 from tasks.records import FittedExtractor, NormalizedData
 from tasks.stage import refreshing
 from tasks.train import train
@@ -28,7 +28,7 @@ LEASE_SECONDS = 60
 
 @flow(
     name="train-gan",
-    description="Train for a run of fashion-gan that waits for it; its result goes to the store that both share.",
+    description="Train for a waiting run of fashion-gan; the result goes to the store that both share.",
 )
 def gpu_flow(
     root: Path,
@@ -39,16 +39,16 @@ def gpu_flow(
     store_url: str | None = None,
     refresh: bool = False,
 ) -> None:
-    """Run the stage `train` on this machine, one training a GPU.
+    """Run the stage `train` on this machine, one training on each GPU.
 
     Args:
-        root: The output folder, absolute; with an object store each machine has one of its own there.
-        data: The normalized data set, by reference.
-        config: What decides the weights.
-        execution: How training is carried out.
-        extractor: The features that snapshots are judged by.
+        root: Absolute path of the output folder. With an object store, each machine has its own folder there.
+        data: References to the normalized data set.
+        config: Settings that decide the result.
+        execution: Settings that do not decide the result.
+        extractor: The feature extractor that snapshots are judged with.
         store_url: The object store that both machines use, if they share no folder.
-        refresh: Train again, though there may be a cached result.
+        refresh: Train even if there is a cached result.
     """
     from gan.models.backend import use_device
 
@@ -64,10 +64,10 @@ def gpu_flow(
 
 
 def _open_shared(root: Path, store_url: str | None, data: NormalizedData) -> Store:
-    """The store that the run which waits has its files in.
+    """Open the store of the waiting run, and check that it has the training images.
 
     Raises:
-        StoreError: If this machine does not see that folder or object store, or another one under its name.
+        StoreError: If this machine cannot reach that folder or object store, or has a different one at that path.
     """
     if store_url or root.is_dir():
         store = Store.open(root, store_url)
@@ -75,21 +75,20 @@ def _open_shared(root: Path, store_url: str | None, data: NormalizedData) -> Sto
             return store
     raise StoreError(
         f"This worker does not find the training images in {store_url or root}.\n"
-        "Here and where the run was started the output folder must be the same, under the same path (share it), or "
-        "both must use one object store (--store-url)."
+        "Share the output folder, under the same path on this machine and where the run was started, or use one object "
+        "store for both (--store-url)."
     )
 
 
 @contextmanager
 def one_gpu() -> Iterator[None]:
-    """Hold one of the GPUs, and wait for it if need be.
+    """Hold one slot of the server's concurrency limit for GPUs, after waiting for it.
 
-    It is held by a lease that is renewed: when its holder is killed it is free a minute later. A server that does not
-    answer for so long costs the lease, not the training; a GPU worker takes one training at a time all the same. One
-    that does not answer when it is asked for a GPU is asked again until it does, as the run that waits for us does.
+    The slot is a lease that is renewed: it is free a minute after its holder was killed. If the server does not answer
+    for that long, the lease ends and the training continues, since a GPU worker runs one training at a time anyway.
 
     Raises:
-        WorkerError: If the server does not know how many there are, or refuses.
+        WorkerError: If the server has no such limit, or rejects the request.
     """
     lease = _acquire()
     try:
@@ -97,7 +96,7 @@ def one_gpu() -> Iterator[None]:
     finally:
         try:
             lease.close()
-        except httpx.HTTPError as error:  # what was trained is worth more than a minute of a GPU
+        except httpx.HTTPError as error:  # not worth losing the training
             get_run_logger().warning(
                 "The Prefect server does not answer (%s): the GPU is free when its lease ends, in a minute.",
                 type(error).__name__,
@@ -105,34 +104,33 @@ def one_gpu() -> Iterator[None]:
 
 
 def _acquire() -> ExitStack:
-    """A GPU's lease, given back when the stack is closed."""
+    """Acquire a lease, which closing the stack releases. Retry while the server does not answer."""
     lease = ExitStack()
     while True:
         held = concurrency(GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
         try:
             lease.enter_context(held)
             return lease
-        except ConcurrencySlotAcquisitionError as error:  # Prefect's name for everything that may go wrong there
+        except ConcurrencySlotAcquisitionError as error:  # Prefect wraps every failure in it
             if not may_answer_later(error.__cause__):
                 raise _explain(error) from error
             get_run_logger().warning(
-                "The Prefect server does not answer (%s): asking it again for a GPU.", type(error.__cause__).__name__
+                "The Prefect server does not answer (%s): requesting a GPU again.", type(error.__cause__).__name__
             )
-            time.sleep(SECONDS_BETWEEN_QUESTIONS)
+            time.sleep(RETRY_SECONDS)
 
 
 def _explain(error: ConcurrencySlotAcquisitionError) -> WorkerError:
-    """Why there is no GPU for us, and what to do."""
     cause = error.__cause__
     if cause is None:
         return WorkerError(
-            f"The server has no concurrency limit {GPU_LIMIT}, which says how many GPUs there are.\n"
-            "Make it with: make setup-server"
+            f"The server has no concurrency limit {GPU_LIMIT}, which is the number of GPUs.\n"
+            "Create it with: make setup-server"
         )
     reason = f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
     return WorkerError(
-        f"The Prefect server at {PREFECT_API_URL.value()} was asked for a GPU (its concurrency limit {GPU_LIMIT}), and "
-        f"gives none: {reason}.\n"
-        "If it does not let us in, set PREFECT_API_AUTH_STRING for this worker; otherwise the server's log says more. "
+        f"The Prefect server at {PREFECT_API_URL.value()} rejects the request for a GPU (its concurrency limit "
+        f"{GPU_LIMIT}): {reason}.\n"
+        "If it requires authentication, set PREFECT_API_AUTH_STRING for this worker; otherwise see the server's log. "
         "Then run the same command again."
     )

@@ -1,4 +1,4 @@
-"""The trainings of a sweep: which there are, and on what they run."""
+"""The trainings of a sweep, and the task runners that run them."""
 
 import itertools
 import multiprocessing
@@ -7,9 +7,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from concurrent.futures import BrokenExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -35,32 +35,32 @@ from tasks.records import PublishedRun
 MAX_MEMBERS = 500
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SECONDS_TO_SAVE = 60
-TRAININGS_A_PROCESS = 16
-"""Before the pool is made anew: what XLA has compiled stays in a process, about 90 MB a training."""
+TRAININGS_PER_PROCESS = 16
+"""Processes are replaced after so many trainings, because compiled programs keep about 90 MB for each."""
 
-OF_ONE_RUN = {
+NOT_IN_A_SWEEP = {
     "recipe": "a sweep has --recipes",
     "seed": "a sweep has --seeds",
-    "run_name": "a sweep names its runs by itself",
+    "run_name": "a sweep names its runs itself",
     "compare_with": "a sweep compares its runs on a leaderboard",
-    "refresh": "a sweep does nothing again that is finished",
+    "refresh": "a sweep repeats nothing that is finished",
 }
 
 
 class SweepSettings(BaseModel):
-    """What a sweep tries; all other options are those of a run, and hold for each."""
+    """The recipes and seeds of a sweep, and how it runs. All other options are those of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipes: str = Field("article,mlp", description="names of recipes, with commas between")
-    seeds: str = Field("0-2", description="seeds, as in 0-4 or 0,3,7-9; a figure is worth something from three on")
+    recipes: str = Field("article,mlp", description="names of recipes, separated by commas")
+    seeds: str = Field("0-2", description="seeds, as in 0-4 or 0,3,7-9; use at least three for a reliable figure")
     at_once: PositiveInt = Field(
-        1, le=64, description="trainings at the same moment: they share this machine's cores, or have a GPU worker each"
+        1, le=64, description="trainings at the same time: they share this machine's cores, or have a GPU worker each"
     )
     ray: str | None = Field(
         None,
-        description="run on a Ray cluster: its address as host:port, or local for one of this machine's own; "
-        "a training gets a GPU of it with --device gpu, else it is counted as two cores",
+        description="run on a Ray cluster: its address as host:port, or local for one on this machine only; "
+        "each training reserves a GPU with --device gpu, and two cores otherwise",
     )
 
     @model_validator(mode="after")
@@ -70,10 +70,10 @@ class SweepSettings(BaseModel):
         return self
 
     def recipe_names(self) -> list[str]:
-        """Names of the recipes, each once.
+        """Return the names of the recipes without duplicates.
 
         Raises:
-            SettingsError: If one is unknown.
+            SettingsError: If a name is unknown.
         """
         names = list(dict.fromkeys(name.strip() for name in self.recipes.split(",")))
         for name in names:
@@ -82,29 +82,26 @@ class SweepSettings(BaseModel):
         return names
 
     def seed_numbers(self) -> list[int]:
-        """The seeds, each once.
+        """Return the seeds without duplicates.
 
         Raises:
-            SettingsError: If they are not written as numbers and ranges, or are too many.
+            SettingsError: If they are not numbers and ranges, or too many.
         """
         seeds: dict[int, None] = {}
         for part in self.seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+            got = f"--seeds got {self.seeds!r}"
             if not first <= last < SEED_LIMIT:
-                raise SettingsError(
-                    f"--seeds got {self.seeds!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31."
-                )
+                raise SettingsError(f"{got}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31.")
             if last - first >= MAX_MEMBERS:
-                raise SettingsError(
-                    f"--seeds got {self.seeds!r}; a sweep has at most {MAX_MEMBERS} trainings. Give fewer seeds."
-                )
+                raise SettingsError(f"{got}; a sweep has at most {MAX_MEMBERS} trainings. Give fewer seeds.")
             seeds.update(dict.fromkeys(range(first, last + 1)))
         return list(seeds)
 
 
 class SharedSettings(RunSettings):
-    """Options of all runs of a sweep; those of each are checked with its recipe, on whose card `set` is to be."""
+    """The options of all runs of a sweep. They are checked together with each recipe, in `members_of`."""
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -116,12 +113,12 @@ class Member(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    way: str = Field(description="recipe, and what was set otherwise")
+    way: str = Field(description="recipe and changed numbers")
     settings: RunSettings
 
 
 class Outcome(BaseModel):
-    """What became of it: a published run, or why not."""
+    """The result of a training: a published run, or the reason why there is none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -130,105 +127,95 @@ class Outcome(BaseModel):
 
 
 def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
-    """Every combination of recipes, values and seeds.
+    """Return a training for each combination of recipes, values and seeds.
 
     Args:
-        sweep: What is tried.
-        settings: Options of every run; several values in `set` have commas between.
+        sweep: The recipes and seeds.
+        settings: The options of every run. A name in `set` may have several values, separated by commas.
 
     Raises:
-        SettingsError: If there are too many, or one cannot be.
+        SettingsError: If there are too many trainings, or the settings of one are invalid.
     """
     by_name = values_by_name(settings.set)
-    _refuse(sweep, settings, by_name.keys())
+    _check_options(sweep, settings, by_name.keys())
     choices = [[(name, value) for value in values] for name, values in by_name.items()]
     num = len(sweep.recipe_names()) * len(sweep.seed_numbers()) * prod(map(len, choices))
     if num > MAX_MEMBERS:
         raise SettingsError(f"These are {num:,} trainings; a sweep has at most {MAX_MEMBERS}.")
-    members = [
-        _member(settings, recipe, chosen, seed)
-        for recipe, chosen, seed in itertools.product(
-            sweep.recipe_names(), itertools.product(*choices), sweep.seed_numbers()
-        )
-    ]
-    runs = {member.settings.run_config().name: member for member in reversed(members)}  # of equal ones the first
+    combinations = itertools.product(sweep.recipe_names(), itertools.product(*choices), sweep.seed_numbers())
+    members = [_member(settings, *combination) for combination in combinations]
+    runs = {member.settings.run_config().name: member for member in reversed(members)}  # keeps the first of equal runs
     return list(reversed(runs.values()))
 
 
-def _refuse(sweep: SweepSettings, settings: SharedSettings, names_set: Set[str]) -> None:
-    """Options that do not go together in a sweep."""
+def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Set[str]) -> None:
+    """Refuse options that are not for sweeps, or contradict each other."""
     if sweep.ray not in (None, "local") and PREFECT_API_URL.value() is None:
         raise SettingsError(
             f"--ray {sweep.ray} runs trainings on other machines, but PREFECT_API_URL is not set: they cannot reach "
-            "the embedded server.\nStart a server (make server) that all reach, and set PREFECT_API_URL to it."
+            "the embedded server.\nStart a server (make server) they all reach, and set PREFECT_API_URL to its address."
         )
     if sweep.at_once > 1 and sweep.ray is None and settings.device != "cpu" and settings.train_on == "here":
         raise SettingsError(
             f"--at-once {sweep.at_once} with --device {settings.device} would train {sweep.at_once} at the same moment "
             "on one GPU, if this machine has any.\n"
-            "Give --ray local --device gpu, which gives each training a GPU of its own; or --device cpu."
+            "Use --ray local --device gpu, which gives each training its own GPU; or --device cpu."
         )
     if sweep.ray is not None and sweep.at_once > 1:
-        raise SettingsError("--at-once is for this machine; on a Ray cluster (--ray) as many train as it has room for.")
+        raise SettingsError("--at-once is for this machine; a Ray cluster (--ray) runs as many trainings as it can.")
     if sweep.ray is not None and settings.data_parallel:
         raise SettingsError("--data-parallel splits a training over GPUs; with --ray each training has one of them.")
-    for name, instead in OF_ONE_RUN.items():
+    for name, instead in NOT_IN_A_SWEEP.items():
         value = getattr(settings, name)
-        if name in settings.model_fields_set and value is not None and value is not False:  # as a form leaves it empty
+        if name in settings.model_fields_set and value is not None and value is not False:  # unused in the Run form
             raise SettingsError(f"--{name.replace('_', '-')} is for one run; {instead}.")
     for name in OWN_OPTIONS & names_set:
         if getattr(settings, name) is not None:
-            option = f"--{name.replace('_', '-')}"
-            raise SettingsError(f"{option} and --set {name}=... say the same; give one of them.")
+            raise SettingsError(f"--{name.replace('_', '-')} and --set {name}=... say the same; give one of them.")
 
 
 def _member(settings: SharedSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:
-    """One training: the options of all, with a recipe, chosen values and a seed."""
     changes: dict[str, Any] = {name: value for name, value in chosen if name in OWN_OPTIONS}
     fixed = {
         "recipe": recipe,
         "seed": seed,
         "set": tuple(f"{name}={value}" for name, value in chosen if name not in OWN_OPTIONS),
         "no_promote": True,
-        "store_url": settings.store_url or os.environ.get(STORE_URL_VARIABLE),  # a node's may be another
+        "store_url": settings.store_url or os.environ.get(STORE_URL_VARIABLE),  # other nodes may differ
         "output_dir": settings.output_dir.expanduser().absolute(),
         "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
     }
     way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen)])
-    return Member(way=way, settings=_validated(settings.model_dump() | changes | fixed))
-
-
-def _validated(content: dict[str, Any]) -> RunSettings:
     try:
-        return RunSettings.model_validate(content)
+        return Member(way=way, settings=RunSettings.model_validate(settings.model_dump() | changes | fixed))
     except ValidationError as error:
         raise SettingsError(describe_validation(error)) from error
 
 
 @task(name="member", task_run_name="{member.way}, seed {member.settings.seed}")
 def run_member(member: Member) -> Outcome:
-    """Run the whole pipeline for one training. What is finished is cached, so that it is never done again."""
+    """Run the whole pipeline for one training. Finished stages are taken from the cache."""
     try:
         with short_logs():
             return Outcome(run=train_flow(member.settings))
-    except Exception as error:  # the others go on, and this one is named
+    except Exception as error:  # the other trainings continue, and this failure is reported
         return Outcome(reason=first_line(error))
 
 
 def first_line(error: BaseException) -> str:
-    """What is said of a failure where there is room for a line."""
+    """Describe a failure in one line."""
     text = str(error).partition("\n")[0]
     return text if isinstance(error, FashionGanError) else f"{type(error).__name__}: {text}"
 
 
 def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome]:
-    """Run all of them; one that fails, or whose process is killed, does not sink the rest.
+    """Run all trainings. A failure or a killed process does not affect the other trainings.
 
-    A process that dies takes its pool along. Those that it kept from their end are run again together, and, if the pool
-    dies again, each in a pool of its own, where one that dies is the only one that fails.
+    When a process is killed, its whole pool breaks. The unfinished trainings are then run again in a new pool. If that
+    breaks too, each of them gets its own pool.
     """
     outcomes: dict[int, Outcome | None] = dict.fromkeys(range(len(members)))
-    most = TRAININGS_A_PROCESS * sweep.at_once if sweep.ray is None else len(members)
+    most = TRAININGS_PER_PROCESS * sweep.at_once if sweep.ray is None else len(members)
     for size in (most, most, 1):
         left = [index for index, outcome in outcomes.items() if outcome is None]
         for indices in (left[start : start + size] for start in range(0, len(left), size)):
@@ -237,10 +224,15 @@ def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome
 
 
 def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome | None]:
-    """Outcomes; None for those whose pool of processes broke."""
-    with _engine(sweep, on_gpu=members[0].settings.device == "gpu") as runner, _children_end_with_errors():
-        futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": member}) for member in members]
-        return [_outcome(future) for future in futures]
+    """Return the outcomes; None for trainings whose pool of processes broke."""
+    with _task_runner(sweep, members[0].settings) as runner:
+        try:
+            futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": each}) for each in members]
+            return [_outcome(future) for future in futures]
+        except BaseException:  # the sweep was stopped or cancelled: its trainings save a checkpoint, and end
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
@@ -250,33 +242,21 @@ def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
         return None
     except RunCancelledError:
         raise
-    except Exception as error:  # a Ray worker that dies each time, a server that was away: the others go on
+    except Exception as error:  # a Ray worker that dies each time, a server that does not answer
         return Outcome(reason=first_line(error))
 
 
-@contextmanager
-def _children_end_with_errors() -> Iterator[None]:
-    """A sweep that is stopped or cancelled does not wait for trainings to end: they save a checkpoint, and end."""
-    try:
-        yield
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-
-
-def _engine(sweep: SweepSettings, *, on_gpu: bool) -> AbstractContextManager[TaskRunner[Any]]:
-    """Prefect's process pool on this machine, or a Ray cluster."""
+def _task_runner(sweep: SweepSettings, settings: RunSettings) -> AbstractContextManager[TaskRunner[Any]]:
     if sweep.ray is None:
         return ProcessPoolTaskRunner(sweep.at_once, initializer=end_with_parent, initargs=(os.getpid(),))
-    return ray_cluster(sweep.ray, on_gpu=on_gpu)
+    return ray_cluster(sweep.ray, on_gpu=settings.device == "gpu")
 
 
 def end_with_parent(parent: int) -> None:
-    """In a process of the pool: save and end when the sweep was killed; it would wait for work for ever.
+    """End this process of a pool when its parent was killed. It would wait for work forever.
 
     Args:
-        parent: The sweep's process.
+        parent: Process ID of the sweep.
     """
 
     def watch() -> None:
@@ -284,16 +264,16 @@ def end_with_parent(parent: int) -> None:
             time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)  # a training saves a checkpoint
         time.sleep(SECONDS_TO_SAVE)
-        os._exit(1)
+        os._exit(1)  # sys.exit would end this thread only
 
     threading.Thread(target=watch, daemon=True, name="end with parent").start()
 
 
 def run_folder(member: Member, run: PublishedRun) -> Path:
-    """Where a published run lies; one that another machine has made is brought here from the object store.
+    """Return the folder of a published run, after downloading it if another machine made it.
 
     Raises:
-        StoreError: If it cannot be had here.
+        StoreError: If the run is neither here nor in an object store.
     """
     store = Store.open(member.settings.output_dir, member.settings.store_url)
     download_run(store, run)

@@ -3,7 +3,7 @@
 python -m flows.options
 """
 
-import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from cyclopts import App
 from pydantic import BaseModel
 
 from flows import sweep_flow, train_flow
-from flows.members import OF_ONE_RUN, SweepSettings
+from flows.members import NOT_IN_A_SWEEP, SweepSettings
 from flows.settings import RunSettings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 
 def describe_options() -> str:
     """Return the page, in Markdown."""
-    refused = ", ".join(f"`--{name.replace('_', '-')}`" for name in OF_ONE_RUN)
+    refused = ", ".join(f"`--{name.replace('_', '-')}`" for name in NOT_IN_A_SWEEP)
     return (
         "# Options\n\n`make options` writes this page from the settings' descriptions; `--help` shows them too.\n\n"
         f"## python flows/train_flow.py\n\n{_table(train_flow.app, RunSettings)}\n"

@@ -1,8 +1,8 @@
-"""Where a deployment's run finds the project: the pull step of prefect.yaml."""
+"""The pull step of prefect.yaml, which gives a worker the folder of the project."""
 
 from tasks.code_identity import PROJECT_ROOT
 
 
 def enter_project() -> dict[str, str]:
-    """Go to the project's root, wherever this machine has it installed, and resolve relative paths from there."""
+    """Return the project's root on this machine as the working directory of a run, which resolves relative paths."""
     return {"directory": str(PROJECT_ROOT)}

@@ -1,9 +1,9 @@
-"""House-keeping: remove from an output folder what no published run and no live result needs.
+"""Remove from an output folder what no published run and no recently used result needs.
 
 python flows/prune_flow.py --help
 """
 
-import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 import logging
 from pathlib import Path
@@ -24,72 +24,73 @@ from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
 
 MAX_FAILURES_SHOWN = 5
 
-log = logging.getLogger("tasks.prune")  # a name whose lines show in the UI
+log = logging.getLogger("tasks.prune")  # loggers below "tasks" are shown in the UI
 
 
 class PruneSettings(BaseModel):
-    """Options of house-keeping."""
+    """Options of the command and of the flow."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     older_than: NonNegativeInt = Field(
-        DEFAULT_DAYS, le=36_500, description="days since the last use; what was used later stays"
+        DEFAULT_DAYS, le=36_500, description="days since the last use; what was used later is kept"
     )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
-    dry_run: bool = Field(False, description="say what would go, and remove nothing")
+    dry_run: bool = Field(False, description="list what would be removed, and remove nothing")
 
 
 @flow(
     name="prune",
     flow_run_name="prune what is older than {settings.older_than} days",
-    description="Remove from the store what no published run and no live result needs.",
+    description="Remove from the store what no published run and no recently used result needs.",
     on_failure=[alert_on_failure],
     on_crashed=[alert_on_failure],
 )
 def prune_flow(settings: PruneSettings) -> None:
-    """Remove from an output folder what no published run and no live result needs.
+    """Remove from an output folder what no published run and no recently used result needs.
 
     Args:
-        settings: All options.
+        settings: The options.
     """
     pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
-    log.info(_total(pruning, settings))
+    total = _describe_total(pruning, settings)
+    log.info(total)
     create_table_artifact(
         key="pruned",
-        table=[{"what": kind, "how many": f"{num:,}", "how much": decimal(size)} for kind, num, size in pruning.rows()],
-        description=_total(pruning, settings),
+        table=[{"what": what, "how many": f"{num:,}", "how much": decimal(size)} for what, num, size in pruning.rows()],
+        description=total,
     )
-    _refuse_failures(pruning)
+    _raise_failures(pruning)
 
 
-def _total(pruning: Pruning, settings: PruneSettings) -> str:
+def _describe_total(pruning: Pruning, settings: PruneSettings) -> str:
     folder, days = settings.output_dir, settings.older_than
     if not pruning.leftovers:
-        return f"Nothing to prune in {folder}: all is needed, or was used in the last {days} days."
-    verb = "would go from" if settings.dry_run else "went from"
-    return f"{decimal(pruning.size)} {verb} {folder}, unused for {days} days or more."
+        return f"Nothing to prune in {folder}: everything is needed, or was used in the last {days} days."
+    verb = "would be removed" if settings.dry_run else "were removed"
+    return f"{decimal(pruning.size)} {verb} from {folder}, unused for {days} days or more."
 
 
-def _refuse_failures(pruning: Pruning) -> None:
+def _raise_failures(pruning: Pruning) -> None:
     if pruning.failures:
         shown = "\n".join(f"  - {failure}" for failure in pruning.failures[:MAX_FAILURES_SHOWN])
         raise StoreError(
-            f"{len(pruning.failures):,} of what should go could not be removed.\n{shown}\n"
-            "Run this as the user whose runs these are; all else was removed."
+            f"{len(pruning.failures):,} files or folders could not be removed.\n{shown}\n"
+            "Run this command as the user who made these runs. Everything else was removed."
         )
 
 
 def print_pruning(pruning: Pruning, settings: PruneSettings) -> None:
-    """What, how many, how much."""
+    """Print what was removed, or would be."""
     console = Console(highlight=False, soft_wrap=True)
     if pruning.leftovers:
         table = Table("What", box=None, header_style="bold", pad_edge=False)
         table.add_column("How many", justify="right")
         table.add_column("How much", justify="right")
-        for kind, num, size in pruning.rows():
-            table.add_row(kind, f"{num:,}", decimal(size))
+        for what, num, size in pruning.rows():
+            table.add_row(what, f"{num:,}", decimal(size))
         console.print(table)
-    console.print(_total(pruning, settings), markup=False)
+    console.print(_describe_total(pruning, settings), markup=False)
 
 
 app = App(
@@ -99,10 +100,10 @@ app = App(
 
 @app.default
 def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())] = PruneSettings()) -> None:  # noqa: B008
-    """Prune, and say what went. No server is needed: none may start where the disk is full."""
+    """Prune without a Prefect server, which cannot start on a full disk."""
     pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
     print_pruning(pruning, settings)
-    _refuse_failures(pruning)
+    _raise_failures(pruning)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""What a Prefect server must have for this project: made, brought up to date, and looked at again. Run it at any time.
+"""Set up a Prefect server for this project, update it, and check it. The command can be repeated at any time.
 
 python flows/setup_server.py --help
 """
 
-import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import yaml
 from cyclopts import App
@@ -33,30 +33,32 @@ from gan.command import run_command
 from tasks.code_identity import PROJECT_ROOT
 from tasks.hand_over import GPU_LIMIT, GPU_POOL
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 POOLS = ("default", GPU_POOL)
 RUNS_AT_ONCE = 1
-"""Of each work queue that prefect.yaml names: runs that go on at the same moment."""
+"""Concurrency limit of each work queue in prefect.yaml."""
 
 SILENCE_SECONDS = 120
-"""A run without a heartbeat for so long has crashed: four of them are missing."""
+"""A run without a heartbeat for so long, which is four missing heartbeats, has crashed."""
 
 PENDING_SECONDS = 900
-"""A run that a worker has taken starts within seconds; one that has not after so long holds its queue for nobody."""
+"""A run that a worker took so long ago and that does not run has crashed; a worker starts a run within seconds."""
 
 
-def _crashed(name: str, why: str, after: str, alive: set[str], seconds: int, message: str) -> AutomationCore:
-    """Mark a run as Crashed of which nothing is heard for so long after an event."""
-    over = {"Completed", "Failed", "Cancelled", "Crashed"}
+def _crashed(name: str, reason: str, after: str, alive: set[str], seconds: int, message: str) -> AutomationCore:
+    """Return an automation that marks a run as Crashed when no event of `alive` follows `after` within `seconds`."""
+    final = {"Completed", "Failed", "Cancelled", "Crashed"}
     return AutomationCore(
         name=name,
-        description=f"Marks a run as Crashed {why}.",
+        description=f"Marks a run as Crashed {reason}.",
         trigger=EventTrigger(
             after={f"prefect.flow-run.{after}"},
-            expect={f"prefect.flow-run.{event}" for event in alive | over},
+            expect={f"prefect.flow-run.{event}" for event in alive | final},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
-            threshold=1,
             within=timedelta(seconds=seconds),
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"{message} for {seconds} s.")],
@@ -66,7 +68,7 @@ def _crashed(name: str, why: str, after: str, alive: set[str], seconds: int, mes
 AUTOMATIONS = (
     _crashed(
         "Runs without heartbeats have crashed",
-        f"that gave no sign of life for {SILENCE_SECONDS} s: its process was killed",
+        f"that sent no heartbeat for {SILENCE_SECONDS} s: its process was killed",
         "heartbeat",
         {"heartbeat"},
         SILENCE_SECONDS,
@@ -84,48 +86,59 @@ AUTOMATIONS = (
 
 
 def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[AutomationCore]) -> None:
-    """Make what is missing, and change what is not as it should be; nothing is ever removed.
+    """Create pools, queues, the limit and automations, and update those that differ. Nothing is removed.
 
     Args:
-        client: Of a running server.
-        gpus: How many trainings may go on at once; None leaves a limit that is there as it is.
-        automations: What the server is to do by itself; one of the same name is replaced.
+        client: A client of the server.
+        gpus: How many trainings may run at once. None keeps the limit, which is 1 on a new server.
+        automations: The automations to create. One with the same name is replaced.
     """
     for name in POOLS:
-        try:
-            client.read_work_pool(name)
-        except ObjectNotFound:
+        if _read(client.read_work_pool, name) is None:
             client.create_work_pool(WorkPoolCreate(name=name, type="process"))
     for pool, name in _queues():
-        try:
-            queue = client.read_work_queue_by_name(name, pool)
-        except ObjectNotFound:
-            queue = client.create_work_queue(name, work_pool_name=pool)
+        queue = _read(client.read_work_queue_by_name, name, pool) or client.create_work_queue(name, work_pool_name=pool)
         client.update_work_queue(queue.id, concurrency_limit=RUNS_AT_ONCE)
     if gpus is not None or _limit(client) is None:
         client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or 1)
     for automation in automations:
-        there = client.read_automations_by_name(automation.name)
-        if there:
-            client.update_automation(there[0].id, automation)
+        names = (automation.name, automation.name.replace("Alert about", "Tell of"))  # now and formerly
+        existing = [found for name in names for found in client.read_automations_by_name(name)]
+        if existing:
+            client.update_automation(existing[0].id, automation)
         else:
             client.create_automation(automation)
 
 
-def _wanted() -> list[dict[str, Any]]:
-    """The deployments as prefect.yaml has them."""
+def _read(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Return what a method of the client reads; None if it is not on the server."""
+    try:
+        return read(*args, **kwargs)
+    except ObjectNotFound:
+        return None
+
+
+def _limit(client: SyncPrefectClient) -> int | None:
+    found = _read(client.read_global_concurrency_limit_by_name, GPU_LIMIT)
+    return found.limit if found and found.active else None
+
+
+def _deployments() -> list[dict[str, Any]]:
     content = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     return list(content["deployments"])
 
 
 def _queues() -> list[tuple[str, str]]:
-    """Work pool and name of each work queue that prefect.yaml names."""
-    pools = [wanted["work_pool"] for wanted in _wanted()]
+    """Return work pool and name of each work queue that prefect.yaml names."""
+    pools = [deployment["work_pool"] for deployment in _deployments()]
     return [(pool["name"], pool["work_queue_name"]) for pool in pools if "work_queue_name" in pool]
 
 
 def deploy(client: SyncPrefectClient) -> str:
-    """Deploy all that prefect.yaml lists; what Prefect's own command complains of, if it does."""
+    """Deploy prefect.yaml with Prefect's command, and return its output if it failed, else an empty string.
+
+    What was paused stays paused: Prefect's command resumes deployments, and schedules where one has no slug.
+    """
     before = [found for found in client.read_deployments() if found.work_pool_name in POOLS]
     command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
     try:
@@ -133,54 +146,48 @@ def deploy(client: SyncPrefectClient) -> str:
             command, cwd=PROJECT_ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False
         )
     finally:
-        _pause_again(client, before)
+        for deployment in before:
+            if deployment.paused:
+                client.pause_deployment(deployment.id)
+            paused = {schedule.slug for schedule in deployment.schedules if not schedule.active}
+            for schedule in client.read_deployment_schedules(deployment.id):
+                if schedule.active and schedule.slug in paused:
+                    client.update_deployment_schedule(deployment.id, schedule.id, active=False)
     return f"{done.stdout}{done.stderr}" if done.returncode else ""
 
 
-def _pause_again(client: SyncPrefectClient, before: Sequence[DeploymentResponse]) -> None:
-    """Leave paused what was: Prefect's deploy resumes deployments, and schedules where one without a slug was added."""
-    for deployment in before:
-        if deployment.paused:
-            client.pause_deployment(deployment.id)
-        paused = {schedule.slug for schedule in deployment.schedules if not schedule.active}
-        for schedule in client.read_deployment_schedules(deployment.id):
-            if schedule.active and schedule.slug in paused:
-                client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-
-
-def look(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> Iterator[tuple[str, str | None]]:
-    """What must be there, and how it is; None for what is missing or is not as it should be."""
+def check(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> Iterator[tuple[str, str | None]]:
+    """Yield each required thing with its description, or with None if it is missing or different."""
     for name in POOLS:
-        try:
-            pool = client.read_work_pool(name)
-        except ObjectNotFound:
-            pool = None
+        pool = _read(client.read_work_pool, name)
         paused = ", paused" if pool and pool.is_paused else ""
         yield f"work pool {name}", f"process{paused}" if pool and pool.type == "process" else None
     for pool_name, name in _queues():
-        yield f"work queue {name}", _describe_queue(client, pool_name, name)
+        queue = _read(client.read_work_queue_by_name, name, pool_name)
+        paused = ", paused" if queue and queue.is_paused else ""
+        is_limited = queue is not None and queue.concurrency_limit == RUNS_AT_ONCE
+        yield f"work queue {name}", f"one run at a time{paused}" if is_limited else None
     limit = _limit(client)
     yield f"concurrency limit {GPU_LIMIT}", f"{limit} training{'s' if limit > 1 else ''} at once" if limit else None
     for automation in automations:
-        as_wanted = [
-            found
+        is_there = any(
+            found.enabled and (found.trigger, found.actions) == (automation.trigger, automation.actions)
             for found in client.read_automations_by_name(automation.name)
-            if found.enabled and (found.trigger, found.actions) == (automation.trigger, automation.actions)
-        ]
-        yield f"automation {automation.name}", automation.description if as_wanted else None
+        )
+        yield f"automation {automation.name}", automation.description if is_there else None
     deployed = {(found.entrypoint, found.name): found for found in client.read_deployments()}
-    for wanted in _wanted():
+    for wanted in _deployments():
         found = deployed.get((wanted["entrypoint"], wanted["name"]))
         name = f"{client.read_flow(found.flow_id).name}/{found.name}" if found else wanted["name"]
-        yield f"deployment {name}", _describe(found, wanted) if found else None
+        yield f"deployment {name}", _describe_deployment(found, wanted) if found else None
 
 
-def _describe(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
-    """When and where a deployment runs; None if it is not as prefect.yaml says."""
+def _describe_deployment(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
+    """Return when and where a deployment runs; None if it differs from prefect.yaml."""
     times = {
         (getattr(kept.schedule, "cron", None), getattr(kept.schedule, "timezone", None)) for kept in found.schedules
     }
-    as_wanted = (
+    is_as_wanted = (
         found.work_pool_name == wanted["work_pool"]["name"]
         and found.work_queue_name == wanted["work_pool"].get("work_queue_name", "default")
         and times == {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}
@@ -188,28 +195,11 @@ def _describe(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
         and found.job_variables == wanted["work_pool"].get("job_variables", {})
         and found.global_concurrency_limit is None
     )
-    if not as_wanted:
+    if not is_as_wanted:
         return None
-    at = ", ".join(f"{cron} {zone}" for cron, zone in sorted(times)) or "when it is asked for"
+    at = ", ".join(f"{cron} {zone}" for cron, zone in sorted(times)) or "on demand"
     paused = ", paused" if found.paused or not all(schedule.active for schedule in found.schedules) else ""
     return f"{at}{paused}, on the work pool {found.work_pool_name}"
-
-
-def _describe_queue(client: SyncPrefectClient, pool: str, name: str) -> str | None:
-    try:
-        queue = client.read_work_queue_by_name(name, pool)
-    except ObjectNotFound:
-        return None
-    paused = ", paused" if queue.is_paused else ""
-    return f"one run at a time{paused}" if queue.concurrency_limit == RUNS_AT_ONCE else None
-
-
-def _limit(client: SyncPrefectClient) -> int | None:
-    try:
-        found = client.read_global_concurrency_limit_by_name(GPU_LIMIT)
-    except ObjectNotFound:
-        return None
-    return found.limit if found.active else None
 
 
 app = App(name="python flows/setup_server.py", version_flags=(), suppress_keyboard_interrupt=False)
@@ -217,36 +207,36 @@ app = App(name="python flows/setup_server.py", version_flags=(), suppress_keyboa
 
 @app.default
 def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> None:
-    """Give a Prefect server what this project needs, and look at whether it is there.
+    """Set up a Prefect server for this project, and check the result.
 
     Args:
-        gpus: how many trainings may go on at once, one a GPU; empty: as it is, at first 1
-        alert_block: the notification block, as type/name, that the server tells of runs whose process was killed, and
-            of runs that no worker takes; empty: $FASHION_GAN_ALERT_BLOCK, or as it is, at first nobody
+        gpus: how many trainings may run at once, one on each GPU; empty: unchanged, and 1 on a new server
+        alert_block: the notification block, as type/name, for alerts of the server about runs whose process was killed
+            and runs that no worker takes; empty: $FASHION_GAN_ALERT_BLOCK, or unchanged, and none on a new server
     """
     if PREFECT_API_URL.value() is None:
         raise ServerError(
             "PREFECT_API_URL is not set: there is no server to set up, since the embedded one ends with a command.\n"
             "Start one (make server), then: make setup-server"
         )
-    console = Console(highlight=False, soft_wrap=True)
     slug = alert_block or os.environ.get(ALERT_VARIABLE)
     with prefect_session(), get_client(sync_client=True) as client:
         automations = [*AUTOMATIONS, *(alert_automations(slug) if slug else ())]
         set_up(client, gpus, automations)
         complaint = deploy(client)
-        seen = dict(look(client, automations))
-    for name, how in seen.items():
-        console.print(f"{name}: {how}" if how else f"{name}: MISSING, or not as it should be", markup=False)
-    missing = [name for name, how in seen.items() if how is None]
+        found = dict(check(client, automations))
+    console = Console(highlight=False, soft_wrap=True)
+    for name, description in found.items():
+        console.print(f"{name}: {description or 'MISSING, or different from what is required'}", markup=False)
+    missing = [name for name, description in found.items() if description is None]
     if missing or complaint:
         raise ServerError(
-            f"Not everything is as it should be on the server at {PREFECT_API_URL.value()}"
+            f"The set-up of the server at {PREFECT_API_URL.value()} is incomplete"
             f"{': ' if missing else ''}{', '.join(missing)}.\n"
-            "What is there and of another kind must be removed first, in the server's UI; then run make setup-server "
-            f"again.{' Prefect says:' if complaint else ''}\n{complaint}"
+            "Remove what differs in the server's UI, then run make setup-server again."
+            f"{' Prefect says:' if complaint else ''}\n{complaint}"
         )
-    console.print(f"All of it is on the server at {PREFECT_API_URL.value()}", markup=False)
+    console.print(f"The server at {PREFECT_API_URL.value()} is set up completely.", markup=False)
 
 
 if __name__ == "__main__":

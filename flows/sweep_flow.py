@@ -1,22 +1,20 @@
-"""Many trainings, one leaderboard: recipes x values x seeds; the winner is put to the gate.
+"""Train many GANs (recipes x values x seeds), rank them on a leaderboard, and promote the best if it passes the gate.
 
 python flows/sweep_flow.py --recipes article,mlp --seeds 0-2
 """
 
-import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -38,7 +36,7 @@ from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
 from gan.command import run_command
 from gan.errors import FashionGanError, StoreError
-from gan.formatting import describe_mean, describe_number, describe_seconds
+from gan.formatting import describe_number, describe_seconds
 from gan.report.leaderboard import (
     AVERAGE_GRID,
     MIN_SEEDS,
@@ -54,17 +52,15 @@ from gan.runs.champion import describe_standing
 from gan.runs.champion_history import champion_of, still_counts
 from gan.storage.files import atomic_path
 
-MAX_GRIDS_SHOWN, MAX_ASKED = 8, 3
+MAX_GRIDS_SHOWN, MAX_CANDIDATES = 8, 3
 
 
-class Sweep(BaseModel):
-    """What a sweep leaves."""
+@dataclass(frozen=True)
+class Sweep:
+    """The result of a sweep: the leaderboard, and the folder of its files."""
 
+    board: Leaderboard
     folder: Path
-    failures: tuple[str, ...]
-    winner: str | None
-    gate: tuple[str, ...] = Field(description="what the gate said of the best runs, as many as were asked about")
-    data_warnings: tuple[str, ...] = Field((), description="what looks wrong in the data")
 
 
 @flow(
@@ -76,37 +72,30 @@ class Sweep(BaseModel):
     on_cancellation=[confirm_cancelled],
 )
 def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
-    """Train every combination of recipes, values and seeds, rank them, and put the winner to the gate.
+    """Train every combination of recipes, values and seeds, rank them, and promote the best if it passes the gate.
 
     Args:
-        sweep: What is tried.
-        settings: Options of every run; a name in `set` may have several values, with commas between.
+        sweep: The recipes and seeds.
+        settings: The options of every run. A name in `set` may have several values, separated by commas.
     """
     check_alert_block(settings.alert_block)
     members = members_of(sweep, settings)
     with stop_when_cancelled():
         outcomes = run_members(members, sweep)
         board = leaderboard_of(members, outcomes)
-        said: list[str] = []
+        decisions: list[str] = []
         try:
             if not settings.no_promote:
-                said.extend(promote_best(board, members, here=sweep.ray is None))  # one by one
-        finally:  # what was trained is shown, whatever became of the gate
-            board = replace(board, gate=said)
+                decisions.extend(promote_best(board, members, here=sweep.ray is None))
+        finally:  # the leaderboard is shown even if a promotion fails
+            board = replace(board, gate=decisions)
             folder = write_board(board, members)
             present_board(board, folder)
-    failures = tuple(failure.described for failure in board.failures)
-    return Sweep(
-        folder=folder,
-        failures=failures,
-        winner=board.winner and board.winner.run,
-        gate=tuple(board.gate),
-        data_warnings=board.data_warnings,
-    )
+    return Sweep(board, folder)
 
 
 def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Leaderboard:
-    """The runs of a sweep, ranked; those that failed are named."""
+    """Rank the runs of a sweep, and list those that failed."""
     results, failures = [], []
     for member, outcome in zip(members, outcomes, strict=True):
         seed, reason = member.settings.seed, outcome.reason
@@ -121,30 +110,31 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
 
 
 def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> Iterator[str]:
-    """Put the best run to the gate; where it is refused, the best of the next way, of MAX_ASKED at most.
+    """Promote the best run if it passes the gate; otherwise try the best run of the next row, up to MAX_CANDIDATES.
 
-    The next may be better in what the first was refused for: it copies less, or its recall is higher.
+    A run with a larger Fréchet distance may pass where the first one fails, as by fewer near copies or a higher recall.
 
     Args:
         board: The ranking.
-        members: What was trained.
-        here: Whether it was on this machine, which else needs to have no GPU.
+        members: The trainings.
+        here: Whether they ran on this machine. Otherwise it may have no GPU.
 
     Yields:
-        What the gate said of each that was put to it.
+        The gate's decision about each candidate.
     """
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
-    of = {(member.way, member.settings.seed): member for member in members}
-    for row in board.rows[:MAX_ASKED]:
-        train_flow(of[row.best.key].settings.model_copy(update=changes))
-        root = of[row.best.key].settings.output_dir
+    by_key = {(member.way, member.settings.seed): member for member in members}
+    for row in board.rows[:MAX_CANDIDATES]:
+        settings = by_key[row.best.key].settings
+        train_flow(settings.model_copy(update=changes))
+        root = settings.output_dir
         yield f"{row.best.run}: {describe_standing(root, row.best.run)}"
         if still_counts(root, row.best.run, row.best.generator):
             return
 
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
-    """Write page and CSV to `sweeps/<name>` of the output folder; the same sweep again replaces them."""
+    """Write the leaderboard to `sweeps/<name>` in the output folder, as HTML and CSV. Equal sweeps have equal names."""
     content = json.dumps([[member.way, member.settings.seed, member.settings.run_config().name] for member in members])
     root = members[0].settings.output_dir
     folder = root / "sweeps" / hashlib.sha256(content.encode()).hexdigest()[:12]
@@ -155,13 +145,13 @@ def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
     except OSError as error:
         raise StoreError(
             f"The leaderboard could not be written in {folder}: {error.strerror or error}.\n"
-            "The runs are published. Make room there, and run the same command again: nothing is trained again."
+            "The runs are published. Free some space there, and run the same command again: nothing is trained again."
         ) from error
     return folder
 
 
 def present_board(board: Leaderboard, folder: Path) -> None:
-    """Show the leaderboard in the UI: numbers, and a grid of each way's best run."""
+    """Show the leaderboard in the UI: a table, and a grid of the best run of each row."""
     if board.rows:
         create_table_artifact(
             key="leaderboard",
@@ -184,26 +174,24 @@ def present_board(board: Leaderboard, folder: Path) -> None:
         + f'\n\n<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
         for row in board.rows[:MAX_GRIDS_SHOWN]
     )
-    lists = (
-        _list("About the data", board.data_warnings)
-        + _list("The gate", board.gate)
-        + _list("Failed", [failure.described for failure in board.failures])
-    )
+    lists = {
+        "About the data": board.data_warnings,
+        "The gate": board.gate,
+        "Failed": [failure.described for failure in board.failures],
+    }
+    extra = f" (the first {MAX_GRIDS_SHOWN} of {len(board.rows)}; the page has all)"
     create_markdown_artifact(
         key="best-runs",
-        markdown=f"# The best run of each{_first_of(len(board.rows))}\n\n{grids}\n\n"
-        f"{lists}The page: {code_span(str(folder / 'leaderboard.html'))}",
-        description=f"{len(board.rows)} ways to train, {len(board.failures)} trainings failed",
+        markdown=f"# The best run of each{extra if len(board.rows) > MAX_GRIDS_SHOWN else ''}\n\n{grids}\n\n"
+        f"{''.join(_list(title, lines) for title, lines in lists.items())}"
+        f"The page: {code_span(str(folder / 'leaderboard.html'))}",
+        description=f"{len(board.rows)} combinations, {len(board.failures)} trainings failed",
     )
 
 
 def _list(title: str, lines: Sequence[str]) -> str:
     items = "".join(f"- {escape_markdown(line)}\n" for line in lines)
     return f"# {title}\n\n{items}\n" if items else ""
-
-
-def _first_of(num_rows: int) -> str:
-    return f" (the first {MAX_GRIDS_SHOWN} of {num_rows}; the page has all)" if num_rows > MAX_GRIDS_SHOWN else ""
 
 
 app = App(
@@ -217,11 +205,11 @@ def main(
     sweep: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings(),  # noqa: B008
     settings: Annotated[SharedSettings, Parameter(name="*", negative=())] = SharedSettings(),  # noqa: B008
 ) -> None:
-    """Check all settings, run the sweep, and say where the leaderboard is.
+    """Check all settings, run the sweep, and print the leaderboard.
 
     Args:
-        sweep: What is tried.
-        settings: Options of every run.
+        sweep: The recipes and seeds.
+        settings: The options of every run.
     """
     first, *others = members_of(sweep, settings)
     settings_here = first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"})
@@ -232,62 +220,45 @@ def main(
     with prefect_session(), embedded_server_shared():
         done = sweep_flow(sweep, settings)
     print_board(done, settings)
-    if done.failures:
+    failures = done.board.failures
+    if failures:
         raise FashionGanError(
-            f"{len(done.failures)} of the trainings failed:\n"
-            + "\n".join(f"  - {line}" for line in done.failures)
-            + "\nThe leaderboard has the others. Mend the cause, and run the same command again: nothing that was "
-            "finished is trained again."
+            f"{len(failures)} of the trainings failed:\n"
+            + "\n".join(f"  - {failure.described}" for failure in failures)
+            + "\nThe leaderboard has the others. Correct the cause, and run the same command again: no finished "
+            "training is repeated."
         )
 
 
 def print_board(done: Sweep, settings: SharedSettings) -> None:
-    """The leaderboard, and where it is."""
+    """Print the leaderboard, the path of its page, and the gate's decisions."""
     console = Console(highlight=False, soft_wrap=True)
-    with (done.folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["rank"] != "failed"]
-    if rows:
+    board = done.board
+    if board.rows:
         table = Table("", Column("Recipe", overflow="fold", min_width=24), "Seeds", box=None, pad_edge=False)
         for title in ("Fréchet distance", "Recall", "Coverage", "Training"):
             table.add_column(title, justify="right", no_wrap=True)
-        for row in rows:
-            cells = [_cell(row, name) for name in ("frechet_distance", "recall", "coverage")]
-            table.add_row(
-                row["rank"],
-                escape(row["way"]),
-                row["seeds"],
-                *cells,
-                describe_seconds(_number(row["training_seconds_mean"])),
-            )
+        for number, row in enumerate(board.rows, 1):
+            cells = [row.measures[name].described for name in ("frechet_distance", "recall", "coverage")]
+            seeds, seconds = " ".join(map(str, row.seeds)), describe_seconds(row.seconds.mean)
+            table.add_row(str(number), escape(row.way), seeds, *cells, seconds)
         console.print()
         console.print(table)
-        few = min(len(row["seeds"].split()) for row in rows) < MIN_SEEDS
-        note = f"; over fewer than {MIN_SEEDS} seeds a figure says little" if few else ""
-        console.print(f"Averaged weights, n = {rows[0]['n']}, features {rows[0]['features']}{note}", markup=False)
+        is_few = min(len(row.seeds) for row in board.rows) < MIN_SEEDS
+        note = f"; figures over fewer than {MIN_SEEDS} seeds are unreliable" if is_few else ""
+        best = board.rows[0].best
+        console.print(f"Averaged weights, n = {best.n}, features {best.extractor}{note}", markup=False)
     console.print()
+    champion = champion_of(settings.output_dir.expanduser())
     for name, value in {
         "Leaderboard": str(done.folder / "leaderboard.html"),
-        "Winner": done.winner or "none",
-        "Champion": _champion(settings.output_dir.expanduser()),
-        **{f"Gate {number}": sentence for number, sentence in enumerate(done.gate, 1)},
-        **({"Data": " ".join(done.data_warnings)} if done.data_warnings else {}),
+        "Winner": board.winner.run if board.winner else "none",
+        "Champion": champion.run if champion else "none yet",
+        **{f"Gate {number}": sentence for number, sentence in enumerate(board.gate, 1)},
+        **({"Data": " ".join(board.data_warnings)} if board.data_warnings else {}),
     }.items():
         console.print(f"[bold]{name:<12}[/]", end="")
         console.print(value, markup=False)
-
-
-def _cell(row: dict[str, str], name: str) -> str:
-    return describe_mean(_number(row[f"{name}_mean"]), _number(row[f"{name}_deviation"]))
-
-
-def _number(cell: str) -> float | None:
-    """Of a CSV file, where an empty cell is a number that does not exist."""
-    return float(cell) if cell else None
-
-
-def _champion(root: Path) -> str:
-    present = champion_of(root)
-    return present.run if present else "none yet"
 
 
 if __name__ == "__main__":

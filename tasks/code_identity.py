@@ -1,11 +1,10 @@
-"""What code a stage reaches: part of the key that its result is cached under.
+"""The code that a stage depends on, as a part of its cache key.
 
-The modules are found from the imports in the sources, wherever in a file they stand, so that nobody keeps a list by
-hand and a stage that imports TensorFlow only when it runs is still known by it. Nothing is imported for that.
+The modules are found by parsing imports, including those inside functions, so no list is maintained by hand and nothing
+is imported. Comments and docstrings do not count: editing them keeps the cached results.
 
-What only people read, comments and docstrings, does not count: a figure that is written down beside a recipe does not
-train it anew. A source counts as it was when this process first read it, which is when the stages are imported:
-whoever edits code while a run goes on changes the next run's keys, not this one's.
+Each source is read once, when the stages are imported. An edit during a run therefore changes the keys of the next run
+only.
 """
 
 import ast
@@ -21,38 +20,30 @@ from gan.errors import CodeError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SUBJECT = "gan"
 
-COMPUTING_LIBRARIES = {
-    "PIL": "pillow",
-    "jinja2": "jinja2",
-    "keras": "keras",
-    "matplotlib": "matplotlib",
-    "numpy": "numpy",
-    "tensorflow": "tensorflow",
+COMPUTING_LIBRARIES = {"PIL": "pillow"} | {
+    name: name for name in ("jinja2", "keras", "matplotlib", "numpy", "tensorflow")
 }
-"""Libraries whose version can change a result, by import name, with the name they are installed under."""
+"""Libraries whose version can change a result: import name -> distribution name."""
 
 
 def reached_code(module: str) -> str:
-    """SHA-256 over the sources of a module and of all modules of `gan` that it imports, directly or not.
-
-    Files beside a module that bear its name (a template) count as its source.
-    """
+    """Return a SHA-256 over the sources of a module and of all modules of `gan` that it imports, directly or not."""
     digest = hashlib.sha256()
     for path in _reached_sources(module):
-        content = _meaning(path)
+        content = _normalized_source(path)
         digest.update(f"{path.relative_to(PROJECT_ROOT).as_posix()} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
 def reached_libraries(module: str) -> dict[str, str]:
-    """Versions of the computing libraries that a module reaches, by import name."""
+    """Return the versions of the computing libraries that a module imports, directly or not, by import name."""
     imported = {name.partition(".")[0] for reached in reached_modules(module) for name in _imports(reached)}
     return {library: version(COMPUTING_LIBRARIES[library]) for library in sorted(imported & COMPUTING_LIBRARIES.keys())}
 
 
 def reached_modules(module: str) -> frozenset[str]:
-    """A module and the modules of `gan` that it imports, directly or not, by dotted name."""
+    """Return the dotted names of a module and of all modules of `gan` that it imports, directly or not."""
     reached: set[str] = set()
     waiting = [module]
     while waiting:
@@ -64,18 +55,18 @@ def reached_modules(module: str) -> frozenset[str]:
 
 
 def import_reached(module: str) -> None:
-    """Import what a module reaches, and make sure that it is the code that its key was made of.
+    """Import all that a module reaches, and check that the sources are still those that its key was computed from.
 
     Raises:
-        CodeError: If a source was edited since this process first read it: the result would lie under a wrong key.
+        CodeError: If a source was edited since this process first read it.
     """
     for name in sorted(reached_modules(module)):
         import_module(name)
     for path in _reached_sources(module):
-        if not path.is_file() or not _says_the_same(path):
+        if not path.is_file() or not _is_unchanged(path):
             raise CodeError(
                 f"{path.relative_to(PROJECT_ROOT)} was edited while this run was going on.\n"
-                "What was finished before is kept. Run the same command again: it takes the new code."
+                "All finished stages are kept. Run the same command again: it uses the new code."
             )
 
 
@@ -85,48 +76,46 @@ def _reached_sources(module: str) -> list[Path]:
 
 @cache
 def _content(path: Path) -> bytes:
-    """A source as it was when this process first read it."""
+    """Return a source as it was when this process first read it."""
     return path.read_bytes()
 
 
 @cache
-def _meaning(path: Path) -> bytes:
-    """What a source says to a computer."""
-    return _meaning_of(path.name, _content(path))
+def _normalized_source(path: Path) -> bytes:
+    return _normalize(path.name, _content(path))
 
 
-def _meaning_of(name: str, content: bytes) -> bytes:
-    """Python's syntax tree without strings that stand alone, which are docstrings; other files as they are."""
+def _normalize(name: str, content: bytes) -> bytes:
+    """Return a Python source as its syntax tree without docstrings, and any other file unchanged."""
     if not name.endswith(".py"):
         return content
     try:
         tree = ast.parse(content)
-    except SyntaxError:
-        return content  # just being edited
+    except SyntaxError:  # the file is being edited
+        return content
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [line for line in body if not _stands_alone(line)]  # type: ignore[attr-defined]
+            node.body = [line for line in body if not _is_docstring(line)]  # type: ignore[attr-defined]
     return ast.dump(tree).encode()
 
 
-def _says_the_same(path: Path) -> bool:
-    """Whether a source says what it did when this process first read it; most are the same to the byte."""
-    content = path.read_bytes()
-    return content == _content(path) or _meaning_of(path.name, content) == _meaning(path)
-
-
-def _stands_alone(line: ast.AST) -> bool:
+def _is_docstring(line: ast.AST) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+
+
+def _is_unchanged(path: Path) -> bool:
+    content = path.read_bytes()
+    return content == _content(path) or _normalize(path.name, content) == _normalized_source(path)
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    """Dotted names of what a module imports; for one of ours, with the packages around it."""
     return tuple(_imported_names(_path(module)))
 
 
 def _imported_names(path: Path) -> Iterator[str]:
+    """Yield the dotted names that a source imports; for a module of `gan` also the packages that contain it."""
     for node in ast.walk(ast.parse(_content(path), str(path))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -135,14 +124,13 @@ def _imported_names(path: Path) -> Iterator[str]:
         else:
             continue
         for name in names:
-            if name.partition(".")[0] != SUBJECT:
+            parts = name.split(".")
+            if parts[0] != SUBJECT:
                 yield name
                 continue
-            parts = name.split(".")
-            for length in range(1, len(parts) + 1):
-                candidate = ".".join(parts[:length])
-                if _path(candidate).is_file():  # `from gan.storage.store import Store` names a module and a class of it
-                    yield candidate
+            candidates = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+            # `from gan.storage.store import Store` names a module and then a class in it
+            yield from (candidate for candidate in candidates if _path(candidate).is_file())
 
 
 def _path(module: str) -> Path:
@@ -152,6 +140,7 @@ def _path(module: str) -> Path:
 
 @cache
 def _sources(module: str) -> tuple[Path, ...]:
+    """Return the files with the name of a module; those with another suffix are its templates."""
     path = _path(module)
     if path.name == "__init__.py":
         return (path,)

@@ -1,4 +1,4 @@
-"""The one place for retries, caching, time limits and result storage: the decorator that every stage wears."""
+"""The decorator of every stage: retries, caching, time limits and result storage."""
 
 import hashlib
 import inspect
@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -35,11 +35,9 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=StageRecord)
 
 PROCESSORS = "processors"
-"""The fact that says what a result depends on by rounding (`gan.system.environment.describe_processors`)."""
+"""Name of the fact that describes the processors: results of other processors differ by rounding."""
 
-RETRIES = 2
 FIRST_RETRY_SECONDS = 4
-RETRY_JITTER = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +45,16 @@ log = logging.getLogger(__name__)
 def stage(
     *, run_name: str, timeout_seconds: float, incidental: tuple[str, ...] = ()
 ) -> Callable[[Callable[Concatenate[Store, P], R]], "Stage[P, R]"]:
-    """Make a stage of a function: cached by content, retried when that can help, bounded in time.
+    """Return a decorator that makes a function a stage: cached by content, with retries and a time limit.
 
     Args:
-        run_name: What a person reads in the UI; may name parameters, as in "train {config.steps} steps".
-        timeout_seconds: A run that takes longer has failed.
-        incidental: Parameters that do not decide the result (where to look, what to compute on): no part of its key.
+        run_name: Name of the task run in the UI; may contain parameters, as in "train {config.steps} steps".
+        timeout_seconds: Time limit of one attempt.
+        incidental: Parameters that do not decide the result (data folder, device), left out of the cache key.
     """
 
     def decorate(function: Callable[Concatenate[Store, P], R]) -> Stage[P, R]:
-        reached_code(function.__module__)  # read now, moments after it was imported: it counts as it is now
+        reached_code(function.__module__)  # read the sources now, moments after they were imported
 
         @wraps(function)
         def timed(store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -64,10 +62,10 @@ def stage(
             import_reached(function.__module__)
             with explain_refused_writes(f"The stage {function.__name__}", store):
                 record = function(store, *args, **kwargs)
-            if record.seconds:  # it was handed over: what is here is the time in the queue, and another machine
+            if record.seconds:  # a worker measured it; the time here includes the queue
                 return record
             facts = {**record.facts, PROCESSORS: describe_processors()}
-            return record.model_copy(update={"seconds": _since(started), "facts": facts})
+            return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3), "facts": facts})
 
         policy = StagePolicy(incidental=incidental)
         task = Task(
@@ -77,9 +75,9 @@ def stage(
             cache_policy=policy,
             persist_result=True,
             result_serializer="json",
-            retries=RETRIES,
+            retries=2,
             retry_delay_seconds=exponential_backoff(FIRST_RETRY_SECONDS),
-            retry_jitter_factor=RETRY_JITTER,
+            retry_jitter_factor=0.5,
             retry_condition_fn=is_worth_retrying,
             timeout_seconds=timeout_seconds,
         )
@@ -92,18 +90,17 @@ def stage(
 class Stage(Generic[P, R]):
     """A Prefect task whose result records lie beside the files that they refer to.
 
-    Of equal stages that are started at the same moment one works; the others wait, and then find its result cached.
+    When equal stages are started at the same moment, one runs. The others wait, and then find its cached result.
 
-    Prefect reads and writes the records in the output folder only. With an object store, a record that is there is
-    brought before the task looks for it, and one that is new is shared when its files are: Prefect itself would take a
-    network that is down for a result that is not there.
+    Prefect reads and writes records in the output folder only, because it would treat a network failure as a missing
+    result. Records of an object store are downloaded before the task runs, and new records are uploaded afterwards.
 
     Attributes:
-        task: The task.
-        policy: Makes its keys. (Prefect takes it from the task where caching is switched off.)
-        returns: The class of its results.
-        waits: False where the work is left to another process, which is the one that must be alone (with
-            `dataclasses.replace`); two that wait for each other would never end.
+        task: The Prefect task.
+        policy: The cache policy. (Prefect removes it from the task where caching is disabled.)
+        returns: Class of the results.
+        waits: Whether to hold the exclusive lock of the stage. False where another process does the work and holds it
+            (set with `dataclasses.replace`): two processes that wait for each other would never end.
     """
 
     task: Task[Any, Any]
@@ -112,53 +109,43 @@ class Stage(Generic[P, R]):
     waits: bool = True
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the stage, or take its cached result; its scratch folder is removed once the result is safe.
+        """Run the stage or return its cached result, and remove its scratch folder once the result is stored.
 
         Raises:
-            StoreError: If there is an object store and it cannot be reached. A result made here is kept.
+            StoreError: If the object store cannot be reached. The result is kept in the output folder.
         """
-        key = self._key(store, *args, **kwargs)
-        scratch = self._scratch_dir(key, store)
+        key, scratch = self._key(store, *args, **kwargs), self.scratch_dir(store, *args, **kwargs)
         task = self.task.with_options(result_storage=store.results_dir)
-        with explain_refused_writes(f"The stage {self.task.name}", store), self._alone_at(scratch):
+        lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.waits else nullcontext()
+        with explain_refused_writes(f"The stage {self.task.name}", store), lock:
             before = self._look_up(key, store)
-            _say_if_rounded_otherwise(self.task.name, before)
-            # Prefect's overloads cannot tell that it is sync
-            result: R = task(store, *args, **kwargs)  # type: ignore[assignment]
+            _log_other_processors(self.task.name, before)
+            result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads miss that it is sync
             if _read_record(store.results_dir / key, self.returns) != result:
-                _record(result, key, store)  # Prefect only logs that it could not, and where caching is off does not
-            self._share(result, key, store, known=result == before)
+                _write_record(result, key, store)  # Prefect only logs a failed write, and writes none without caching
+            if store.remote:
+                self._upload(result, key, store, is_known=result == before)
             if self.waits and scratch.exists():
-                os.sync()  # a power cut must not take both the result and what it could be made anew from
+                os.sync()  # a power failure must not lose both the result and the checkpoints
                 shutil.rmtree(scratch, ignore_errors=True)
         return result
 
-    def _alone_at(self, scratch: Path) -> AbstractContextManager[None]:
-        """Hold the lock of the scratch folder until the result is there for all."""
-        if not self.waits:
-            return nullcontext()
-
-        def say_so(who: str) -> None:
-            log.info("Another run is at the same stage, %s (%s): waiting for its result.", self.task.name, who)
-
-        return exclusive_lock(lock_path(scratch), say_so)
+    def _log_waiting(self, holder: str) -> None:
+        log.info("Another run is at the same stage, %s (%s): waiting for its result.", self.task.name, holder)
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
-        """A folder for the unfinished work of this stage with these arguments: what lies there outlives a kill."""
-        return self._scratch_dir(self._key(store, *args, **kwargs), store)
+        """Return the folder for unfinished work of this stage with these arguments; it survives a killed process."""
+        return store.scratch_dir(f"{self.task.name}-{self._key(store, *args, **kwargs)[:16]}")
 
     def recorded(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        """The whole result of these arguments, if this or another process or machine has made it; nothing is run.
+        """Return the stored result for these arguments without running the stage; None if there is none.
 
-        What the object store has comes first: it may be newer than what is here, when a stage was refreshed elsewhere.
+        The object store has precedence: its record may be newer, when another machine refreshed the stage.
         """
         key = self._key(store, *args, **kwargs)
         if store.remote:
-            self._bring_record(key, store)
+            self._download_record(key, store)
         return self._look_up(key, store)
-
-    def _scratch_dir(self, key: str, store: Store) -> Path:
-        return store.scratch_dir(f"{self.task.name}-{key[:16]}")
 
     def _key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
         inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)
@@ -166,59 +153,59 @@ class Stage(Generic[P, R]):
         return self.policy.key(self.task, inputs.arguments)
 
     def _look_up(self, key: str, store: Store) -> R | None:
-        """The cached result. One that is not whole is no result: its record is emptied, and the stage will run."""
+        """Return the cached result. Empty a record whose files are missing or altered, so that the stage runs."""
         store.results_dir.mkdir(parents=True, exist_ok=True)
         path = store.results_dir / key
-        with shared_root_lock(store.root):  # for a moment: what it asks of an object store comes after
+        with shared_root_lock(store.root):  # held briefly: not during requests to the object store
             record = _read_record(path, self.returns)
             if record is not None:
-                os.utime(path)  # used now: nobody removes it, or what it names, as unused
+                os.utime(path)  # pruning goes by the time of the last use
         missing = _missing(record, store)
         if missing and store.remote:
-            record = self._bring_record(key, store)
+            record = self._download_record(key, store)
             missing = missing if record is None else []
         if missing and path.is_file() and path.stat().st_size:
-            log.warning("The cached result is not whole (%s is missing or altered): made anew.", missing[0])
+            log.warning("The cached result is incomplete (%s is missing or altered): running again.", missing[0])
             path.write_bytes(b"")
         return None if missing else record
 
-    def _share(self, result: R, key: str, store: Store, *, known: bool) -> None:
-        """Let other machines find a result."""
-        if store.remote:
-            store.share(result.files())
-            if not known or not store.remote.size(_shared_name(key)):
-                store.remote.write(_shared_name(key), result.model_dump_json().encode())
+    def _upload(self, result: R, key: str, store: Store, *, is_known: bool) -> None:
+        """Upload the files of a result, and then its record if it is new."""
+        assert store.remote
+        store.share(result.files())
+        if not is_known or not store.remote.size(_remote_name(key)):
+            store.remote.write(_remote_name(key), result.model_dump_json().encode())
 
-    def _bring_record(self, key: str, store: Store) -> R | None:
-        """Take over a record from the object store. It is read as the plain values of one known class, no more.
+    def _download_record(self, key: str, store: Store) -> R | None:
+        """Copy a record from the object store, treated as untrusted input: only plain values of the known class.
 
-        One whose files are gone is none, and does not replace what is here.
+        A record whose files are missing is ignored, and does not replace the local one.
         """
         assert store.remote
         try:
-            record = self.returns.model_validate_json(store.remote.read(_shared_name(key)) or b"")
+            record = self.returns.model_validate_json(store.remote.read(_remote_name(key)) or b"")
         except ValidationError:
-            return None  # there is none, or it is damaged and will be replaced
+            return None  # missing, or damaged and about to be replaced
         if _missing(record, store):
             return None
-        _record(record, key, store)
+        _write_record(record, key, store)
         return record
 
 
 @dataclass
 class StagePolicy(CachePolicy):
-    """Key of a stage: its inputs by content, the code it reaches, the libraries that compute."""
+    """Compute the cache key of a stage: inputs by content, reached code, versions of the computing libraries."""
 
     incidental: tuple[str, ...] = ()
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str:
-        """The key."""
+        """Return the key, for Prefect."""
         return self.key(task_ctx.task, inputs)
 
     def key(self, task: Task[Any, Any], inputs: Mapping[str, Any]) -> str:
-        """SHA-256 over everything that decides the result."""
+        """Return a SHA-256 over everything that decides the result."""
         module = task.fn.__module__
         deciding = {name: _identity(value) for name, value in inputs.items() if name not in {"store", *self.incidental}}
         content = {
@@ -230,40 +217,31 @@ class StagePolicy(CachePolicy):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _say_if_rounded_otherwise(name: str, cached: StageRecord | None) -> None:
-    """Say that a result was made on other processors: made here it could differ by rounding."""
+def _log_other_processors(name: str, cached: StageRecord | None) -> None:
     made_on, here = cached and cached.facts.get(PROCESSORS), describe_processors()
     if made_on and made_on != here:
         log.info("The result of %s was made on %s. Here (%s) it could differ by rounding.", name, made_on, here)
 
 
-def _since(started: float) -> float:
-    return round(time.perf_counter() - started, 3)
-
-
 def _identity(value: object) -> Any:
-    """Plain JSON values that are equal for equal content."""
+    """Return plain JSON values that are equal for equal content."""
     if isinstance(value, StageRecord):
         return value.identity()
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return value
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
-def _shared_name(key: str) -> str:
+def _remote_name(key: str) -> str:
     return f".results/{key}"
 
 
 def _missing(record: StageRecord | None, store: Store) -> list[str]:
-    """What a result lacks to be whole."""
     return ["its record"] if record is None else [ref.key for ref in store.missing(record.files())]
 
 
 def _read_record(path: Path, returns: type[R]) -> R | None:
-    """The record in a file, read as the plain values of one known class; None if that is not what it holds.
+    """Read a record file as untrusted input; return None for anything but plain values of the expected class.
 
-    Prefect reads it again with whatever serializer and classes it names, pickle among them, so a record that names any
-    but ours is none.
+    Prefect reads the same file again, with any serializer and class that the file names, including pickle.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -276,8 +254,8 @@ def _read_record(path: Path, returns: type[R]) -> R | None:
         return None
 
 
-def _record(result: StageRecord, key: str, store: Store) -> None:
-    """Write a record as Prefect does; half of one is not left."""
+def _write_record(result: StageRecord, key: str, store: Store) -> None:
+    """Write a record in Prefect's format, or leave none."""
     records = ResultStore(result_storage=LocalFileSystem(basepath=str(store.results_dir)), serializer=JSONSerializer())
     try:
         records.write(result, key)
@@ -289,6 +267,6 @@ def _record(result: StageRecord, key: str, store: Store) -> None:
 
 @contextmanager
 def refreshing(refresh: bool) -> Iterator[None]:
-    """Within it, and if `refresh`, no stage takes a cached result; what the stages find replaces what was cached."""
+    """Within the block, and if `refresh`, run every stage although it is cached, and replace its cached result."""
     with temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True} if refresh else {}):
         yield

@@ -1,4 +1,4 @@
-"""Who is told, on a real web server of this machine: of failed, stopped and collapsed runs, and of what they hold."""
+"""Alerts about failed, stopped, crashed, late and collapsed runs, received by a web server of this test."""
 
 import http.server
 import json
@@ -38,49 +38,49 @@ SECRET = "a-secret-token"
 HOSTILE_NAME, TAMED_NAME = "<!channel> @x {{token}} `y`", "‹!channel› ＠x ((token)) 'y'"
 LATE_SOON = {f"PREFECT_SERVER_SERVICES_LATE_RUNS_{which}_SECONDS": "1" for which in ("AFTER", "LOOP")}
 ANY = {"enforce_parameter_schema": False}
-"""What makes a run without the parameters that it needs: it never starts."""
+"""Creates a run without its required parameters, which never starts."""
 PROBE, LAST = "probe", "last"
-"""Names of runs that only show how far the server has come with what it tells."""
+"""Names of runs that only show how far the server has come with its alerts."""
 
 
 class Mailbox(list[dict[str, str]]):
-    """What was received."""
+    """The received messages."""
 
     def wait(self) -> dict[str, str]:
-        self.has_come("", 60)
+        self.receives("", 60)
         (message,) = self
         self.clear()
         return message
 
-    def has_come(self, name: str, seconds: float) -> bool:
-        """Whether a message about that name is there by then."""
+    def receives(self, name: str, seconds: float) -> bool:
+        """Return whether a message about that name arrives within the time."""
         deadline = time.monotonic() + seconds
         while not (found := any(name in message["subject"] for message in self)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
 
-    def all_told(
+    def alerts_during(
         self, happen: Callable[[str], object], meanwhile: Callable[[], object], name: str
     ) -> list[dict[str, str]]:
-        """All that a server tells of what happens meanwhile, from an automation that was just made.
+        """Return all alerts about `meanwhile` from an automation that was just created.
 
         Args:
-            happen: Makes something to be told of happen to a run of this name: again and again until the server heeds
-                the automation, and once more when the rest was told. What it should not have told has come by then.
-            meanwhile: What is tried.
-            name: Who must be told of meanwhile.
+            happen: Causes an alert about a run with the given name. It is called until the automation is active, and
+                once more at the end, so that unwanted alerts have arrived by then.
+            meanwhile: The events under test.
+            name: Name of a run that `meanwhile` must cause an alert about.
         """
         deadline = time.monotonic() + 120
-        while not self.has_come(PROBE, 2):
-            assert time.monotonic() < deadline, "the server does not heed the automation"
+        while not self.receives(PROBE, 2):
+            assert time.monotonic() < deadline, "the automation is not active"
             happen(PROBE)
         meanwhile()
-        assert self.has_come(name, 60)
+        assert self.receives(name, 60)
         happen(LAST)
-        assert self.has_come(LAST, 60)
-        told = [message for message in self if not {PROBE, LAST} & {*message["subject"].split()}]
+        assert self.receives(LAST, 60)
+        alerts = [message for message in self if not {PROBE, LAST} & {*message["subject"].split()}]
         self.clear()
-        return told
+        return alerts
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def mailbox() -> Iterator[Mailbox]:
     with listening(mailbox) as port:
         save_block(port)
         yield mailbox
-    assert not mailbox, "nothing is told twice"
+    assert not mailbox, "no alert is sent twice"
 
 
 def failing(error: Exception, name: str = "a-run"):
@@ -128,7 +128,7 @@ def failing(error: Exception, name: str = "a-run"):
     return run
 
 
-def test_a_failure_is_told_with_its_first_line_and_a_link(mailbox) -> None:
+def test_an_alert_about_a_failure_has_its_first_line_and_a_link(mailbox) -> None:
     with pytest.raises(DataError):
         failing(DataError("Labels are missing.\nPut them there."))(RunSettings(alert_block=SLUG))
     message = mailbox.wait()
@@ -147,7 +147,7 @@ def test_the_block_can_be_named_by_the_environment(mailbox, monkeypatch) -> None
     assert mailbox.wait()["subject"] == "fashion-gan: a-run failed"
 
 
-def test_hostile_names_and_errors_are_only_text(mailbox) -> None:
+def test_hostile_names_and_errors_arrive_as_plain_text(mailbox) -> None:
     hostile = "<!channel> @everyone [x](http://x) {{token}} `a` *b*\r\n\x1b[2J\u202e<script>" + "x" * 1000
     with pytest.raises(DataError):
         failing(DataError(hostile), hostile.replace("\r\n", " "))(RunSettings(alert_block=SLUG))
@@ -159,13 +159,13 @@ def test_hostile_names_and_errors_are_only_text(mailbox) -> None:
     assert len(message["body"].splitlines()) == 2
 
 
-def test_plain_words_stay_as_they_are() -> None:
+def test_plain_text_is_not_changed() -> None:
     assert plain("The stage train could not write below /data/out: [Errno 28].") == (
         "The stage train could not write below /data/out: (Errno 28)."
     )
 
 
-def test_signs_of_collapse_are_told_and_nobody_is_told_of_nothing(mailbox) -> None:
+def test_signs_of_collapse_send_one_alert_and_no_signs_send_none(mailbox) -> None:
     @flow(name="test", flow_run_name="a-run")
     def run() -> None:
         alert_on_collapse(SLUG, ())
@@ -179,7 +179,7 @@ def test_signs_of_collapse_are_told_and_nobody_is_told_of_nothing(mailbox) -> No
 
 
 @pytest.mark.parametrize("answers", [500, None])
-def test_what_cannot_be_delivered_costs_a_warning_without_the_address(caplog, answers) -> None:
+def test_a_failed_delivery_is_a_warning_without_the_address(caplog, answers) -> None:
     with listening(Mailbox(), answers or 200) as port:
         save_block(port)
         if answers:
@@ -191,19 +191,19 @@ def test_what_cannot_be_delivered_costs_a_warning_without_the_address(caplog, an
     assert SECRET not in caplog.text
 
 
-def test_a_block_that_is_not_there_or_cannot_notify_is_one_clear_error() -> None:
-    with pytest.raises(AlertError, match=r"There is no alert block slack-webhook/none.*\nMake one in the UI"):
+def test_a_missing_block_or_one_that_cannot_notify_is_one_clear_error() -> None:
+    with pytest.raises(AlertError, match=r"There is no alert block slack-webhook/none.*\nCreate one in the UI"):
         load_alert_block("slack-webhook/none")
     with pytest.raises(AlertError, match="There is no alert block no-such-type/x"):
         load_alert_block("no-such-type/x")
     Secret(value="x").save("no-notification", overwrite=True)
-    with pytest.raises(AlertError, match="none that can notify"):
+    with pytest.raises(AlertError, match="is not a notification block"):
         load_alert_block("secret/no-notification")
     with pytest.raises(ValueError, match="alert_block"):
         RunSettings(alert_block="../../etc")
 
 
-def test_the_server_tells_of_a_run_without_heartbeats_and_of_no_other(mailbox) -> None:
+def test_the_server_alerts_about_a_run_without_heartbeats_and_no_other(mailbox) -> None:
     (automation,) = [found for found in alert_automations(SLUG) if "crashed" in found.name]
     runs = []
 
@@ -217,22 +217,22 @@ def test_the_server_tells_of_a_run_without_heartbeats_and_of_no_other(mailbox) -
 
     with get_client(sync_client=True) as client:
         automation_id = client.create_automation(automation)
-        (told,) = mailbox.all_told(crash, meanwhile, TAMED_NAME)
+        (alert,) = mailbox.alerts_during(crash, meanwhile, TAMED_NAME)
         client.delete_automation(automation_id)
-    assert told["subject"] == f"fashion-gan: {TAMED_NAME} crashed"
-    assert told["body"].startswith("No heartbeat for 120 s.\nhttp")
-    assert told["body"].endswith(f"/runs/flow-run/{runs[-2]}")
+    assert alert["subject"] == f"fashion-gan: {TAMED_NAME} crashed"
+    assert alert["body"].startswith("No heartbeat for 120 s.\nhttp")
+    assert alert["body"].endswith(f"/runs/flow-run/{runs[-2]}")
 
 
 @pytest.fixture
 def server_of_late_runs(tmp_path) -> Iterator[Checkout]:
-    """A whole server, since the tests' own one marks no run as Late; all that is done in this process goes there."""
+    """A full server that marks runs as Late, which the server of the other tests does not; this process uses it too."""
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     with running_server(checkout, **LATE_SOON), temporary_settings({PREFECT_API_URL: checkout.env["PREFECT_API_URL"]}):
         yield checkout
 
 
-def test_the_server_tells_of_a_run_that_no_worker_takes_and_of_one_whose_code_cannot_be_loaded(
+def test_the_server_alerts_about_a_run_that_no_worker_takes_and_one_whose_code_cannot_be_loaded(
     server_of_late_runs, mailbox
 ) -> None:
     server = server_of_late_runs
@@ -245,20 +245,20 @@ def test_the_server_tells_of_a_run_that_no_worker_takes_and_of_one_whose_code_ca
         wait_until(lambda: ask(server, f"flow_runs/{runs[-1]}")["state_name"] == "Late", 60)
 
     def meanwhile() -> None:
-        be_late("training", "gpu")  # the run that needs it tells of it
+        be_late("training", "gpu")  # the waiting run sends this alert
         be_late(HOSTILE_NAME)
 
-    (told,) = mailbox.all_told(be_late, meanwhile, TAMED_NAME)
-    assert told["subject"] == f"fashion-gan: {TAMED_NAME} has not started"
-    assert told["body"].startswith("It was due, and no worker has taken it. Start one: make worker.")
-    assert told["body"].endswith(f"/runs/flow-run/{runs[-2]}")
+    (alert,) = mailbox.alerts_during(be_late, meanwhile, TAMED_NAME)
+    assert alert["subject"] == f"fashion-gan: {TAMED_NAME} has not started"
+    assert alert["body"].startswith("It was due, and no worker has taken it. Start one: make worker.")
+    assert alert["body"].endswith(f"/runs/flow-run/{runs[-2]}")
 
     server.edit("flows/train_flow.py", "import flows  #", "import no_such_package, flows  #")
     with running(server, *WORKER):
-        assert mailbox.has_come(f"{LAST} crashed", 300), "it takes one after the other"
-    (told,) = [message for message in mailbox if TAMED_NAME in message["subject"]]
+        assert mailbox.receives(f"{LAST} crashed", 300), "it takes one after the other"
+    (alert,) = [message for message in mailbox if TAMED_NAME in message["subject"]]
     mailbox.clear()
-    assert told["body"].startswith("Process exited with status code")
+    assert alert["body"].startswith("Process exited with status code")
 
 
 @pytest.fixture(scope="module")

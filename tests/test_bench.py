@@ -17,7 +17,7 @@ def test_the_floor_is_the_articles_arithmetic() -> None:
 
 
 def contender(name: str, milliseconds: list[float]) -> Contender:
-    found = Contender(name, name, process=None, complaints=StringIO())
+    found = Contender(name, name, process=None, stderr=StringIO())
     found.milliseconds = milliseconds
     return found
 

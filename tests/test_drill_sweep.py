@@ -142,7 +142,7 @@ def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, da
         with sweeping.started(*on_gpus, "--output-dir", tmp_path / "none") as refused:
             output, _ = refused.communicate(timeout=300)
         assert refused.returncode == 1
-        assert "none of the cluster's 1 nodes has 1 GPU and 1 CPU, which a training takes" in output
+        assert "none of the cluster's 1 nodes has 1 GPU and 1 CPU, which a training needs" in output
         second = stack.enter_context(ray_node(env, "--address", address))
         process = stack.enter_context(sweeping.started(*command(data, folder), "--ray", address))
         wait_until(lambda: len(at_work(folder)) == 2, seconds=600, process=process)  # a node has room for one

@@ -1,4 +1,4 @@
-"""How a training gets one of the GPUs from the server, and what is said when it gets none."""
+"""A training acquires a GPU from the server's concurrency limit, and errors say why it gets none."""
 
 import threading
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture
 def gpu() -> Iterator[None]:
-    """A server that knows of one GPU."""
+    """Set the server's limit to one GPU."""
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, 1)
         yield
@@ -32,7 +32,7 @@ def gpus_in_use() -> int:
         return client.read_global_concurrency_limit_by_name(GPU_LIMIT).active_slots
 
 
-def test_of_two_trainings_the_second_has_the_gpu_when_the_first_is_done(gpu: None) -> None:
+def test_the_second_of_two_trainings_gets_the_gpu_when_the_first_is_done(gpu: None) -> None:
     has_it, may_go = (threading.Event(), threading.Event()), threading.Event()
 
     def train(number: int) -> None:
@@ -54,18 +54,18 @@ def test_of_two_trainings_the_second_has_the_gpu_when_the_first_is_done(gpu: Non
 
 
 def ask_for_a_gpu() -> None:
-    """As a run does."""
+    """Acquire a GPU as a run does."""
     with one_gpu():
         assert gpus_in_use() == 1
 
 
-def test_without_a_limit_on_the_server_it_is_said_how_to_make_it() -> None:
+def test_without_a_limit_on_the_server_the_error_says_how_to_create_it() -> None:
     with pytest.raises(WorkerError, match=r"has no concurrency limit gpu.*\n.*make setup-server"):
         flow(ask_for_a_gpu, name="gpu")()
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, *causes: Exception) -> list[Exception]:
-    """Have Prefect fail for each of some reasons, before it does what it is asked; those that are left."""
+    """Let Prefect fail once for each cause before it succeeds. Return the list of causes that are left."""
     left, whole = list(causes), gpu_flow.concurrency
 
     @contextmanager
@@ -76,7 +76,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, *causes: Exception) -> list[Excepti
             yield
 
     monkeypatch.setattr(gpu_flow, "concurrency", concurrency)
-    monkeypatch.setattr(gpu_flow, "SECONDS_BETWEEN_QUESTIONS", 0.01)
+    monkeypatch.setattr(gpu_flow, "RETRY_SECONDS", 0.01)
     return left
 
 
@@ -85,13 +85,13 @@ def answer(status: int) -> httpx.HTTPStatusError:
     return httpx.HTTPStatusError(f"{status} for url", request=request, response=httpx.Response(status, request=request))
 
 
-def test_a_server_that_is_away_or_busy_is_asked_again_for_a_gpu(gpu: None, monkeypatch) -> None:
+def test_a_request_to_an_absent_or_busy_server_is_repeated(gpu: None, monkeypatch) -> None:
     left = failing(monkeypatch, httpx.ConnectError("refused"), httpx.ReadTimeout("late"), answer(503), answer(429))
     flow(ask_for_a_gpu, name="gpu")()
     assert not left
 
 
-def test_a_server_that_is_away_at_the_end_costs_no_training(gpu: None, monkeypatch) -> None:
+def test_a_server_that_is_away_at_the_end_does_not_fail_the_training(gpu: None, monkeypatch) -> None:
     whole = gpu_flow.concurrency
 
     @contextmanager
@@ -105,9 +105,9 @@ def test_a_server_that_is_away_at_the_end_costs_no_training(gpu: None, monkeypat
 
     def fail() -> None:
         with one_gpu():
-            raise DataError("what the training says is what counts")
+            raise DataError("the error of the training is reported")
 
-    with pytest.raises(DataError, match="what the training says"):
+    with pytest.raises(DataError, match="the error of the training"):
         flow(fail, name="gpu")()
 
 
@@ -115,9 +115,9 @@ def test_a_server_that_is_away_at_the_end_costs_no_training(gpu: None, monkeypat
     ("cause", "words"),
     [(answer(401), r"HTTPStatusError: 401.*\n.*PREFECT_API_AUTH_STRING"), (KeyError("lease"), "KeyError: 'lease'")],
 )
-def test_a_server_that_refuses_a_gpu_is_an_error_that_says_why(monkeypatch, cause: Exception, words: str) -> None:
-    left = failing(monkeypatch, cause, httpx.ConnectError("never asked"))
-    with pytest.raises(WorkerError, match=f"was asked for a GPU.*{words}") as told:
+def test_a_rejected_request_for_a_gpu_is_an_error_with_the_reason(monkeypatch, cause: Exception, words: str) -> None:
+    left = failing(monkeypatch, cause, httpx.ConnectError("not reached"))
+    with pytest.raises(WorkerError, match=f"rejects the request for a GPU.*{words}") as caught:
         flow(ask_for_a_gpu, name="gpu")()
-    assert "has no concurrency limit" not in str(told.value)
+    assert "has no concurrency limit" not in str(caught.value)
     assert len(left) == 1

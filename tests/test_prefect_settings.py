@@ -1,4 +1,4 @@
-"""Where a setting of Prefect comes from is said with the error, and the way out fits it."""
+"""Errors about Prefect's settings name the place of the setting and how to undo it."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ PROFILE = 'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://four.inva
 
 @pytest.fixture
 def nothing_set(monkeypatch, tmp_path) -> Path:
-    """A working directory, and a Prefect home, in which nothing is set."""
+    """Change to a working directory with a Prefect home in which nothing is set."""
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
@@ -25,11 +25,11 @@ def nothing_set(monkeypatch, tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_default_comes_from_nowhere(nothing_set) -> None:
+def test_a_default_has_no_origin(nothing_set) -> None:
     assert origin_of(API_URL) is None
 
 
-def test_each_place_is_found_in_the_order_in_which_prefect_prefers_them(nothing_set, monkeypatch) -> None:
+def test_each_place_is_found_in_the_order_of_precedence(nothing_set, monkeypatch) -> None:
     (nothing_set / "home" / "profiles.toml").write_text(PROFILE)
     found = origin_of(API_URL)
     assert (found.value, found.place) == (
@@ -55,7 +55,7 @@ def test_each_place_is_found_in_the_order_in_which_prefect_prefers_them(nothing_
     assert origin_of(API_URL).suggest_remedy == "unset PREFECT_API_URL"
 
 
-def test_what_prefect_reads_is_what_is_found(nothing_set) -> None:
+def test_the_origin_has_the_value_that_prefect_reads(nothing_set) -> None:
     (nothing_set / "home" / "profiles.toml").write_text(PROFILE)
     (nothing_set / ".env").write_text("PREFECT_API_URL=http://three.invalid/api\n")
     code = "from prefect.settings import PREFECT_API_URL; print(PREFECT_API_URL.value())"
@@ -64,7 +64,7 @@ def test_what_prefect_reads_is_what_is_found(nothing_set) -> None:
 
 
 @pytest.mark.parametrize("place", ["PREFECT_PROFILE", "PREFECT_PROFILES_PATH"])
-def test_another_profile_and_another_file_of_profiles_count(nothing_set, monkeypatch, place: str) -> None:
+def test_another_profile_and_another_profiles_file_are_found(nothing_set, monkeypatch, place: str) -> None:
     other = nothing_set / "other.toml"
     if place == "PREFECT_PROFILE":
         other = nothing_set / "home" / "profiles.toml"
@@ -90,10 +90,10 @@ def import_flow(**env: str) -> subprocess.CompletedProcess[str]:
     ("file", "content", "words"),
     [
         (".env", b"PREFECT_API_REQUEST_TIMEOUT=soon", ("PREFECT_API_REQUEST_TIMEOUT='soon' (from the file", "remove")),
-        (".env", b"\xff\xfe", (".env cannot be read", "Mend the file")),
-        ("pyproject.toml", b"[tool.prefect", ("pyproject.toml cannot be read", "Mend the file")),
+        (".env", b"\xff\xfe", (".env cannot be read", "Correct the file")),
+        ("pyproject.toml", b"[tool.prefect", ("pyproject.toml cannot be read", "Correct the file")),
         ("pyproject.toml", b"[tool.prefect.api]\nurl = 7", ("PREFECT_API_URL=7 (from the file", "remove it from")),
-        ("home/profiles.toml", b"active = [", ("profiles.toml cannot be read", "Mend the file")),
+        ("home/profiles.toml", b"active = [", ("profiles.toml cannot be read", "Correct the file")),
         (".env", b"PREFECT_LOGGING_LEVEL=loud", ("PREFECT_LOGGING_LEVEL='loud' (from the file", "remove")),
         ("pyproject.toml", b"[tool.prefect]\napi = 3", ("TypeError", "PREFECT_API (from the file")),
         (
@@ -103,7 +103,7 @@ def import_flow(**env: str) -> subprocess.CompletedProcess[str]:
         ),
     ],
 )
-def test_settings_that_prefect_cannot_read_are_one_clear_error(nothing_set, file, content, words) -> None:
+def test_invalid_settings_are_one_clear_error(nothing_set, file, content, words) -> None:
     (nothing_set / file).write_bytes(content)
     done = import_flow()
     assert done.returncode == 1
@@ -113,11 +113,11 @@ def test_settings_that_prefect_cannot_read_are_one_clear_error(nothing_set, file
 
 
 @pytest.mark.parametrize("name", ["PREFECT_API_REQUEST_TIMEOUT", "PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_API_PORT"])
-def test_a_variable_that_cannot_be_read_is_named(nothing_set, name: str) -> None:
+def test_an_invalid_variable_is_named(nothing_set, name: str) -> None:
     assert f"To undo it: unset {name}." in import_flow(**{name: ""}).stderr
 
 
-def test_a_variable_that_cannot_be_parsed_is_named_and_a_secret_is_not_shown(nothing_set) -> None:
+def test_an_unparsable_variable_is_named_without_its_secret_value(nothing_set) -> None:
     done = import_flow(PREFECT_CLIENT_CUSTOM_HEADERS="hidden")
     assert done.returncode == 1
     assert "To undo it: unset PREFECT_CLIENT_CUSTOM_HEADERS." in done.stderr
@@ -132,7 +132,7 @@ def effective(name: str, **env: str) -> str:
 
 
 @pytest.mark.parametrize("file", ["home/profiles.toml", ".env", "prefect.toml", "pyproject.toml"])
-def test_our_defaults_give_way_to_a_setting_of_the_user_wherever_it_was_made(nothing_set, file: str) -> None:
+def test_a_setting_of_the_user_in_any_place_has_precedence_over_our_defaults(nothing_set, file: str) -> None:
     assert effective("PREFECT_CLIENT_MAX_RETRIES") == "7"
     content = {
         "home/profiles.toml": 'active = "w"\n[profiles.w]\nPREFECT_CLIENT_MAX_RETRIES = "1"\n',
@@ -145,7 +145,7 @@ def test_our_defaults_give_way_to_a_setting_of_the_user_wherever_it_was_made(not
     assert effective("PREFECT_CLIENT_MAX_RETRIES", PREFECT_CLIENT_MAX_RETRIES="3") == "3"
 
 
-def test_a_broken_file_of_log_settings_is_one_error_with_the_settings_that_were_made(nothing_set) -> None:
+def test_a_broken_logging_file_is_one_error_that_lists_the_changed_settings(nothing_set) -> None:
     (nothing_set / "log.yml").write_text("a: [unclosed")
     done = import_flow(PREFECT_LOGGING_SETTINGS_PATH=str(nothing_set / "log.yml"))
     assert done.returncode == 1
@@ -153,17 +153,17 @@ def test_a_broken_file_of_log_settings_is_one_error_with_the_settings_that_were_
     assert "Traceback" not in done.stderr
 
 
-def test_an_address_that_is_empty_is_none(nothing_set) -> None:
+def test_an_empty_address_counts_as_not_set(nothing_set) -> None:
     assert effective("PREFECT_API_URL", PREFECT_API_URL=" ") == "None"
 
 
-def test_a_module_of_another_project_does_not_take_the_place_of_ours(nothing_set) -> None:
+def test_a_module_of_another_project_does_not_shadow_ours(nothing_set) -> None:
     (nothing_set / "tasks.py").write_text("raise ZeroDivisionError\n")
     done = import_flow(PYTHONPATH=f"{nothing_set}{os.pathsep}{PROJECT}")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_profile_that_does_not_speak_of_the_embedded_server_leaves_it_on(nothing_set) -> None:
+def test_a_profile_without_a_setting_for_the_embedded_server_leaves_it_enabled(nothing_set) -> None:
     (nothing_set / "home" / "profiles.toml").write_text('active = "w"\n[profiles.w]\nPREFECT_LOGGING_LEVEL = "INFO"\n')
     assert effective("PREFECT_SERVER_EPHEMERAL_ENABLED") == "True"
     assert effective("PREFECT_SERVER_EPHEMERAL_ENABLED", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false") == "False"

@@ -16,9 +16,9 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.server.alerts import UNTOLD
+from flows.server.alerts import CRASHES_WITHOUT_HOOKS
 from flows.settings import ALERT_VARIABLE
-from flows.setup_server import AUTOMATIONS, look
+from flows.setup_server import AUTOMATIONS, check
 
 ALL_IS_THERE = {
     "work pool default: process",
@@ -28,20 +28,21 @@ ALL_IS_THERE = {
     "work queue prune: one run at a time",
     "concurrency limit gpu: 1 training at once",
     "automation Runs without heartbeats have crashed: "
-    "Marks a run as Crashed that gave no sign of life for 120 s: its process was killed.",
+    "Marks a run as Crashed that sent no heartbeat for 120 s: its process was killed.",
     "automation Runs that never start have crashed: "
     "Marks a run as Crashed that a worker took 900 s ago and that does not run: the worker was killed with it.",
     "deployment fashion-gan/nightly: 0 2 * * * Europe/Berlin, on the work pool default",
     "deployment fashion-gan/weekly: 0 4 * * 0 Europe/Berlin, on the work pool default",
     "deployment prune/weekly: 0 12 * * 0 Europe/Berlin, on the work pool default",
-    "deployment train-gan/gpu: when it is asked for, on the work pool gpu",
+    "deployment train-gan/gpu: on demand, on the work pool gpu",
 }
 SAVE_BLOCK = (
     "from prefect.blocks.notifications import SlackWebhook; SlackWebhook(url='http://127.0.0.1:1/x').save('{}')"
 )
-TELLS = (
-    "automation Tell of crashed runs: Tells slack-webhook/{} of a run",
-    "automation Tell of runs that do not start: Tells slack-webhook/{} of a run",
+ALERTS = (
+    "automation Alert about crashed runs: Sends an alert through slack-webhook/{} about crashed runs.",
+    "automation Alert about runs that do not start: "
+    "Sends an alert through slack-webhook/{} about runs that do not start.",
 )
 TINY_FLOW = "import flows; from prefect import flow; flow(lambda: None, name='tiny', flow_run_name='{}')()"
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
@@ -75,12 +76,12 @@ def test_runs_made_with_the_embedded_server_are_shown(server: Checkout) -> None:
     assert "before" in {run["name"] for run in ask(server, "flow_runs/filter", {})}
 
 
-def test_setting_up_again_changes_nothing_and_says_what_is_there(server: Checkout) -> None:
+def test_a_second_set_up_changes_nothing_and_lists_everything(server: Checkout) -> None:
     before = things(server)
     assert set(server.run("flows/setup_server.py").splitlines()) >= ALL_IS_THERE
     assert things(server) == before
     assert "2 trainings at once" in server.run("flows/setup_server.py", "--gpus", 2)
-    assert "2 trainings at once" in server.run("flows/setup_server.py"), "what was asked for stays"
+    assert "2 trainings at once" in server.run("flows/setup_server.py"), "the limit is kept"
     assert things(server) == before
 
 
@@ -106,18 +107,18 @@ def change_all(client: SyncPrefectClient) -> set[str]:
     }
 
 
-def test_what_somebody_has_changed_is_noticed_and_repaired_and_what_is_paused_stays_paused(server: Checkout) -> None:
+def test_manual_changes_are_found_and_reverted_and_paused_deployments_stay_paused(server: Checkout) -> None:
     before = things(server)
     with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
         nightly, weekly = map(client.read_deployment_by_name, ("fashion-gan/nightly", "fashion-gan/weekly"))
         client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
         client.pause_deployment(weekly.id)
-        assert all(dict(look(client, AUTOMATIONS)).values())
+        assert all(dict(check(client, AUTOMATIONS)).values())
         changed = change_all(client)
         client.create_deployment_schedules(nightly.id, [(IntervalSchedule(interval=timedelta(hours=3)), True)])
-        assert {name for name, how in look(client, AUTOMATIONS) if how is None} == changed
+        assert {name for name, how in check(client, AUTOMATIONS) if how is None} == changed
         output = server.run("flows/setup_server.py")
-        assert all(dict(look(client, AUTOMATIONS)).values())
+        assert all(dict(check(client, AUTOMATIONS)).values())
         assert things(server) == before
         for deployment, at in ((nightly, "0 2 * * *"), (weekly, "0 4 * * 0")):
             assert f"{deployment.name}: {at} Europe/Berlin, paused, on the work pool default" in output
@@ -126,14 +127,14 @@ def test_what_somebody_has_changed_is_noticed_and_repaired_and_what_is_paused_st
         client.resume_deployment(weekly.id)
 
 
-def test_what_is_said_of_a_run_that_crashed_in_silence_is_what_alerts_expect(server: Checkout) -> None:
+def test_the_messages_of_runs_that_automations_mark_as_crashed_are_those_that_alerts_match(server: Checkout) -> None:
     actions = [action for found in ask(server, "automations/filter", {}) for action in found["actions"]]
     marking = [action["message"] for action in actions if action["type"] == "change-flow-run-state"]
     assert len(marking) == 2
-    assert all(any(fnmatch(message, told) for told in UNTOLD) for message in marking)
+    assert all(any(fnmatch(message, pattern) for pattern in CRASHES_WITHOUT_HOOKS) for message in marking)
 
 
-def test_of_killed_and_late_runs_the_server_tells_the_block_that_is_named(server: Checkout) -> None:
+def test_the_server_alerts_through_the_named_block_about_killed_and_late_runs(server: Checkout) -> None:
     with server.started("flows/setup_server.py", "--alert-block", "slack-webhook/none") as process:
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
@@ -143,20 +144,20 @@ def test_of_killed_and_late_runs_the_server_tells_the_block_that_is_named(server
         server.run("-c", SAVE_BLOCK.format(name))
     before = len(things(server)["automations"])
     output = server.run("flows/setup_server.py", "--alert-block", "slack-webhook/team")
-    assert all(line.format("team") in output for line in TELLS)
+    assert all(line.format("team") in output for line in ALERTS)
     assert len(things(server)["automations"]) == before + 2
     server.env[ALERT_VARIABLE] = "slack-webhook/other"
     output = server.run("flows/setup_server.py")
-    assert all(line.format("other") in output for line in TELLS), "another block takes the first one's place"
+    assert all(line.format("other") in output for line in ALERTS), "the new block replaces the first one"
     del server.env[ALERT_VARIABLE]
     server.run("flows/setup_server.py")
-    assert len(things(server)["automations"]) == before + 2, "who was named stays"
+    assert len(things(server)["automations"]) == before + 2, "the named block is kept"
     other = ask(server, "block_types/slug/slack-webhook/block_documents/name/other")["id"]
-    telling = [found for found in ask(server, "automations/filter", {}) if found["name"].startswith("Tell of")]
-    assert [action["block_document_id"] for found in telling for action in found["actions"]] == [other, other]
+    alerts = [found for found in ask(server, "automations/filter", {}) if found["name"].startswith("Alert about")]
+    assert [action["block_document_id"] for found in alerts for action in found["actions"]] == [other, other]
 
 
-def test_what_could_not_be_made_is_named_with_exit_code_1(server: Checkout, tmp_path: Path) -> None:
+def test_a_failed_set_up_names_what_is_missing_with_exit_code_1(server: Checkout, tmp_path: Path) -> None:
     lacking = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     lacking.env["PREFECT_API_URL"] = server.env["PREFECT_API_URL"]
     lacking.edit("prefect.yaml", "    work_pool:\n      name: gpu", "    work_pool:\n      name: nowhere")
@@ -164,7 +165,7 @@ def test_what_could_not_be_made_is_named_with_exit_code_1(server: Checkout, tmp_
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "deployment train-gan/gpu: MISSING" in output
-    assert "Error: Not everything is as it should be" in output
+    assert "Error: The set-up of the server at" in output
     assert "Traceback" not in output
 
 
@@ -201,7 +202,7 @@ BAD_FORMS = [
 
 
 @pytest.mark.parametrize(("name", "settings"), BAD_FORMS)
-def test_what_is_entered_in_the_run_form_is_checked_there(server: Checkout, name: str, settings: dict) -> None:
+def test_the_run_form_rejects_invalid_values(server: Checkout, name: str, settings: dict) -> None:
     before, path = len(runs_of(server, name.split("/")[0])), f"deployments/{deployment(server, name)['id']}"
     with pytest.raises(urllib.error.HTTPError, match="409") as refused:
         ask(server, f"{path}/create_flow_run", {"parameters": {"settings": settings}})

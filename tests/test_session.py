@@ -1,4 +1,4 @@
-"""What a terminal shows of a failure."""
+"""The output of a failed command in a terminal."""
 
 import io
 import logging
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """What the log shows in a terminal, a line an entry."""
+    """Return a function that lists the lines that the log has written to the terminal."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
@@ -30,7 +30,7 @@ def terminal(monkeypatch):
     return lambda: stream.getvalue().splitlines()
 
 
-def test_a_command_killed_while_its_server_starts_leaves_none_behind(tmp_path) -> None:
+def test_a_command_killed_while_its_server_starts_leaves_no_process_behind(tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     with started(checkout, "flows/train_flow.py", "--smoke", "--output-dir", tmp_path / "artifacts") as run:
         wait_until(lambda: any("uvicorn" in command for command in run.alive().values()))
@@ -75,7 +75,7 @@ def failing(*errors: Exception):
     return flow(lambda: work(), name="test")
 
 
-def test_a_failure_is_a_line_for_the_task_and_a_line_for_the_flow(terminal) -> None:
+def test_a_failure_is_one_line_for_the_task_and_one_for_the_flow(terminal) -> None:
     with prefect_session(), pytest.raises(DataError):
         failing(DataError("What happened.\nWhat to do."))()
     failed = [line for line in terminal() if "What happened" in line or "Failed" in line or "DataError" in line]
@@ -83,7 +83,7 @@ def test_a_failure_is_a_line_for_the_task_and_a_line_for_the_flow(terminal) -> N
     assert not any("Traceback" in line for line in terminal())
 
 
-def test_a_retry_is_a_line_that_says_why(terminal) -> None:
+def test_a_retry_is_one_line_with_the_reason(terminal) -> None:
     with prefect_session(), pytest.raises(DataError):
         failing(SourceError("No network.\nConnect.", transient=True), DataError("Wrong."))()
     (retry,) = [line for line in terminal() if "No network" in line]
@@ -104,7 +104,7 @@ def test_an_unexpected_error_keeps_its_traceback(terminal) -> None:
         (TaskRunTimeoutError("Scope timed out after 3600.0 second(s)."), "Scope timed out after 3600.0 second"),
     ],
 )
-def test_a_server_that_went_away_and_a_stage_out_of_time_are_one_clear_error(terminal, error, words: str) -> None:
+def test_a_lost_server_and_an_exceeded_time_limit_are_one_clear_error(terminal, error, words: str) -> None:
     with pytest.raises(FashionGanError, match=f"(?s){words}.*the same command again"), prefect_session():
         failing(error)()
     assert not any("Traceback" in line for line in terminal())

@@ -1,4 +1,4 @@
-"""The decorator that every stage wears, on stages of a few bytes and a real Prefect server."""
+"""The decorator of every stage, on stages of a few bytes with a real Prefect server."""
 
 import base64
 import json
@@ -53,14 +53,14 @@ def test_equal_inputs_are_cached_and_others_are_not(store) -> None:
     assert runs == [0, 1]
 
 
-def test_what_is_incidental_does_not_decide(store) -> None:
+def test_incidental_parameters_do_not_change_the_key(store) -> None:
     write, runs = counted()
     run(write, store, "a", device="cpu")
     run(write, store, "a", device="gpu")
     assert runs == [0]
 
 
-def test_circumstances_of_a_result_do_not_decide_either(store) -> None:
+def test_seconds_and_facts_of_a_result_do_not_change_its_identity(store) -> None:
     one = Note(file=store.put_bytes(b"x", ".txt"), seconds=1, facts={"device": "CPU"})
     other = one.model_copy(update={"seconds": 2, "facts": {}})
     assert one.identity() == other.identity()
@@ -85,7 +85,7 @@ def test_circumstances_of_nested_results_do_not_decide_and_their_files_are_found
     assert list(Group(note=one, others=(other,)).files()) == [one.file, other.file]
 
 
-def test_new_code_and_new_libraries_are_new_keys(store, monkeypatch) -> None:
+def test_changed_code_and_changed_libraries_change_the_key(store, monkeypatch) -> None:
     write, runs = counted()
     run(write, store, "a")
     monkeypatch.setattr("tasks.stage.reached_code", lambda module: "edited")
@@ -96,7 +96,7 @@ def test_new_code_and_new_libraries_are_new_keys(store, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"b")])
-def test_a_result_whose_file_is_gone_or_altered_is_made_anew(store, damage) -> None:
+def test_a_result_whose_file_is_missing_or_altered_is_computed_again(store, damage) -> None:
     write, runs = counted()
     note = run(write, store, "a")
     damage(store.root / note.file.key)
@@ -107,7 +107,7 @@ def test_a_result_whose_file_is_gone_or_altered_is_made_anew(store, damage) -> N
     assert runs == [0, 1]
 
 
-def test_a_damaged_result_record_is_made_anew(store) -> None:
+def test_a_result_with_a_damaged_record_is_computed_again(store) -> None:
     write, runs = counted()
     run(write, store, "a")
     for record in store.results_dir.iterdir():
@@ -117,7 +117,7 @@ def test_a_damaged_result_record_is_made_anew(store) -> None:
 
 
 @pytest.mark.parametrize("planted", ["serializer", "class", "inside"])
-def test_a_record_that_names_pickle_or_another_class_is_none(store, tmp_path, planted) -> None:
+def test_a_record_that_names_pickle_or_another_class_is_ignored(store, tmp_path, planted) -> None:
     write, runs = counted()
     run(write, store, "a")
     (path,) = store.results_dir.iterdir()
@@ -139,7 +139,7 @@ def test_a_record_that_names_pickle_or_another_class_is_none(store, tmp_path, pl
 
 
 class Bomb:
-    """Unpickling it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -161,7 +161,7 @@ def test_refreshing_runs_a_cached_stage_again(store) -> None:
     assert runs == [0, 1]
 
 
-def test_what_can_heal_is_retried(store) -> None:
+def test_a_transient_failure_is_retried(store) -> None:
     def fail_once(run: int) -> None:
         if run == 1:
             raise ConnectionResetError
@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_clear_error_and_no_retry(store, error) -> None:
     assert len(runs) == 1
 
 
-def test_a_result_that_cannot_be_recorded_is_an_error_and_its_checkpoints_stay(store, monkeypatch) -> None:
+def test_a_result_that_cannot_be_recorded_is_an_error_and_its_checkpoints_are_kept(store, monkeypatch) -> None:
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -200,7 +200,7 @@ def test_a_result_that_cannot_be_recorded_is_an_error_and_its_checkpoints_stay(s
     assert not write.scratch_dir(store, "a").exists()
 
 
-def test_what_cannot_heal_fails_at_once(store) -> None:
+def test_a_permanent_failure_is_not_retried(store) -> None:
     def fail(run: int) -> None:
         raise DataError("wrong for good")
 
@@ -211,7 +211,7 @@ def test_what_cannot_heal_fails_at_once(store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "heals"),
+    ("error", "is_transient"),
     [
         (ConnectionError(), True),
         (TaskRunTimeoutError(), False),
@@ -226,11 +226,11 @@ def test_what_cannot_heal_fails_at_once(store) -> None:
         (ValueError("NaN"), False),
     ],
 )
-def test_only_what_can_heal_is_worth_a_retry(error, heals) -> None:
-    assert is_worth_retrying(None, None, State(type="FAILED", data=error)) is heals
+def test_only_transient_failures_are_worth_a_retry(error, is_transient) -> None:
+    assert is_worth_retrying(None, None, State(type="FAILED", data=error)) is is_transient
 
 
-def test_scratch_outlives_a_failure_and_goes_with_the_result(store) -> None:
+def test_the_scratch_folder_survives_a_failure_and_is_removed_after_success(store) -> None:
     def fail_first(run: int) -> None:
         scratch = write.scratch_dir(store, "a")
         scratch.mkdir(parents=True, exist_ok=True)
@@ -246,23 +246,22 @@ def test_scratch_outlives_a_failure_and_goes_with_the_result(store) -> None:
     assert not write.scratch_dir(store, "a").exists()
 
 
-def test_a_stage_waits_for_an_equal_one_unless_the_work_is_left_to_that(store) -> None:
+def test_a_stage_waits_for_an_equal_one_unless_another_process_does_the_work(store) -> None:
     write, runs = counted()
-    told = threading.Event()
-    with exclusive_lock(lock_path(write.scratch_dir(store, "a")), lambda _: told.set()):
+    with exclusive_lock(lock_path(write.scratch_dir(store, "a")), lambda _: None):
         run(replace(write, waits=False), store, "a")
         assert runs == [0]
         waiting = threading.Thread(target=lambda: run(write, store, "b") and run(write, store, "a"))
         waiting.start()
         waiting.join(2)
         assert waiting.is_alive()
-        assert runs == [0, 1], "another one is not waited for"
+        assert runs == [0, 1], "a stage with other arguments does not wait"
     waiting.join(60)
-    assert runs == [0, 1], "its result was there by then"
+    assert runs == [0, 1], "the result is cached by then"
     assert not list(store.root.glob("scratch/*"))
 
 
-def test_taking_a_whole_result_marks_it_as_used_now(store) -> None:
+def test_a_cache_hit_updates_the_time_of_last_use(store) -> None:
     write, _ = counted()
     run(write, store, "a")
     (record,) = store.results_dir.iterdir()

@@ -122,7 +122,7 @@ def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(
     assert proxy.asked == []
 
 
-@pytest.mark.parametrize("part", ["_answers", "_Output", "_ending_with_us"])
+@pytest.mark.parametrize("part", ["_wait_until_healthy", "_Output", "_ended_with_this_process"])
 def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_left(
     quick_checkout, data, usual, part: str
 ) -> None:

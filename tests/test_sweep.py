@@ -1,4 +1,4 @@
-"""Sweeps: which trainings they make, one that fails, and one that is done before."""
+"""Sweeps: their trainings, failures, the leaderboard and the promotion of the best run."""
 
 import csv
 import json
@@ -36,13 +36,13 @@ def test_a_sweep_is_every_combination_of_recipes_values_and_seeds() -> None:
     assert lists == [("mlp generator_units=[16,8]", 0), ("mlp generator_units=[32,16]", 0)]
 
 
-def test_what_is_set_is_what_is_trained() -> None:
+def test_values_of_set_are_in_the_training_settings() -> None:
     numbers = ("learning_rate=1e-4", "gradient_penalty=0.5", "steps=10,20")  # the article, a run's own, has no penalty
     members = members_of(SweepSettings(recipes="mlp", seeds="5"), SharedSettings(set=numbers, batch_size=32))
     config = members[0].settings.train_config()
     assert config.recipe.gradient_penalty == 0.5
     assert (config.recipe.learning_rate, config.steps, config.batch_size, config.seed) == (1e-4, 10, 32, 5)
-    assert members[0].settings.no_promote, "the winner alone is put to the gate"
+    assert members[0].settings.no_promote, "only the winner is promoted"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_is_set_is_what_is_trained() -> None:
         ({"recipes": "conv"}, {"set": ("num_classes=10",)}, "num_groups stand in for classes"),
     ],
 )
-def test_a_sweep_that_cannot_be_is_one_clear_error(sweep, settings, message) -> None:
+def test_an_invalid_sweep_is_one_clear_error(sweep, settings, message) -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(ValueError, match=message):
         members_of(SweepSettings(**sweep), SharedSettings(**settings))
 
@@ -103,7 +103,7 @@ def result(way: str, seed: int, distance: float, tmp_path) -> Result:
     )
 
 
-def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_path) -> None:
+def test_combinations_are_ranked_by_their_mean_over_seeds_and_failures_are_listed(tmp_path) -> None:
     results = [result("lucky once", 0, 1, tmp_path), result("lucky once", 1, 9, tmp_path)]
     results += [result("steady", 1, 4, tmp_path), result("steady", 0, 2, tmp_path)]
     results.append(result("mostly fails", 0, 0.1, tmp_path))
@@ -128,14 +128,16 @@ def test_ways_are_ranked_by_their_mean_over_seeds_and_failures_are_named(tmp_pat
     assert page.index("64 images of steady-0") < page.index("64 images of lucky-once-0")
 
 
-def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_next_way(tmp_path, monkeypatch) -> None:
-    """One that a person has rolled back counts as refused; one that was beaten since its promotion does not."""
+def test_the_winner_is_promoted_and_if_it_fails_the_gate_the_best_of_the_next_row_is_tried(
+    tmp_path, monkeypatch
+) -> None:
+    """A run that was rolled back counts as failed; one that was replaced after its promotion does not."""
     board = rank("", [result(way, 0, distance, tmp_path) for distance, way in enumerate(RECIPES)], [])
     members = members_of(SweepSettings(recipes=",".join(RECIPES), seeds="0"), SharedSettings(output_dir=tmp_path))
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
-    monkeypatch.setattr("flows.sweep_flow.standing", lambda _, run: f"what the gate says of {run}")
+    monkeypatch.setattr("flows.sweep_flow.describe_standing", lambda _, run: f"what the gate says of {run}")
     said = list(promote_best(board, members, here=True))
     assert said == [f"{way}-0: what the gate says of {way}-0" for way in list(RECIPES)[:3]]
     assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"
@@ -152,7 +154,7 @@ def test_the_winner_is_put_to_the_gate_and_where_it_is_refused_the_best_of_the_n
     assert [settings.recipe for settings in asked] == list(RECIPES)[:2]
 
 
-def test_a_pool_has_few_members_and_what_it_did_not_end_is_run_again_and_then_alone(monkeypatch) -> None:
+def test_a_pool_runs_few_trainings_and_unfinished_ones_run_again_and_then_alone(monkeypatch) -> None:
     sweep = SweepSettings(recipes="article", seeds="0-4")
     members, pools = members_of(sweep, SharedSettings()), []
 
@@ -161,14 +163,14 @@ def test_a_pool_has_few_members_and_what_it_did_not_end_is_run_again_and_then_al
         pools.append(seeds)
         return [None if seed == 3 else Outcome(reason=f"{seed}") for seed in seeds]
 
-    monkeypatch.setattr("flows.members.TRAININGS_A_PROCESS", 2)
+    monkeypatch.setattr("flows.members.TRAININGS_PER_PROCESS", 2)
     monkeypatch.setattr("flows.members._run_together", run_together)
     outcomes = run_members(members, sweep)
     assert pools == [[0, 1], [2, 3], [4], [3], [3]]
     assert [outcome.reason for outcome in outcomes] == ["0", "1", "2", "Its process was killed, each time.", "4"]
 
 
-def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twice(tmp_path, prefect_server) -> None:
+def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repeated(tmp_path, prefect_server) -> None:
     checkout = Checkout.make_quick(tmp_path)
     checkout.edit("gan/judging/gate.py", "MIN_COVERAGE = 0.05, 1.0, 0.1", "MIN_COVERAGE = 0.05, 0.0, -1.0")
     checkout.edit("gan/judging/gate.py", "or recall == 0", "")
@@ -197,16 +199,16 @@ def test_a_failing_member_is_named_the_others_are_ranked_and_nothing_is_done_twi
     assert output.count("'train conditional, 20 steps, seed 0' - Finished in state Completed") == 1
     champion = (folder / "champion").resolve()
     winners = ("own-article-20-seed0", "own-conditional-20-seed0")
-    assert champion.name.startswith(winners), "the winner of the first sweep, or who has beaten it"
+    assert champion.name.startswith(winners), "the winner of the first sweep, or its successor"
     manifest = json.loads((champion / "manifest.json").read_text())
     assert manifest["gate"]["passes"]
     assert "Passes the gate" in (champion / "report.html").read_text()
-    (told,) = folder.glob("runs/own-conditional-20-seed0-*")
-    with np.load(told / "samples.npz") as samples:
+    (grouped,) = folder.glob("runs/own-conditional-20-seed0-*")
+    with np.load(grouped / "samples.npz") as samples:
         assert np.bincount(samples["labels"]).tolist() == [34, 33, 33], "as in the training images"
-    asked = json.loads((told / "metrics.json").read_text())["asked_classes"]
+    asked = json.loads((grouped / "metrics.json").read_text())["asked_classes"]
     assert asked.keys() == {"value", "average", "real"}
     assert all(0 <= share <= 1 for share in asked.values())
-    assert "The generator was asked for each class" in (told / "report.html").read_text()
-    checkout.run("-m", "gan.generate", told, "--class", "1", "--out", tmp_path / "asked.png")
+    assert "The generator was asked for each class" in (grouped / "report.html").read_text()
+    checkout.run("-m", "gan.generate", grouped, "--class", "1", "--out", tmp_path / "asked.png")
     assert (tmp_path / "asked.png").is_file()

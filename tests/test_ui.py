@@ -1,4 +1,4 @@
-"""A reviewer's walk through the UI of a real Prefect server, in a real browser."""
+"""The UI of a real Prefect server in a real browser, after one run."""
 
 import json
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ PICTURES = {
     "verdict": 1,
     "training-progress": 2,
 }
-"""Pictures on the page of each artifact that has any."""
+"""Number of pictures on the page of each artifact with pictures."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A checkout whose runs go to a Prefect server of their own."""
+    """A checkout with its own Prefect server."""
     folder = tmp_path_factory.mktemp("server")
     checkout = Checkout.make(folder / "project", folder / "prefect")
     with running_server(checkout):
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 @pytest.fixture(scope="module")
 def reviewed(server: Checkout, real_data_dir: Path) -> dict[str, dict[str, str]]:
-    """The latest artifacts of a finished run by key."""
+    """Return the latest artifacts of a finished run by key."""
     server.train(*STEPS, "--data-dir", real_data_dir, "--output-dir", server.folder / "artifacts")
     (run,) = ask(server, "flow_runs/filter", {})
     artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
@@ -49,7 +49,7 @@ def page(browser: Browser, server: Checkout) -> Iterator[Page]:
 
 
 def wait_for_pictures(page: Page, num: int) -> None:
-    """Pictures count only once the browser has decoded them."""
+    """Wait until the browser has decoded so many pictures."""
     loaded = "[...document.images].filter(image => image.src.startsWith('data:') && image.naturalWidth > 0).length"
     page.wait_for_function(f"{loaded} >= {num}")
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
@@ -63,20 +63,20 @@ def test_the_artifacts_tab_of_the_run_shows_thumbnails_and_the_verdict(page: Pag
 
 
 @pytest.mark.parametrize(("key", "num"), PICTURES.items())
-def test_the_pictures_of_an_artifact_are_really_loaded(page: Page, reviewed, key: str, num: int) -> None:
+def test_the_pictures_of_an_artifact_are_loaded(page: Page, reviewed, key: str, num: int) -> None:
     page.goto(f"/artifacts/artifact/{reviewed[key]['id']}")
     wait_for_pictures(page, num)
 
 
-def test_metrics_stand_beside_their_floors(page: Page, reviewed) -> None:
+def test_metrics_are_shown_beside_their_floors(page: Page, reviewed) -> None:
     page.goto(f"/artifacts/artifact/{reviewed['metrics']['id']}")
     for words in ("Fréchet distance", "Near copies", "floor (real)", "averaged weights"):
         expect(page.get_by_text(words).first).to_be_visible()
 
 
 @pytest.mark.parametrize("place", ["/runs", "/v2/runs"])
-def test_both_uis_work_under_the_name_localhost_too(page: Page, reviewed, server: Checkout, place: str) -> None:
-    """There the API, at 127.0.0.1, is another site's, and everything that it is asked must be allowed."""
+def test_both_uis_work_at_localhost_too(page: Page, reviewed, server: Checkout, place: str) -> None:
+    """The API at 127.0.0.1 is then a different origin, and must allow every request of the UI."""
     failed: list[str] = []
     page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
     page.goto(f"http://localhost:{server.env['PREFECT_SERVER_API_PORT']}{place}")
@@ -84,7 +84,7 @@ def test_both_uis_work_under_the_name_localhost_too(page: Page, reviewed, server
     assert not failed
 
 
-def test_the_digest_says_where_the_full_report_is(page: Page, reviewed, server: Checkout) -> None:
+def test_the_digest_has_the_path_of_the_full_report(page: Page, reviewed, server: Checkout) -> None:
     page.goto(f"/artifacts/artifact/{reviewed['verdict']['id']}")
     report = server.folder / "artifacts" / "runs" / "reviewed" / "report.html"
     expect(page.get_by_text(str(report)).first).to_be_visible()

@@ -1,4 +1,4 @@
-"""Training on a GPU worker, with a real server and a real process worker; this machine's CPU stands in for the GPU."""
+"""Training on a GPU worker, with a real server and a real process worker that trains on the CPU."""
 
 import os
 import re
@@ -78,15 +78,15 @@ def test_without_a_worker_a_run_ends_in_time_and_says_how_to_start_one(server: C
 
 
 def unit(started_by: str) -> dict[str, str]:
-    """The systemd unit of docs/operations.md that is started by a command."""
+    """Return the systemd unit of docs/operations.md that is started by a command."""
     (found,) = [text for text in OPERATIONS.split("```") if f"\nExecStart={started_by}\n" in text]
     return dict(line.split("=", 1) for line in found.splitlines() if "=" in line and not line.startswith("#"))
 
 
 @contextmanager
 def running_under_systemd(checkout: Checkout, target: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """What the unit of a make target starts; at the end it is stopped as systemd stops it."""
-    told = unit(f"/usr/bin/make {target}")
+    """Start the unit of a make target, and stop it at the end as systemd does."""
+    settings = unit(f"/usr/bin/make {target}")
     command = ["make", "--file", PROJECT / "Makefile", f"VENV={sys.prefix}", "--old-file", f"{sys.prefix}/.ready"]
     with (
         log.open("w") as output,
@@ -98,11 +98,11 @@ def running_under_systemd(checkout: Checkout, target: str, log: Path) -> Iterato
         try:
             yield process
             members = family(process.pid)
-            if "ExecStop" in told:
-                stop = [part.replace("$$", "$") for part in shlex.split(told["ExecStop"].removeprefix("-"))]
+            if "ExecStop" in settings:
+                stop = [part.replace("$$", "$") for part in shlex.split(settings["ExecStop"].removeprefix("-"))]
                 env = {**os.environ, "MAINPID": str(process.pid)}
-                subprocess.run(stop, check=True, env=env, timeout=float(told["TimeoutStopSec"]))
-            for member in members if told.get("KillMode") != "mixed" else members[:1]:
+                subprocess.run(stop, check=True, env=env, timeout=float(settings["TimeoutStopSec"]))
+            for member in members if settings.get("KillMode") != "mixed" else members[:1]:
                 with suppress(ProcessLookupError):
                     os.kill(member, signal.SIGTERM)
             process.wait(90)
@@ -134,11 +134,11 @@ def test_a_server_whose_unit_is_stopped_ends_in_order(tmp_path) -> None:
     with running_under_systemd(checkout, "server", tmp_path / "log"):
         checkout.run("-c", WAIT_FOR_SERVER)
     log = (tmp_path / "log").read_text()
-    assert "Terminated" in log, "it has passed on the signal that it was told to end with"
+    assert "Terminated" in log, "the server has received the signal to end"
     assert "Killed" not in log
 
 
-def test_a_training_handed_over_and_one_in_process_find_each_others_result(server: Checkout, gpu_worker) -> None:
+def test_trainings_on_a_worker_and_in_process_share_cached_results(server: Checkout, gpu_worker) -> None:
     output = server.run("flows/train_flow.py", *FEW, "--train-on", "gpu")
     assert "train" in ran(states(output))
     (address,) = re.findall(r"Handed over to .*: (http\S+)", output)
@@ -161,7 +161,7 @@ def test_a_training_handed_over_and_one_in_process_find_each_others_result(serve
     assert len(runs_of(server, "train-gan")) == before
 
 
-def test_a_gpu_that_is_insisted_on_is_the_workers_and_its_lack_is_the_runs_error(server: Checkout, gpu_worker) -> None:
+def test_a_required_gpu_is_that_of_the_worker_and_its_absence_fails_the_run(server: Checkout, gpu_worker) -> None:
     with server.started("flows/train_flow.py", *FEW, "--seed", 2, "--train-on", "gpu", "--device", "gpu") as process:
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 1

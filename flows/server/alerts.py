@@ -1,14 +1,13 @@
-"""Who is told when a run did not go well: a notification block of Prefect, named in the settings.
+"""Alerts about runs that fail, crash, collapse or do not start, sent through a notification block of Prefect.
 
-A run that ends badly tells it itself, by hooks. Of a run that was killed with SIGKILL nobody is left to do so, and of
-one that no worker takes nobody is there yet: the server tells, by automations.
+A run sends its own alerts, by hooks. Automations of the server send those about runs without a living process: killed
+with SIGKILL, or never started by a worker.
 """
 
 import inspect
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from prefect.blocks.abstract import NotificationBlock
@@ -30,13 +29,10 @@ from flows.summary import UI_ADDRESS
 from gan.errors import SettingsError
 from tasks.hand_over import GPU_DEPLOYMENT
 
-NO_HEARTBEAT = "No heartbeat"
-"""How the message of a run begins that the server marks as Crashed because its process is gone."""
+NO_HEARTBEAT, NEVER_STARTED = "No heartbeat", "Never started"
+"""First words of the messages with which automations mark runs as Crashed (flows/setup_server.py)."""
 
-NEVER_STARTED = "Never started"
-"""The same, of a run that a worker has taken, and whose process never came."""
-
-UNTOLD = (
+CRASHES_WITHOUT_HOOKS = (
     f"{NO_HEARTBEAT}*",
     f"{NEVER_STARTED}*",
     "Process exited*",
@@ -44,45 +40,47 @@ UNTOLD = (
     "Failed to submit*",
     "Flow run infra*",
 )
-"""How a crash is described, by the server or a worker, of which the run itself may have told nobody: it was killed,
-or ended before our code was loaded, as when a package is missing. A server cannot know that: it may tell again."""
+"""Messages of crashes for which the run may have sent no alert: it was killed, or ended before the flow was loaded.
+
+The server cannot know whether it did, so an alert may come twice.
+"""
 
 GPU_NAME = GPU_DEPLOYMENT.partition("/")[2]
 MAX_LENGTH = 500
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
-"""What chat programs would make a mention, a link or markup of, and Prefect a place for a secret of the block."""
+"""Replacements for characters that chat programs read as mentions, links or markup, or Prefect as a block's secret."""
 
-log = logging.getLogger("tasks.alerts")  # a name whose lines show in the UI
+log = logging.getLogger("tasks.alerts")  # loggers below "tasks" are shown in the UI
 
 
 class AlertError(SettingsError):
-    """There is nobody who could be told."""
+    """The alert block does not exist or cannot send notifications."""
 
 
 def load_alert_block(slug: str) -> NotificationBlock:
-    """The notification block of that name.
+    """Load a notification block by its type and name, such as slack-webhook/team.
 
     Raises:
-        AlertError: If there is none, or it cannot notify.
+        AlertError: If there is no such block, or it is not a notification block.
     """
-    how = (
-        "Make one in the UI (Blocks, +, a notification block), and give --alert-block its type and name, such as "
+    advice = (
+        "Create one in the UI (Blocks, +, a notification block), and give --alert-block its type and name, such as "
         "slack-webhook/team; or leave the option out."
     )
     try:
         block = Block.load(slug)
     except ValueError as error:
-        raise AlertError(f"There is no alert block {slug} on this Prefect server.\n{how}") from error
+        raise AlertError(f"There is no alert block {slug} on this Prefect server.\n{advice}") from error
     if not isinstance(block, NotificationBlock):
-        raise AlertError(f"The block {slug} is none that can notify anybody.\n{how}")
+        raise AlertError(f"The block {slug} is not a notification block.\n{advice}")
     return block
 
 
 def check_alert_block(slug: str | None) -> None:
-    """Find out before any work is done whether somebody can be told. A server that fails to say is no reason to stop.
+    """Check, before any work, that the alert block exists. A server that does not answer only causes a warning.
 
     Raises:
-        AlertError: If a block is named, and there is none.
+        AlertError: If a block is named that does not exist or cannot send notifications.
     """
     if slug is None:
         return
@@ -90,76 +88,64 @@ def check_alert_block(slug: str | None) -> None:
         load_alert_block(slug)
     except AlertError:
         raise
-    except Exception as error:  # a block of another version, a type without code here, a server that does not answer
-        log.warning("The alert block %s could not be loaded now (%s): going on without.", slug, type(error).__name__)
+    except Exception as error:  # a block of another version, a type that is not installed, a server that is away
+        log.warning("The alert block %s could not be loaded now (%s): continuing without.", slug, type(error).__name__)
 
 
 def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
-    """Hook on a failed or crashed run; Prefect names the parameters."""
-    slug = _alert_block_of(flow_run.parameters)
-    if slug is not None:
+    """Send an alert about a failed or crashed run. A hook; Prefect requires these parameter names."""
+    settings = flow_run.parameters.get("settings")
+    if isinstance(settings, BaseModel):
+        settings = settings.model_dump()
+    named = settings.get("alert_block") if isinstance(settings, Mapping) else None
+    slug = named or os.environ.get(ALERT_VARIABLE)
+    if slug:
+        reason = (state.message or "no reason was given").partition("\n")[0]
+        reason = reason.partition("encountered an exception: ")[2] or reason
         what = "was stopped or crashed" if state.is_crashed() else "failed"
-        _tell(slug, f"{_name_of(flow_run)} {what}", _reason(state), str(flow_run.id))
+        _send(slug, f"{_current_name(flow_run)} {what}", reason, str(flow_run.id))
 
 
 def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
-    """Tell of a training's signs of collapse, called within the flow run."""
+    """Send an alert about signs of collapse in a training. To be called within the flow run."""
     if slug is not None and warnings:
-        _tell(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), str(this_run.get_id()))
+        _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), str(this_run.get_id()))
 
 
 def plain(text: str) -> str:
-    """One line without markup, mentions or links, cut to a readable length: names and errors may hold anything."""
+    """Return one line of at most MAX_LENGTH characters without markup, mentions or links, from untrusted text."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     short = line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"
     return short.translate({ord(old): new for old, new in NEUTRAL.items()})
 
 
-def _alert_block_of(parameters: Mapping[str, Any]) -> str | None:
-    settings = parameters.get("settings")
-    if isinstance(settings, BaseModel):
-        settings = settings.model_dump()
-    named = settings.get("alert_block") if isinstance(settings, Mapping) else None
-    return named or os.environ.get(ALERT_VARIABLE) or None
-
-
-def _name_of(flow_run: FlowRun) -> str:
-    """What the run is called by now: a worker that tells of a killed run knows its first name only."""
+def _current_name(flow_run: FlowRun) -> str:
+    """Return the present name of a run: a worker that reports a killed run knows only its first name."""
     try:
         with get_client(sync_client=True) as client:
             return client.read_flow_run(flow_run.id).name
-    except Exception:  # a server that does not answer: a name for people is no reason not to tell them
+    except Exception:  # the alert is worth more than the name
         return flow_run.name
-
-
-def _reason(state: State) -> str:
-    """What the state says in its first line, without Prefect's introduction."""
-    first = (state.message or "no reason was given").partition("\n")[0]
-    return first.partition("encountered an exception: ")[2] or first
 
 
 def _link(run_id: str) -> str | None:
     return url_for("flow-run", obj_id=run_id, default_base_url=UI_ADDRESS)
 
 
-def _tell(slug: str, subject: str, what: str, run_id: str) -> None:
-    """Send a message; where it cannot be delivered that costs a warning, not the run."""
+def _send(slug: str, subject: str, text: str, run_id: str) -> None:
+    """Send a message. A failed delivery causes a warning and does not end the run."""
     try:
         block = load_alert_block(slug)
         with block.raise_on_failure():
-            sent = block.notify(f"{plain(what)}\n{_link(run_id)}", f"fashion-gan: {plain(subject)}")
-            if inspect.isawaitable(sent):  # as blocks of other packages may be written
+            sent = block.notify(f"{plain(text)}\n{_link(run_id)}", f"fashion-gan: {plain(subject)}")
+            if inspect.isawaitable(sent):  # blocks of other packages may be asynchronous
                 run_coro_as_sync(sent)
-    except Exception as error:  # its text may hold the webhook's address, which is a secret
+    except Exception as error:  # do not log its text: it may contain the webhook's address, which is a secret
         log.warning("The alert %r could not be delivered through %s: %s", plain(subject), slug, type(error).__name__)
 
 
 def alert_automations(slug: str) -> list[AutomationCore]:
-    """The automations that tell of runs of which no process is there to tell anything.
-
-    These are runs whose process is gone or never came so far, and runs that were due and that nobody has started. All
-    other runs tell of their end themselves. A training that waits for a busy GPU is none of these: the run that needs
-    it waits for it, and tells.
+    """Return the automations that send alerts about crashed runs without hooks and about late runs.
 
     Args:
         slug: The notification block, as type/name.
@@ -167,54 +153,51 @@ def alert_automations(slug: str) -> list[AutomationCore]:
     Raises:
         AlertError: If there is no such block.
     """
-    block_id = load_alert_block(slug)._block_document_id
-    assert block_id is not None  # it was loaded from there
-
-    def telling(of: str, why: str, trigger: EventTrigger, what: str, body: str) -> AutomationCore:
-        subject = f"fashion-gan: {_in_template('flow_run.name')} {what}"
-        message = f"{body}\n{_link('{{ flow_run.id }}')}"
-        return AutomationCore(
-            name=f"Tell of {of}",
-            description=f"Tells {slug} of a run that {why}.",
-            trigger=trigger,
-            actions=[SendNotification(block_document_id=block_id, subject=subject, body=message)],
-        )
-
+    load_alert_block(slug)
+    type_slug, _, name = slug.partition("/")
+    with get_client(sync_client=True) as client:
+        block_id = client.read_block_document_by_name(name, type_slug).id
+    crashed = _trigger("Crashed", labels={"prefect.state-message": list(CRASHES_WITHOUT_HOOKS)})
+    # A training that waits for a busy GPU is not reported: the run that needs it waits, and sends the alert.
+    late = _trigger("Late", {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"})
+    advice = (
+        "It was due, and no worker has taken it. Start one: make worker. If a worker is running, an earlier run of "
+        "this deployment has not ended yet, or the worker's log says why."
+    )
     return [
-        telling(
-            "crashed runs",
-            "crashed and may have told nobody: its process was killed, or did not get so far",
-            _at_once("Crashed", {"prefect.state-message": list(UNTOLD)}),
-            "crashed",
-            _in_template("flow_run.state.message"),
-        ),
-        telling(
-            "runs that do not start",
-            "was due, and that no worker has taken",
-            _at_once("Late", {}, {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"}),
-            "has not started",
-            "It was due, and no worker has taken it. Start one: make worker. If one is there, an earlier run of this "
-            "deployment is still at work, or the worker's log says why.",
-        ),
+        AutomationCore(
+            name=f"Alert about {runs}",
+            description=f"Sends an alert through {slug} about {runs}.",
+            trigger=trigger,
+            actions=[
+                SendNotification(
+                    block_document_id=block_id,
+                    subject=f"fashion-gan: {_in_template('flow_run.name')} {what}",
+                    body=f"{body}\n{_link('{{ flow_run.id }}')}",
+                )
+            ],
+        )
+        for runs, trigger, what, body in (
+            ("crashed runs", crashed, "crashed", _in_template("flow_run.state.message")),
+            ("runs that do not start", late, "has not started", advice),
+        )
     ]
 
 
-def _at_once(
-    state: str, labels: Mapping[str, str | list[str]], related: Mapping[str, str] | None = None
+def _trigger(
+    state: str, related: dict[str, str] | None = None, labels: dict[str, list[str]] | None = None
 ) -> EventTrigger:
-    """Each time that a run, with these labels, comes into a state."""
+    """Return a trigger for each time that a run with these labels enters a state."""
     return EventTrigger(
         expect={f"prefect.flow-run.{state}"},
-        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **labels}),
-        match_related=ResourceSpecification(dict(related or {})),
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **(labels or {})}),
+        match_related=ResourceSpecification({**(related or {})}),
         for_each={"prefect.resource.id"},
         posture=Posture.Reactive,
-        threshold=1,
-        within=timedelta(0),
     )
 
 
 def _in_template(expression: str) -> str:
-    """What `plain` does with a text, for a server that fills in the text itself."""
+    """Return a Jinja expression that does for the server what `plain` does here."""
     replacing = "".join(f"|replace({old!r}, {new!r})" for old, new in NEUTRAL.items())
     return f"{{{{ {expression}|string|truncate({MAX_LENGTH}, true)|replace('\\n', ' '){replacing} }}}}"

@@ -1,4 +1,4 @@
-"""Prefect's own command line, for servers and workers, in an environment that is in order.
+"""Run Prefect's own command line, for servers and workers, with the settings of this project.
 
 python -m flows.server.prefect_cli worker start --pool default
 """

@@ -1,8 +1,8 @@
-"""Where Prefect's settings come from, so that an error can say what to change.
+"""The origin of each Prefect setting, so that an error can say what to change.
 
-Prefect reads a setting from, in this order: the environment, the files .env, prefect.toml and pyproject.toml in the
-working directory, and the active profile. This module reads the same places without importing Prefect, whose import
-fails where a value is wrong.
+Prefect reads settings from these places, in order of precedence: the environment, the files .env, prefect.toml and
+pyproject.toml in the working directory, and the active profile. This module reads the same places without importing
+Prefect, because its import fails on an invalid value.
 """
 
 import os
@@ -26,26 +26,26 @@ DEFAULTS = {
     "DO_NOT_TRACK": "1",
     # The embedded server's telemetry runs into its own database lock at start-up, and logs that as a long traceback.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "gan,tasks",  # what they log shows in the UI as well
-    # A run that gives no sign of life is marked as crashed (flows/setup_server.py).
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "gan,tasks",  # shown in the UI
+    # A run without heartbeats is marked as crashed (flows/setup_server.py).
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    # Prefect itself allows the embedded server only in a profile of its own.
+    # Prefect itself allows the embedded server only in the profile "ephemeral".
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
-    # The first start makes the database; on a busy machine that takes longer than Prefect's 20 s.
+    # The first start creates the database. On a busy machine this takes longer than Prefect's 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    # A server that was there before is asked again for so many times, 4 minutes in all.
+    # A failed request is repeated for 4 minutes in all.
     "PREFECT_CLIENT_MAX_RETRIES": "7",
-    # A page of another site that is open in a browser here may neither read answers of the embedded server nor change
-    # anything there: it shares its database with make server, and so with workers.
+    # No web page that is open in a browser here may read from the embedded server, or change its database, which make
+    # server and the workers share.
     "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",  # it has no UI: no page may
-    # Checks before a flow may log as well; there is no run yet that the line could belong to.
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",  # none: it has no UI
+    # Checks log before the flow starts, when there is no run to attach the lines to.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
-"""Settings of ours where nobody has made another one, in the environment, a file or a profile."""
+"""Our defaults. The environment, settings files and profiles have precedence."""
 
 SECRET = re.compile("KEY|AUTH|PASSWORD|SECRET|CONNECTION_URL|HEADERS")
-"""What is in the name of a setting whose value is not to be shown."""
+"""Matches names of settings with secret values."""
 
 UNPARSED = re.compile(r'error parsing value for field "(\w+)"')
 
@@ -54,13 +54,13 @@ TOML_TABLES = {"prefect.toml": (), "pyproject.toml": ("tool", "prefect")}
 
 @dataclass(frozen=True)
 class Given:
-    """A setting that somebody has made.
+    """A setting that is not a default.
 
     Attributes:
-        name: As a variable of the environment, such as PREFECT_API_URL.
-        value: As it was written.
-        place: Where it was made, for people.
-        suggest_remedy: How to take it back, as an instruction without a full stop.
+        name: Name of its environment variable, such as PREFECT_API_URL.
+        value: The value as written.
+        place: Description of the place where it was set.
+        suggest_remedy: Instruction that undoes it, without a full stop.
     """
 
     name: str
@@ -70,9 +70,9 @@ class Given:
 
 
 def set_defaults() -> None:
-    """Set what `DEFAULTS` has and no place says otherwise, for this process and those that it starts."""
+    """Apply `DEFAULTS` to this process and its children, except for settings that are set in any place."""
     if not os.environ.get(API_URL, "some").strip():
-        del os.environ[API_URL]  # as a file of variables leaves it; Prefect would half believe in it
+        del os.environ[API_URL]  # Prefect treats an empty address partly as set
     made = {given.name for given in given_settings()} | set(os.environ)
     if made.intersection(EPHEMERAL):
         made |= {*EPHEMERAL}
@@ -81,15 +81,12 @@ def set_defaults() -> None:
 
 
 def origin_of(*names: str) -> Given | None:
-    """Return the setting with the highest precedence under any of these names; None if nobody has made one."""
+    """Return the setting with the highest precedence under any of these names; None if all are defaults."""
     return next((given for given in given_settings() if given.name in names), None)
 
 
 def given_settings() -> Iterator[Given]:
-    """Yield every setting that is not a default, in the order in which Prefect prefers the places.
-
-    A file that cannot be read has none.
-    """
+    """Yield every setting that is not a default, in order of precedence. Unreadable files are skipped."""
     for name in sorted(os.environ):
         if name.startswith("PREFECT_") and os.environ[name] != DEFAULTS.get(name):
             yield Given(name, os.environ[name], "from the environment", f"unset {name}")
@@ -114,7 +111,7 @@ def given_settings() -> Iterator[Given]:
 
 
 def profiles_path() -> Path:
-    """Return the file that Prefect keeps its profiles in."""
+    """Return the path of the file with Prefect's profiles."""
     places = [os.environ.get("PREFECT_PROFILES_PATH"), _dotenv().get("PREFECT_PROFILES_PATH")]
     places += [_table(Path(file), table).get("profiles_path") for file, table in TOML_TABLES.items()]
     home = os.environ.get("PREFECT_HOME") or "~/.prefect"
@@ -122,51 +119,45 @@ def profiles_path() -> Path:
 
 
 def describe_settings_error(error: Exception) -> str:
-    """Say which setting Prefect cannot read, where it was made, and what to do.
+    """Describe which setting Prefect cannot read, where it was set, and how to undo it.
 
     Args:
-        error: What importing Prefect has raised.
+        error: The exception from the import of Prefect.
     """
     found = _faults(error)
     for path in (Path(".env"), *map(Path, TOML_TABLES), profiles_path()):
-        fault = _fault_of(path)
-        if fault:
-            found.append(f"{path.absolute()} cannot be read: {fault}. Mend the file, or move it away.")
+        try:
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            if path.suffix == ".toml":
+                tomllib.loads(text)
+        except (OSError, ValueError) as fault:
+            found.append(f"{path.absolute()} cannot be read: {fault}. Correct the file, or move it away.")
     if not found:
         made = ", ".join(f"{given.name} ({given.place})" for given in given_settings())
-        found.append(f"{type(error).__name__}: {error}.\nThese settings are not its defaults: {made or 'none'}.")
+        found.append(
+            f"{type(error).__name__}: {error}.\nThese settings differ from Prefect's defaults: {made or 'none'}."
+        )
     return "Prefect's settings cannot be read.\n" + "\n".join(found)
 
 
 def _faults(error: Exception) -> list[str]:
-    """A sentence for each setting that is wrong, as far as it can be found."""
+    """Return a sentence for each invalid setting whose origin can be found."""
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False)
         wrong = [(str(detail["loc"][-1]), detail["input"], detail["msg"]) for detail in details if detail["loc"]]
-    else:  # what could not be parsed at all, such as a dictionary
+    else:  # a value that is not JSON where a dictionary is expected
         wrong = [(field, None, "it cannot be parsed") for field in UNPARSED.findall(str(error))]
     faults = []
     for field, value, message in wrong:
         for given in given_settings():
-            is_value = value is None or str(value).casefold() == str(given.value).casefold()  # as Prefect normalizes it
+            is_value = (
+                value is None or str(value).casefold() == str(given.value).casefold()
+            )  # Prefect changes the case of some
             if given.name.endswith(f"_{field.upper()}") and is_value:
                 shown = given.name if SECRET.search(given.name) else f"{given.name}={given.value!r}"
                 faults.append(f"{shown} ({given.place}): {message}. To undo it: {given.suggest_remedy}.")
                 break
     return faults
-
-
-def _fault_of(path: Path) -> str | None:
-    """Why a file of settings cannot be read; None if it can, or is not there."""
-    if not path.is_file():
-        return None
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".toml":
-            tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        return str(error)
-    return None
 
 
 def _dotenv() -> dict[str, str | None]:
@@ -178,7 +169,7 @@ def _dotenv() -> dict[str, str | None]:
 
 
 def _table(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    """A table of a TOML file; empty if there is none that can be read."""
+    """Return a table of a TOML file, or an empty one if it cannot be read."""
     try:
         table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -189,7 +180,7 @@ def _table(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _flat(table: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Settings of nested tables by the name that they have in the environment."""
+    """Yield the settings of nested tables with the names of their environment variables."""
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, (*names, key))

@@ -1,4 +1,4 @@
-"""A schedule for those without a worker: one process that stays, and starts the runs itself."""
+"""A schedule without a worker: one process that keeps running and starts the runs itself."""
 
 from typing import Any
 
@@ -16,24 +16,24 @@ SERVED = "served"
 
 
 def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone: str) -> None:
-    """Run a flow at the times of a cron string, one run at a time, until this process is ended.
+    """Run a flow on a cron schedule, one run at a time, until this process is ended.
 
     Args:
-        flow: Takes `settings`.
-        settings: What each run is given.
+        flow: A flow with the parameter `settings`.
+        settings: The settings of each run.
         cron: Five fields, such as "0 3 * * *".
-        time_zone: The zone that these times are in, such as "Europe/Berlin".
+        time_zone: The time zone of the schedule, such as "Europe/Berlin".
 
     Raises:
-        SettingsError: If there is no such time.
-        ServerError: If there is no server that could keep the schedule.
+        SettingsError: If the cron string or the time zone is invalid.
+        ServerError: If PREFECT_API_URL is not set: the embedded server cannot keep a schedule.
     """
     try:
         CronSchedule(cron=cron, timezone=time_zone)
     except ValidationError as error:
         wrong = "; ".join(str(detail["ctx"]["error"]) for detail in error.errors() if "ctx" in detail)
         raise SettingsError(
-            f"--serve cannot keep that time: {wrong or error}.\n"
+            f"--serve got an invalid schedule: {wrong or error}.\n"
             'Give minute, hour, day, month and weekday, such as --serve "0 3 * * *" for every night at three, '
             "and a zone such as --time-zone Europe/Berlin."
         ) from error
@@ -48,5 +48,5 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
             name=SERVED,
             schedule=Cron(cron, timezone=time_zone),
             parameters={"settings": given.model_dump(mode="json", exclude_none=True)},
-            limit=1,  # of this process; a limit of the deployment is a lease that a server away for long takes away
+            limit=1,  # in this process; a deployment's limit is a lease, which is lost when the server is away for long
         )

@@ -1,8 +1,7 @@
-"""A Prefect session for a command in a terminal: a server that answers, and no noise that is not the user's."""
+"""A Prefect session for a command in a terminal: a server that answers, and short logs."""
 
 import logging
 import re
-import signal
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +9,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
@@ -24,7 +23,7 @@ from prefect.settings import (
 )
 from prefect.task_engine import TaskRunTimeoutError
 
-from flows.server.embedded import ServerError, embedded_servers_watched
+from flows.server.embedded import ServerError, embedded_server
 from flows.server.prefect_settings import (
     API_URL,
     AUTH_STRING,
@@ -37,214 +36,189 @@ from flows.server.prefect_settings import (
 from gan.errors import FashionGanError
 from gan.system.proxies import ask_directly, faulty_proxy, is_loopback, proxy_for, without_credentials
 
-FAILED = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
+FINISHED_WITH_ERROR = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
 
-SAID_ELSEWHERE = re.compile(
+HIDDEN = re.compile(
     r"Running hook |Hook '\w+' finished|An error was encountered while committing transaction|Failed to write result: "
 )
-"""Hooks say for themselves what they do, and a stage ends with an error if its result cannot be recorded."""
+"""Log lines not shown in a terminal: hooks report themselves, and a stage fails if its result cannot be recorded."""
 
-
-TRIES_AT_START, SECONDS_AT_START = 2, 20.0
-"""How often, and how long each time, a server is asked that may never have been there; in a run it is for minutes."""
+ATTEMPTS_AT_START, SECONDS_AT_START = 2, 20.0
+"""Limits of the first request: that server may never have existed. During a run, requests are retried for minutes."""
 
 EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
-"""Errors that need no traceback: a command ends with what they say."""
+"""Errors that need no traceback, because the command ends with their message."""
 
 
 @contextmanager
 def prefect_session() -> Iterator[None]:
-    """Make sure that a server answers (the embedded one is started if none is set), and keep the terminal readable.
+    """Connect to the Prefect server, or start the embedded one if none is set, and keep the terminal readable.
 
     Raises:
-        ServerError: If PREFECT_API_URL names a server that does not answer, or does not let us in, or the embedded one
-            cannot start or is switched off.
+        ServerError: If the server of PREFECT_API_URL does not answer or rejects the auth string, or the embedded
+            server cannot start or is disabled.
     """
     with ExitStack() as stack:
-        if PREFECT_API_URL.value() is None:
-            _refuse_without_server()
-            stack.enter_context(embedded_servers_watched())
+        is_embedded = PREFECT_API_URL.value() is None
+        if is_embedded and not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+            raise ServerError(
+                f"There is no Prefect server: {API_URL} is not set, and the embedded server is switched off "
+                f"({_origin(*EPHEMERAL)}).\n"
+                f"Start a server (make server) and set {API_URL}=http://127.0.0.1:4200/api, or allow the embedded one: "
+                f"{_remedy(*EPHEMERAL)}."
+            )
         _check_http_client()
-        # Stages say themselves where their results go; a flow of ours has none, but Prefect would look for the block.
+        # Each stage sets its own result storage. For a flow Prefect would look for the default block.
         stack.enter_context(temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK}))
         stack.enter_context(short_logs())
-        with _explained():
-            _start_server()
-            yield
+        stack.enter_context(_explained())
+        if is_embedded:
+            stack.enter_context(embedded_server())
+        _check_server()
+        yield
 
 
 @contextmanager
 def short_logs() -> Iterator[None]:
-    """Within it, what a terminal shows of a failure is one line."""
+    """Within the block, show each failure in one line in the terminal."""
     with ExitStack() as stack:
         for handler in logging.getLogger().handlers:
-            handler.addFilter(_keep_short)
-            stack.callback(handler.removeFilter, _keep_short)
+            handler.addFilter(_shorten)
+            stack.callback(handler.removeFilter, _shorten)
         yield
 
 
 @contextmanager
 def embedded_server_shared() -> Iterator[None]:
-    """Within it, processes that are started use the embedded server of this one, if that is the server here."""
-    if PREFECT_API_URL.value() is not None:
-        yield
-        return
+    """Within the block, let child processes use the embedded server of this one, if it has one."""
     from prefect.server.api.server import SubprocessASGIServer
 
-    with temporary_settings({PREFECT_API_URL: SubprocessASGIServer().api_url}):
+    with temporary_settings({PREFECT_API_URL: PREFECT_API_URL.value() or SubprocessASGIServer().api_url}):
         yield
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Within it, what a server or a stage does that nobody has foreseen more closely is an error for the user."""
+    """Turn a time limit or a failed request within the block into an error for the user."""
     try:
         yield
     except TaskRunTimeoutError as error:
-        raise FashionGanError(f"{error}.\nRun the same command again: it goes on from what is finished.") from error
+        raise FashionGanError(f"{error}.\nRun the same command again: it continues with what is finished.") from error
     except httpx.HTTPError as error:
         raise ServerError(
-            f"{_server()}{_through()} was away for too long, or refuses "
+            f"{_server()}{_through()} was away for too long, or rejects requests "
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]}).\n"
-            f"{_server_settings()}See that it runs, then run the same command again: it goes on from what is finished."
+            f"{_server_settings()}Make sure that it runs. Then run the same command again: it continues with what is "
+            "finished."
         ) from error
 
 
-def _refuse_without_server() -> None:
-    """Refuse to run where no server is named and the embedded one is switched off."""
-    if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
-        raise ServerError(
-            f"There is no Prefect server: {API_URL} is not set, and the embedded server is switched off "
-            f"({_described(*EPHEMERAL)}).\n"
-            f"Start a server (make server) and set {API_URL}=http://127.0.0.1:4200/api, or allow the embedded one: "
-            f"{_way_out(*EPHEMERAL)}."
-        )
-
-
 def _check_http_client() -> None:
-    """Find out whether a client can be made for the server: proxies and certificates can prevent it."""
+    """Check that the proxy and the certificates allow an HTTP client for the server."""
     url = PREFECT_API_URL.value()
-    host = urlsplit(url or "").hostname or ""
+    if url is None:
+        return
+    host = urlsplit(url).hostname or ""
     if is_loopback(host):
         ask_directly(host)
-    proxy = faulty_proxy(url) if url else None
+    proxy = faulty_proxy(url)
     if proxy:
         raise ServerError(
             f"{_server()} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
             f"Correct or unset {proxy.variable}, or name the server's host in NO_PROXY."
         )
-    certificates, ignored = PREFECT_API_SSL_CERT_FILE.value(), PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value()
-    if url and url.startswith("https:") and certificates and not ignored:
+    certificates, is_unused = PREFECT_API_SSL_CERT_FILE.value(), PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value()
+    if url.startswith("https:") and certificates and not is_unused:
         try:
             ssl.create_default_context(cafile=certificates)
-        except OSError as error:  # of ssl as well
+        except OSError as error:  # includes ssl.SSLError
             raise ServerError(
                 f"The Prefect server's certificates in {certificates} cannot be read: {error.strerror or error}.\n"
-                f"That file is {_described(CERTIFICATES)}. Correct it, or use the system's: {_way_out(CERTIFICATES)}."
+                f"That file is {_origin(CERTIFICATES)}. Correct it, or use the system's: {_remedy(CERTIFICATES)}."
             ) from error
 
 
-def _start_server() -> None:
-    """Start the embedded server with Ctrl-C held back from it; a running server is only asked for its health.
-
-    A terminal sends Ctrl-C to every process of the command. The embedded server must outlive it by a moment, for the
-    run to be recorded as crashed; a process inherits which signals are blocked.
-    """
+def _check_server() -> None:
+    """Check that the server answers, that it is a Prefect server, and that it accepts the auth string."""
     timeout = min(SECONDS_AT_START, PREFECT_API_REQUEST_TIMEOUT.value())
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: TRIES_AT_START, PREFECT_API_REQUEST_TIMEOUT: timeout}),
-            get_client(sync_client=True) as client,
-        ):
-            failure = client.api_healthcheck()
-            if failure is None:
-                _refuse_strangers(client)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if failure is not None:
-        raise ServerError(
-            f"{_server()}{_through()} does not answer: {failure}.\n"
-            f"That address is {_described(API_URL)}; it should look like http://127.0.0.1:4200/api.\n"
-            f"Start the server (make server), or, to use the embedded one: {_way_out(API_URL)}."
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: ATTEMPTS_AT_START, PREFECT_API_REQUEST_TIMEOUT: timeout}),
+        get_client(sync_client=True) as client,
+    ):
+        failure = client.api_healthcheck()
+        if failure is not None:
+            raise ServerError(
+                f"{_server()}{_through()} does not answer: {failure}.\n"
+                f"That address is {_origin(API_URL)}; it should have the form http://127.0.0.1:4200/api.\n"
+                f"Start the server (make server), or, to use the embedded one: {_remedy(API_URL)}."
+            )
+        try:
+            client.api_version()  # any web server may report that it is healthy
+        except (PrefectHTTPStatusError, ValueError) as error:  # ValueError: the answer is not JSON
+            if isinstance(error, PrefectHTTPStatusError) and error.response.status_code == HTTPStatus.UNAUTHORIZED:
+                raise _rejected() from error
+            raise ServerError(
+                f"{_server()} answers, but not as a Prefect server does ({type(error).__name__}).\n"
+                f"{_server_settings()}Its address is {_origin(API_URL)}; it should have the form "
+                "http://127.0.0.1:4200/api, where make server runs."
+            ) from error
+
+
+def _rejected() -> ServerError:
+    if PREFECT_API_URL.value() is None:
+        return ServerError(
+            f"The embedded Prefect server asks for an auth string ({_origin(SERVER_AUTH_STRING)}).\n"
+            f"It needs none, since only this machine reaches it: {_remedy(SERVER_AUTH_STRING)}. "
+            f"Or set {AUTH_STRING} to the same."
         )
+    given = origin_of(AUTH_STRING)
+    return ServerError(
+        f"{_server()} does not let us in: it rejects our auth string.\n"
+        f"Set {AUTH_STRING} here to the value of {SERVER_AUTH_STRING} there. "
+        f"It is {f'set {given.place}' if given else 'not set'} now."
+    )
 
 
-def _server_settings() -> str:
-    """The settings of an embedded server that are not its defaults: one of them may be what is wrong."""
-    made = [] if PREFECT_API_URL.value() else [g for g in given_settings() if g.name.startswith("PREFECT_SERVER_")]
-    return f"It was started with {', '.join(f'{g.name} ({g.place})' for g in made)}. " if made else ""
+def _server() -> str:
+    """Name the server in a message, without a password that its address may contain."""
+    url = PREFECT_API_URL.value()
+    return f"The Prefect server at {without_credentials(url)}" if url else "The embedded Prefect server"
 
 
 def _through() -> str:
-    """The proxy that the server is asked through, for people."""
     url = PREFECT_API_URL.value()
     proxy = proxy_for(url) if url else None
     return f", asked through {proxy}," if proxy else ""
 
 
-def _described(*names: str) -> str:
-    """A setting and where it was made, for people."""
+def _server_settings() -> str:
+    """List the changed settings of an embedded server: one of them may be the cause of an error."""
+    made = [] if PREFECT_API_URL.value() else [g for g in given_settings() if g.name.startswith("PREFECT_SERVER_")]
+    return f"It was started with {', '.join(f'{g.name} ({g.place})' for g in made)}. " if made else ""
+
+
+def _origin(*names: str) -> str:
     given = origin_of(*names)
     return f"{given.name}, {given.place}" if given else f"{names[0]}, Prefect's default"
 
 
-def _way_out(*names: str) -> str:
-    """How to take a setting back."""
+def _remedy(*names: str) -> str:
     given = origin_of(*names)
     return given.suggest_remedy if given else f"set {names[0]}=true"
 
 
-def _refuse_strangers(client: SyncPrefectClient) -> None:
-    """Find out whether it is a Prefect server, and lets us in: any web server may say that it is well."""
-    try:
-        client.api_version()
-    except (PrefectHTTPStatusError, ValueError) as error:  # its answer is no JSON
-        refused = isinstance(error, PrefectHTTPStatusError) and error.response.status_code == HTTPStatus.UNAUTHORIZED
-        if not refused:
-            raise ServerError(
-                f"{_server()} answers, but not as a Prefect server does ({type(error).__name__}).\n"
-                f"{_server_settings()}Its address is {_described(API_URL)}; it should look like "
-                "http://127.0.0.1:4200/api, where make server runs."
-            ) from error
-        raise _rejected() from error
+def _shorten(record: logging.LogRecord) -> bool:
+    """Reduce a failure to one line for each task and flow, because the command ends with the whole message.
 
-
-def _rejected() -> ServerError:
-    """What to do about a server that asks for another auth string."""
-    if PREFECT_API_URL.value() is None:
-        return ServerError(
-            f"The embedded Prefect server asks for an auth string ({_described(SERVER_AUTH_STRING)}).\n"
-            f"It needs none, since only this machine reaches it: {_way_out(SERVER_AUTH_STRING)}. "
-            f"Or set {AUTH_STRING} to the same."
-        )
-    made = origin_of(AUTH_STRING)
-    present = f"It is set {made.place} now." if made else "It is not set now."
-    return ServerError(
-        f"{_server()} does not let us in: it rejects our auth string.\n"
-        f"Set {AUTH_STRING} here to what {SERVER_AUTH_STRING} is there. {present}"
-    )
-
-
-def _server() -> str:
-    """The server for people, without a password that its address may hold."""
-    url = PREFECT_API_URL.value()
-    return f"The Prefect server at {without_credentials(url)}" if url else "The embedded Prefect server"
-
-
-def _keep_short(record: logging.LogRecord) -> bool:
-    """Leave one short line of a failure to each task and flow: the command ends with the whole message.
-
-    The traceback of an error that explains itself goes, and its line too unless it tells of a retry; how a run finished
-    is said without the message, and hooks not at all. What the server records was handed over before: it stays whole.
+    This affects the terminal only. The server receives each record unchanged.
     """
-    if SAID_ELSEWHERE.match(record.getMessage()):
+    if HIDDEN.match(record.getMessage()):
         return False
     if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], EXPLAINED):
-        if "will start" not in record.getMessage():
+        if "will start" not in record.getMessage():  # the line of a retry stays
             return False
         record.exc_info = record.exc_text = None
-    failure = FAILED.match(record.getMessage())
+    failure = FINISHED_WITH_ERROR.match(record.getMessage())
     if failure:
         record.msg, record.args = f"Finished in state {failure['state']} ({failure['error']})", ()
     return True
