@@ -145,7 +145,7 @@ def _judge(
     n = min(len(test_pixels), len(drawn.pixels))
     judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
     snapshots = store.load_array(trained.snapshots)
-    on_the_way = judge.of_snapshots(snapshots.shape[1])
+    snapshot_judge = judge.for_snapshots(snapshots.shape[1])
     return Findings(
         judge=judge,
         class_names=data.class_names,
@@ -158,8 +158,8 @@ def _judge(
         average=judge.examine(drawn.average_pixels),
         snapshot_steps=trained.snapshot_steps,
         snapshots=snapshots,
-        quality=np.array([on_the_way(pixels) for pixels in snapshots]),
-        quality_of=on_the_way.described,
+        quality=np.array([snapshot_judge(pixels) for pixels in snapshots]),
+        quality_of=snapshot_judge.description,
         history=read_history(store.path(trained.history).read_text()),
     )
 
@@ -192,7 +192,7 @@ def _against(
         ),
         seed=config.seed,
     )
-    judge = found.judge.of(min(found.judge.n, len(other.samples), len(other.average_samples)))
+    judge = found.judge.with_n(min(found.judge.n, len(other.samples), len(other.average_samples)))
     return compare_runs(judge, this, other, same_latents=same_latents, seed=config.seed)
 
 
@@ -217,7 +217,7 @@ def _ask_gate(
     if against and reference and reference.average_samples == champion.average_samples:
         return decide(metrics, trained.warnings, champion.name, against.average_differences, full_n=full_n)
     samples = load_samples(store.path(champion.average_samples))
-    judge = found.judge.of(min(found.judge.n, len(samples)))
+    judge = found.judge.with_n(min(found.judge.n, len(samples)))
     differences = bootstrap_differences(
         judge.examine(found.average_pixels),
         judge.examine(samples),

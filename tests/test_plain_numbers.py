@@ -277,7 +277,7 @@ def test_a_published_run_says_what_is_not_defined_and_why(published) -> None:
     folder = store.root / "runs" / "second"
     content = check_json((folder / "metrics.json").read_text(), "metrics.json")
     metric = content["metrics"]["nearest_training_image"]
-    why = "at least half of the test images equal training images, so their usual distance is 0"
+    why = "at least half of the test images equal training images, so their median distance is 0"
     assert (metric["value"], metric["undefined"]["value"]) == (None, why)
     assert content["metrics"]["near_copies"]["floor"] == 1
     row = content["differences"]["value"]["nearest_training_image"]
@@ -350,7 +350,7 @@ def test_the_terminals_comparison_says_what_is_not_defined(capsys) -> None:
 
 def test_the_live_view_has_no_losses_before_there_are_any() -> None:
     view = LiveView(TrainConfig(steps=10), lambda pixels: (NAN, 0.5))
-    view._judge.described = "9 images"
+    view._judge.description = "9 images"
     view.on_resume([0], np.zeros((1, 9, 28, 28), np.uint8))
     text = view._markdown()
     check_words(text, "live view")
