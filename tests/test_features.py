@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from builders import small_classifier, small_extractor, smooth_pixels
 
-import gan.judging.classifier
 from gan.data.pixels import normalize_images
 from gan.errors import StoreError
 from gan.judging.classifier import build_classifier, fit_classifier, flip_and_shift
@@ -75,7 +74,7 @@ def test_augmentation_only_moves_and_mirrors_images() -> None:
 
 
 def test_a_classifier_learns_to_separate_two_visibly_different_classes(monkeypatch) -> None:
-    monkeypatch.setattr(gan.classifier, "MIN_STEPS", 0)
+    monkeypatch.setattr("gan.judging.classifier.MIN_STEPS", 0)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 256).astype(np.uint8)
     noise = rng.integers(0, 256, (256, 28, 28), dtype=np.uint8)
