@@ -82,11 +82,10 @@ def fit_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, *, 
     batch_size = min(BATCH_SIZE, len(images))
     steps = len(images) // batch_size
     epochs = max(EPOCHS, -(-MIN_STEPS // steps))
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(
-            0.0, (epochs - 1) * steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
-        )
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, (epochs - 1) * steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
     )
+    optimizer = keras.optimizers.Adam(schedule)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     @tf.function
@@ -109,12 +108,7 @@ def fit_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, *, 
 
 
 def flip_and_shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirror images at random and shift them by up to MAX_SHIFT pixels, with black padding.
-
-    Args:
-        images: float32, shape (n, 28, 28, 1), values in [-1, 1].
-        rng: Draws flips and shifts.
-    """
+    """Mirror images, float32 (n, 28, 28, 1), at random and shift them by up to MAX_SHIFT pixels, with black padding."""
     flipped = np.where(rng.random((len(images), 1, 1, 1)) < 0.5, images[:, :, ::-1], images)
     margin = (0, 0), (MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0)
     padded = np.pad(flipped, margin, constant_values=-1)
@@ -135,12 +129,7 @@ def accuracy(classifier: keras.Model, images: np.ndarray, labels: np.ndarray) ->
 
 
 def check_accuracy(accuracy: float, labels: np.ndarray) -> tuple[str, ...]:
-    """Return a warning if a classifier is hardly better than always predicting the majority class.
-
-    Args:
-        accuracy: Accuracy of the classifier on test images, 0 to 1.
-        labels: int, shape (n,), labels of the test images. Labels of a single class give no warning.
-    """
+    """Return a warning if the accuracy on images with these labels is hardly above that of the majority class."""
     majority = float(np.bincount(labels).max() / len(labels))
     if majority == 1 or accuracy - majority >= MIN_GAIN * (1 - majority):
         return ()

@@ -81,10 +81,7 @@ class Extractor:
         return cls(network, f"{dataset}-cnn{network.outputs[0].shape[-1]}@{sha256[:DIGEST_LENGTH]}", sha256)
 
     def features(self, pixels: np.ndarray) -> Features:
-        """Compute features and class probabilities of images.
-
-        Args:
-            pixels: uint8, shape (n, 28, 28).
+        """Compute features and class probabilities of pixels, uint8 (n, 28, 28).
 
         Raises:
             StoreError: If features or logits are not finite, because the weights are broken.

@@ -60,12 +60,7 @@ class ImageStatistics:
         return ImageStatistics(_take(self.real, real_rows), _take(self.fake, fake_rows), self.num_classes)
 
     def recompute_for(self, rows: slice, *, seed: int) -> "ImageStatistics":
-        """Return the statistics of some images, with the joint statistics computed from these images only.
-
-        Args:
-            rows: More than K_DENSITY_COVERAGE rows, the same of both sides.
-            seed: Seeds the folds of the two-sample test.
-        """
+        """Return the statistics of some rows of both sides, with joint statistics computed from these images only."""
         indices = np.arange(len(self.real.features))[rows]
         part = self.take(indices, indices)
         features = part.real.features

@@ -62,11 +62,7 @@ class Judge:
         return SnapshotJudge(self.extractor, self._splits[1], num_images)
 
     def examine(self, pixels: np.ndarray) -> ImageStatistics:
-        """Compute the statistics of generated images, or return them if these images were examined before.
-
-        Args:
-            pixels: uint8, shape (k, 28, 28), k >= n. Only the first n images are used.
-        """
+        """Compute the statistics of the first n of pixels, uint8 (k, 28, 28), unless they are cached."""
         pixels = np.ascontiguousarray(pixels[: self.n])
         digest = hashlib.sha256(pixels.data).digest()
         if digest not in self._examined:
@@ -77,8 +73,8 @@ class Judge:
     def floor(self) -> ImageStatistics:
         """Statistics of training images in the place of generated ones: what a perfect generator would reach.
 
-        A training image is its own nearest training image. Therefore the memorization metrics of the floor compare one
-        half of the test split with the other half.
+        The memorization metrics of the floor compare two halves of the test split, because each training image is its
+        own nearest training image.
         """
         return self._examine(self._floor_pixels, np.zeros(self.n, np.int64), None)
 

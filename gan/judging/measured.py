@@ -40,12 +40,7 @@ def is_defined(value: float | None) -> TypeGuard[float]:
 
 
 def replace_undefined(reason: str, **numbers: float | None) -> dict[str, Any]:
-    """Replace each number that is not finite by None, and return all as arguments for `MeasuredNumbers`.
-
-    Args:
-        reason: Why such a number is not defined, a clause without a full stop.
-        numbers: Numbers by field name; None for an optional number that does not exist and needs no reason.
-    """
+    """Return numbers as arguments for `MeasuredNumbers`, with None and the reason for each that is not finite."""
     undefined = {name: reason for name, value in numbers.items() if value is not None and not isfinite(value)}
     return {**numbers, **dict.fromkeys(undefined), "undefined": undefined}
 

@@ -11,12 +11,7 @@ def total_variation(pixels: np.ndarray) -> np.ndarray:
         TV = (mean |x[i+1, j] - x[i, j]| + mean |x[i, j+1] - x[i, j]|) / 2
 
     Noise raises it, blur lowers it; the best value is that of real images. The mean is the metric; it is unbiased.
-
-    Args:
-        pixels: uint8, shape (n, 28, 28).
-
-    Returns:
-        float64 (n,), in grey levels, 0 to 255.
+    Pixels are uint8 (n, 28, 28), values float64 (n,) in grey levels, 0 to 255.
     """
     levels = pixels.astype(np.int16)
     down, across = (np.abs(np.diff(levels, axis=axis)).mean(axis=(1, 2)) for axis in (1, 2))
