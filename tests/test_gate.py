@@ -175,10 +175,10 @@ def test_the_pipeline_compares_the_averaged_weights_of_the_run_with_those_of_the
             samples=kept(average),
             average_samples=samples if same_as_reference else kept(average),
         )
-        told = bootstrap_differences(
+        precomputed = bootstrap_differences(
             judge.examine(average), judge.examine(of_champion), judge.floor, extractor="small", seed=0
         )
-        against = SimpleNamespace(differences=(), average_differences=told if same_as_reference else ())
+        against = SimpleNamespace(differences=(), average_differences=precomputed if same_as_reference else ())
         trained = SimpleNamespace(warnings=())
         decision = _ask_gate(store, found, trained, metrics, reference, champion, against, SampleConfig(num_images=N))
         assert (decision.passes, decision.champion) == (passes, "before")

@@ -53,7 +53,7 @@ N, NAN, INF = 100, float("nan"), float("inf")
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF, np.float32("nan"), np.float64("inf")])
-def test_json_refuses_what_is_no_number_and_says_where_it_is(value) -> None:
+def test_json_refuses_nan_and_infinity_and_names_their_position(value) -> None:
     with pytest.raises(ValueError, match=r"at content\.metrics\.recall\[1\]"):
         to_json({"metrics": {"recall": [0.5, value]}})
 
@@ -82,7 +82,7 @@ def test_json_has_numbers_without_artefacts(value, text) -> None:
     assert to_json(value, indent=None) == text
 
 
-def test_json_is_that_of_the_standard_library_where_numbers_are_short() -> None:
+def test_json_equals_that_of_the_standard_library_for_short_numbers() -> None:
     content = {"a": [1, 2.5, {"b": "é\n\"'"}], "c": {}, "d": [], "e": None, "f": {"g": [[True], "x"]}}
     assert to_json(content) == json.dumps(content, indent=2, ensure_ascii=False)
     assert to_json(content, indent=None) == json.dumps(content, ensure_ascii=False)
@@ -90,7 +90,7 @@ def test_json_is_that_of_the_standard_library_where_numbers_are_short() -> None:
         to_json({"a": {1}})
 
 
-def test_every_setting_of_up_to_15_digits_is_the_same_number_again() -> None:
+def test_settings_of_up_to_15_digits_survive_writing_and_reading() -> None:
     rng = np.random.default_rng(0)
     for exponent in range(-30, 30):
         value = float(f"{rng.uniform(1, 10):.14f}e{exponent}")
@@ -117,7 +117,7 @@ def test_measured_numbers_have_six_digits_and_no_rounding_error_of_zero() -> Non
     }
 
 
-def test_a_number_is_null_with_a_reason_or_not_at_all() -> None:
+def test_a_null_number_requires_a_reason() -> None:
     with pytest.raises(ValueError, match="real is null without a reason"):
         AskedClasses(value=0.5, average=0.5, real=None)
     found = AskedClasses(value=0.5, average=0.5, real=None, undefined={"real": "no test images"})
@@ -143,13 +143,13 @@ def test_records_of_earlier_versions_are_read_with_a_reason_where_they_hold_no_n
 
 
 @pytest.mark.parametrize("model", MeasuredNumbers.__subclasses__())
-def test_no_record_takes_a_number_that_is_none_as_one(model) -> None:
+def test_records_refuse_nan(model) -> None:
     assert model.model_config["allow_inf_nan"] is False
     with pytest.raises(ValueError, match="finite"):
         RawData.model_validate({"seconds": NAN})
 
 
-def test_words_for_what_is_not_defined_and_for_small_numbers() -> None:
+def test_formatting_of_undefined_and_of_small_numbers() -> None:
     for value in (None, NAN, INF, -INF):
         words = [describe(value) for describe in (describe_number, describe_share, describe_change, describe_seconds)]
         assert {*words, describe_interval(0.5, value), describe_interval(value, value)} == {"not defined"}
