@@ -1,10 +1,10 @@
-"""Whether a generator that takes classes gives what it is asked for (make asked-classes ARGS=artifacts/latest).
+"""Measure whether a conditional generator follows its class labels (make asked-classes ARGS=artifacts/latest).
 
-Two classifiers are fitted, one on real training images, one on generated images with the classes that were asked for.
+Two classifiers are fitted: one on real training images, one on generated images with the classes of their input.
 
-    asked class           how often the classifier of real images takes a generated one for the class asked for
-    accuracy score        how often the classifier of generated images is right on real test images: classification
-                          accuracy score, Ravuri and Vinyals 2019, arXiv:1905.10887
+    asked class           accuracy of the classifier of real images on generated images
+    accuracy score        accuracy of the classifier of generated images on real test images: classification accuracy
+                          score, Ravuri and Vinyals 2019, arXiv:1905.10887
 """
 
 import logging
@@ -35,15 +35,19 @@ from gan.models.latents import sample_inputs
 
 log = logging.getLogger(__name__)
 
-app = App(name="python -m bench.asked_classes", help="Does a class that is asked for come?", version_flags=())
+app = App(
+    name="python -m bench.asked_classes",
+    help="Measure whether generators follow class labels.",
+    version_flags=(),
+)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Shares, 0 to 1, of one generator."""
+    """Accuracies, 0 to 1, for one generator."""
 
-    asked: float  # of generated images that the classifier of real images takes for the class asked for
-    score: float  # of test images for which the classifier of generated images is right
+    asked: float  # of the classifier of real images, on generated images
+    score: float  # of the classifier of generated images, on test images
 
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -51,20 +55,20 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 def fit_to_real(train: Split, test: Split, *, seed: int) -> tuple[keras.Model, float]:
-    """The classifier of real images, and the share of test images for which it is right."""
+    """Fit a classifier to real images and return it with its accuracy on test images."""
     (pixels, labels), (test_pixels, test_labels) = train, test
     classifier = fit_classifier(normalize_images(pixels), labels, int(labels.max()) + 1, seed=seed)
     return classifier, accuracy(classifier, normalize_images(test_pixels), test_labels)
 
 
 def measure(generator: keras.Model, of_real: keras.Model, train: Split, test: Split, *, seed: int) -> Found:
-    """Generate as many images as there are to train with, in the same shares, and fit a classifier to them.
+    """Generate as many images of each class as the training split has, and fit a classifier to them.
 
     Args:
-        generator: It takes classes.
+        generator: A generator with a class input.
         of_real: The classifier of real images.
-        train: What it was fitted on.
-        test: Images that none of them has seen.
+        train: The training split, on which of_real was fitted.
+        test: The test split.
         seed: Seeds latents and the new classifier.
     """
     (pixels, labels), (test_pixels, test_labels) = train, test
@@ -80,16 +84,16 @@ def main(
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 1,
     data_dir: Path | None = None,
 ) -> None:
-    """Ask published runs' averaged generators for as many images of each class as they were trained on.
+    """Measure whether averaged generators of published runs follow their class labels.
 
     Parameters
     ----------
     runs
-        Folders of published runs of a recipe with classes, trained on Fashion-MNIST.
+        Folders of published runs of a conditional recipe, trained on Fashion-MNIST.
     seed
-        Seeds latents and classifiers: others than those of the judge.
+        Seeds latents and classifiers; use another seed than that of the judge.
     data_dir
-        Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
+        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
     """
     if not runs:
         raise SettingsError("No run was given.\nGive folders of published runs, such as artifacts/latest.")
@@ -115,15 +119,15 @@ def main(
 
 
 def _load(run: Path) -> keras.Model:
-    """The averaged generator of a run.
+    """Load the averaged generator of a run.
 
     Raises:
-        SettingsError: If there is none, or it takes no classes, or others.
+        SettingsError: If there is none, or it does not take the classes of Fashion-MNIST.
     """
     generator, num_classes = load_generator(run, average=True), len(FASHION_MNIST.class_names)
     if [tuple(tensor.shape) for tensor in generator.inputs[1:]] != [(None, num_classes)]:
         raise SettingsError(
-            f"The generator of {run} cannot be asked for the {num_classes} classes of {FASHION_MNIST.title}.\n"
+            f"The generator of {run} does not take the {num_classes} classes of {FASHION_MNIST.title}.\n"
             "Give a run of the recipe conditional."
         )
     return generator

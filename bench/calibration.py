@@ -1,4 +1,4 @@
-"""How often noise is called progress: comparisons of sets that do not differ (python -m bench.calibration)."""
+"""Count false positives in comparisons of sets from equal distributions: python -m bench.calibration."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +25,11 @@ from gan.models.backend import keras
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 
-app = App(name="python -m bench.calibration", help="Count how often noise is called progress.", version_flags=())
+app = App(
+    name="python -m bench.calibration",
+    help="Count false positives of comparisons.",
+    version_flags=(),
+)
 
 
 @app.default
@@ -36,24 +40,24 @@ def main(
     num_comparisons: Annotated[int, Parameter(validator=Number(gte=1))] = 40,
     data_dir: Path | None = None,
 ) -> None:
-    """Count how often noise is called progress.
+    """Count false positives in comparisons of equal distributions.
 
     Parameters
     ----------
     run
-        A published run: compared are images of its generator, of two seeds. Empty: two sets of real test images.
+        A published run, whose generator gives two sets from different latents; empty: two sets of real test images.
     num_images
-        Images of each set.
+        Images in each set.
     num_comparisons
-        Comparisons, each with other images.
+        Comparisons, each with different images.
     data_dir
-        Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
+        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
     """
     generator = load_generator(run, average=False) if run else None
     name = FASHION_MNIST.name
     extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
     (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
-    calls: Counter[str] = Counter()
+    positives: Counter[str] = Counter()
     comparisons_with_any = 0
     for seed in track(range(num_comparisons), description="Comparing"):
         rows = np.random.default_rng(seed).permutation(len(test_pixels))
@@ -62,24 +66,24 @@ def main(
         sets = _generated(generator, num_images, seed) if generator else real
         this, other = (judge.examine(pixels) for pixels in sets)
         found = bootstrap_differences(this, other, judge.floor, extractor=extractor.name, seed=seed)
-        called = [row.title for row in found if row.verdict != "no difference beyond noise"]
-        calls.update(called)
-        comparisons_with_any += bool(called)
-    _print(calls, comparisons_with_any, num_comparisons)
+        significant = [row.title for row in found if row.verdict != "no difference beyond noise"]
+        positives.update(significant)
+        comparisons_with_any += bool(significant)
+    _print(positives, comparisons_with_any, num_comparisons)
 
 
 def _generated(generator: keras.Model, num_images: int, seed: int) -> Iterator[np.ndarray]:
-    for kind in (0, 1):
-        yield generate_pixels(generator, sample_inputs(generator, num_images, seed=2 * seed + kind))
+    for side in (0, 1):
+        yield generate_pixels(generator, sample_inputs(generator, num_images, seed=2 * seed + side))
 
 
-def _print(calls: Counter[str], comparisons_with_any: int, num_comparisons: int) -> None:
-    table = Table("Called a difference, of sets that do not differ", box=box.SIMPLE_HEAD)
+def _print(positives: Counter[str], comparisons_with_any: int, num_comparisons: int) -> None:
+    table = Table("Significant differences between sets of equal distributions", box=box.SIMPLE_HEAD)
     table.add_column(f"of {num_comparisons}", justify="right")
     for metric in METRICS:
-        table.add_row(metric.title, str(calls[metric.title]))
+        table.add_row(metric.title, str(positives[metric.title]))
     table.add_section()
-    table.add_row("Any of them", str(comparisons_with_any))
+    table.add_row("Any metric", str(comparisons_with_any))
     Console(highlight=False).print(table)
 
 

@@ -1,6 +1,7 @@
-"""What a step cannot do without: its matrix products at their shapes, and its Adam updates; no strict bound.
+"""The computations that every training step needs: its matrix products and its Adam updates.
 
-Each part is timed by itself, with nothing else to do, in several libraries; the floor is the sum of the fastest.
+Each is timed separately in several libraries. The sum of the fastest times is the floor, an estimate and no strict
+bound of the time of a step.
 """
 
 import itertools
@@ -18,7 +19,7 @@ Product = tuple[int, int, int]
 
 
 def products() -> list[Product]:
-    """The matrix products of one iteration of the article (2.40 GFLOP)."""
+    """Return the shapes of the matrix products of one iteration of the article (2.40 GFLOP)."""
     g, d = _layers(GENERATOR), _layers(DISCRIMINATOR)
     generate, judge = [_forward(*layer) for layer in g], [_forward(*layer) for layer in d]
     d_update = [
@@ -37,13 +38,13 @@ def products() -> list[Product]:
 
 
 def updates() -> list[int]:
-    """Trainable weights of each of the three Adam updates of an iteration."""
+    """Return the number of trainable weights in each of the three Adam updates of an iteration."""
     g, d = (sum(i * o + o for i, o in _layers(widths)) for widths in (GENERATOR, DISCRIMINATOR))
-    return [d, d, g + 2 * sum(GENERATOR[1:-1])]  # with scale and offset of BatchNormalization
+    return [d, d, g + 2 * sum(GENERATOR[1:-1])]  # including scale and offset of BatchNormalization
 
 
 def numpy_products() -> Steps:
-    """Its matrix products in NumPy."""
+    """Return a function that computes the matrix products in NumPy."""
     rng = np.random.default_rng(0)
     operands = [
         (rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32), np.empty((m, n), np.float32))
@@ -54,7 +55,7 @@ def numpy_products() -> Steps:
 
 
 def torch_products() -> Steps:
-    """Its matrix products in PyTorch."""
+    """Return a function that computes the matrix products in PyTorch."""
     import torch
 
     operands = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products()]
@@ -63,7 +64,7 @@ def torch_products() -> Steps:
 
 
 def xla_products() -> Steps:
-    """Its matrix products in XLA."""
+    """Return a function that computes the matrix products in XLA."""
     from gan.models.backend import tf
 
     operands = [(tf.random.normal((m, k)), tf.random.normal((k, n))) for m, k, n in products()]
@@ -76,7 +77,7 @@ def xla_products() -> Steps:
 
 
 def torch_adam() -> Steps:
-    """Its Adam updates in PyTorch."""
+    """Return a function that does the Adam updates in PyTorch."""
     import torch
 
     optimizers = []
@@ -93,7 +94,7 @@ def torch_adam() -> Steps:
 
 
 def xla_adam() -> Steps:
-    """Its Adam updates in XLA."""
+    """Return a function that does the Adam updates in XLA."""
     from gan.models.backend import keras, tf
 
     parts = []

@@ -1,4 +1,4 @@
-"""How long judging takes, metric by metric, and its memory: python -m bench.judging (make bench-judging)."""
+"""Measure the time and memory that judging takes, by metric: python -m bench.judging (make bench-judging)."""
 
 import itertools
 import resource
@@ -23,7 +23,7 @@ from gan.data.splits import fetch_splits
 from gan.judging.definitions import METRICS
 from gan.judging.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights
 from gan.judging.judge import Judge
-from gan.judging.metrics.classes import class_entropy, confidence
+from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.kernel import kernel_terms
 from gan.judging.metrics.memorization import relative_to_test
@@ -40,14 +40,14 @@ from gan.judging.metrics.two_sample import held_out_logits
 from gan.storage.files import sha256_of
 
 NOISE = 20
-"""Standard deviation, in grey levels, of what is added to training images to have images to judge."""
+"""Standard deviation, in grey levels, of the noise that turns training images into images to judge."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is done for one or several metrics, given features."""
+    """The computation of one or several metrics, given features."""
 
     metrics: tuple[str, ...]  # names in METRICS
     run: Callable[[], object]
@@ -55,45 +55,37 @@ class Part:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a judgement costs."""
+    """Time and memory of a judgement."""
 
     num_images: int
-    report_seconds: float  # two sets and the floor, all metrics of each
-    shared_seconds: float  # once a test split
+    report_seconds: float  # all metrics of two sets and of the floor
+    shared_seconds: float  # the work that is done once for a test split
     features_seconds: float
-    part_seconds: dict[tuple[str, ...], float]  # by names of metrics
-    total_seconds: float  # a whole judgement of one set; medians do not add up exactly
-    peak_bytes: int  # of the process, from its start until all numbers of a report were there
+    part_seconds: dict[tuple[str, ...], float]  # keys: names of the metrics
+    total_seconds: float  # a complete judgement of one set; not the exact sum of the parts, which are medians
+    peak_bytes: int  # of the process, from its start to the metrics of a report
 
 
 def noisy(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Images to judge, neither real nor absurd.
-
-    Args:
-        pixels: uint8, shape (n, 28, 28).
-        rng: Draws the noise.
-
-    Returns:
-        uint8, shape (n, 28, 28).
-    """
+    """Add Gaussian noise to pixels, uint8 (n, 28, 28)."""
     noise = rng.normal(0, NOISE, pixels.shape)
     images: np.ndarray = np.rint(pixels + noise).clip(0, 255).astype(np.uint8)
     return images
 
 
 def parts(judge: Judge, train_pixels: np.ndarray, fake_pixels: np.ndarray) -> tuple[Part, ...]:
-    """The computation of all METRICS, in parts that can be timed one by one.
+    """Return the computations of all METRICS as parts that can be timed separately.
 
     Args:
-        judge: Of the test split that the images are compared with.
-        train_pixels: uint8, shape (k, 28, 28), that the judge was made with.
-        fake_pixels: uint8, shape (judge.n, 28, 28).
+        judge: Judge of the test split.
+        train_pixels: uint8, shape (k, 28, 28), the training split of the judge.
+        fake_pixels: uint8, shape (judge.n, 28, 28), images to judge.
     """
     test, found = judge.test, judge.extractor.features(fake_pixels)
     real, fake = test.values, found.values
     radii_3, radii_5 = ball_radii(real, K_PRECISION_RECALL), ball_radii(real, K_DENSITY_COVERAGE)
     train_half = half_resolution(train_pixels)
-    _, test_distances = nearest(half_resolution(judge.test_pixels), train_half)  # of the judge's images, not of all
+    _, test_distances = nearest(half_resolution(judge.test_pixels), train_half)
 
     def memorization() -> None:
         _, distances = nearest(half_resolution(fake_pixels), train_half)
@@ -111,7 +103,7 @@ def parts(judge: Judge, train_pixels: np.ndarray, fake_pixels: np.ndarray) -> tu
         Part(("density", "coverage"), lambda: density_coverage(real, fake, radii_5)),
         Part(("two_sample_accuracy",), lambda: held_out_logits(real, fake, np.random.default_rng(0))),
         Part(("class_entropy",), lambda: class_entropy(found.classes, judge.num_classes)),
-        Part(("confidence",), lambda: confidence(found.probabilities)),
+        Part(("confidence",), lambda: found.confidence),
         Part(("nearest_training_image", "near_copies"), memorization),
         Part(("total_variation",), lambda: total_variation(fake_pixels)),
         Part(("intensity_distance",), intensity),
@@ -121,30 +113,32 @@ def parts(judge: Judge, train_pixels: np.ndarray, fake_pixels: np.ndarray) -> tu
 def measure(
     extractor: Extractor, train_pixels: np.ndarray, test_pixels: np.ndarray, *, num_images: int, rounds: int
 ) -> Measured:
-    """Judge a set of images several times, as a whole and part by part; times are medians over the rounds.
+    """Measure a judgement as a whole and by parts; times are medians over rounds.
 
     Args:
-        extractor: Whose features count.
+        extractor: The network whose features are compared.
         train_pixels: uint8, shape (k, 28, 28), k >= num_images.
         test_pixels: uint8, shape (m, 28, 28), m >= num_images.
         num_images: Images on each side.
-        rounds: Repetitions of everything but what is done once.
+        rounds: Repetitions of everything that is not done once only.
     """
     rng = np.random.default_rng(0)
     fake_pixels = noisy(train_pixels[rng.choice(len(train_pixels), num_images, replace=False)], rng)
     shared, judge = _seconds(lambda: Judge(extractor, train_pixels, test_pixels, n=num_images, seed=0))
 
-    sets = (np.roll(fake_pixels, shift, axis=0) for shift in itertools.count(1))  # what a judge knows costs nothing
+    sets = (
+        np.roll(fake_pixels, shift, axis=0) for shift in itertools.count(1)
+    )  # new images, since a judge caches results
 
-    def whole() -> None:
-        evidence = judge.examine(next(sets))
+    def judge_all() -> None:
+        statistics = judge.examine(next(sets))
         for definition in METRICS:
-            definition.measure(evidence)
+            definition.measure(statistics)
 
-    def numbers_of_a_report() -> None:
+    def compute_report_metrics() -> None:
         judge.metrics(judge.examine(fake_pixels[::-1]), judge.examine(noisy(fake_pixels, rng)))
 
-    report = _seconds(numbers_of_a_report)[0]
+    report = _seconds(compute_report_metrics)[0]
     peak = peak_bytes()
     return Measured(
         num_images=num_images,
@@ -153,19 +147,19 @@ def measure(
         part_seconds={
             part.metrics: _median_seconds(part.run, rounds) for part in parts(judge, train_pixels, fake_pixels)
         },
-        total_seconds=_median_seconds(whole, rounds),
+        total_seconds=_median_seconds(judge_all, rounds),
         report_seconds=report,
         peak_bytes=peak,
     )
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far, in bytes (Linux)."""
+    """Return the peak resident memory of this process so far, in bytes (Linux)."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def show(measured: Measured) -> None:
-    """The figures as a table."""
+    """Print the measurements as a table."""
     titles = {definition.name: definition.title for definition in METRICS}
     table = Table(f"Judging {measured.num_images:,} images against as many", box=box.SIMPLE_HEAD)
     table.add_column("seconds", justify="right", no_wrap=True)
@@ -173,15 +167,15 @@ def show(measured: Measured) -> None:
     for names, seconds in measured.part_seconds.items():
         table.add_row(", ".join(titles[name] for name in names), f"{seconds:.2f}")
     table.add_section()
-    table.add_row("A whole judgement", f"{measured.total_seconds:.2f}")
-    table.add_row("Two sets and their floor, as for a report", f"{measured.report_seconds:.2f}")
-    table.add_row("Before the first: what all judgements share", f"{measured.shared_seconds:.2f}")
+    table.add_row("Complete judgement of one set", f"{measured.total_seconds:.2f}")
+    table.add_row("Two sets and the floor, as for a report", f"{measured.report_seconds:.2f}")
+    table.add_row("Preparation that all judgements share", f"{measured.shared_seconds:.2f}")
     output = Console(highlight=False)
     output.print(table)
     output.print(f"peak memory, libraries and data set included: {measured.peak_bytes / 1e9:.2f} GB")
 
 
-app = App(name="python -m bench.judging", help="Measure how long judging takes, and its memory.", version_flags=())
+app = App(name="python -m bench.judging", help="Measure the time and memory that judging takes.", version_flags=())
 
 
 @app.default
@@ -192,18 +186,18 @@ def main(
     weights: ExistingFile | None = None,
     data_dir: Path | None = None,
 ) -> None:
-    """Measure how long judging takes, and its memory.
+    """Measure the time and memory that judging takes.
 
     Parameters
     ----------
     num_images
         Images on each side.
     rounds
-        Repetitions; the table has medians.
+        Repetitions; the table shows medians.
     weights
-        A .keras file of gan.classifier; else the one that is part of the code.
+        A .keras file written by gan.classifier; empty: the weights that are part of the code.
     data_dir
-        Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
+        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
     """
     from gan.models.backend import use_device
 

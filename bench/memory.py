@@ -1,4 +1,4 @@
-"""A whole training with its checkpoints, and what memory it holds on the way: python -m bench.memory prints JSON."""
+"""Measure the memory that a training with checkpoints holds: python -m bench.memory prints JSON."""
 
 import os
 import tempfile
@@ -17,26 +17,26 @@ STEPS = (1_000, 10_000)
 
 
 class Resident(Callback):
-    """Takes down the resident memory after some steps."""
+    """Records the resident memory after the steps in STEPS."""
 
     def __init__(self) -> None:
-        """Nothing seen yet."""
+        """Start without records."""
         self.found: dict[int, int] = {}
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Look, if it is time."""
+        """Record the resident memory after a step in STEPS."""
         if steps_done in STEPS:
             self.found[steps_done] = resident_bytes()
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds, in bytes (Linux)."""
+    """Return the resident memory of this process, in bytes (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
-    """Train the default configuration of `article`."""
+    """Train the default configuration of `article` and print the records."""
     watcher = Resident()
     with tempfile.TemporaryDirectory() as folder:
         training = train(

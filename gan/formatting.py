@@ -1,4 +1,4 @@
-"""Numbers, shares and durations as people read them."""
+"""Formatting of numbers, shares and durations for readers."""
 
 from decimal import Decimal
 from math import isfinite
@@ -7,78 +7,72 @@ from typing import Any
 import numpy as np
 
 SETTING_DIGITS = 15
-"""Every number of up to 15 significant digits is the same number again when it is read (IEEE 754 double precision)."""
+"""Decimal numbers of up to 15 significant digits survive conversion to a double and back (IEEE 754)."""
 
 SMALLEST_PLAIN, LARGEST_PLAIN = 1e-9, 1e16
+NOT_DEFINED = "not defined"  # the text for None, NaN and infinity in all functions that accept them
 
 
 def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> str:
-    """Write a number in decimal notation, as a person would.
+    """Write a number in decimal notation with a decimal point; use an exponent only below 1e-9 or from 1e16 up.
 
     Args:
-        value: Finite. A float32 counts as the shortest decimal number that gives it.
-        digits: Significant digits, at most.
-
-    Returns:
-        The text with a decimal point; an exponent only if |value| < 1e-9 or >= 1e16.
+        value: A finite number.
+        digits: Maximal number of significant digits, so that 0.1 + 0.2 is written as 0.3.
 
     Raises:
         ValueError: If the number is not finite.
     """
     if not isfinite(value):
-        raise ValueError(f"plain_number got {value}; it expects a finite number. Write null, and the reason.")
-    rounded = _without_artefacts(value, digits)
+        raise ValueError(f"plain_number got {value}; it expects a finite number. Write null with a reason instead.")
+    rounded = round_significant(value, digits)
     is_plain = rounded == 0 or SMALLEST_PLAIN <= abs(rounded) < LARGEST_PLAIN
     return format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)
 
 
-def _without_artefacts(value: float | np.floating[Any], digits: int) -> float:
-    """The nearest number of so many significant digits, so that 0.1 + 0.2 is 0.3; of a float32 its shortest form."""
+def round_significant(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> float:
+    """Round a number to significant digits; a float32 counts as the shortest decimal number that gives it."""
     shortest = float(value if isinstance(value, float) else str(value))  # np.float64 is a float, np.float32 is not
     return float(f"{shortest:.{digits}g}") + 0.0  # adding zero turns -0.0 into 0.0
 
 
-NOT_DEFINED = "not defined"
-"""What stands in the place of a number that is null."""
-
-
 def describe_number(value: float | None) -> str:
-    """Three significant digits, thousands separated, no exponent; "not defined" for None, NaN and infinity."""
+    """Format a number with three significant digits and a thousands separator."""
     if value is None or not isfinite(value):
         return NOT_DEFINED
     return f"{value:,.0f}" if 100 <= abs(value) < LARGEST_PLAIN else describe_setting(value, 3)
 
 
 def describe_setting(value: float, digits: int = SETTING_DIGITS) -> str:
-    """A number as a person would set it, such as 0.00001; see `gan.formatting.plain_number`."""
+    """Format a number like `plain_number`, without a trailing ".0"."""
     return plain_number(value, digits).removesuffix(".0")
 
 
 def describe_deviation(value: float) -> str:
-    """A standard deviation, to stand behind a mean: two digits, since over few seeds it is itself uncertain."""
+    """Format a standard deviation with two digits, since an estimate from few seeds is itself uncertain."""
     return f"± {value:,.0f}" if 10 <= value < LARGEST_PLAIN else f"± {describe_setting(value, 2)}"
 
 
 def describe_mean(mean: float | None, deviation: float | None) -> str:
-    """A mean over seeds with its standard deviation; without one where it is of one seed."""
+    """Format a mean over seeds with its standard deviation, if there is one."""
     return describe_number(mean) if deviation is None else f"{describe_number(mean)} {describe_deviation(deviation)}"
 
 
 def describe_change(value: float | None) -> str:
-    """A number with its sign; "not defined" for None, NaN and infinity."""
+    """Format a number with its sign."""
     if value is None or not isfinite(value):
         return NOT_DEFINED
     return f"{'+' if value >= 0 else '−'}{describe_number(abs(value))}"
 
 
 def describe_interval(low: float | None, high: float | None) -> str:
-    """Both ends with their signs; "not defined" if either is."""
+    """Format both ends of an interval with their signs; "not defined" if either end is not defined."""
     ends = describe_change(low), describe_change(high)
     return NOT_DEFINED if NOT_DEFINED in ends else " to ".join(ends)
 
 
 def describe_share(share: float | None) -> str:
-    """A share as a percentage of three digits at most; "not defined" for None, NaN and infinity."""
+    """Format a share, 0 to 1, as a percentage with up to three significant digits."""
     if share is None or not isfinite(share):
         return NOT_DEFINED
     percent = 100 * share
@@ -86,7 +80,7 @@ def describe_share(share: float | None) -> str:
 
 
 def describe_seconds(seconds: float | None) -> str:
-    """A duration as people say it; "not defined" for None, NaN and infinity."""
+    """Format a duration in seconds, minutes or hours."""
     if seconds is None or not isfinite(seconds):
         return NOT_DEFINED
     if round(seconds, 1) < 60:

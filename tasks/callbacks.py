@@ -101,11 +101,11 @@ class LiveView(Callback):
         shown = spaced(len(self._rows), MAX_ROWS)
         grid = draw_grid(np.concatenate([self._rows[row] for row in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
         steps = ", ".join(f"{self._steps[row]:,}" for row in shown)
-        chart = as_png(draw_quality(self._steps, np.array(self._quality), self._judge.described))
+        chart = as_png(draw_quality(self._steps, np.array(self._quality), self._judge.description))
         return (
             f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
-            f"{self._judge.described}. The same latents after the steps {steps}:\n\n"
+            f"{self._judge.description}. The same latents after the steps {steps}:\n\n"
             f"![fixed latents, a row a snapshot]({as_data_uri(png_bytes(grid), 'png')})"
         )
 

@@ -31,7 +31,7 @@ def get_extractor(store: Store, data: NormalizedData, device: Device) -> FittedE
 @stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
 def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split, and evaluate it on the test split."""
-    from gan.judging.classifier import accuracy, doubt_labels, fit_classifier
+    from gan.judging.classifier import accuracy, check_accuracy, fit_classifier
     from gan.models.backend import use_device
     from gan.models.networks import save_model
 
@@ -42,6 +42,6 @@ def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedE
     share = accuracy(classifier, store.load_array(data.test_images), test_labels)
     return FittedExtractor(
         weights=store.put_file(lambda path: save_model(classifier, path), ".keras"),
-        warnings=doubt_labels(share, test_labels),
+        warnings=check_accuracy(share, test_labels),
         facts={"test_accuracy": round(share, 4)},
     )

@@ -1,4 +1,4 @@
-"""Every metric of degenerate images: a value, or a reason why there is none; a RuntimeWarning fails a test anyway."""
+"""Metrics of degenerate images are finite or have a reason; the tests also fail on a RuntimeWarning."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +9,8 @@ from builders import small_extractor, smooth_pixels
 
 from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
-from gan.judging.evidence import Evidence
 from gan.judging.gate import decide
+from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
 from gan.judging.metrics import neighbours
 from gan.judging.metrics.frechet import frechet_distance
@@ -29,7 +29,7 @@ from gan.models.latents import interpolate_latents
 from gan.training.guards import find_collapse
 
 N = 100
-EQUAL_SPLITS = "at least half of the test images equal training images, so their usual distance is 0"
+EQUAL_SPLITS = "at least half of the test images equal training images, so their median distance is 0"
 
 
 def all_equal(seed: int) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_each_number_of_degenerate_sets_is_finite_or_has_a_reason(extractor, of_
             assert value is not None or metric.name == "nearest_training_image"
 
 
-def test_where_test_images_equal_training_images_all_of_them_are_copies_and_relative_distance_is_not_defined() -> None:
+def test_if_the_splits_are_equal_all_images_are_copies_and_relative_distances_are_not_defined() -> None:
     images = smooth_pixels(N, 0)
     of = {metric.name: metric for metric in judged(small_extractor(), images, images, images, smooth_pixels(N, 1))}
     copies, relative = of["near_copies"], of["nearest_training_image"]
@@ -94,7 +94,7 @@ def test_where_test_images_equal_training_images_all_of_them_are_copies_and_rela
     assert f"Nearest training image is not defined: {EQUAL_SPLITS}." in decision.reasons
 
 
-def test_a_comparison_on_equal_splits_has_reasons_where_it_has_no_interval() -> None:
+def test_a_comparison_on_equal_splits_gives_a_reason_for_each_missing_interval() -> None:
     images = smooth_pixels(N, 0)
     judge = Judge(small_extractor(), images, images, n=N, seed=0)
     this, other = judge.examine(images), judge.examine(smooth_pixels(N, 1))
@@ -108,15 +108,15 @@ def test_a_comparison_on_equal_splits_has_reasons_where_it_has_no_interval() -> 
 
 
 @pytest.mark.parametrize("name", ["precision", "confidence"])
-def test_a_metric_that_is_not_defined_in_some_resamples_or_parts_has_values_but_no_interval(name, monkeypatch) -> None:
-    """One metric whose noise is found by parts, one by resamples only."""
+def test_a_metric_that_is_not_defined_in_some_resamples_or_batches_has_no_interval(name, monkeypatch) -> None:
+    """Precision has batch means, confidence has only a bootstrap."""
     judge = Judge(small_extractor(), smooth_pixels(N, 0), smooth_pixels(N, 1), n=N, seed=0)
     this, other = judge.examine(smooth_pixels(N, 2)), judge.examine(smooth_pixels(N, 3))
     image = this.fake.features[0]
 
-    def measure(evidence: Evidence) -> float:
-        lacks_it = len(evidence.fake.features) < N or not (evidence.fake.features == image).all(axis=1).any()
-        return np.nan if lacks_it and evidence is not other and evidence is not judge.floor else 0.5
+    def measure(statistics: ImageStatistics) -> float:
+        lacks_it = len(statistics.fake.features) < N or not (statistics.fake.features == image).all(axis=1).any()
+        return np.nan if lacks_it and statistics is not other and statistics is not judge.floor else 0.5
 
     metrics = [
         replace(m, measure=measure, undefined="it needs the first image") if m.name == name else m for m in METRICS
@@ -129,12 +129,12 @@ def test_a_metric_that_is_not_defined_in_some_resamples_or_parts_has_values_but_
 
 
 @pytest.mark.parametrize("definition", METRICS, ids=lambda definition: definition.name)
-def test_what_is_compared_is_not_defined_if_the_value_is_not(definition) -> None:
+def test_the_cost_of_an_undefined_value_is_undefined(definition) -> None:
     assert np.isnan(definition.cost(np.nan, 0.1))
 
 
 @pytest.mark.parametrize("of", SETS.values(), ids=SETS)
-def test_degenerate_sets_are_compared_with_themselves_without_a_difference(of) -> None:
+def test_a_degenerate_set_does_not_differ_from_itself(of) -> None:
     judge = Judge(small_extractor(), of(0), of(1), n=N, seed=0)
     found = judge.examine(of(2))
     rows = bootstrap_differences(found, found, judge.floor, extractor="small", seed=0)
@@ -143,16 +143,16 @@ def test_degenerate_sets_are_compared_with_themselves_without_a_difference(of) -
 
 @pytest.mark.parametrize("offset", [0.0, 0.1, 1e3, 1e6])
 @pytest.mark.parametrize("copies", [1, 2, 4, 10, 40])
-def test_identical_sets_lie_in_each_others_balls_also_where_images_are_doubled(copies, offset, monkeypatch) -> None:
-    """However the processor adds up: the rounding error here is that of another one."""
+def test_identical_sets_lie_in_each_others_balls_even_with_duplicates(copies, offset, monkeypatch) -> None:
+    """Simulate the rounding errors of another processor."""
     rng = np.random.default_rng(0)
     exact = neighbours.squared_distances
 
-    def rounded_otherwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def with_other_rounding(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         norms = (a**2).sum(axis=1)[:, np.newaxis] + (b**2).sum(axis=1)
         return np.maximum(exact(a, b) + rng.uniform(-1, 1, norms.shape) * 1e-14 * norms, 0)
 
-    monkeypatch.setattr(neighbours, "squared_distances", rounded_otherwise)
+    monkeypatch.setattr(neighbours, "squared_distances", with_other_rounding)
     once = rng.normal(size=(max(1, 400 // copies), 112)) + offset
     real = np.repeat(once, copies, axis=0).astype(np.float32)
     fake = real[rng.permutation(len(real))]
@@ -165,14 +165,14 @@ def test_identical_sets_lie_in_each_others_balls_also_where_images_are_doubled(c
     assert density.min() >= min(copies, K_DENSITY_COVERAGE) / K_DENSITY_COVERAGE
 
 
-def test_the_slack_of_balls_is_far_below_any_distance_of_different_images() -> None:
+def test_the_rounding_tolerance_of_balls_is_far_below_any_distance_of_different_images() -> None:
     features = np.random.default_rng(0).normal(size=(300, 112))
     radii = ball_radii(features, K_PRECISION_RECALL)
     exact = np.sort(((features[:, None] - features) ** 2).sum(axis=2), axis=1)[:, K_PRECISION_RECALL]
     np.testing.assert_allclose(radii, exact, rtol=1e-11)
 
 
-def test_a_copy_is_at_distance_zero_though_another_image_is_nearer_than_float32_can_tell() -> None:
+def test_a_copy_has_distance_zero_even_if_float32_cannot_distinguish_another_image() -> None:
     originals = np.random.default_rng(0).random((100, 196), dtype=np.float32)
     nearly = originals.copy()
     nearly[:, 0] += 1e-4
@@ -196,14 +196,14 @@ def test_distances_of_fewer_images_than_features_and_of_constant_features_are_fi
     assert np.isfinite(logits).all()
 
 
-def test_a_feature_that_is_constant_but_for_rounding_tells_no_images_apart() -> None:
+def test_a_feature_that_is_constant_up_to_rounding_does_not_separate_images() -> None:
     rng = np.random.default_rng(0)
     real = np.full((200, 3), 0.1, np.float32)
     found = held_out_logits(real, np.nextafter(real, np.float32(1)), rng)
     assert np.abs(np.concatenate(found)).max() < 1e-3
 
 
-def test_two_sample_logits_of_single_images_are_an_error_that_says_what_is_expected() -> None:
+def test_two_sample_logits_of_a_single_image_raise_a_helpful_error() -> None:
     with pytest.raises(ValueError, match="got 1 and 5 images; it expects two or more of each"):
         held_out_logits(np.zeros((1, 2)), np.zeros((5, 2)), np.random.default_rng(0))
 
@@ -225,6 +225,6 @@ def test_a_path_between_parallel_latents_is_straight(start, end) -> None:
     np.testing.assert_allclose(path, np.linspace(start, end, 5), atol=1e-6)
 
 
-def test_training_images_without_any_spread_give_no_ratio_of_spreads() -> None:
+def test_training_images_without_variance_do_not_raise_a_division_error() -> None:
     history = np.full((600, 3), 0.5, np.float32)
     assert not list(find_collapse(np.zeros((4, 28, 28, 1)), 0.0, history))

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from builders import small_classifier, small_extractor, smooth_pixels
 
-import gan.judging.classifier
 from gan.data.pixels import normalize_images
 from gan.errors import StoreError
 from gan.judging.classifier import build_classifier, fit_classifier, flip_and_shift
@@ -11,7 +10,7 @@ from gan.models.networks import save_model
 from gan.storage.files import sha256_of
 
 
-def test_shipped_weights_are_the_ones_that_the_code_names_and_at_most_a_megabyte() -> None:
+def test_shipped_weights_have_the_expected_sha256_and_at_most_a_megabyte() -> None:
     for dataset, sha256 in SHIPPED_SHA256.items():
         path = shipped_weights(dataset)
         assert sha256_of(path) == sha256
@@ -20,14 +19,14 @@ def test_shipped_weights_are_the_ones_that_the_code_names_and_at_most_a_megabyte
         assert extractor.name == f"{dataset}-cnn112@{sha256[:8]}"
 
 
-def test_shipped_weights_are_what_the_command_would_make(tmp_path) -> None:
-    """The same layers, names and shapes, down to the byte of their description."""
+def test_shipped_weights_have_the_architecture_of_the_command(tmp_path) -> None:
+    """Their JSON descriptions, with layers, names and shapes, are equal."""
     shipped = Extractor.load(shipped_weights("fashion-mnist"), "fashion-mnist", SHIPPED_SHA256["fashion-mnist"])
     assert shipped.network.to_json() == build_classifier(10).to_json()
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing"])
-def test_other_weights_than_the_named_ones_are_refused(tmp_path, damage) -> None:
+def test_weights_with_another_sha256_are_refused(tmp_path, damage) -> None:
     path = tmp_path / "extractor.keras"
     save_model(small_classifier(3), path)
     sha256 = sha256_of(path)
@@ -37,11 +36,11 @@ def test_other_weights_than_the_named_ones_are_refused(tmp_path, damage) -> None
         path.write_bytes(content)
     else:
         path.unlink()
-    with pytest.raises(StoreError, match=f"not the one that was meant: SHA-256 .*, expected {sha256}"):
+    with pytest.raises(StoreError, match=f"not the expected file: SHA-256 .*, expected {sha256}"):
         Extractor.load(path, "tiny", sha256)
 
 
-def test_features_do_not_depend_on_how_images_are_batched(monkeypatch) -> None:
+def test_features_do_not_depend_on_the_batch_size(monkeypatch) -> None:
     extractor = Extractor(small_classifier(3), "small", "0" * 64)
     pixels = smooth_pixels(10, seed=0)
     whole = extractor.features(pixels)
@@ -65,30 +64,30 @@ def test_half_resolution_is_the_mean_of_each_two_by_two_pixels() -> None:
     assert features.sum() == pytest.approx(0.5)
 
 
-def test_images_are_moved_and_mirrored_but_not_changed() -> None:
+def test_augmentation_only_moves_and_mirrors_images() -> None:
     images = normalize_images(smooth_pixels(50, seed=0))
-    images[:, [0, -1]] = images[:, :, [0, -1]] = -1  # nothing is lost at the edge
+    images[:, [0, -1]] = images[:, :, [0, -1]] = -1  # a black border, so that no shift loses pixels
     moved = flip_and_shift(images, np.random.default_rng(0))
     assert moved.shape == images.shape
     np.testing.assert_allclose(np.sort(moved.reshape(50, -1)), np.sort(images.reshape(50, -1)))
     assert (moved != images).any(axis=(1, 2, 3)).mean() > 0.8
 
 
-def test_a_classifier_learns_what_can_be_seen(monkeypatch) -> None:
-    monkeypatch.setattr(gan.classifier, "MIN_STEPS", 0)
+def test_a_classifier_learns_to_separate_two_visibly_different_classes(monkeypatch) -> None:
+    monkeypatch.setattr("gan.judging.classifier.MIN_STEPS", 0)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 256).astype(np.uint8)
     noise = rng.integers(0, 256, (256, 28, 28), dtype=np.uint8)
     images = normalize_images(np.where(labels[:, np.newaxis, np.newaxis] == 1, smooth_pixels(256, seed=1), noise))
     classifier = fit_classifier(images[:192], labels[:192], 2, seed=0)
-    _, logits = classifier(images[192:], training=True)  # the moving statistics lag behind in so few steps
+    _, logits = classifier(images[192:], training=True)  # moving averages have not converged after so few steps
     assert (np.asarray(logits).argmax(axis=1) == labels[192:]).mean() > 0.95
 
 
 @pytest.mark.parametrize("layer", [-2, -1])
-def test_an_extractor_whose_features_or_logits_are_not_finite_is_one_clear_error(layer) -> None:
+def test_features_or_logits_that_are_not_finite_raise_a_helpful_error(layer) -> None:
     extractor = small_extractor()
     broken = extractor.network.layers[layer]
     broken.set_weights([np.full_like(weights, np.nan) for weights in broken.get_weights()])
-    with pytest.raises(StoreError, match=r"small@00000000 gives features that are not finite.*\n.*--refresh"):
+    with pytest.raises(StoreError, match=r"small@00000000 computes features that are not finite.*\n.*--refresh"):
         extractor.features(np.zeros((2, 28, 28), np.uint8))

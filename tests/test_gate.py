@@ -1,4 +1,4 @@
-"""The gate, offered generators whose faults are known: who passes, who does not, and what it says."""
+"""The gate's decisions on generators with known faults."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from gan.data.samples import save_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.definitions import METRICS, Metric
-from gan.judging.gate import AGREED, Decision, decide
+from gan.judging.gate import GATE_METRICS, Decision, decide
 from gan.judging.judge import Judge
 
 N, NAN = 400, float("nan")
@@ -22,7 +22,7 @@ def judge() -> Judge:
 
 
 def noisy(pixels: np.ndarray, amount: float, seed: int = 0) -> np.ndarray:
-    """The same images under grey noise: the larger the amount, the worse."""
+    """Add Gaussian noise with a standard deviation of amount grey levels."""
     noise = np.random.default_rng(seed).normal(0, amount, pixels.shape)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
@@ -42,18 +42,18 @@ def test_the_first_good_generator_passes(judge) -> None:
     decision = ask(judge, smooth_pixels(N, 2))
     assert decision.passes
     assert decision.champion is None
-    assert decision.sentence == "Passes the gate. There is no champion yet, and nothing is wrong with it."
+    assert decision.sentence == "Passes the gate. There is no champion yet, and every check is passed."
 
 
-def test_a_better_generator_passes_and_the_reason_has_the_figures(judge) -> None:
+def test_a_better_generator_passes_with_the_numbers_in_the_reason(judge) -> None:
     decision = ask(judge, smooth_pixels(N, 2), champion=noisy(smooth_pixels(N, 3), 60))
     assert decision.passes
-    assert [row.name for row in decision.differences] == list(AGREED)
+    assert [row.name for row in decision.differences] == list(GATE_METRICS)
     assert decision.sentence.startswith("Passes the gate against the champion the-champion. Fréchet distance ")
     assert "is better beyond noise, and precision, recall and coverage are not worse." in decision.sentence
 
 
-def test_a_worse_generator_does_not_pass_and_all_that_is_worse_is_named(judge) -> None:
+def test_a_worse_generator_does_not_pass_and_each_worse_metric_is_named(judge) -> None:
     decision = ask(judge, noisy(smooth_pixels(N, 2), 60), champion=smooth_pixels(N, 3))
     assert not decision.passes
     assert "Fréchet distance" in decision.reasons[0]
@@ -74,10 +74,10 @@ def test_a_generator_does_not_beat_itself(judge) -> None:
 
 
 @pytest.mark.parametrize("num_images", [1, 10])
-def test_a_collapsed_generator_does_not_pass_even_where_there_is_no_champion(judge, num_images) -> None:
+def test_a_collapsed_generator_does_not_pass_even_without_a_champion(judge, num_images) -> None:
     decision = ask(judge, np.repeat(smooth_pixels(num_images, 2), N // num_images, axis=0))
     assert not decision.passes
-    assert decision.reasons[0].startswith("It makes only a few kinds of images")
+    assert decision.reasons[0].startswith("It generates only a few different images")
 
 
 def test_a_copying_generator_does_not_pass_even_if_it_is_better(judge) -> None:
@@ -90,16 +90,14 @@ def test_a_copying_generator_does_not_pass_even_if_it_is_better(judge) -> None:
     )
 
 
-def test_signs_of_collapse_in_training_count_against_it(judge) -> None:
+def test_a_generator_with_signs_of_collapse_in_training_does_not_pass(judge) -> None:
     decision = ask(judge, smooth_pixels(N, 2), warnings=("Mode collapse after 500 steps.",))
     assert decision.reasons == ("Its training showed signs of collapse: Mode collapse after 500 steps.",)
 
 
 @pytest.mark.parametrize("number", ["average", "floor"])
 @pytest.mark.parametrize("name", [definition.name for definition in METRICS])
-def test_a_number_that_is_not_defined_stands_against_a_generator_and_is_named_with_its_reason(
-    judge, name, number
-) -> None:
+def test_a_generator_with_an_undefined_metric_does_not_pass_and_the_reason_is_given(judge, name, number) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     metrics = {metric.name: metric for metric in judge.metrics(found, found)}
     undefined = {number: None, "undefined": {number: "all images are equal"}}
@@ -108,13 +106,13 @@ def test_a_number_that_is_not_defined_stands_against_a_generator_and_is_named_wi
     assert decision.reasons == (f"{metrics[name].title} is not defined: all images are equal.",)
 
 
-def test_a_number_that_is_not_finite_does_not_pass_wherever_it_comes_from(judge) -> None:
+def test_a_generator_with_metrics_that_are_not_finite_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     metrics = [metric.model_copy(update={"average": NAN}) for metric in judge.metrics(found, found)]
     assert len(decide(metrics, (), None, (), full_n=N).reasons) == len(METRICS)
 
 
-def test_a_champion_that_is_lost_is_not_beaten_by_that(judge) -> None:
+def test_a_generator_that_cannot_be_compared_with_the_champion_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     obstacle = "It cannot be compared with the champion."
     decision = decide(judge.metrics(found, found), (), "gone", (), obstacle, full_n=N)
@@ -125,14 +123,14 @@ def test_a_champion_that_is_lost_is_not_beaten_by_that(judge) -> None:
     )
 
 
-def test_what_was_not_compared_with_the_champion_has_not_beaten_it(judge) -> None:
+def test_a_generator_with_missing_or_undefined_comparisons_does_not_pass(judge) -> None:
     good = judge.examine(smooth_pixels(N, 2))
     worse = judge.examine(noisy(smooth_pixels(N, 3), 60))
     differences = bootstrap_differences(good, worse, judge.floor, extractor="small", seed=0)
     no_interval = {"low": None, "high": None, "undefined": dict.fromkeys(("low", "high"), "all images are equal")}
     unknown = [row.model_copy(update=no_interval) if row.name == "recall" else row for row in differences]
     without = [row for row in differences if row.name != "recall"]
-    incomplete = "It could not be compared with the champion in all that counts."
+    incomplete = "It could not be compared with the champion in every metric of the gate."
     undefined = "Recall could not be compared with the champion: it is not defined, since all images are equal."
     for given, reason in (((), incomplete), (without, incomplete), (unknown, undefined)):
         decision = decide(judge.metrics(good, good), (), "the-champion", given, full_n=N)
@@ -140,13 +138,13 @@ def test_what_was_not_compared_with_the_champion_has_not_beaten_it(judge) -> Non
         assert decision.reasons[0] == reason
 
 
-def test_a_run_that_was_judged_by_few_images_does_not_pass(judge) -> None:
+def test_a_run_that_was_judged_on_few_images_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     decision = decide(judge.metrics(found, found), (), None, (), full_n=10_000)
-    assert decision.reasons == ("It was judged by 400 images; a champion is by 10,000 (--num-samples).",)
+    assert decision.reasons == ("It was judged on 400 images; a champion needs 10,000 (--num-samples).",)
 
 
-def test_a_difference_without_an_interval_is_neither_better_nor_worse_nor_noise() -> None:
+def test_the_verdict_of_a_difference_without_an_interval_is_not_defined() -> None:
     row = Difference(
         name="x", title="x", better="lower", this=1, other=2, n=3, extractor="x", difference=-1, low=NAN, high=NAN
     )
@@ -154,10 +152,10 @@ def test_a_difference_without_an_interval_is_neither_better_nor_worse_nor_noise(
 
 
 @pytest.mark.parametrize("same_as_reference", [False, True])
-def test_a_run_of_the_pipeline_is_judged_by_averaged_weights_against_the_champions_own(
+def test_the_pipeline_compares_the_averaged_weights_of_the_run_with_those_of_the_champion(
     judge, store, same_as_reference
 ) -> None:
-    """The last weights of both would have it the other way round."""
+    """The comparison of the last weights of both would give the opposite decision."""
     better, worse = smooth_pixels(N, 2), noisy(smooth_pixels(N, 3), 60)
 
     def stored(pixels: np.ndarray) -> Path:
@@ -172,4 +170,4 @@ def test_a_run_of_the_pipeline_is_judged_by_averaged_weights_against_the_champio
         reference = {champion.average_samples: known} if same_as_reference else {stored(average): ()}
         decision = challenge_champion(judge, average, metrics, (), champion, reference, seed=0)
         assert (decision.passes, decision.champion) == (passes, "before")
-        assert [row.name for row in decision.differences] == list(AGREED)
+        assert [row.name for row in decision.differences] == list(GATE_METRICS)

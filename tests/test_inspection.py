@@ -11,7 +11,7 @@ from gan.data.catalog import FASHION_MNIST
 from gan.data.inspection import LabelledPixels, digests_of, find_warnings, refuse_unusable
 from gan.data.splits import fetch_splits
 from gan.errors import DataError
-from gan.judging.classifier import doubt_labels
+from gan.judging.classifier import check_accuracy
 
 NAMES = tuple("abcdef")
 Both = tuple[LabelledPixels, LabelledPixels]
@@ -212,7 +212,7 @@ def test_equal_images_have_equal_digests_and_no_others() -> None:
 
 def test_a_classifier_that_is_hardly_better_than_the_commonest_answer_makes_the_labels_doubtful() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
-    (text,) = doubt_labels(0.54, labels)
+    (text,) = check_accuracy(0.54, labels)
     assert "right for 54 % of 100 test images; the commonest class alone is 50 %" in text
-    assert doubt_labels(0.56, labels) == ()
-    assert doubt_labels(0.9, np.zeros(100, int)) == (), "of one class nothing can be said"
+    assert check_accuracy(0.56, labels) == ()
+    assert check_accuracy(0.9, np.zeros(100, int)) == (), "of one class nothing can be said"

@@ -5,12 +5,11 @@ import pytest
 from builders import small_extractor, smooth_pixels
 
 from gan.judging.definitions import METRICS
-from gan.judging.evidence import Evidence
 from gan.judging.features import Extractor
+from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
 from gan.judging.measured import rounded
 from gan.judging.metrics.neighbours import ball_radii, precision_recall
-from gan.judging.mutual import judged_anew
 from gan.judging.snapshots import SnapshotJudge
 
 N = 100
@@ -36,13 +35,13 @@ def noise() -> np.ndarray:
     return np.random.default_rng(2).integers(0, 256, (N, 28, 28), dtype=np.uint8)
 
 
-def numbers(evidence: Evidence) -> dict[str, float]:
-    return {definition.name: definition.measure(evidence) for definition in METRICS}
+def numbers(statistics: ImageStatistics) -> dict[str, float]:
+    return {definition.name: definition.measure(statistics) for definition in METRICS}
 
 
 @pytest.fixture(scope="module")
-def real_like(judge) -> Evidence:
-    """Images of the same distribution, neither trained on nor among the test images."""
+def real_like(judge) -> ImageStatistics:
+    """Statistics of images from the same distribution that are neither training nor test images."""
     return judge.examine(smooth_pixels(N, seed=3))
 
 
@@ -63,7 +62,7 @@ def test_real_images_have_values_near_the_floor(judge, real_like) -> None:
     assert abs(found["kernel_distance"]) < 3 * standard_error(real_like)
 
 
-def test_noise_is_worse_than_the_floor_in_each_metric_in_its_direction(judge, noise) -> None:
+def test_noise_is_worse_than_the_floor_in_the_direction_of_each_metric(judge, noise) -> None:
     found, floor = numbers(judge.examine(noise)), numbers(judge.floor)
     for definition in METRICS:
         value, at_best = found[definition.name], floor[definition.name]
@@ -77,11 +76,11 @@ def test_noise_is_worse_than_the_floor_in_each_metric_in_its_direction(judge, no
     assert found["near_copies"] == 0
 
 
-def test_copies_of_training_images_are_near_copies_and_each_is_traced_to_its_original(judge, train_pixels) -> None:
-    evidence = judge.examine(train_pixels[200 : 200 + N])
-    found = numbers(evidence)
+def test_copies_of_training_images_are_near_copies_whose_nearest_image_is_the_original(judge, train_pixels) -> None:
+    copies = judge.examine(train_pixels[200 : 200 + N])
+    found = numbers(copies)
     assert (found["near_copies"], found["nearest_training_image"]) == (1, 0)
-    np.testing.assert_array_equal(evidence.fake.nearest, np.arange(200, 200 + N))
+    np.testing.assert_array_equal(copies.fake.nearest, np.arange(200, 200 + N))
 
 
 def test_a_collapsed_generator_has_one_class_no_recall_and_finite_numbers(judge) -> None:
@@ -99,7 +98,7 @@ def test_black_images_give_finite_numbers(judge) -> None:
     assert found["total_variation"] == 0
 
 
-def test_taking_every_image_once_changes_no_metric(real_like) -> None:
+def test_a_resample_of_every_image_once_changes_no_metric(real_like) -> None:
     every = np.arange(N)
     taken = real_like.take(every, every)
     assert numbers(taken) == numbers(real_like)
@@ -109,25 +108,25 @@ def test_taking_every_image_once_changes_no_metric(real_like) -> None:
             np.testing.assert_array_equal(chosen, original)
 
 
-def test_taking_some_images_takes_them_on_their_side_only(real_like) -> None:
+def test_a_resample_takes_rows_of_each_side_independently(real_like) -> None:
     taken = real_like.take(np.array([4, 4, 2]), np.array([7]))
     np.testing.assert_array_equal(taken.real.features, real_like.real.features[[4, 4, 2]])
     np.testing.assert_array_equal(taken.fake.features, real_like.fake.features[[7]])
 
 
-def test_a_resample_scatters_a_mean_by_its_standard_error(real_like) -> None:
+def test_resamples_of_a_mean_vary_by_its_standard_error(real_like) -> None:
     rng = np.random.default_rng(0)
     kernel = next(definition for definition in METRICS if definition.name == "kernel_distance")
     resampled = [kernel.measure(real_like.take(rng.integers(0, N, N), rng.integers(0, N, N))) for _ in range(300)]
     assert np.std(resampled) == pytest.approx(kernel.standard_error(real_like), rel=0.15)
 
 
-def test_metrics_stand_beside_their_average_and_their_floor(judge, real_like, noise) -> None:
+def test_metrics_have_the_values_of_both_generators_and_of_the_floor(judge, real_like, noise) -> None:
     average = judge.examine(noise)
     metrics = judge.metrics(real_like, average)
     assert [metric.name for metric in metrics] == [definition.name for definition in METRICS]
     for metric, definition in zip(metrics, METRICS, strict=True):
-        expected = tuple(rounded(definition.measure(evidence)) for evidence in (real_like, average, judge.floor))
+        expected = tuple(rounded(definition.measure(each)) for each in (real_like, average, judge.floor))
         assert (metric.value, metric.average, metric.floor) == expected
         assert metric.n == N
         assert (metric.standard_error is not None) == (metric.name == "kernel_distance")
@@ -136,10 +135,10 @@ def test_metrics_stand_beside_their_average_and_their_floor(judge, real_like, no
     assert (extractors["near_copies"], extractors["total_variation"]) == ("pixels196", "grey levels")
 
 
-def test_snapshots_on_the_way_from_noise_over_collapse_to_real_like_images_are_in_that_order(judge, noise) -> None:
+def test_snapshots_of_noise_collapse_and_real_like_images_are_ranked_in_that_order(judge, noise) -> None:
     collapsed = np.repeat(smooth_pixels(1, seed=5), N, axis=0)
     distances, recalls = np.transpose(
-        [judge.of_snapshots(N)(pixels) for pixels in (noise, collapsed, smooth_pixels(N, seed=6))]
+        [judge.for_snapshots(N)(pixels) for pixels in (noise, collapsed, smooth_pixels(N, seed=6))]
     )
     assert distances[0] > distances[1] > distances[2]
     assert recalls[0] == recalls[1] == 0
@@ -154,22 +153,22 @@ def test_snapshots_of_fewer_images_are_compared_with_as_many_test_images(judge) 
     assert by_40(pixels) == by_40(pixels[:40]) != by_30(pixels)
 
 
-def test_snapshots_are_judged_by_images_of_all_classes_though_the_split_may_be_sorted(extractor) -> None:
+def test_snapshots_are_compared_with_all_classes_even_if_the_split_is_sorted(extractor) -> None:
     bright, dark = np.full((60, 28, 28), 200, np.uint8), np.zeros((60, 28, 28), np.uint8)
     judge = SnapshotJudge(extractor, np.concatenate([bright, dark]), 40)
-    one_kind, both = np.repeat(bright[:1], 40, axis=0), np.concatenate([bright[:20], dark[:20]])
-    assert judge(both)[0] < judge(one_kind)[0] / 2
+    one_class, both = np.repeat(bright[:1], 40, axis=0), np.concatenate([bright[:20], dark[:20]])
+    assert judge(both)[0] < judge(one_class)[0] / 2
 
 
-def test_what_images_say_of_each_other_is_found_anew_for_a_part_of_them(judge, real_like) -> None:
-    part = judged_anew(real_like, slice(0, None, 2), seed=0)
+def test_joint_statistics_can_be_recomputed_for_a_subset(judge, real_like) -> None:
+    part = real_like.recompute_for(slice(0, None, 2), seed=0)
     real, fake = judge.test.values[::2], judge.extractor.features(smooth_pixels(N, seed=3)).values[::2]
     precise, recalled = precision_recall(real, fake, ball_radii(real, 3), ball_radii(fake, 3))
     np.testing.assert_array_equal((part.fake.precise, part.real.recalled), (precise, recalled))
     assert len(part.fake.logits) == N // 2
 
 
-def test_equal_input_gives_equal_numbers(extractor, judge, train_pixels, real_like) -> None:
+def test_equal_inputs_give_equal_metrics(extractor, judge, train_pixels, real_like) -> None:
     again = Judge(extractor, train_pixels, smooth_pixels(150, seed=1), n=N, seed=0)
     assert again.metrics(again.examine(smooth_pixels(N, seed=3)), again.floor) == judge.metrics(real_like, judge.floor)
 
@@ -179,7 +178,7 @@ def test_another_seed_chooses_other_real_images(extractor, judge, train_pixels) 
     assert not np.array_equal(other.test_pixels, judge.test_pixels)
 
 
-def test_what_is_found_of_an_image_does_not_depend_on_its_place(judge, real_like) -> None:
+def test_the_statistics_of_an_image_do_not_depend_on_its_position(judge, real_like) -> None:
     reversed_order = judge.examine(smooth_pixels(N, seed=3)[::-1])
     for name in (
         "classes",
@@ -195,5 +194,5 @@ def test_what_is_found_of_an_image_does_not_depend_on_its_place(judge, real_like
         np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
 
 
-def test_more_images_than_are_compared_do_not_count(judge, real_like, noise) -> None:
+def test_images_beyond_the_first_n_are_ignored(judge, real_like, noise) -> None:
     assert numbers(judge.examine(np.concatenate([smooth_pixels(N, seed=3), noise]))) == numbers(real_like)

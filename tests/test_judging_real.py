@@ -1,4 +1,4 @@
-"""What the numbers say of sets of real images whose faults are known, by the weights that are part of the code."""
+"""Metrics of modified real images with known faults, computed with the shipped weights."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def extractor() -> Extractor:
 
 @pytest.fixture(scope="module")
 def found(extractor, splits) -> dict[str, dict[str, float]]:
-    """All metrics of each set, against one half of the test split; the sets are made of the other half."""
+    """All metrics of each set, made from one half of the test split, compared with the other half."""
     train, test, labels = splits
     judge = Judge(extractor, train, test[:5000], n=N, seed=0)
     real, rng = test[5000 : 5000 + N], np.random.default_rng(0)
@@ -60,7 +60,7 @@ def test_the_classifier_is_right_for_93_percent_of_the_test_images(extractor, sp
     assert (extractor.features(test).classes == labels).mean() >= 0.93
 
 
-def test_held_out_real_images_cannot_be_told_from_real_ones_and_are_no_copies(found) -> None:
+def test_held_out_real_images_are_indistinguishable_from_real_ones_and_no_copies(found) -> None:
     real = found["real"]
     assert real["two_sample_accuracy"] == pytest.approx(0.5, abs=0.05)
     assert real["near_copies"] < 0.03
@@ -69,30 +69,30 @@ def test_held_out_real_images_cannot_be_told_from_real_ones_and_are_no_copies(fo
 
 
 @pytest.mark.parametrize("name", ["frechet_distance", "kernel_distance"])
-def test_of_all_faults_pure_noise_is_the_worst(found, name) -> None:
+def test_pure_noise_has_the_largest_distance_of_all_faults(found, name) -> None:
     order = ["real", "salt and pepper", "one class", "noise"]
-    assert [found[kind][name] for kind in order] == sorted(found[kind][name] for kind in order)
+    assert [found[each][name] for each in order] == sorted(found[each][name] for each in order)
     assert found["one image"][name] < found["noise"][name]
 
 
 @pytest.mark.parametrize("name", ["frechet_distance", "kernel_distance", "two_sample_accuracy", "total_variation"])
-def test_the_more_noise_the_worse(found, name) -> None:
+def test_distances_increase_with_noise(found, name) -> None:
     assert found["real"][name] < found["salt and pepper"][name] < found["noise"][name] + 1e-9
 
 
-def test_noise_lies_among_no_real_images(found) -> None:
+def test_noise_has_no_precision_and_no_coverage(found) -> None:
     assert found["noise"]["precision"] < 0.05
     assert found["noise"]["coverage"] < 0.05
     assert found["salt and pepper"]["precision"] < found["real"]["precision"]
 
 
-def test_copies_of_training_images_are_caught_though_every_other_number_is_as_good_as_real(found) -> None:
+def test_copies_of_training_images_are_detected_although_other_metrics_are_as_good_as_real(found) -> None:
     assert found["copies"]["near_copies"] == 1
     assert found["copies"]["nearest_training_image"] == 0
     assert found["copies"]["frechet_distance"] < 2 * found["real"]["frechet_distance"]
 
 
-def test_one_class_alone_is_precise_but_does_not_recall_and_is_not_called_a_copy(found) -> None:
+def test_a_single_class_has_precision_without_recall_and_is_no_copy(found) -> None:
     one, real = found["one class"], found["real"]
     assert one["precision"] > 0.8
     assert one["recall"] < 0.3
@@ -100,7 +100,7 @@ def test_one_class_alone_is_precise_but_does_not_recall_and_is_not_called_a_copy
     assert one["near_copies"] < 0.04
 
 
-def test_a_collapse_to_one_image_has_no_variety_at_all(found) -> None:
+def test_a_collapse_to_one_image_has_no_diversity(found) -> None:
     one = found["one image"]
     assert one["class_entropy"] == 0
     assert one["recall"] < 0.01

@@ -22,7 +22,7 @@ from gan.judging.metrics.neighbours import (
 from gan.judging.metrics.two_sample import fit_logistic_regression, held_out_logits
 
 MODES = 4 * np.eye(5)
-"""Centres of five classes, far from each other for deviations of about 0.5."""
+"""Centres of five classes, which are well separated for standard deviations of about 0.5."""
 
 
 def gaussian(mean: float, deviation: float, seed: int, n: int = 600, d: int = 6) -> np.ndarray:
@@ -30,7 +30,7 @@ def gaussian(mean: float, deviation: float, seed: int, n: int = 600, d: int = 6)
 
 
 def mixture(labels: np.ndarray, seed: int, deviation: float = 0.5) -> np.ndarray:
-    """A point for each label, float32 as features are."""
+    """Draw a point for each label, float32 like features."""
     noise = np.random.default_rng(seed).normal(0, deviation, (len(labels), MODES.shape[1]))
     return (MODES[labels] + noise).astype(np.float32)
 
@@ -41,7 +41,7 @@ def correlated(n: int, seed: int, d: int = 8) -> np.ndarray:
 
 
 def by_neighbours(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """All four metrics by nearest neighbours."""
+    """Return the four nearest-neighbour metrics."""
     precise, recalled = precision_recall(
         real, fake, ball_radii(real, K_PRECISION_RECALL), ball_radii(fake, K_PRECISION_RECALL)
     )
@@ -59,12 +59,12 @@ def accuracy(real: np.ndarray, fake: np.ndarray) -> float:
     return float(((real_logits > 0).mean() + (fake_logits <= 0).mean()) / 2)
 
 
-def test_identical_sets_are_at_distance_zero() -> None:
+def test_the_frechet_distance_of_identical_sets_is_zero() -> None:
     features = gaussian(0, 1, seed=0)
     assert frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
 
 
-def test_the_distance_of_two_gaussians_is_the_closed_form() -> None:
+def test_the_frechet_distance_of_two_gaussians_has_the_closed_form() -> None:
     """For isotropic Gaussians d^2 = d * ((m1 - m2)^2 + (s1 - s2)^2)."""
     distance = frechet_distance(gaussian(0, 1, seed=0, n=200_000), gaussian(0.5, 2, seed=1, n=200_000))
     assert distance == pytest.approx(6 * (0.5**2 + 1**2), rel=0.01)
@@ -107,12 +107,12 @@ def test_a_collapsed_generator_is_far_from_real() -> None:
         (np.zeros((9, 3)), np.full((9, 3), np.nan), "not finite"),
     ],
 )
-def test_features_that_do_not_fit_are_refused_by_the_frechet_distance(real, fake, message) -> None:
+def test_the_frechet_distance_refuses_invalid_features(real, fake, message) -> None:
     with pytest.raises(ValueError, match=message):
         frechet_distance(real, fake)
 
 
-def test_the_kernel_distance_is_the_formula_on_sklearns_kernel() -> None:
+def test_the_kernel_distance_equals_the_formula_with_sklearns_kernel() -> None:
     real, fake = correlated(130, seed=0), correlated(130, seed=1)
 
     def k(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -126,7 +126,7 @@ def test_the_kernel_distance_is_the_formula_on_sklearns_kernel() -> None:
 
 
 @pytest.mark.parametrize(("shift", "times"), [(1.0, 1.0), (0.0, np.sqrt(2))], ids=["far apart", "equal distributions"])
-def test_the_standard_error_is_the_spread_over_fresh_draws_and_too_large_where_nothing_differs(shift, times) -> None:
+def test_the_standard_error_is_the_deviation_over_draws_and_too_large_for_equal_distributions(shift, times) -> None:
     n, distances, errors = 100, [], []
     for seed in range(300):
         terms = kernel_terms(gaussian(0, 1, seed, n, d=4), gaussian(shift, 1, 10_000 + seed, n, d=4))
@@ -140,7 +140,7 @@ def test_the_standard_error_is_the_spread_over_fresh_draws_and_too_large_where_n
 
 @pytest.mark.parametrize("shapes", [((9, 3), (8, 3)), ((9, 3), (9, 4)), ((1, 3), (1, 3)), ((9,), (9,))])
 def test_the_kernel_distance_refuses_sets_that_cannot_be_paired(shapes) -> None:
-    with pytest.raises(ValueError, match="expects twice"):
+    with pytest.raises(ValueError, match="n > 1, for both"):
         kernel_terms(*(np.zeros(shape) for shape in shapes))
 
 
@@ -149,15 +149,15 @@ def test_precision_recall_density_and_coverage_agree_with_the_authors_code(capsy
     fake = mixture(np.arange(240) % 4, seed=1, deviation=0.8)
     by_three = compute_prdc(real, fake, nearest_k=3)
     by_five = compute_prdc(real, fake, nearest_k=5)
-    capsys.readouterr()  # it prints
+    capsys.readouterr()  # discard what it prints
     ours = by_neighbours(real, fake)
     expected = {name: (by_three if name in ("precision", "recall") else by_five)[name] for name in ours}
     assert ours == pytest.approx(expected, rel=1e-12)
-    assert all(0.05 < value < 0.95 for value in ours.values()), "the comparison says something"
+    assert all(0.05 < value < 0.95 for value in ours.values()), "no metric is at a bound"
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
-def test_ball_radii_are_sklearns_distances_to_the_kth_neighbour(k) -> None:
+def test_ball_radii_equal_sklearns_distances_to_the_kth_neighbour(k) -> None:
     features = correlated(201, seed=0)
     distances, _ = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features.astype(float)).kneighbors()
     np.testing.assert_allclose(np.sqrt(ball_radii(features, k)), distances[:, -1], rtol=1e-6)
@@ -185,7 +185,7 @@ def test_the_nearest_of_a_member_is_itself_at_distance_zero() -> None:
     assert not distances.any()
 
 
-def test_blocks_change_nothing(monkeypatch) -> None:
+def test_results_do_not_depend_on_the_block_size(monkeypatch) -> None:
     real, fake = correlated(101, seed=0), correlated(101, seed=1)
 
     def everything() -> list[np.ndarray]:
@@ -214,7 +214,7 @@ def test_squared_distances_are_never_negative_and_exact_to_rounding() -> None:
 
 
 @pytest.mark.parametrize("distance", [0.0, 0.3, 20.0], ids=["equal", "overlapping", "separable"])
-def test_logistic_regression_is_sklearns(distance) -> None:
+def test_logistic_regression_equals_sklearns(distance) -> None:
     features = np.concatenate([gaussian(0, 1, seed=0, n=150), gaussian(distance, 1, seed=1, n=100)])
     labels = np.arange(250) < 150
     weights, bias = fit_logistic_regression(features, labels)
@@ -223,22 +223,22 @@ def test_logistic_regression_is_sklearns(distance) -> None:
     assert bias == pytest.approx(expected.intercept_[0], rel=1e-3, abs=1e-4)
 
 
-def test_equal_distributions_cannot_be_told_apart_and_distant_ones_can() -> None:
+def test_two_sample_accuracy_is_chance_for_equal_distributions_and_high_for_distant_ones() -> None:
     real, equal, far = (gaussian(mean, 1, seed) for seed, mean in enumerate((0, 0, 3)))
     assert accuracy(real, equal) == pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(len(real) + len(equal)))
     assert accuracy(real, far) > 0.99
 
 
-def test_the_two_sample_test_is_of_images_that_the_classifier_has_not_seen() -> None:
-    """With more features than images any labels can be learnt by heart; only unseen images show that it is nothing."""
+def test_the_two_sample_test_uses_held_out_images() -> None:
+    """With more features than images, a classifier can memorize any labels; only held-out images reveal this."""
     real, fake = gaussian(0, 1, seed=0, n=100, d=300), gaussian(0, 1, seed=1, n=100, d=300)
     features, labels = np.concatenate([real, fake]), np.arange(200) < 100
     weights, bias = fit_logistic_regression(features, labels)
-    assert ((features @ weights + bias > 0) == labels).all(), "by heart"
+    assert ((features @ weights + bias > 0) == labels).all(), "memorized"
     assert accuracy(real, fake) < 0.62
 
 
-def test_a_feature_that_is_constant_but_for_one_held_out_image_is_not_blown_up() -> None:
+def test_a_feature_that_varies_only_in_one_held_out_image_gives_moderate_logits() -> None:
     real, fake = (gaussian(m, 1, seed=i, n=100, d=3).astype(np.float32) for i, m in enumerate((0, 0.5)))
     real[:, 0] = fake[:, 0] = 0.1
     fake[0, 0] = 0.2
@@ -271,14 +271,14 @@ def test_noise_lowers_precision_and_density() -> None:
     assert noisy["density"] < 0.3 * clean["density"]
 
 
-def test_distant_sets_have_nothing_in_common() -> None:
+def test_distant_sets_have_no_overlap() -> None:
     real, far = gaussian(0, 1, seed=0), gaussian(50, 1, seed=1)
     assert set(by_neighbours(real, far).values()) == {0}
     terms = kernel_terms(real, far)
     assert terms.mean() > 3 * terms.std() / np.sqrt(len(terms))
 
 
-def test_copies_of_real_images_lie_in_their_balls_even_where_real_images_are_doubled() -> None:
+def test_copies_of_real_images_lie_in_their_balls_even_if_real_images_have_duplicates() -> None:
     once = mixture(np.arange(200) % 5, seed=0)
     real = np.concatenate([once, once])
     found = by_neighbours(real, real[:100])
@@ -287,7 +287,7 @@ def test_copies_of_real_images_lie_in_their_balls_even_where_real_images_are_dou
 
 
 def split_of_two_classes(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points of a narrow class 0 and a wide class 1 in equal parts, and their classes."""
+    """Draw equal numbers of points from a narrow class 0 and a wide class 1; return them with their classes."""
     classes = np.arange(n) % 2
     noise = np.random.default_rng(seed).normal(size=(n, 5)) * np.where(classes, 1.0, 0.1)[:, np.newaxis]
     return (MODES[classes] + noise).astype(np.float32), classes
@@ -295,7 +295,7 @@ def split_of_two_classes(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def memorized():
-    """What a generator's points say of memorization: median relative distance, and share of near copies."""
+    """A function that returns the median relative distance and the share of near copies."""
     train, _ = split_of_two_classes(seed=0, n=4000)
     test, test_classes = split_of_two_classes(seed=1, n=4000)
     _, test_distances = nearest(test, train)
@@ -309,12 +309,12 @@ def memorized():
     return judge
 
 
-def test_copies_of_training_images_are_caught(memorized) -> None:
+def test_copies_of_training_images_are_detected(memorized) -> None:
     train, classes = split_of_two_classes(seed=0, n=4000)
     assert memorized(train[:500], classes[:500]) == (0, 1)
 
 
-def test_slightly_noisy_copies_still_lie_far_nearer_than_unseen_images(memorized) -> None:
+def test_slightly_noisy_copies_are_still_much_nearer_than_unseen_images(memorized) -> None:
     train, classes = split_of_two_classes(seed=0, n=4000)
     noise = np.random.default_rng(2).normal(size=train.shape) * np.where(classes, 0.05, 0.005)[:, np.newaxis]
     median, _ = memorized((train + noise).astype(np.float32), classes)
@@ -327,17 +327,17 @@ def test_unseen_real_images_are_no_copies(memorized) -> None:
     assert near_copies == pytest.approx(0.01, abs=0.006)
 
 
-def test_a_generator_of_one_narrow_class_is_no_copier_because_it_is_judged_class_by_class(memorized) -> None:
+def test_a_generator_of_one_narrow_class_is_not_mistaken_for_a_copying_one(memorized) -> None:
     points, classes = split_of_two_classes(seed=2, n=4000)
     narrow = classes == 0
     median, near_copies = memorized(points[narrow], classes[narrow])
     assert median == pytest.approx(1, abs=0.05)
     assert near_copies == pytest.approx(0.01, abs=0.008)
     median, _ = memorized(points[narrow], classes[narrow], by_class=False)
-    assert median < 0.5, "without classes it would be called one"
+    assert median < 0.5, "without classes it looks like a copying generator"
 
 
-def test_images_of_a_class_without_test_images_are_compared_with_all() -> None:
+def test_images_of_a_class_without_test_images_are_compared_with_all_classes() -> None:
     relative, near_copy = relative_to_test(
         np.array([2.0, 0.0]), np.array([7, 7]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 1])
     )
@@ -345,13 +345,13 @@ def test_images_of_a_class_without_test_images_are_compared_with_all() -> None:
     np.testing.assert_array_equal(near_copy, [False, True])
 
 
-def test_where_all_test_images_are_training_images_too_copies_are_copies_and_their_distance_is_not_defined() -> None:
+def test_if_all_test_images_are_training_images_copies_are_detected_and_distances_are_not_defined() -> None:
     relative, near_copy = relative_to_test(np.array([0.0, 1]), np.zeros(2, int), np.zeros(5), np.zeros(5, int))
     assert np.isnan(relative).all()
     np.testing.assert_array_equal(near_copy, [True, False])
 
 
-def test_a_class_whose_test_images_are_training_images_is_compared_with_all_classes() -> None:
+def test_if_test_images_of_a_class_are_training_images_the_median_of_all_classes_is_used() -> None:
     test_distances, test_classes = np.array([0.0, 0, 0, 2, 2, 2, 2]), np.array([0, 0, 0, 1, 1, 1, 1])
     relative, near_copy = relative_to_test(np.array([1.0, 0]), np.zeros(2, int), test_distances, test_classes)
     np.testing.assert_array_equal(relative, [0.5, 0])
@@ -359,7 +359,7 @@ def test_a_class_whose_test_images_are_training_images_is_compared_with_all_clas
 
 
 @pytest.mark.parametrize("r", [10, 100])
-def test_with_few_test_images_of_a_class_more_unseen_images_are_called_near_copies(r) -> None:
+def test_the_share_of_near_copies_has_the_documented_bias(r) -> None:
     rng, shares = np.random.default_rng(0), []
     for _ in range(400):
         _, near_copy = relative_to_test(rng.random(200), np.zeros(200, int), rng.random(r), np.zeros(r, int))

@@ -1,14 +1,15 @@
-"""Metrics of pixels, and of the classes that a classifier sees, against scipy and closed forms."""
+"""Metrics of pixels and of predicted classes, compared with SciPy and closed forms."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from gan.judging.metrics.classes import class_entropy, confidence
+from gan.judging.features import Features
+from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.pixels import intensity_distance, intensity_histograms, total_variation
 
 
-def test_class_entropy_is_scipys_in_bits() -> None:
+def test_class_entropy_equals_scipys() -> None:
     classes = np.random.default_rng(0).integers(0, 7, 200)
     assert class_entropy(classes, 10) == pytest.approx(stats.entropy(np.bincount(classes), base=2))
     assert class_entropy(np.arange(1000) % 10, 10) == pytest.approx(np.log2(10))
@@ -17,25 +18,25 @@ def test_class_entropy_is_scipys_in_bits() -> None:
 def test_collapse_lowers_class_entropy_to_zero() -> None:
     entropy = class_entropy(np.full(100, 3), 10)
     assert entropy == 0
-    assert not np.signbit(entropy), "it would be shown as -0"
+    assert not np.signbit(entropy), "shown as -0"
 
 
-def test_class_entropy_is_biased_downwards_by_as_much_as_is_said() -> None:
+def test_class_entropy_has_the_documented_bias() -> None:
     rng = np.random.default_rng(0)
     found = np.mean([class_entropy(rng.integers(0, 10, 200), 10) for _ in range(400)])
     assert np.log2(10) - found == pytest.approx(9 / (2 * 200 * np.log(2)), rel=0.1)
 
 
 def test_confidence_is_the_probability_of_the_predicted_class() -> None:
-    probabilities = np.array([[0.2, 0.5, 0.3], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
-    np.testing.assert_allclose(confidence(probabilities), [0.5, 1, 1 / 3], rtol=1e-6)
+    probabilities = np.array([[0.2, 0.5, 0.3], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
+    np.testing.assert_allclose(Features(np.zeros((3, 1)), probabilities).confidence, [0.5, 1, 1 / 3])
 
 
 def ramps(n: int) -> np.ndarray:
     return np.broadcast_to(8 * np.arange(28, dtype=np.uint8), (n, 28, 28)).copy()
 
 
-def test_flat_images_have_no_total_variation_and_a_ramp_has_its_slope() -> None:
+def test_total_variation_is_zero_for_flat_images_and_proportional_to_the_slope_of_a_ramp() -> None:
     assert not total_variation(np.full((4, 28, 28), 100, np.uint8)).any()
     np.testing.assert_array_equal(total_variation(ramps(2)), 4), "eight grey levels across, none down"
     np.testing.assert_array_equal(total_variation(255 - ramps(2)), 4), "falling as well as rising"
@@ -52,13 +53,13 @@ def test_salt_and_pepper_raises_total_variation_and_intensity_distance() -> None
     assert total_variation(chance).mean() == pytest.approx(127.5, rel=0.05)
 
 
-def test_intensity_histograms_count_grey_levels_image_by_image() -> None:
+def test_intensity_histograms_count_the_grey_levels_of_each_image() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     for image, histogram in zip(pixels, intensity_histograms(pixels), strict=True):
         np.testing.assert_allclose(histogram, np.bincount(image.ravel(), minlength=256) / 784, rtol=1e-6)
 
 
-def test_intensity_distance_is_scipys_wasserstein_distance() -> None:
+def test_intensity_distance_equals_scipys_wasserstein_distance() -> None:
     rng = np.random.default_rng(0)
     real = rng.integers(0, 200, (6, 28, 28), dtype=np.uint8)
     fake = rng.integers(50, 256, (9, 28, 28), dtype=np.uint8)

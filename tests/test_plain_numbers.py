@@ -55,7 +55,7 @@ N, NAN, INF = 100, float("nan"), float("inf")
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF, np.float32("nan"), np.float64("inf")])
-def test_json_refuses_what_is_no_number_and_says_where_it_is(value) -> None:
+def test_json_refuses_nan_and_infinity_and_names_their_position(value) -> None:
     with pytest.raises(ValueError, match=r"at content\.metrics\.recall\[1\]"):
         to_json({"metrics": {"recall": [0.5, value]}})
 
@@ -84,7 +84,7 @@ def test_json_has_numbers_without_artefacts(value, text) -> None:
     assert to_json(value, indent=None) == text
 
 
-def test_json_is_that_of_the_standard_library_where_numbers_are_short() -> None:
+def test_json_equals_that_of_the_standard_library_for_short_numbers() -> None:
     content = {"a": [1, 2.5, {"b": "é\n\"'"}], "c": {}, "d": [], "e": None, "f": {"g": [[True], "x"]}}
     assert to_json(content) == json.dumps(content, indent=2, ensure_ascii=False)
     assert to_json(content, indent=None) == json.dumps(content, ensure_ascii=False)
@@ -92,7 +92,7 @@ def test_json_is_that_of_the_standard_library_where_numbers_are_short() -> None:
         to_json({"a": {1}})
 
 
-def test_every_setting_of_up_to_15_digits_is_the_same_number_again() -> None:
+def test_settings_of_up_to_15_digits_survive_writing_and_reading() -> None:
     rng = np.random.default_rng(0)
     for exponent in range(-30, 30):
         value = float(f"{rng.uniform(1, 10):.14f}e{exponent}")
@@ -119,7 +119,7 @@ def test_measured_numbers_have_six_digits_and_no_rounding_error_of_zero() -> Non
     }
 
 
-def test_a_number_is_null_with_a_reason_or_not_at_all() -> None:
+def test_a_null_number_requires_a_reason() -> None:
     with pytest.raises(ValueError, match="real is null without a reason"):
         AskedClasses(value=0.5, average=0.5, real=None)
     found = AskedClasses(value=0.5, average=0.5, real=None, undefined={"real": "no test images"})
@@ -145,13 +145,13 @@ def test_records_of_earlier_versions_are_read_with_a_reason_where_they_hold_no_n
 
 
 @pytest.mark.parametrize("model", MeasuredNumbers.__subclasses__())
-def test_no_record_takes_a_number_that_is_none_as_one(model) -> None:
+def test_records_refuse_nan(model) -> None:
     assert model.model_config["allow_inf_nan"] is False
     with pytest.raises(ValueError, match="finite"):
         RawData.model_validate({"seconds": NAN})
 
 
-def test_words_for_what_is_not_defined_and_for_small_numbers() -> None:
+def test_formatting_of_undefined_and_of_small_numbers() -> None:
     for value in (None, NAN, INF, -INF):
         words = [describe(value) for describe in (describe_number, describe_share, describe_change, describe_seconds)]
         assert {*words, describe_interval(0.5, value), describe_interval(value, value)} == {"not defined"}
@@ -276,7 +276,7 @@ def test_a_published_run_says_what_is_not_defined_and_why(published) -> None:
     folder = store.root / "runs" / "second"
     content = check_json((folder / "metrics.json").read_text(), "metrics.json")
     metric = content["metrics"]["nearest_training_image"]
-    why = "at least half of the test images equal training images, so their usual distance is 0"
+    why = "at least half of the test images equal training images, so their median distance is 0"
     assert (metric["value"], metric["undefined"]["value"]) == (None, why)
     assert content["metrics"]["near_copies"]["floor"] == 1
     row = content["differences"]["value"]["nearest_training_image"]
@@ -349,7 +349,7 @@ def test_the_terminals_comparison_says_what_is_not_defined(capsys) -> None:
 
 def test_the_live_view_has_no_losses_before_there_are_any() -> None:
     view = LiveView(TrainConfig(steps=10), lambda pixels: (NAN, 0.5))
-    view._judge.described = "9 images"
+    view._judge.description = "9 images"
     view.on_resume([0], np.zeros((1, 9, 28, 28), np.uint8))
     text = view._markdown()
     check_words(text, "live view")

@@ -13,11 +13,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from gan.formatting import describe_number, describe_share
-from gan.judging.bootstrap import NORMAL_QUANTILE, PARTS, STUDENT_QUANTILE, Difference, bootstrap_differences
+from gan.judging.bootstrap import BATCHES, NORMAL_QUANTILE, STUDENT_QUANTILE, Difference, bootstrap_differences
 from gan.judging.definitions import METRICS
-from gan.judging.evidence import Evidence
 from gan.judging.features import HALF_RESOLUTION
 from gan.judging.gate import Decision
+from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
 from gan.judging.measured import rounded
 from gan.report.blind_test import BlindTest
@@ -74,8 +74,8 @@ def findings(judge) -> Findings:
         average=judge.examine(average),
         snapshot_steps=range(0, 1000 * NUM_SNAPSHOTS, 1000),
         snapshots=snapshots,
-        quality=np.array([judge.of_snapshots(40)(pixels) for pixels in snapshots]),
-        quality_of=judge.of_snapshots(40).described,
+        quality=np.array([judge.for_snapshots(40)(pixels) for pixels in snapshots]),
+        quality_of=judge.for_snapshots(40).description,
         history=np.random.default_rng(0).random((4001, 3), dtype=np.float32),
     )
 
@@ -329,14 +329,14 @@ def test_a_comparison_is_a_page_by_itself(browser: Browser, report, tmp_path) ->
     page.close()
 
 
-def differences(judge: Judge, this: Evidence, other: Evidence) -> tuple[Difference, ...]:
+def differences(judge: Judge, this: ImageStatistics, other: ImageStatistics) -> tuple[Difference, ...]:
     return bootstrap_differences(this, other, judge.floor, extractor=judge.extractor.name, seed=0)
 
 
 def test_the_quantiles_are_those_of_thirteen_intervals_that_hold_together() -> None:
     level = 1 - 0.05 / 2 / len(METRICS)
     assert pytest.approx(scipy.stats.norm.ppf(level)) == NORMAL_QUANTILE
-    assert pytest.approx(scipy.stats.t.ppf(level, PARTS - 1), abs=1e-4) == STUDENT_QUANTILE
+    assert pytest.approx(scipy.stats.t.ppf(level, BATCHES - 1), abs=1e-4) == STUDENT_QUANTILE
 
 
 def test_fewer_near_copies_than_real_images_have_are_no_progress(findings) -> None:

@@ -1,4 +1,4 @@
-"""Numbers as words, text as markup, and the charts of a report."""
+"""Formatting of numbers, escaping of markup, and the charts of a report."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_numbers_have_three_significant_digits(value, text) -> None:
     assert describe_number(value) == text
 
 
-def test_changes_have_a_sign_and_shares_a_percent() -> None:
+def test_changes_have_a_sign_and_shares_are_percentages() -> None:
     assert [describe_change(value) for value in (12.34, 0, -0.5)] == ["+12.3", "+0", "−0.5"]
     assert [describe_share(share) for share in (0, 0.0123, 0.5, 0.9999, 1)] == [
         "0 %",
@@ -31,7 +31,7 @@ def test_changes_have_a_sign_and_shares_a_percent() -> None:
     ("seconds", "text"),
     [(3.21, "3.2 s"), (59.99, "1 min 00 s"), (215, "3 min 35 s"), (119.7, "2 min 00 s"), (7500, "2 h 05 min")],
 )
-def test_durations_read_as_people_say_them(seconds, text) -> None:
+def test_durations_are_in_seconds_minutes_or_hours(seconds, text) -> None:
     assert describe_seconds(seconds) == text
 
 

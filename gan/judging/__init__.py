@@ -1,4 +1,4 @@
-"""How generated images compare with real ones: features, metrics, confidence intervals, the gate.
+"""The comparison of generated images with real ones: features, metrics, confidence intervals and the gate.
 
-Imports `gan.models` and the packages below it, and nothing of training. Start with `judge.py`, then `definitions.py`.
+Imports `gan.models` and the packages below it, but not training. Start with `judge.py`, then `definitions.py`.
 """

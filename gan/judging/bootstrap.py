@@ -1,4 +1,4 @@
-"""Whether one generator is better than another, or only looks so: differences of metrics with their intervals."""
+"""Confidence intervals for the differences of two generators' metrics."""
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -8,24 +8,23 @@ import numpy as np
 from pydantic import Field
 
 from gan.judging.definitions import METRICS, Better, Definition
-from gan.judging.evidence import Evidence
-from gan.judging.measured import MeasuredNumbers, Number, is_defined, reasoned
-from gan.judging.mutual import judged_anew
+from gan.judging.image_statistics import ImageStatistics
+from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
 
 RESAMPLES = 200
-PARTS = 10
+BATCHES = 10
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / (2 * len(METRICS))
-"""Bonferroni: that of thirteen intervals any leaves out the truth is as unlikely as it is of one 95 % interval."""
+"""Bonferroni correction: with probability CONFIDENCE or more, the intervals of all metrics hold at the same time."""
 
 NORMAL_QUANTILE = NormalDist().inv_cdf(1 - TAIL)  # 2.89
-STUDENT_QUANTILE = 3.8602  # of Student's t with PARTS - 1 degrees of freedom, at 1 - TAIL
+STUDENT_QUANTILE = 3.8602  # of Student's t with BATCHES - 1 degrees of freedom, at 1 - TAIL
 
 Verdict = Literal["better", "worse", "no difference beyond noise", "not defined"]
 
 
 class Difference(MeasuredNumbers):
-    """One metric of two generators, judged against the same test images; None, with a reason, where not defined."""
+    """The difference of one metric between two generators that are compared with the same test images."""
 
     name: str
     title: str
@@ -33,14 +32,14 @@ class Difference(MeasuredNumbers):
     this: Number = Field(description="the metric of this run")
     other: Number = Field(description="the metric of the reference")
     n: int = Field(description="images on each side")
-    extractor: str = Field(description="the features that it is computed on")
-    difference: Number = Field(description="this - other; of the distances from the real value where that is best")
-    low: Number = Field(description="lower end of the interval of the difference; all metrics' hold together at 95 %")
-    high: Number = Field(description="upper end")
+    extractor: str = Field(description="name of the features that the metric is computed on")
+    difference: Number = Field(description="this - other; of the distances from the real value if that is the best")
+    low: Number = Field(description="lower end of the interval; the intervals of all metrics hold together at 95 %")
+    high: Number = Field(description="upper end of the interval")
 
     @property
     def verdict(self) -> Verdict:
-        """Noise unless the interval leaves out zero; not defined without an interval."""
+        """Whether the interval excludes zero, and on which side; "not defined" without an interval."""
         if not is_defined(self.low) or not is_defined(self.high):
             return "not defined"
         if not (self.low > 0 or self.high < 0):
@@ -55,93 +54,88 @@ class Difference(MeasuredNumbers):
 
 
 def bootstrap_differences(
-    this: Evidence, other: Evidence, floor: Evidence, *, extractor: str, seed: int
+    this: ImageStatistics, other: ImageStatistics, floor: ImageStatistics, *, extractor: str, seed: int
 ) -> tuple[Difference, ...]:
-    """Every metric's difference with its interval; all thirteen intervals hold together at 95 % (Bonferroni).
+    """Return the difference of every metric with its interval; all intervals hold together at 95 % (Bonferroni).
 
         difference +- quantile * standard error
 
-    Both generators are judged by the same test images, and the i-th image of one goes together with the i-th of the
-    other (of the same latents, if both were drawn with one seed): what both share is no noise of the difference.
+    Both generators are compared with the same test images, and the i-th images of both are resampled together. If they
+    were generated from the same latents, the variance that they share cancels in the difference.
 
-    The standard error is that of a bootstrap over the images (Efron and Tibshirani 1993, chapter 6; 200 resamples).
-    Where images judge each other (`mutual`: balls, classifiers) a bootstrap, which keeps the judgements, leaves out the
-    noise of the judges. These metrics are also found anew in ten disjoint tenths of the images; the spread of the ten
-    differences over the root of ten is the standard error of their mean (batch means; Politis, Romano and Wolf 1999 for
-    subsampling at large). The larger of both counts, for a tenth can be so small that all its images cover each other,
-    with Student's quantile.
+    The standard error is that of a bootstrap over images (Efron and Tibshirani 1993, chapter 6; 200 resamples). For
+    metrics of joint statistics, whose values a resample keeps, this omits the variance of the balls and classifiers.
+    Their standard error is also estimated by batch means (Politis, Romano and Wolf 1999): the joint statistics are
+    recomputed within ten disjoint tenths of the images, and the standard deviation of the ten differences is divided
+    by the square root of ten. The larger estimate is used, because images of a small batch may all cover each other,
+    with the quantile of Student's t.
 
-    A metric that is not defined for either run, or for any resample or part of their images, has no interval.
+    A metric that is not defined for either run, or for any resample or batch, has no interval.
 
-    They are intervals of the chance in drawing images, for these two trainings. Another seed of the same recipe may
-    differ by more (docs/judging.md has figures).
+    The intervals cover the random choice of images for two given trainings. Another seed of the same recipe may differ
+    by more (docs/judging.md has figures).
 
     Args:
-        this: Of a `Judge`.
-        other: Of the same Judge.
-        floor: Its floor: the real value, where that is best.
+        this: Statistics of this run's images.
+        other: Statistics of the reference's images, from the same `Judge`.
+        floor: The floor of that judge, which gives the real value of each metric.
         extractor: Name of the judge's features.
         seed: Seeds resamples and folds.
     """
     real = {metric.name: metric.measure(floor) for metric in METRICS}
-    errors = _resampled(this, other, real, seed)
-    for name, error in _part_by_part(this, other, real, seed).items():
-        errors[name] = float(np.maximum(errors[name], error))  # NaN stays: not defined in some of the parts
-    differences = []
-    for metric in METRICS:
-        difference = _difference(metric, this, other, real)
-        margin = (STUDENT_QUANTILE if metric.mutual else NORMAL_QUANTILE) * errors[metric.name]
-        differences.append(
-            Difference(
-                name=metric.name,
-                title=metric.title,
-                better=metric.better,
-                n=len(this.fake.features),
-                extractor=metric.features or extractor,
-                **reasoned(
-                    metric.undefined,
-                    this=metric.measure(this),
-                    other=metric.measure(other),
-                    difference=difference,
-                    low=difference - margin,
-                    high=difference + margin,
-                ),
-            )
+    is_joint = np.array([metric.joint for metric in METRICS])
+    errors = _bootstrap_errors(this, other, real, seed)
+    errors[is_joint] = np.maximum(errors[is_joint], _batch_means_errors(this, other, real, seed))  # keeps NaN
+    margins = np.where(is_joint, STUDENT_QUANTILE, NORMAL_QUANTILE) * errors
+    differences = _differences(METRICS, this, other, real)
+    return tuple(
+        Difference(
+            name=metric.name,
+            title=metric.title,
+            better=metric.better,
+            n=len(this.fake.features),
+            extractor=metric.features or extractor,
+            **replace_undefined(
+                metric.undefined,
+                this=metric.measure(this),
+                other=metric.measure(other),
+                difference=difference,
+                low=difference - margin,
+                high=difference + margin,
+            ),
         )
-    return tuple(differences)
+        for metric, difference, margin in zip(METRICS, differences, margins, strict=True)
+    )
 
 
-def _resampled(this: Evidence, other: Evidence, real: Mapping[str, float], seed: int) -> dict[str, float]:
-    """Standard errors by a bootstrap."""
+def _bootstrap_errors(
+    this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int
+) -> np.ndarray:
     rng = np.random.default_rng(seed)
     num_real, num_fake = len(this.real.features), len(this.fake.features)
     rows = []
     for _ in range(RESAMPLES):
         chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
         rows.append(_differences(METRICS, this.take(*chosen), other.take(*chosen), real))
-    return _by_name(METRICS, np.std(rows, axis=0, ddof=1))
+    return np.asarray(np.std(rows, axis=0, ddof=1))
 
 
-def _part_by_part(this: Evidence, other: Evidence, real: Mapping[str, float], seed: int) -> dict[str, float]:
-    """Standard errors by disjoint parts."""
-    metrics = [metric for metric in METRICS if metric.mutual]
+def _batch_means_errors(
+    this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int
+) -> np.ndarray:
+    metrics = [metric for metric in METRICS if metric.joint]
     rows = []
-    for part in range(PARTS):
-        mine, theirs = (judged_anew(each, slice(part, None, PARTS), seed=seed) for each in (this, other))
+    for batch in range(BATCHES):
+        mine, theirs = (each.recompute_for(slice(batch, None, BATCHES), seed=seed) for each in (this, other))
         rows.append(_differences(metrics, mine, theirs, real))
-    return _by_name(metrics, np.std(rows, axis=0, ddof=1) / np.sqrt(PARTS))
-
-
-def _by_name(metrics: Sequence[Definition], errors: np.ndarray) -> dict[str, float]:
-    return {metric.name: float(error) for metric, error in zip(metrics, errors, strict=True)}
+    return np.asarray(np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES))
 
 
 def _differences(
-    metrics: Sequence[Definition], this: Evidence, other: Evidence, real: Mapping[str, float]
-) -> list[float]:
-    return [_difference(metric, this, other, real) for metric in metrics]
-
-
-def _difference(metric: Definition, this: Evidence, other: Evidence, real: Mapping[str, float]) -> float:
-    mine, theirs = (metric.cost(metric.measure(each), real[metric.name]) for each in (this, other))
-    return mine - theirs
+    metrics: Sequence[Definition], this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]
+) -> np.ndarray:
+    """Return the difference of both generators' costs for each metric, float64 (len(metrics),)."""
+    mine, theirs = (
+        np.array([metric.cost(metric.measure(each), real[metric.name]) for metric in metrics]) for each in (this, other)
+    )
+    return np.asarray(mine - theirs)

@@ -54,7 +54,7 @@ def challenge_champion(
     differences = known.get(champion.average_samples)
     if differences is None:
         champion_pixels = load_samples(champion.average_samples)
-        judge = judge.of(min(judge.n, len(champion_pixels)))
+        judge = judge.with_n(min(judge.n, len(champion_pixels)))
         differences = bootstrap_differences(
             judge.examine(average_pixels),
             judge.examine(champion_pixels),

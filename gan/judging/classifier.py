@@ -1,6 +1,8 @@
-"""A small convolutional classifier, whose last hidden layer is what images are compared by.
+"""A small convolutional classifier whose hidden layers are the features that images are compared by.
 
-python -m gan.classifier --out features.fashion-mnist.keras     fits the weights that are part of the code anew
+Command that fits the weights that are part of the code:
+
+    python -m gan.classifier --out features.fashion-mnist.keras
 """
 
 import logging
@@ -21,24 +23,22 @@ MAX_SHIFT = 1
 MAX_EVALUATED = 500
 
 MIN_GAIN = 0.1
-"""Share of what the commonest answer gets wrong that a classifier must get right.
-
-On Fashion-MNIST it gets 93 % of that right; with labels in random order about 0 %.
-"""
+"""Minimal share of the majority class's errors that a classifier must avoid. On Fashion-MNIST it avoids 93 %; with
+shuffled labels about 0 %."""
 
 log = logging.getLogger(__name__)
 
 
 def build_classifier(num_classes: int) -> keras.Model:
-    """Images to features and logits.
+    """Build a classifier that maps images to features and logits.
 
-    Images, float32 (n, 28, 28, 1) in [-1, 1], go through five 3 x 3 convolutions, each with BatchNormalization and
-    ReLU, and three poolings, to a hidden layer, and from there to logits, float32 (n, num_classes).
+    Images, float32 (n, 28, 28, 1) in [-1, 1], pass five 3 x 3 convolutions, each with BatchNormalization and ReLU,
+    three max poolings and a hidden layer. Logits are float32 (n, num_classes).
 
-    Features, float32 (n, 2 WIDTH + HIDDEN), are the mean maps of the second convolution, which see texture and so
-    noise, and the hidden layer, which sees garments. Each is standardized by its moving mean and variance over training
-    images, and texture counts three tenths of garments: more of it, and nothing but noise would be measured; less, and
-    images of noise would be no worse than trousers alone (docs/judging.md has the figures).
+    Features, float32 (n, 2 WIDTH + HIDDEN), are the spatial means of the second convolution's maps, which respond to
+    texture and noise, and the hidden layer, which responds to garments. Each feature is standardized by its moving mean
+    and variance over training images. Texture features are weighted by 0.3: with more weight the distances measure
+    mainly noise; with less, images of pure noise are no worse than images of one class (figures: docs/judging.md).
     """
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="images")
     maps, texture = images, None
@@ -62,33 +62,30 @@ def build_classifier(num_classes: int) -> keras.Model:
 
 
 def _standardize(values: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Subtract the moving mean, divide by the moving deviation; no weights that are trained."""
-    standardize = keras.layers.BatchNormalization(center=False, scale=False, name=f"standardized_{name}")
-    return standardize(values)
+    return keras.layers.BatchNormalization(center=False, scale=False, name=f"standardized_{name}")(values)
 
 
 def fit_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int) -> keras.Model:
-    """Fit a classifier: Adam, cross-entropy, a learning rate that rises for an epoch and falls as a cosine.
+    """Fit a classifier with Adam on the cross-entropy, with one epoch of warm-up and cosine decay.
 
-    Twelve epochs, more if the set is small: moving statistics must have time to move.
+    It takes EPOCHS epochs, or more for small sets: moving averages need MIN_STEPS steps to converge.
 
     Args:
         images: float32, shape (n, 28, 28, 1), values in [-1, 1].
-        labels: int, shape (n,).
-        num_classes: Classes there are.
-        seed: Seeds weights, order, flips and shifts. Equal seeds give equal bytes only where the processor's
-            convolutions add up in one order; else accuracies that differ by a few tenths of a point.
+        labels: int, shape (n,), in [0, num_classes).
+        num_classes: Number of classes.
+        seed: Seeds weights, order, flips and shifts. Equal seeds give equal bytes only if the processor adds up
+            convolutions in a fixed order; otherwise accuracies differ by a few tenths of a percentage point.
     """
     keras.utils.set_random_seed(seed)
     classifier = build_classifier(num_classes)
     batch_size = min(BATCH_SIZE, len(images))
     steps = len(images) // batch_size
     epochs = max(EPOCHS, -(-MIN_STEPS // steps))
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(
-            0.0, (epochs - 1) * steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
-        )
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, (epochs - 1) * steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
     )
+    optimizer = keras.optimizers.Adam(schedule)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     @tf.function
@@ -111,25 +108,18 @@ def fit_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, *, 
 
 
 def flip_and_shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirror each image or not, and move it by up to MAX_SHIFT pixels; what comes in from outside is black.
-
-    Args:
-        images: float32, shape (n, 28, 28, 1), values in [-1, 1].
-        rng: Draws flips and shifts.
-    """
+    """Mirror images, float32 (n, 28, 28, 1), at random and shift them by up to MAX_SHIFT pixels, with black padding."""
     flipped = np.where(rng.random((len(images), 1, 1, 1)) < 0.5, images[:, :, ::-1], images)
     margin = (0, 0), (MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0)
     padded = np.pad(flipped, margin, constant_values=-1)
     down, across = rng.integers(0, 2 * MAX_SHIFT + 1, (2, len(images)))
     rows, columns = np.arange(IMAGE_SIZE) + down[:, np.newaxis], np.arange(IMAGE_SIZE) + across[:, np.newaxis]
-    moved: np.ndarray = padded[
-        np.arange(len(images))[:, np.newaxis, np.newaxis], rows[:, :, np.newaxis], columns[:, np.newaxis, :]
-    ]
-    return moved
+    index = np.arange(len(images))[:, np.newaxis, np.newaxis]
+    return np.asarray(padded[index, rows[:, :, np.newaxis], columns[:, np.newaxis, :]])
 
 
 def accuracy(classifier: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images whose label is predicted."""
+    """Return the share of images, float32 (n, 28, 28, 1), whose predicted class is their label."""
     right = 0
     for start in range(0, len(images), MAX_EVALUATED):
         rows = slice(start, start + MAX_EVALUATED)
@@ -138,22 +128,14 @@ def accuracy(classifier: keras.Model, images: np.ndarray, labels: np.ndarray) ->
     return right / len(images)
 
 
-def doubt_labels(accuracy: float, labels: np.ndarray) -> tuple[str, ...]:
-    """Say so if a classifier is hardly better than one that always gives the commonest class.
-
-    Args:
-        accuracy: Of the classifier on test images, 0 to 1.
-        labels: int, shape (n,), of the test images.
-
-    Returns:
-        One warning, with the figures and what to do; or none. Labels of one class say nothing.
-    """
-    commonest = float(np.bincount(labels).max() / len(labels))
-    if commonest == 1 or accuracy - commonest >= MIN_GAIN * (1 - commonest):
+def check_accuracy(accuracy: float, labels: np.ndarray) -> tuple[str, ...]:
+    """Return a warning if the accuracy on images with these labels is hardly above that of the majority class."""
+    majority = float(np.bincount(labels).max() / len(labels))
+    if majority == 1 or accuracy - majority >= MIN_GAIN * (1 - majority):
         return ()
     return (
         f"The classifier that was fitted on the training images is right for {100 * accuracy:.3g} % of {len(labels):,} "
-        f"test images; the commonest class alone is {100 * commonest:.3g} %. Features of such a classifier measure "
+        f"test images; the commonest class alone is {100 * majority:.3g} %. Features of such a classifier measure "
         "little. Check that images and labels are in the same order in both splits. If they are, the classes may "
-        "differ only by left and right, which the classifier cannot tell: it is fitted on mirrored images too.",
+        "differ only by left and right, which the classifier cannot distinguish: it is also fitted on mirrored images.",
     )

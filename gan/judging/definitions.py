@@ -1,4 +1,4 @@
-"""The numbers that a comparison ends with: what they are called, how they are read, and how they are computed."""
+"""Definitions of the metrics: name, title, direction, explanation and computation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gan.judging.evidence import Evidence
 from gan.judging.features import GREY_LEVELS, HALF_RESOLUTION
+from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number
 from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.frechet import frechet_distance
@@ -19,26 +19,28 @@ Better = Literal["lower", "higher", "as real", "no more than real"]
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric: what it is called, how it is read, and how it is computed.
+    """A metric as a function of image statistics, with the words that describe it.
 
-    `measure` gives NaN where the metric is not defined; `undefined` says when that is so.
+    `measure` returns NaN if the metric is not defined for the given images; `undefined` states when that happens.
     """
 
     name: str
     title: str
     better: Better
     reading: str
-    measure: Callable[[Evidence], float]
-    features: str = ""  # the extractor's, if empty
-    standard_error: Callable[[Evidence], float] | None = None
-    mutual: bool = False  # whether it is made of what images say of each other (`gan.judging.mutual`)
+    measure: Callable[[ImageStatistics], float]
+    features: str = ""  # name of the features; empty for those of the extractor
+    standard_error: Callable[[ImageStatistics], float] | None = None
+    joint: bool = False  # whether it is computed from joint statistics (`gan.judging.image_statistics`)
     undefined: str = "the computation gives no finite number"
 
     def cost(self, value: float, real: float) -> float:
-        """What two generators are compared by: the value, or its distance from that of real images if that is best."""
+        """Return the quantity that is compared: the value, or its distance from that of real images if that is best."""
         if self.better == "as real":
             return abs(value - real)
-        return float(np.maximum(0.0, value - real)) if self.better == "no more than real" else value  # NaN stays
+        if self.better == "no more than real":
+            return float(np.maximum(0.0, value - real))  # keeps NaN
+        return value
 
 
 METRICS = (
@@ -53,7 +55,7 @@ METRICS = (
         "kernel_distance",
         "Kernel distance",
         "lower",
-        "the same question, not biased by n; about 0 for real images",
+        "between the same features by a kernel, not biased by n; about 0 for real images",
         lambda e: float(e.fake.kernel_terms.mean()),
         standard_error=lambda e: float(e.fake.kernel_terms.std(ddof=1) / np.sqrt(len(e.fake.kernel_terms))),
     ),
@@ -61,70 +63,70 @@ METRICS = (
         "precision",
         "Precision",
         "higher",
-        "share of generated images that lie among real ones: how good they are",
+        "share of generated images that lie among real ones: their quality",
         lambda e: float(e.fake.precise.mean()),
-        mutual=True,
+        joint=True,
     ),
     Definition(
         "recall",
         "Recall",
         "higher",
-        "share of real images that lie among generated ones: how much is covered; noise lowers it too",
+        "share of real images that lie among generated ones: their diversity; noise lowers it too",
         lambda e: float(e.real.recalled.mean()),
-        mutual=True,
+        joint=True,
     ),
     Definition(
         "density",
         "Density",
         "higher",
-        "how crowded with real images the places of the generated ones are; 1 for real images",
+        "density of real images around the generated ones; 1 for real images",
         lambda e: float(e.fake.density.mean()),
-        mutual=True,
+        joint=True,
     ),
     Definition(
         "coverage",
         "Coverage",
         "higher",
-        "share of real images with a generated one in their neighbourhood",
+        "share of real images with a generated image in their neighbourhood",
         lambda e: float(e.real.covered.mean()),
-        mutual=True,
+        joint=True,
     ),
     Definition(
         "two_sample_accuracy",
         "Two-sample accuracy",
         "lower",
-        "how often a classifier tells real from generated; 0.5 is guessing",
+        "accuracy of a classifier of real against generated images; 0.5 is chance",
         lambda e: float(((e.real.logits > 0).mean() + (e.fake.logits <= 0).mean()) / 2),
-        mutual=True,
+        joint=True,
     ),
     Definition(
         "class_entropy",
         "Class entropy",
         "as real",
-        "bits in the predicted classes; log2 of their number if all come equally often",
+        "of the predicted classes, in bits; log2 of their number if all are equally frequent",
         lambda e: class_entropy(e.fake.classes, e.num_classes),
     ),
     Definition(
         "confidence",
         "Confidence",
         "as real",
-        "of the classifier in its class: lower is none of them, higher too typical a one",
+        "mean probability of the predicted class; lower: unclear objects, higher: too typical ones",
         lambda e: float(e.fake.confidence.mean()),
     ),
     Definition(
         "nearest_training_image",
         "Nearest training image",
         "as real",
-        "its distance relative to that of test images; far below 1 is copying, above is noise",
+        "its median distance relative to that of test images; far below 1 is copying, above is noise",
         lambda e: float(np.median(e.fake.relative_distance)),
         features=HALF_RESOLUTION,
-        undefined="at least half of the test images equal training images, so their usual distance is 0",
+        undefined="at least half of the test images equal training images, so their median distance is 0",
     ),
     Definition(
         "near_copies",
         "Near copies",
         "no more than real",
-        "share that is as near to a training image as the nearest 1 % of test images of its class; noise hides copies",
+        "share as near to a training image as the nearest 1 % of test images of the same class; noise hides copies",
         lambda e: float(e.fake.near_copy.mean()),
         features=HALF_RESOLUTION,
     ),
@@ -132,7 +134,7 @@ METRICS = (
         "total_variation",
         "Total variation",
         "as real",
-        "between neighbouring pixels: more is noise, less is blur",
+        "between neighbouring pixels; higher: noise, lower: blur",
         lambda e: float(e.fake.variation.mean()),
         features=GREY_LEVELS,
     ),
@@ -145,30 +147,30 @@ METRICS = (
         features=GREY_LEVELS,
     ),
 )
-"""In the order in which they are shown."""
+"""All metrics, in the order in which reports show them."""
 
 
 class AskedClasses(MeasuredNumbers):
-    """How often the judge's classifier takes an image for the class that was asked for, 0 to 1."""
+    """Share of images, 0 to 1, that the judge's classifier assigns to the class that they were generated for."""
 
     value: Number = Field(description="of generated images")
     average: Number = Field(description="of images of the averaged generator")
-    real: Number = Field(description="of test images and their labels: the classifier errs too")
+    real: Number = Field(description="of test images, whose classes are their labels: the accuracy of the classifier")
 
 
 class Metric(MeasuredNumbers):
-    """One measured quantity; what is not defined is None, with the reason in `undefined`."""
+    """The values of one metric in a comparison."""
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"standard_error"})
 
     name: str = Field(description="key in metrics.json")
-    title: str = Field(description="what a table calls it")
+    title: str = Field(description="name in tables")
     value: Number = Field(description="generated images against test images")
     average: Number = Field(description="the same for images of the averaged generator")
     floor: Number = Field(description="the same for real training images: what a perfect generator would reach")
     standard_error: Number = Field(None, description="of value, where the estimator has one")
     n: int = Field(description="images on each side")
-    floor_n: int = Field(description="the same of the floor; fewer where test images stand in for training images")
+    floor_n: int = Field(description="the same for the floor; fewer if it compares two halves of the test split")
     better: Better
-    extractor: str = Field(description="the features that it is computed on")
-    reading: str = Field(description="how to read it, in a few words")
+    extractor: str = Field(description="name of the features that the metric is computed on")
+    reading: str = Field(description="how to interpret the value")

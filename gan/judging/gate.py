@@ -1,12 +1,12 @@
-"""The gate: whether a new generator is to become the champion, the one that is used.
+"""The gate: the rules by which a generator may become the champion, the published generator that users get by default.
 
-It is asked of averaged weights, since those are what one would use. A generator passes if
+The gate examines the averaged weights. A generator passes if
 
-    all its numbers are defined, its training showed no sign of collapse, and it neither makes few kinds of images nor
-    copies; and, where there is a champion, its Fréchet distance is better beyond noise, and of MUST_NOT_WORSEN nothing
-    is worse.
+    all its metrics are defined, its training showed no sign of collapse, and it neither lacks diversity nor copies
+    training images; and, if there is a champion, its Fréchet distance is significantly better than the champion's,
+    and none of MUST_NOT_WORSEN is significantly worse.
 
-Noise is what `gan.judging.bootstrap` says it is: the chance in drawing images.
+Significance refers to the random choice of images (`gan.judging.bootstrap`), not to the random seed of the training.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,27 +21,28 @@ from gan.judging.measured import is_defined
 
 MUST_IMPROVE = "frechet_distance"
 MUST_NOT_WORSEN = ("precision", "recall", "coverage")
-"""Better pictures of fewer kinds are no progress, nor are more kinds of worse ones."""
+"""Neither quality at the cost of diversity nor diversity at the cost of quality is an improvement."""
 
-AGREED = (MUST_IMPROVE, *MUST_NOT_WORSEN)
+GATE_METRICS = (MUST_IMPROVE, *MUST_NOT_WORSEN)
 
-MANY_COPIES, FEW_BITS, MIN_COVERAGE = 0.05, 1.0, 0.1
-CERTAIN = 3  # standard errors
+MAX_EXTRA_COPIES, MIN_ENTROPY_BITS, MIN_RELATIVE_COVERAGE = 0.05, 1.0, 0.1
+SIGNIFICANT_ERRORS = 3
+"""A share is significantly higher than chance if it is so many standard errors above it."""
 
 
 class Decision(BaseModel):
-    """What the gate says, and why."""
+    """The result of the gate, with its reasons."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     passes: bool
     champion: str | None = Field(description="name of the run that was the champion then")
-    reasons: tuple[str, ...] = Field(description="a sentence each: all that stands against it, or what speaks for it")
-    differences: tuple[Difference, ...] = Field((), description="the agreed metrics against the champion")
+    reasons: tuple[str, ...] = Field(description="a sentence each: every failed check, or why the generator passes")
+    differences: tuple[Difference, ...] = Field((), description="the gate's metrics against the champion")
 
     @property
     def sentence(self) -> str:
-        """The decision for people."""
+        """The decision and its reasons as text."""
         against = f" against the champion {self.champion}" if self.champion else ""
         return f"{'Passes' if self.passes else 'Does not pass'} the gate{against}. {' '.join(self.reasons)}"
 
@@ -55,87 +56,90 @@ def decide(
     *,
     full_n: int,
 ) -> Decision:
-    """Ask whether a generator is good enough, and better than the champion.
+    """Decide whether a generator may become the champion.
 
     Args:
-        metrics: Its numbers; those of the averaged weights count.
-        warnings: Of its training: signs of collapse.
+        metrics: All metrics of the generator; the values of its averaged weights are checked.
+        warnings: Signs of collapse in its training.
         champion: Name of the run that is the champion; None if there is none.
-        differences: Every metric's difference from the champion, averaged weights.
-        obstacle: Why it cannot be compared with the champion, if it cannot.
-        full_n: Images that a champion is judged by: with fewer, noise would hide what is worse, in it and in all that
-            come after it.
+        differences: Every metric's difference from the champion, for averaged weights.
+        obstacle: Why the generator cannot be compared with the champion; empty if it can.
+        full_n: Images that a champion must be judged on. With fewer, a decline may be hidden by noise, in this
+            champion and again in each of its successors.
     """
-    of = {metric.name: metric for metric in metrics}
-    against = [*_shortcomings(of, warnings, full_n), *([obstacle] if obstacle else [])]
-    agreed = tuple(row for name in AGREED for row in differences if row.name == name)
+    by_name = {metric.name: metric for metric in metrics}
+    failures = [*_failed_checks(by_name, warnings, full_n), *([obstacle] if obstacle else [])]
+    compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)
     if champion is not None and not obstacle:
-        against += _no_progress(agreed)
-    reasons = against or [_progress(agreed[0]) if agreed else "There is no champion yet, and nothing is wrong with it."]
-    return Decision(passes=not against, champion=champion, reasons=tuple(reasons), differences=agreed)
+        failures += _failed_comparisons(compared)
+    passed = "There is no champion yet, and every check is passed."
+    if compared:
+        passed = f"{_describe(compared[0])} is better beyond noise, and precision, recall and coverage are not worse."
+    return Decision(passes=not failures, champion=champion, reasons=tuple(failures or [passed]), differences=compared)
 
 
-def _shortcomings(of: Mapping[str, Metric], warnings: Sequence[str], full_n: int) -> Iterator[str]:
-    """What no champion may be."""
-    if of[MUST_IMPROVE].n < full_n:
-        yield f"It was judged by {of[MUST_IMPROVE].n:,} images; a champion is by {full_n:,} (--num-samples)."
-    for metric in of.values():
+def _failed_checks(by_name: Mapping[str, Metric], warnings: Sequence[str], full_n: int) -> Iterator[str]:
+    """Describe each failed check that needs no champion."""
+    n = by_name[MUST_IMPROVE].n
+    if n < full_n:
+        yield f"It was judged on {n:,} images; a champion needs {full_n:,} (--num-samples)."
+    for metric in by_name.values():
         if not is_defined(metric.average) or not is_defined(metric.floor):
             yield f"{metric.title} is not defined: {metric.why}."
     if warnings:
         yield f"Its training showed signs of collapse: {' '.join(warnings)}"
-    covered, floor, recall = of["coverage"].average, of["coverage"].floor, of["recall"].average
-    expected = MIN_COVERAGE * floor if is_defined(floor) else None
-    if makes_few_kinds(of["class_entropy"].average, of):
-        bits = describe_number(of["class_entropy"].average)
-        yield f"It makes only a few kinds of images: {bits} bits in its classes."
-    elif (is_defined(covered) and is_defined(expected) and covered < expected) or recall == 0:
-        yield (
-            f"It makes only a few kinds of images, or none that are good: they cover {describe_share(covered)} of the "
-            f"real ones (expected: {describe_share(expected)} or more), of which {describe_share(recall)} lie among "
-            "them (expected: more than none)."
-        )
-    copies = of["near_copies"]
-    if copies_training_images(copies.average, of):
+    yield from _missing_diversity(by_name)
+    copies = by_name["near_copies"]
+    if copies_training_images(copies.average, by_name):
         yield (
             f"It copies: {describe_share(copies.average)} of its images are near copies of training images "
             f"(test images: {describe_share(copies.floor)})."
         )
 
 
-def copies_training_images(share: float | None, of: Mapping[str, Metric]) -> bool:
-    """Whether so many near copies are more than real images are by chance; not if that is not defined."""
-    copies = of["near_copies"]
+def _missing_diversity(by_name: Mapping[str, Metric]) -> Iterator[str]:
+    coverage, recall, entropy = (by_name[name].average for name in ("coverage", "recall", "class_entropy"))
+    floor = by_name["coverage"].floor
+    expected = MIN_RELATIVE_COVERAGE * floor if is_defined(floor) else None
+    if lacks_diversity(entropy, by_name):
+        bits = describe_number(entropy)
+        yield f"It generates only a few different images: the entropy of their predicted classes is {bits} bits."
+    elif (is_defined(coverage) and is_defined(expected) and coverage < expected) or recall == 0:
+        yield (
+            "It generates only a few different images, or images of low quality: coverage is "
+            f"{describe_share(coverage)} (expected: {describe_share(expected)} or more), recall is "
+            f"{describe_share(recall)} (expected: more than 0 %)."
+        )
+
+
+def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:
+    """Return whether a share of near copies is significantly above that of real images; False if not defined."""
+    copies = by_name["near_copies"]
     if not is_defined(share) or not is_defined(copies.floor):
         return False
-    noise = CERTAIN * sqrt(copies.floor * (1 - copies.floor) / copies.n)
-    return share > copies.floor + max(MANY_COPIES, noise)
+    standard_error = sqrt(copies.floor * (1 - copies.floor) / copies.n)
+    return share > copies.floor + max(MAX_EXTRA_COPIES, SIGNIFICANT_ERRORS * standard_error)
 
 
-def makes_few_kinds(entropy: float | None, of: Mapping[str, Metric]) -> bool:
-    """Whether the predicted classes hold less than a bit where those of real images hold more; not if not defined."""
-    floor = of["class_entropy"].floor
-    return is_defined(entropy) and is_defined(floor) and entropy < FEW_BITS < floor
+def lacks_diversity(entropy: float | None, by_name: Mapping[str, Metric]) -> bool:
+    """Return whether a class entropy is below one bit although that of real images is above; False if not defined."""
+    floor = by_name["class_entropy"].floor
+    return is_defined(entropy) and is_defined(floor) and entropy < MIN_ENTROPY_BITS < floor
 
 
-def _no_progress(agreed: Sequence[Difference]) -> Iterator[str]:
-    if len(agreed) < len(AGREED):
-        yield "It could not be compared with the champion in all that counts."
-    for row in agreed:
+def _failed_comparisons(compared: Sequence[Difference]) -> Iterator[str]:
+    if len(compared) < len(GATE_METRICS):
+        yield "It could not be compared with the champion in every metric of the gate."
+    for row in compared:
         if row.verdict == "not defined":
             yield f"{row.title} could not be compared with the champion: it is not defined, since {row.why}."
         elif row.name == MUST_IMPROVE and row.verdict != "better":
-            yield f"{_compared(row)} is not better beyond noise."
+            yield f"{_describe(row)} is not better beyond noise."
         elif row.verdict == "worse":
-            yield f"{_compared(row)} is worse."
+            yield f"{_describe(row)} is worse."
 
 
-def _progress(row: Difference) -> str:
-    rest = ", ".join(MUST_NOT_WORSEN[:-1]) + f" and {MUST_NOT_WORSEN[-1]}"
-    return f"{_compared(row)} is better beyond noise, and {rest} are not worse."
-
-
-def _compared(row: Difference) -> str:
+def _describe(row: Difference) -> str:
     return (
         f"{row.title} {describe_number(row.this)} against {describe_number(row.other)} (difference "
         f"{describe_change(row.difference)}, interval {describe_interval(row.low, row.high)})"

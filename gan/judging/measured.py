@@ -1,4 +1,4 @@
-"""Measured numbers: rounded to what the images carry, and null with a reason where a number is not defined."""
+"""Measured numbers: rounded to their significant digits, and null with a reason where a number is not defined."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -15,15 +15,15 @@ from pydantic import (
 )
 
 DIGITS, DECIMALS = 6, 9
-"""Significant digits and decimal places that are kept. The standard error of a share of 10,000 images is up to 0.005:
-its third digit is already uncertain. What is smaller than 1e-9 is the rounding error of the computation."""
+"""Significant digits and decimal places that are kept. The standard error of a share of 10,000 images is up to 0.005,
+so the third digit of the share is already uncertain. Values below 1e-9 are rounding errors of the computation."""
 
 NOT_FINITE = "the recorded number was not finite"
-"""Reason of a number that was recorded by a version which kept no reasons."""
+"""The reason for a NaN or infinity in a record of an earlier version, which recorded no reasons."""
 
 
 def rounded(value: float) -> float:
-    """Round a measured number to DIGITS significant digits and DECIMALS decimal places; NaN and infinity stay."""
+    """Round a measured number to DIGITS significant digits and DECIMALS decimal places; keep NaN and infinity."""
     return float(f"{round(float(value), DECIMALS):.{DIGITS}g}") + 0.0  # adding zero turns -0.0 into 0.0
 
 
@@ -35,18 +35,13 @@ Number = Measured | None
 
 
 def is_defined(value: float | None) -> TypeGuard[float]:
-    """Whether there is a number, and it is finite."""
+    """Return whether a number is neither None nor NaN nor infinite."""
     return value is not None and isfinite(value)
 
 
-def reasoned(why: str, **numbers: float | None) -> dict[str, Any]:
-    """Arguments for `MeasuredNumbers`: None in place of each number that is not finite, with the reason.
-
-    Args:
-        why: The reason, a clause without a full stop.
-        numbers: By name; None for a number that does not exist and so needs no reason.
-    """
-    undefined = {name: why for name, value in numbers.items() if value is not None and not isfinite(value)}
+def replace_undefined(reason: str, **numbers: float | None) -> dict[str, Any]:
+    """Return numbers as arguments for `MeasuredNumbers`, with None and the reason for each that is not finite."""
+    undefined = {name: reason for name, value in numbers.items() if value is not None and not isfinite(value)}
     return {**numbers, **dict.fromkeys(undefined), "undefined": undefined}
 
 
@@ -55,7 +50,7 @@ class MeasuredNumbers(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset()  # may be None without a reason: they need not exist
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset()  # fields that may be None without a reason
 
     undefined: dict[str, str] = Field(
         default_factory=dict, description="by name of each number that is null: why it is not defined"
@@ -63,17 +58,16 @@ class MeasuredNumbers(BaseModel):
 
     @property
     def why(self) -> str:
-        """The reasons why numbers are not defined, each once; empty if all are defined."""
+        """The distinct reasons in `undefined`; empty if all numbers are defined."""
         return "; ".join(dict.fromkeys(self.undefined.values()))
 
     @model_validator(mode="before")
     @classmethod
     def _read_earlier_records(cls, given: Any) -> Any:
-        """Earlier versions recorded NaN and Infinity themselves."""
+        """Accept records of earlier versions, which may contain NaN and infinity."""
         if not isinstance(given, Mapping):
             return given
-        numbers = {name: value for name, value in given.items() if isinstance(value, float)}
-        found = reasoned(NOT_FINITE, **numbers)
+        found = replace_undefined(NOT_FINITE, **{k: value for k, value in given.items() if isinstance(value, float)})
         undefined = found.pop("undefined")
         return {**given, **found, "undefined": {**undefined, **given.get("undefined", {})}} if undefined else given
 
@@ -85,8 +79,8 @@ class MeasuredNumbers(BaseModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _reasons_last(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Reasons stand behind the numbers, and only where there are any."""
+    def _write_reasons_last(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Move `undefined` to the end, and omit it if it is empty."""
         content: dict[str, Any] = serialize(self)
         undefined = content.pop("undefined", None)
         return {**content, "undefined": undefined} if undefined else content

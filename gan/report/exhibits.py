@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from gan.judging.definitions import AskedClasses
-from gan.judging.evidence import Evidence
+from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
 from gan.report.blind_test import GAME_LENGTH, MIN_IMAGES, BlindTest, make_blind_test
 from gan.report.charts import (
@@ -38,8 +38,8 @@ class Findings:
     fake_pixels: np.ndarray  # uint8 (>= n, 28, 28)
     average_pixels: np.ndarray  # uint8 (>= n, 28, 28)
     asked_labels: np.ndarray | None  # int (>= n,), the classes that the generator was asked for; None: takes none
-    fake: Evidence
-    average: Evidence
+    fake: ImageStatistics
+    average: ImageStatistics
     snapshot_steps: Sequence[int]
     snapshots: np.ndarray  # uint8 (num_snapshots, num_images, 28, 28)
     quality: np.ndarray  # float64 (num_snapshots, 2), QUALITY_COLUMNS
@@ -230,7 +230,7 @@ def choose_snapshots(found: Findings) -> list[Snapshot]:
     ]
 
 
-def choose_extremes(fake: Evidence) -> tuple[np.ndarray, np.ndarray]:
+def choose_extremes(fake: ImageStatistics) -> tuple[np.ndarray, np.ndarray]:
     """The fakes that look most real to the two-sample classifier, and those that look least real, the extreme first.
 
     Returns:

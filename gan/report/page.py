@@ -19,7 +19,7 @@ from gan.formatting import (
     describe_share,
 )
 from gan.judging.definitions import AskedClasses, Metric
-from gan.judging.gate import CERTAIN, Decision, copies_training_images, makes_few_kinds
+from gan.judging.gate import SIGNIFICANT_ERRORS, Decision, copies_training_images, lacks_diversity
 from gan.report.comparison import RunComparison
 from gan.report.exhibits import Exhibits, tiles
 from gan.report.markup import as_data_uri, data_uri, escape_markdown
@@ -78,13 +78,13 @@ class Report:
 def _lead(accuracy: float | None, of: Mapping[str, Metric]) -> str:
     if copies_training_images(of["near_copies"].value, of):
         return "The generator copies training images"
-    if makes_few_kinds(of["class_entropy"].value, of):
+    if lacks_diversity(of["class_entropy"].value, of):
         return "The generator makes only a few kinds of images"
     if accuracy is None:
         return "It is not known whether the generated images can be told from real ones"
     if accuracy >= TOLD_APART:
         return "The generated images can be told from real ones"
-    if accuracy >= 0.5 + max(HARDLY, CERTAIN * 0.5 / sqrt(2 * of["near_copies"].n)):
+    if accuracy >= 0.5 + max(HARDLY, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * of["near_copies"].n)):
         return "The generated images can sometimes be told from real ones"
     return "The generated images can hardly be told from real ones"
 

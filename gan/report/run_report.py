@@ -128,7 +128,7 @@ def _judge(run: TrainedRun, samples: Samples) -> Findings:
     n = min(len(test_pixels), len(samples.pixels))
     judge = Judge(network, train_pixels, test_pixels, n=n, seed=run.settings.samples.seed)
     snapshots = read_array(files.snapshots)
-    snapshot_judge = judge.of_snapshots(snapshots.shape[1])
+    snapshot_judge = judge.for_snapshots(snapshots.shape[1])
     return Findings(
         judge=judge,
         class_names=run.class_names,
@@ -156,7 +156,7 @@ def _compare(run: TrainedRun, samples: Samples, judge: Judge, reference: Contest
     other = Contestant(
         reference.name, other_shown, load_samples(reference.samples), load_samples(reference.average_samples)
     )
-    judge = judge.of(min(judge.n, len(other.samples), len(other.average_samples)))
+    judge = judge.with_n(min(judge.n, len(other.samples), len(other.average_samples)))
     return compare_runs(judge, this, other, same_latents=shapes == other_shapes, seed=seed)
 
 

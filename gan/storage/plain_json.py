@@ -6,7 +6,7 @@ from math import isfinite
 
 import numpy as np
 
-from gan.formatting import SETTING_DIGITS, _without_artefacts
+from gan.formatting import SETTING_DIGITS, round_significant
 
 
 def to_json(content: object, *, indent: int | None = 2) -> str:
@@ -42,5 +42,5 @@ def _plain(value: object, place: str) -> object:
                 f"JSON has no number for {value} at {place}.\nWrite null there, and beside it the reason why it is not "
                 "defined."
             )
-        return _without_artefacts(value, SETTING_DIGITS)
+        return round_significant(value, SETTING_DIGITS)
     return value

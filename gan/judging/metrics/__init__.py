@@ -1,5 +1,5 @@
-"""Metrics in NumPy: pure functions, each with its formula, its source, its estimator and its bias.
+"""Metrics in NumPy: pure functions, each with its formula, reference, estimator and bias.
 
-Imports nothing of `gan`. Many give one value per image, whose mean is the metric: a bootstrap resamples these values.
-Start with `frechet.py`.
+Imports nothing of `gan`. Many return one value per image, whose mean is the metric, so that a bootstrap can resample
+the values. Start with `frechet.py`.
 """

@@ -1,37 +1,19 @@
-"""What a classifier sees in generated images: which classes, and how sure it is."""
+"""Class entropy."""
 
 import numpy as np
 
 
 def class_entropy(classes: np.ndarray, num_classes: int) -> float:
-    """Entropy of the predicted classes: log2(num_classes) bits if all come equally often, 0 if only one does.
+    """Return the entropy of predicted classes in bits: log2(num_classes) if all are equally frequent, 0 for one class.
 
-        H = -sum_c p_c log2 p_c,   p_c the share of class c
+        H = -sum_c p_c log2 p_c,   where p_c is the share of class c
 
-    Shannon 1948. The plug-in estimator: biased downwards by about (num_classes - 1) / (2 n ln 2) bits.
+    Shannon 1948. The plug-in estimator is biased downwards by about (num_classes - 1) / (2 n ln 2) bits.
 
     Args:
         classes: int, shape (n,), predicted labels.
-        num_classes: Classes there are.
-
-    Returns:
-        Bits.
+        num_classes: Number of classes in the data set.
     """
     shares = np.bincount(classes, minlength=num_classes) / len(classes)
     present = shares[shares > 0]
-    return float(-(present * np.log2(present)).sum()) + 0.0
-
-
-def confidence(probabilities: np.ndarray) -> np.ndarray:
-    """Probability of the predicted class of each image; the mean is the metric.
-
-    Below the value of real images: garments that are no garment; above it: too typical ones.
-
-    Args:
-        probabilities: float, shape (n, num_classes), rows sum to 1.
-
-    Returns:
-        float64 (n,), 1 / num_classes to 1.
-    """
-    highest: np.ndarray = probabilities.max(axis=1).astype(np.float64)
-    return highest
+    return float(-(present * np.log2(present)).sum()) + 0.0  # adding zero turns -0.0 into 0.0

@@ -1,7 +1,7 @@
-"""Metrics by nearest neighbours: precision and recall, density and coverage.
+"""Nearest-neighbour metrics: precision and recall, density and coverage.
 
-A *ball* lies round each image of a set; its radius is the distance to the k-th nearest other image of the set. All
-balls together are an estimate of where the set's distribution lives.
+Each image of a set has a *ball* around it, whose radius is the distance to the k-th nearest other image of the set.
+The union of the balls is an estimate of the support of the set's distribution.
 """
 
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ K_PRECISION_RECALL, K_DENSITY_COVERAGE = 3, 5
 
 
 def ball_radii(features: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each image to the k-th nearest other image of the same set, plus its rounding error.
+    """Return the squared distance of each image to the k-th nearest other image of the set, plus a rounding tolerance.
 
-    The slack lets an image on the edge of a ball lie in it, whatever the rounding of `squared_distances`. Without it
-    identical sets would not lie in each other's balls where images are doubled, so that radii are 0. Both the radius
-    and a distance to it have an error of up to (d + 2) eps (|x| + |y|)^2, where |y|^2 <= 2 |x|^2 + 2 r^2. Together
+    The tolerance makes sure that an image on the edge of a ball counts as inside. Without it, sets with duplicate
+    images, whose radii are 0, would not lie in their own balls. The radius and the distance compared with it each have
+    a rounding error of up to (d + 2) eps (|x| + |y|)^2, where |y|^2 <= 2 |x|^2 + 2 r^2. Therefore
 
-        slack = 12 (d + 2) eps (|x|^2 + r^2)
+        tolerance = 12 (d + 2) eps (|x|^2 + r^2)
 
-    is enough, and for our features less than 1e-12 of |x|^2 + r^2.
+    is sufficient. For the features of this project it is less than 1e-12 of |x|^2 + r^2.
 
     Args:
         features: float, shape (n, d).
-        k: 1 <= k < n.
+        k: Rank of the neighbour, 1 <= k < n.
 
     Returns:
         float64, shape (n,), in squared feature units.
@@ -37,24 +37,22 @@ def ball_radii(features: np.ndarray, k: int) -> np.ndarray:
         raise ValueError(f"ball_radii got k = {k} and {len(features)} images; it expects 1 <= k < n.")
     features = np.asarray(features, np.float64)
     radii = np.empty(len(features))
-    for start in range(0, len(features), BLOCK_ROWS):
-        distances = squared_distances(features[start : start + BLOCK_ROWS], features)
-        distances[np.arange(len(distances)), np.arange(start, start + len(distances))] = np.inf  # not to itself
-        radii[start : start + BLOCK_ROWS] = np.partition(distances, k - 1, axis=1)[:, k - 1]
-    slack = 12 * (features.shape[1] + 2) * np.finfo(np.float64).eps
-    widened: np.ndarray = radii + slack * (np.einsum("ij,ij->i", features, features) + radii)
-    return widened
+    for rows, distances in _blocks(features, features):
+        distances[np.arange(len(distances)), np.arange(rows.start, rows.start + len(distances))] = np.inf  # itself
+        radii[rows] = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    tolerance = 12 * (features.shape[1] + 2) * np.finfo(np.float64).eps
+    return np.asarray(radii + tolerance * (np.einsum("ij,ij->i", features, features) + radii))
 
 
 def precision_recall(
     real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray, fake_radii: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which fakes lie in a ball of a real image, and which real images in a ball of a fake.
+    """Return which fake images lie in a ball of a real image, and which real images lie in a ball of a fake image.
 
         precision = 1/m sum_j 1[exists i: |y_j - x_i| <= r(x_i)],  recall = 1/n sum_i 1[exists j: |x_i - y_j| <= r(y_j)]
 
-    Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1 and 2, with k = 3. Both are for sets of equal n, and both move
-    with n: compare only equal n. One outlier with its large ball can raise either.
+    Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1 and 2, with k = 3. Both depend on the number of images: compare
+    only values of equal n = m. A single outlier with a large ball can raise either.
 
     Args:
         real: float, shape (n, d).
@@ -73,13 +71,13 @@ def precision_recall(
 
 
 def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In how many balls of real images each fake lies, and which balls hold a fake.
+    """Return the number of real balls around each fake image, relative to k, and which real balls hold a fake image.
 
         density = 1/(k m) sum_j sum_i 1[|y_j - x_i| <= r(x_i)],  coverage = 1/n sum_i 1[exists j: |y_j - x_i| <= r(x_i)]
 
-    Naeem et al. 2020, arXiv:2002.09797, eq. 3 and 4, with k = 5. Balls are those of real images only, so that no
-    outlier among the fakes counts. For equal distributions the expectation of density is 1, that of coverage
-    1 - (n-1)...(n-k) / ((2n-1)...(2n-k)), which is 0.969 for k = 5 and large n = m. Density can exceed 1.
+    Naeem et al. 2020, arXiv:2002.09797, eq. 3 and 4, with k = 5. Only real images have balls, so that outliers among
+    the fake images have no effect. For equal distributions the expectation of density, which can exceed 1, is 1; that
+    of coverage is 1 - (n-1)...(n-k) / ((2n-1)...(2n-k)), which is 0.969 for k = 5 and large n = m.
 
     Args:
         real: float, shape (n, d).
@@ -98,16 +96,16 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray)
 
 
 def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest reference of each query.
+    """Find the nearest reference of each query.
 
     Args:
         queries: float32, shape (n, d).
-        references: float32, shape (m, d); m may be large.
+        references: float32, shape (m, d).
 
     Returns:
-        Indices, int64 (n,), and distances, float64 (n,), in feature units. A query that equals references has the first
-        of them, at distance 0. Among other references whose squared distances differ by less than float32 rounding of
-        |x|^2 either may be given; the distance is exact for the one that is.
+        Indices, int64 (n,), and distances to these references, float64 (n,), in feature units. For a query that equals
+        references, the index is that of the first of them. Otherwise the search is in float32: of references whose
+        squared distances differ by less than the rounding error of |x|^2, any may be returned.
     """
     queries, references = np.asarray(queries, np.float32), np.asarray(references, np.float32)
     half_norms = np.einsum("ij,ij->i", references, references) / 2
@@ -126,18 +124,14 @@ def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, float64 (len(a), len(b)), rounded to at most (d + 2) eps (|a| + |b|)^2."""
-    distances = a @ b.T
-    distances *= -2
-    distances += np.einsum("ij,ij->i", a, a)[:, np.newaxis]
-    distances += np.einsum("ij,ij->i", b, b)
-    clipped: np.ndarray = np.maximum(distances, 0, out=distances)
-    return clipped
+    """Return squared Euclidean distances, float64 (len(a), len(b)), with errors up to (d + 2) eps (|a| + |b|)^2."""
+    norms_a, norms_b = (np.einsum("ij,ij->i", features, features) for features in (a, b))
+    return np.asarray(np.maximum(-2 * (a @ b.T) + norms_a[:, np.newaxis] + norms_b, 0))
 
 
-def _blocks(real: np.ndarray, fake: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of the real set, a block at a time, with their squared distances to all fakes."""
-    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
-    for start in range(0, len(real), BLOCK_ROWS):
+def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield blocks of rows of a, with their squared distances to all rows of b."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    for start in range(0, len(a), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        yield rows, squared_distances(real[rows], fake)
+        yield rows, squared_distances(a[rows], b)

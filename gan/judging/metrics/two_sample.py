@@ -1,4 +1,4 @@
-"""Classifier two-sample test: can a classifier tell real from generated images that it has not seen?"""
+"""Classifier two-sample test: whether a classifier can distinguish unseen real images from generated ones."""
 
 import numpy as np
 
@@ -7,19 +7,19 @@ RIDGE = 1.0
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-8
 CONSTANT = 1e-6
-"""A standard deviation below that share of the largest value is the float32 rounding of a constant feature."""
+"""A feature whose standard deviation is below this share of its largest value is constant up to float32 rounding."""
 
 
 def held_out_logits(
     real_features: np.ndarray, fake_features: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How real each image looks to a classifier that was fitted without it (cross-fitting, 5 folds).
+    """Return each image's logit of "real" from a classifier that was not fitted on it (cross-fitting, 5 folds).
 
         accuracy = (1/n sum_i 1[logit(x_i) > 0] + 1/m sum_j 1[logit(y_j) <= 0]) / 2
 
-    Lopez-Paz and Oquab 2017, arXiv:1610.06545, with logistic regression on standardized features. 0.5: the classifier
-    can only guess. A lower bound: a stronger classifier may tell more. Where the sets cannot be told apart the accuracy
-    scatters round 0.5 by about 0.5 / sqrt(n + m); a little below 0.5 is no news.
+    Lopez-Paz and Oquab 2017, arXiv:1610.06545, with logistic regression on standardized features. An accuracy of 0.5 is
+    chance. It is a lower bound, since a stronger classifier may find more differences. For equal distributions it
+    varies around 0.5 with a standard deviation of about 0.5 / sqrt(n + m), so values slightly below 0.5 are expected.
 
     Args:
         real_features: float, shape (n, d).
@@ -27,10 +27,10 @@ def held_out_logits(
         rng: Draws the folds.
 
     Returns:
-        Logits of "this is real", float64 (n,) and (m,).
+        Logits of "real", float64 (n,) and (m,).
 
     Raises:
-        ValueError: If a side has fewer than two images: there would be none to fit the classifier on.
+        ValueError: If a side has fewer than two images, since none would be left to fit the classifier on.
     """
     if min(len(real_features), len(fake_features)) < 2:
         raise ValueError(
@@ -39,7 +39,7 @@ def held_out_logits(
     features = np.concatenate([real_features, fake_features]).astype(np.float64)
     is_real = np.arange(len(features)) < len(real_features)
     folds = np.empty(len(features), np.int64)
-    for rows in (np.flatnonzero(is_real), np.flatnonzero(~is_real)):  # each fold has both in equal parts
+    for rows in (np.flatnonzero(is_real), np.flatnonzero(~is_real)):  # stratified: each fold has equal parts of both
         folds[rng.permutation(rows)] = np.arange(len(rows)) % FOLDS
     logits = np.empty(len(features))
     for fold in range(FOLDS):
@@ -53,17 +53,17 @@ def held_out_logits(
 
 
 def fit_logistic_regression(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and bias that minimize  |w|^2 / 2 + sum_i log(1 + exp(-s_i (w.x_i + b))),  s_i = +-1.
+    """Fit weights and bias that minimize  |w|^2 / 2 + sum_i log(1 + exp(-s_i (w.x_i + b))),  s_i = +-1.
 
-    Newton's method (iteratively reweighted least squares; Hastie et al. 2009, section 4.4.1), with the step halved
-    while it does not lower the loss. The ridge keeps the weights finite where the classes are separable.
+    Newton's method (iteratively reweighted least squares; Hastie et al. 2009, section 4.4.1) with backtracking. The
+    ridge penalty keeps the weights finite for separable classes.
 
     Args:
         features: float64, shape (n, d).
         labels: bool, shape (n,).
 
     Returns:
-        float64 (d,), and the bias.
+        Weights, float64 (d,), and bias.
     """
     design = np.column_stack([features, np.ones(len(features))])
     ridge = np.append(np.full(features.shape[1], RIDGE), 0.0)

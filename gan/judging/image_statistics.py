@@ -1,0 +1,100 @@
+"""The statistics of each image from which metrics are computed, so that a bootstrap can resample them."""
+
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import numpy as np
+
+from gan.judging.metrics.neighbours import (
+    K_DENSITY_COVERAGE,
+    K_PRECISION_RECALL,
+    ball_radii,
+    density_coverage,
+    precision_recall,
+)
+from gan.judging.metrics.two_sample import held_out_logits
+
+
+@dataclass(frozen=True)
+class RealStatistics:
+    """Statistics of each test image. The last three are joint: they depend on all images of both sides."""
+
+    features: np.ndarray  # float32 (n, d)
+    intensities: np.ndarray  # float32 (n, 256)
+    recalled: np.ndarray  # bool (n,)
+    covered: np.ndarray  # bool (n,)
+    logits: np.ndarray  # float64 (n,), of "real", by a classifier that was not fitted on this image
+
+
+@dataclass(frozen=True)
+class FakeStatistics:
+    """Statistics of each generated image. The last three are joint: they depend on all images of both sides."""
+
+    features: np.ndarray  # float32 (n, d)
+    classes: np.ndarray  # int64 (n,), predicted
+    confidence: np.ndarray  # float64 (n,)
+    kernel_terms: np.ndarray  # float64 (n,)
+    nearest: np.ndarray  # int64 (n,), index of the nearest training image
+    relative_distance: np.ndarray  # float64 (n,)
+    near_copy: np.ndarray  # bool (n,)
+    variation: np.ndarray  # float64 (n,)
+    intensities: np.ndarray  # float32 (n, 256)
+    precise: np.ndarray  # bool (n,)
+    density: np.ndarray  # float64 (n,)
+    logits: np.ndarray  # float64 (n,), of "real", by a classifier that was not fitted on this image
+
+
+Side = TypeVar("Side", RealStatistics, FakeStatistics)
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """Statistics of n test images and n generated images that are compared with each other."""
+
+    real: RealStatistics
+    fake: FakeStatistics
+    num_classes: int
+
+    def take(self, real_rows: np.ndarray, fake_rows: np.ndarray) -> "ImageStatistics":
+        """Return the statistics of some images, which may repeat; joint statistics keep their values."""
+        return ImageStatistics(_take(self.real, real_rows), _take(self.fake, fake_rows), self.num_classes)
+
+    def recompute_for(self, rows: slice, *, seed: int) -> "ImageStatistics":
+        """Return the statistics of some rows of both sides, with joint statistics computed from these images only."""
+        indices = np.arange(len(self.real.features))[rows]
+        part = self.take(indices, indices)
+        features = part.real.features
+        real, fake = joint_statistics(features, part.fake.features, real_radii(features), seed=seed)
+        return ImageStatistics(replace(part.real, **real), replace(part.fake, **fake), self.num_classes)
+
+
+def _take(side: Side, rows: np.ndarray) -> Side:
+    return type(side)(**{field.name: getattr(side, field.name)[rows] for field in fields(side)})
+
+
+def real_radii(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ball radii of real images that precision needs, and those that density and coverage need."""
+    return ball_radii(features, K_PRECISION_RECALL), ball_radii(features, K_DENSITY_COVERAGE)
+
+
+def joint_statistics(
+    real: np.ndarray, fake: np.ndarray, radii: tuple[np.ndarray, np.ndarray], *, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Compute the statistics that depend on all images of both sides: balls and the two-sample classifier.
+
+    Args:
+        real: float32, shape (n, d), features of real images.
+        fake: float32, shape (n, d), features of generated images.
+        radii: `real_radii` of real.
+        seed: Seeds the folds of the two-sample test.
+
+    Returns:
+        The joint fields of `RealStatistics` and those of `FakeStatistics`.
+    """
+    precise, recalled = precision_recall(real, fake, radii[0], ball_radii(fake, K_PRECISION_RECALL))
+    density, covered = density_coverage(real, fake, radii[1])
+    real_logits, fake_logits = held_out_logits(real, fake, np.random.default_rng(seed))
+    return (
+        {"recalled": recalled, "covered": covered, "logits": real_logits},
+        {"precise": precise, "density": density, "logits": fake_logits},
+    )
