@@ -24,7 +24,7 @@ from rich.table import Table
 from gan.command import run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
-from gan.data.splits import fetch_splits
+from gan.data.sources import fetch_splits
 from gan.errors import SettingsError
 from gan.formatting import describe_deviation, describe_share
 from gan.generate import load_generator

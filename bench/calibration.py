@@ -15,7 +15,7 @@ from rich.table import Table
 
 from gan.command import run_command
 from gan.data.catalog import FASHION_MNIST
-from gan.data.splits import fetch_splits
+from gan.data.sources import fetch_splits
 from gan.generate import load_generator
 from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from gan.command import run_command
 from gan.data.catalog import FASHION_MNIST
-from gan.data.splits import fetch_splits
+from gan.data.sources import fetch_splits
 from gan.judging.definitions import METRICS
 from gan.judging.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights
 from gan.judging.judge import Judge

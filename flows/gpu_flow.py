@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL
 
 from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import StoreError
-from gan.storage.locks import in_use
+from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
 from tasks.hand_over import GPU_LIMIT, RETRY_SECONDS, WorkerError, may_answer_later
 from tasks.records import FittedExtractor, NormalizedData
@@ -53,7 +53,7 @@ def gpu_flow(
     from gan.models.backend import use_device
 
     store = _open_shared(root, store_url, data)
-    with in_use(store.root), one_gpu(), refreshing(refresh):
+    with mark_in_use(store.root), one_gpu(), refreshing(refresh):
         hardware = use_device(execution.device, data_parallel=execution.data_parallel)
         if hardware.kind == "CPU" and execution.device != "cpu":
             get_run_logger().warning(
@@ -71,7 +71,7 @@ def _open_shared(root: Path, store_url: str | None, data: NormalizedData) -> Sto
     """
     if store_url or root.is_dir():
         store = Store.open(root, store_url)
-        if store.is_intact(data.train_images):
+        if store.is_available(data.train_images):
             return store
     raise StoreError(
         f"This worker does not find the training images in {store_url or root}.\n"

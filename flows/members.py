@@ -277,6 +277,6 @@ def run_folder(member: Member, run: PublishedRun) -> Path:
     """
     store = Store.open(member.settings.output_dir, member.settings.store_url)
     download_run(store, run)
-    if not all(store.is_here(ref) for ref in run.published):
+    if not all(store.is_local(ref) for ref in run.published):
         raise StoreError(f"It was published on a machine that does not share {store.root} with this one.")
     return store.root / "runs" / run.name

@@ -26,7 +26,7 @@ from gan.errors import DataError, SettingsError
 from gan.recipes import RECIPES, RecipeName, changed, values_by_name
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import check_is_text
-from gan.storage.links import follow
+from gan.storage.links import follow_link
 from gan.storage.store import Store
 
 ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
@@ -243,7 +243,7 @@ class RunSettings(BaseModel):
         given = Path(self.compare_with)
         places = (self.output_dir / "runs" / given, self.output_dir / given, given)
         try:
-            found = map(follow, places)
+            found = map(follow_link, places)
             return next((folder for folder in found if folder.is_dir()), given)
         except (OSError, RuntimeError, ValueError):
             return given  # not a path; reading it gives the error

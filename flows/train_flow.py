@@ -19,7 +19,7 @@ from flows.settings import RunSettings
 from flows.summary import describe_disk, print_summary
 from gan.command import run_command
 from gan.config import RunConfig
-from gan.storage.locks import in_use
+from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
 from tasks.artifacts import create_artifacts
 from tasks.compare import compare
@@ -54,7 +54,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     check_alert_block(settings.alert_block)
     check_before_work(settings)
     store, run, execution = settings.open_store(), settings.run_config(), settings.execution()
-    with stop_when_cancelled(), in_use(store.root), refreshing(settings.refresh):
+    with stop_when_cancelled(), mark_in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         log_warnings(data)

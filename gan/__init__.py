@@ -1,7 +1,7 @@
-"""The subject itself: data, models, training, judging. Knows nothing of Prefect.
+"""The domain code: data, models, training and judging. It imports nothing of Prefect.
 
-Each package has a docstring that says what is in it. `tests/test_layout.py` says which package may import which.
-Importing `gan` sets the environment before any library can read it.
+The docstring of each package says what is in it, and `tests/test_layout.py` which package may import which others.
+Importing `gan` configures the environment before any library can read it.
 """
 
 from gan.system.environment import configure_environment

@@ -14,7 +14,7 @@ from rich.console import Console
 from gan.command import check_output, output_file, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
-from gan.data.splits import fetch_splits
+from gan.data.sources import fetch_splits
 from gan.judging.classifier import accuracy, fit_classifier
 from gan.models.networks import save_model
 from gan.storage.files import sha256_of

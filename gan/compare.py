@@ -16,7 +16,7 @@ from rich.table import Table
 from gan.command import check_output, output_file, run_command
 from gan.data.catalog import CATALOG
 from gan.data.pixels import denormalize_images
-from gan.data.splits import fetch_splits
+from gan.data.sources import fetch_splits
 from gan.errors import SettingsError
 from gan.formatting import describe_change, describe_interval, describe_number
 from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
@@ -34,7 +34,7 @@ from gan.runs.manifest import (
     read_manifest,
 )
 from gan.storage.files import read_array, sha256_of
-from gan.storage.links import folder_of
+from gan.storage.links import follow_text_link
 from gan.storage.store import Store
 
 SEED, MIN_SAMPLES = 0, 100
@@ -69,7 +69,7 @@ def compare(
         Images of each run, at most; as many as the runs and the test split have.
     """
     check_output(out, ".html")
-    run_a, run_b = folder_of(run_a), folder_of(run_b)
+    run_a, run_b = follow_text_link(run_a), follow_text_link(run_b)
     manifests = [read_manifest(run) for run in (run_a, run_b)]
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
         check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)

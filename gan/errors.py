@@ -1,7 +1,7 @@
 """Errors that a user can act on: what happened, what was expected, what to do.
 
-The first line of a message is a sentence of its own; it is what a log shows. Command lines print the whole message and
-no traceback.
+The first line of a message is a complete sentence, and logs show only that line. Commands print the whole message
+without a traceback.
 """
 
 
@@ -9,40 +9,34 @@ class FashionGanError(Exception):
     """An expected failure with a message for the user.
 
     Attributes:
-        transient: True when the same call may succeed later (a network is down); only such failures are retried.
+        transient: Whether the same call may succeed later, for example when a network is back. Only transient failures
+            are retried.
     """
 
-    transient = False
+    def __init__(self, message: str = "", *, transient: bool = False) -> None:
+        """Store the message and whether the failure is transient."""
+        super().__init__(message)
+        self.transient = transient
 
     def __repr__(self) -> str:
-        """Name and first line only: orchestrators log the repr of an error on one line."""
+        """Return the name and the first line: orchestrators log the repr of an error on one line."""
         return f"{type(self).__name__}: {str(self).partition(chr(10))[0]}"
 
 
 class DataError(FashionGanError, ValueError):
-    """Data that is not what it should be: truncated, altered, of another shape or kind."""
+    """The data is truncated, altered, or of an unexpected shape or format."""
 
 
 class SourceError(FashionGanError):
-    """No source could give the data set."""
-
-    def __init__(self, message: str, *, transient: bool) -> None:
-        """Keep whether any of the failures may heal."""
-        super().__init__(message)
-        self.transient = transient
+    """No source could provide the data set."""
 
 
 class StoreError(FashionGanError):
     """A stored file is missing or altered, or the output folder or the object store cannot be used."""
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
-        """Keep whether the failure may heal, as one of a network may."""
-        super().__init__(message)
-        self.transient = transient
-
 
 class SettingsError(FashionGanError, ValueError):
-    """Settings that contradict each other or what is already there."""
+    """The settings contradict each other or the existing output."""
 
 
 class CodeError(FashionGanError):
@@ -50,4 +44,4 @@ class CodeError(FashionGanError):
 
 
 class TrainingError(FashionGanError):
-    """Training cannot go on: it would fail in the same way again."""
+    """Training cannot continue: it would fail again in the same way."""

@@ -20,7 +20,7 @@ from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.report.rendering import draw_grid, save_png
 from gan.runs.manifest import DATA_SUMMARY
-from gan.storage.links import folder_of
+from gan.storage.links import follow_text_link
 
 MAX_COLUMNS, MAX_GRID = 16, 1024
 
@@ -65,7 +65,7 @@ def generate(
         raise SettingsError(
             f"--num-images got {num_images:,}; a grid shows at most {MAX_GRID:,}. Give --out a name that ends in .npz."
         )
-    run = folder_of(run)
+    run = follow_text_link(run)
     generator = load_generator(run, average=average)
     counts = class_counts(run / DATA_SUMMARY, generator)
     like_labels = labels_of(counts)
@@ -92,7 +92,7 @@ def load_generator(run: Path, *, average: bool) -> keras.Model:
         SettingsError: If the folder does not hold it.
         StoreError: If it is no model.
     """
-    model = folder_of(run) / ("generator_average.keras" if average else "generator.keras")
+    model = follow_text_link(run) / ("generator_average.keras" if average else "generator.keras")
     if not model.is_file():
         raise SettingsError(
             f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."

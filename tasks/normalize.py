@@ -4,9 +4,8 @@ from prefect.logging import get_run_logger
 
 from gan.data.catalog import Dataset, Split
 from gan.data.idx import decode_split
-from gan.data.inspection import LabelledPixels, find_warnings
+from gan.data.inspection import LabelledPixels, find_warnings, summarize
 from gan.data.pixels import normalize_images
-from gan.data.summary import summarize
 from gan.storage.store import FileRef, Store
 from tasks.records import FittedExtractor, NormalizedData, RawData
 from tasks.stage import stage

@@ -36,8 +36,8 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
         with suppress(ValidationError):
             gate = Decision.model_validate(manifest.gate)
             champion = None if manifest.champion is None else Champion.model_validate(manifest.champion)
-            is_intact = champion is None or all(store.is_intact(ref) for ref in champion.files())
-            if is_intact and (is_champion or _is_final(store, identity, gate, champion)):
+            is_available = champion is None or all(store.is_available(ref) for ref in champion.files())
+            if is_available and (is_champion or _is_final(store, identity, gate, champion)):
                 return champion
     return None if present is None or is_champion else _present_champion(store, present, data)
 

@@ -6,7 +6,7 @@ from gan.config import RunConfig
 from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, EXTRACTOR, GENERATOR
 from gan.runs.provenance import manifest_content
 from gan.runs.publish import copy_files, publish_run, staged_run
-from gan.storage.links import LATEST, point_to
+from gan.storage.links import LATEST, set_link
 from gan.storage.store import Store
 from tasks.code_identity import COMPUTING_LIBRARIES
 from tasks.failures import explain_refused_writes
@@ -57,7 +57,7 @@ def publish(
 
 def download_run(store: Store, run: PublishedRun) -> None:
     """Download a run that another machine has published in the object store, if its folder here is not the same."""
-    if store.remote is None or all(store.is_here(ref) for ref in run.published):
+    if store.remote is None or all(store.is_local(ref) for ref in run.published):
         return
     with staged_run(store.root, run.name) as folder:
         prefix = f"runs/{run.name}"
@@ -68,4 +68,4 @@ def download_run(store: Store, run: PublishedRun) -> None:
 def link_as_latest(store: Store, run: PublishedRun) -> None:
     """Let the link `latest` lead to a published run, new or cached."""
     with explain_refused_writes("The run", store):
-        point_to(store.root, LATEST, f"runs/{run.name}")
+        set_link(store.root, LATEST, f"runs/{run.name}")

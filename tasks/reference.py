@@ -17,7 +17,7 @@ from gan.runs.manifest import (
     check_files,
     read_manifest,
 )
-from gan.storage.links import LATEST, follow
+from gan.storage.links import LATEST, follow_link
 from gan.storage.store import FileRef, Store
 from tasks.failures import explain_refused_writes
 from tasks.records import NormalizedData, Reference, TrainedGan
@@ -38,14 +38,14 @@ def find_reference(
         SettingsError: If `compare_with` is given and is no complete published run on the same data.
     """
     if compare_with is not None:
-        found = _reference_to(store, follow(compare_with), data, trained)
-        if found is None or found.name != follow(compare_with).name:
+        found = _reference_to(store, follow_link(compare_with), data, trained)
+        if found is None or found.name != follow_link(compare_with).name:
             instead = f"compared with {found.name}, as that run was" if found else "compared with none"
             log.warning("%s has the same generators as this run: %s.", compare_with.name, instead)
         return found
     if is_published(store, name, trained):
         return _reference_to(store, store.root / "runs" / name, data, trained)
-    latest = follow(store.root / LATEST)
+    latest = follow_link(store.root / LATEST)
     try:
         return _reference_to(store, latest, data, trained)
     except SettingsError as error:
@@ -115,7 +115,7 @@ def _recorded_reference(store: Store, manifest: Manifest) -> Reference | None:
         reference = Reference.model_validate(manifest.reference)
     except ValidationError:
         return None
-    if all(store.is_intact(ref) for ref in reference.files()):
+    if all(store.is_available(ref) for ref in reference.files()):
         return reference
     log.warning("%s, which this run was compared with, is gone from the store: compared with none.", reference.name)
     return None

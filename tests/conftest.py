@@ -218,7 +218,6 @@ def packed(tmp_path):
             DataFile(
                 split=original.split,
                 kind=original.kind,
-                name=original.name,
                 size=len(content),
                 sha256=sha256_of(plain),
                 gz_size=gz.stat().st_size,

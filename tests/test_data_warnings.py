@@ -1,4 +1,4 @@
-"""What looks wrong in the data reaches everybody who looks at a run; a class without images is asked for by nobody."""
+"""Data warnings in every output of a run; no image of a class without training images is generated."""
 
 import json
 import subprocess
@@ -19,15 +19,13 @@ FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 1
 
 
 def markdown_of(key: str) -> str:
-    """The latest artifact of that key on the tests' own server."""
+    """Return the latest artifact with this key from the tests' own server."""
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
     return max(found, key=lambda artifact: artifact.created).data
 
 
-def test_warnings_about_the_data_reach_everybody_and_no_image_of_an_empty_class_is_drawn(
-    tmp_path, prefect_server
-) -> None:
+def test_data_warnings_appear_everywhere_and_no_image_of_an_empty_class_is_generated(tmp_path, prefect_server) -> None:
     checkout = Checkout.make_quick(tmp_path)
     data, folder = write_own_data(tmp_path / "own"), tmp_path / "artifacts"
     (data / "class-names.txt").write_text(f"small\nmedium\nlarge\n{HOSTILE}\n")

@@ -13,10 +13,10 @@ from conftest import PROJECT
 from pipeline import wait_until
 
 from gan.data.catalog import FASHION_MNIST
-from gan.data.idx import decode_images, decode_labels, read_gzip
+from gan.data.idx import decode_images, decode_labels, read_unpacked
+from gan.data.inspection import summarize
 from gan.data.pixels import denormalize_images, normalize_images
 from gan.data.sources import copy_verified
-from gan.data.summary import summarize
 from gan.errors import DataError, SourceError
 
 
@@ -45,15 +45,15 @@ def test_idx_files_decode_to_what_was_encoded() -> None:
     ("content", "message"),
     [
         (idx_images(PIXELS)[:7], "7 bytes, but its header alone has 16"),
-        (idx_images(PIXELS)[:-1], "has 3,935 bytes; its header promises 3,936"),
-        (idx_images(PIXELS) + b"x", "its header promises"),
+        (idx_images(PIXELS)[:-1], "has 3,935 bytes; its header declares 3,936"),
+        (idx_images(PIXELS) + b"x", "its header declares"),
         (idx_images(PIXELS, magic=0x801), "magic number 0x00000801; expected 0x00000803"),
         (idx_images(PIXELS[:4]), r"shape \(4, 28, 28\); expected \(5, 28, 28\)"),
         (idx_images(PIXELS[:, :14]), r"shape \(5, 14, 28\)"),
-        (struct.pack(">4I", 0x803, 2**31, 2**31, 2**31), "its header promises"),
+        (struct.pack(">4I", 0x803, 2**31, 2**31, 2**31), "its header declares"),
     ],
 )
-def test_wrong_image_files_are_told_apart(content: bytes, message: str) -> None:
+def test_each_fault_of_an_image_file_has_its_own_message(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         decode_images(content, "images", 5)
 
@@ -66,7 +66,7 @@ def test_wrong_image_files_are_told_apart(content: bytes, message: str) -> None:
         (idx_labels(LABELS, magic=0x803), "magic number"),
     ],
 )
-def test_wrong_label_files_are_told_apart(content: bytes, message: str) -> None:
+def test_each_fault_of_a_label_file_has_its_own_message(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         decode_labels(content, "labels", 5, 10)
 
@@ -75,7 +75,7 @@ def test_a_gz_bomb_is_not_unpacked(tmp_path) -> None:
     bomb = tmp_path / "bomb.gz"
     bomb.write_bytes(gzip.compress(bytes(50_000_000)))
     with pytest.raises(DataError, match="more than the expected 1,000 bytes"):
-        read_gzip(bomb, 1000)
+        read_unpacked(bomb, 1000)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_a_gz_bomb_is_not_unpacked(tmp_path) -> None:
 def test_a_damaged_gz_file_is_a_clear_error(tmp_path, damage) -> None:
     path = tmp_path / "file.gz"
     path.write_bytes(damage(gzip.compress(PIXELS.tobytes())))
-    with pytest.raises(DataError, match="not a whole gz file"):
-        read_gzip(path, PIXELS.nbytes)
+    with pytest.raises(DataError, match="not a complete gz file"):
+        read_unpacked(path, PIXELS.nbytes)
 
 
 def test_a_split_is_summarized_by_class() -> None:
@@ -94,7 +94,7 @@ def test_a_split_is_summarized_by_class() -> None:
     assert sum(summary["images_per_class"].values()) == summary["num_images"] == 5
 
 
-def test_a_folder_of_packed_or_unpacked_files_serves(packed, tmp_path) -> None:
+def test_packed_and_unpacked_files_in_a_folder_are_a_source(packed, tmp_path) -> None:
     dataset, folder = packed
     _, from_packed = fetch(dataset, tmp_path, folder)
     for gz in folder.glob("*.gz"):
@@ -115,7 +115,7 @@ def test_a_folder_of_packed_or_unpacked_files_serves(packed, tmp_path) -> None:
         (lambda path: path.write_bytes(bytes(path.stat().st_size)), "was altered or is of another data set"),
     ],
 )
-def test_a_bad_file_in_the_users_folder_is_named_and_no_other_source_is_tried(
+def test_a_bad_file_in_the_users_folder_is_an_error_and_no_other_source_is_tried(
     packed, tmp_path, damage, message
 ) -> None:
     dataset, folder = packed
@@ -126,7 +126,7 @@ def test_a_bad_file_in_the_users_folder_is_named_and_no_other_source_is_tried(
         fetch(dataset, tmp_path, folder)
 
 
-def test_the_download_that_keras_keeps_serves(packed, tmp_path, nowhere) -> None:
+def test_the_download_cache_of_keras_is_a_source(packed, tmp_path, nowhere) -> None:
     dataset, folder = packed
     shutil.copytree(folder, tmp_path / "keras" / "datasets" / "tiny")
     source, files = fetch(dataset, tmp_path)
@@ -134,7 +134,7 @@ def test_the_download_that_keras_keeps_serves(packed, tmp_path, nowhere) -> None
     assert len(files) == 4
 
 
-def test_when_every_source_fails_each_is_listed_with_its_reason_and_the_way_out(packed, tmp_path, nowhere) -> None:
+def test_when_every_source_fails_the_error_lists_each_reason_and_what_to_do(packed, tmp_path, nowhere) -> None:
     dataset, _ = packed
     unreachable = dataset.model_copy(update={"mirrors": ("https://mirror.invalid/",)})
     with pytest.raises(SourceError) as caught:
@@ -150,13 +150,13 @@ FETCH_FROM_DEBIAN = """
 import sys
 from pathlib import Path
 from gan.data.catalog import FASHION_MNIST
-from gan.data.sources import _from_debian
-_from_debian(FASHION_MNIST)(Path(sys.argv[1]))
+from gan.data.sources import _fetch_from_debian
+_fetch_from_debian(FASHION_MNIST, Path(sys.argv[1]))
 """
 
 
-def test_apt_ends_with_a_run_that_is_killed_and_leaves_nothing_outside_of_its_folder(tmp_path) -> None:
-    """With an apt that never ends: it says which process it is, and sleeps."""
+def test_apt_ends_when_its_run_is_killed_and_leaves_nothing_outside_its_folder(tmp_path) -> None:
+    """Use an apt that writes its process id and never ends."""
     for program in ("setpriv", "sleep"):
         if shutil.which(program) is None:
             pytest.skip(f"no {program} here")

@@ -1,4 +1,4 @@
-"""What libraries read from the environment changes no result: fixed, removed, or without effect."""
+"""Variables and files of the environment change no result: they are fixed, removed or without effect."""
 
 import io
 import json
@@ -31,7 +31,7 @@ print(hashlib.sha256(as_png(figure) + as_svg(figure, "losses").encode()).hexdige
 
 
 def python(code: str, cwd: Path = PROJECT, **env: str) -> str:
-    """What a new process prints."""
+    """Return what a new process prints."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MPL")}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -64,7 +64,7 @@ def test_the_settings_file_of_keras_is_neither_read_nor_written(tmp_path, conten
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_keras_home_is_still_where_downloads_lie(tmp_path) -> None:
+def test_keras_home_still_names_the_folder_of_downloads(tmp_path) -> None:
     code = "import gan.models.backend, os; print(os.environ['KERAS_HOME'])"
     assert python(code, KERAS_HOME=str(tmp_path)) == str(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -104,20 +104,20 @@ def test_switches_of_algorithms_and_precision_are_removed_and_named() -> None:
     assert {name: left.get(name) for name in KEPT} == KEPT
 
 
-def test_of_flags_of_xla_only_those_stay_that_change_no_number() -> None:
+def test_only_flags_of_xla_that_change_no_number_stay() -> None:
     code = "import gan, os; print(os.environ['XLA_FLAGS'])"
     flags = "--xla_gpu_cuda_data_dir=/usr/cuda --xla_cpu_enable_fast_math=true"
     assert python(code, XLA_FLAGS=flags) == "--xla_gpu_cuda_data_dir=/usr/cuda"
 
 
-def test_a_flag_that_xla_does_not_know_aborts_nothing() -> None:
+def test_an_unknown_flag_of_xla_does_not_abort_the_process() -> None:
     code = (
         "from gan.models.backend import tf; print(float(tf.function(lambda: tf.constant(1.0) + 1, jit_compile=True)()))"
     )
     assert python(code, XLA_FLAGS="--xla_dump_nonsense=1 --xla_nonsense") == "2.0"
 
 
-def test_what_describes_the_processors_is_noted_as_it_was_at_the_start() -> None:
+def test_variables_about_processors_are_recorded_with_their_initial_values() -> None:
     code = (
         "import os, gan; from gan.system.environment import describe_processors\n"
         "os.environ['KMP_BLOCKTIME'] = '1'  # as a library does\n"
@@ -131,7 +131,7 @@ def test_what_describes_the_processors_is_noted_as_it_was_at_the_start() -> None
     assert "PYTHONHASHSEED" not in found
 
 
-def test_warnings_of_libraries_are_no_errors_here_and_in_processes_that_are_started() -> None:
+def test_warnings_of_libraries_are_no_errors_in_this_and_child_processes() -> None:
     code = (
         "import gan, os, sys, warnings; warnings.warn('as Keras does', DeprecationWarning)\n"
         "print('PYTHONWARNINGS' in os.environ, sys.warnoptions)"
@@ -151,23 +151,23 @@ def test_charts_do_not_depend_on_settings_of_matplotlib(tmp_path, place: str) ->
         assert python(CHARTS, **{place: str(tmp_path)}, SOURCE_DATE_EPOCH="0", TZ="Asia/Tokyo") == usual
 
 
-def test_charts_do_not_depend_on_how_letters_are_to_be_drawn() -> None:
+def test_charts_do_not_depend_on_settings_of_freetype() -> None:
     assert python(CHARTS, FREETYPE_PROPERTIES="truetype:interpreter-version=35") == python(CHARTS)
 
 
-def test_a_working_directory_that_is_gone_is_refused(tmp_path, monkeypatch) -> None:
+def test_a_removed_working_directory_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     tmp_path.rmdir()
-    with pytest.raises(SettingsError, match=r"(?s)working directory is gone.*Change to another"):
+    with pytest.raises(SettingsError, match=r"(?s)working directory no longer exists.*Change to another"):
         check_working_directory()
     tmp_path.mkdir()
 
 
-def test_settings_of_matplotlib_that_are_no_text_are_refused(tmp_path, monkeypatch) -> None:
+def test_a_settings_file_of_matplotlib_that_is_not_text_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     check_working_directory()
     Path("matplotlibrc").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match=r"(?s)cannot read the file .*matplotlibrc.*Remove it"):
+    with pytest.raises(SettingsError, match=r"(?s)cannot read the file .*matplotlibrc.*Remove the file"):
         check_working_directory()
 
 
@@ -191,7 +191,7 @@ def test_certificates_that_cannot_be_read_are_refused(tmp_path, monkeypatch, con
         ("utf-8", "Fréchet: 3 × 3 → 1 ± 2 … a 連 ?"),
     ],
 )
-def test_what_a_terminal_cannot_show_is_written_plainly(monkeypatch, encoding: str, written: str) -> None:
+def test_characters_that_a_terminal_cannot_show_are_written_in_ascii(monkeypatch, encoding: str, written: str) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
     configure_output()
@@ -200,13 +200,13 @@ def test_what_a_terminal_cannot_show_is_written_plainly(monkeypatch, encoding: s
 
 
 @pytest.mark.parametrize("columns", ["0", "-3", "wide"])
-def test_a_width_that_is_none_is_removed(monkeypatch, columns: str) -> None:
+def test_an_invalid_terminal_width_is_removed(monkeypatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     configure_output()
     assert "COLUMNS" not in os.environ
 
 
-def test_closed_streams_are_opened_for_those_that_are_started_too() -> None:
+def test_closed_streams_are_opened_for_child_processes_too() -> None:
     code = (
         "import os\n"
         "for descriptor in (0, 1, 2): os.close(descriptor)\n"
@@ -217,5 +217,5 @@ def test_closed_streams_are_opened_for_those_that_are_started_too() -> None:
     python(code)
 
 
-def test_the_list_of_harmless_names_holds_only_names_that_would_be_removed() -> None:
+def test_every_harmless_prefix_is_below_a_computing_prefix() -> None:
     assert all(name.startswith(environment.COMPUTING_PREFIXES) for name in environment.HARMLESS)

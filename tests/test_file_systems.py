@@ -1,4 +1,4 @@
-"""File systems that cannot do all that Linux's own can: what a run needs is tried first, the rest is done without."""
+"""File systems that lack operations: what a run needs is checked first, and the rest has a substitute."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ import pytest
 from gan.errors import SettingsError, StoreError
 from gan.storage import file_system
 from gan.storage.file_system import check_file_system, check_is_text
-from gan.storage.links import CHAMPION, LATEST, check_links, folder_of, follow, point_to
+from gan.storage.links import CHAMPION, LATEST, check_links, follow_link, follow_text_link, set_link
 from gan.storage.store import Store
 
 NO_LINKS = """
@@ -38,7 +38,7 @@ def no_links(monkeypatch) -> None:
 
 @pytest.fixture(scope="session")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that refuses links, modes and locks to every process that it is loaded into first, as exFAT does."""
+    """Build a library that makes links, modes and locks fail in a process that preloads it, as on exFAT."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler here (on Debian: apt-get install gcc)")
     folder = tmp_path_factory.mktemp("refusing")
@@ -47,34 +47,34 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "refusing.so"
 
 
-def test_where_there_are_no_links_a_text_file_leads_to_the_folder(tmp_path, no_links) -> None:
+def test_without_links_a_text_file_holds_the_path_of_the_folder(tmp_path, no_links) -> None:
     for name in ("one", "two"):
         (tmp_path / "runs" / name).mkdir(parents=True)
-        point_to(tmp_path, LATEST, f"runs/{name}")
+        set_link(tmp_path, LATEST, f"runs/{name}")
     assert (tmp_path / LATEST).read_text() == "runs/two\n"
-    assert follow(tmp_path / LATEST) == folder_of(tmp_path / LATEST) == tmp_path / "runs" / "two"
+    assert follow_link(tmp_path / LATEST) == follow_text_link(tmp_path / LATEST) == tmp_path / "runs" / "two"
     assert sorted(path.name for path in tmp_path.iterdir()) == [LATEST, "runs"]
 
 
-def test_a_link_takes_the_place_of_a_text_file_where_there_are_links_again(tmp_path, monkeypatch) -> None:
+def test_a_link_replaces_a_text_file_on_a_file_system_with_links(tmp_path, monkeypatch) -> None:
     (tmp_path / "runs" / "one").mkdir(parents=True)
     (tmp_path / LATEST).write_text("runs/two\n")
-    point_to(tmp_path, LATEST, "runs/one")
+    set_link(tmp_path, LATEST, "runs/one")
     assert (tmp_path / LATEST).is_symlink()
-    assert follow(tmp_path / LATEST) == tmp_path / "runs" / "one"
-    assert folder_of(tmp_path / LATEST) == tmp_path / LATEST, "the system follows a link itself"
+    assert follow_link(tmp_path / LATEST) == tmp_path / "runs" / "one"
+    assert follow_text_link(tmp_path / LATEST) == tmp_path / LATEST, "the system follows a link itself"
 
 
 @pytest.mark.parametrize(
     "content", ["/etc", "runs/../../etc", "../runs/one", "runs/", "store/aa", "runs/one\nruns/two", "", "x" * 400]
 )
-def test_a_text_file_that_leads_elsewhere_leads_nowhere(tmp_path, content: str) -> None:
+def test_a_text_file_with_any_other_path_is_not_followed(tmp_path, content: str) -> None:
     (tmp_path / LATEST).write_text(content)
-    assert folder_of(tmp_path / LATEST) == tmp_path / LATEST
+    assert follow_text_link(tmp_path / LATEST) == tmp_path / LATEST
 
 
 @pytest.mark.parametrize("link", [LATEST, CHAMPION])
-def test_a_folder_in_the_place_of_a_link_is_refused_before_any_work(tmp_path, link: str) -> None:
+def test_a_folder_in_place_of_a_link_is_refused_before_any_work(tmp_path, link: str) -> None:
     check_links(tmp_path)
     (tmp_path / link).mkdir()
     with pytest.raises(StoreError, match=rf"(?s){link} is a folder; expected a link.*move it away"):
@@ -91,9 +91,9 @@ def test_a_link_that_leads_to_itself_is_refused_before_any_work(tmp_path, link: 
     Store.open(tmp_path)
 
 
-def test_a_file_in_the_place_of_the_output_folder_is_named(tmp_path) -> None:
+def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"(?s)cannot be written: (Not a directory|File exists).*that is a folder"):
+    with pytest.raises(StoreError, match=r"(?s)cannot be written: .*(Not a directory|File exists).*that is a folder"):
         Store.open(tmp_path / "file")
 
 
@@ -110,11 +110,11 @@ def test_a_file_in_the_place_of_the_output_folder_is_named(tmp_path) -> None:
     ("number", "advice"),
     [
         (errno.EPERM, "this user may write there"),
-        (errno.ENOSPC, "Make room there"),
+        (errno.ENOSPC, "Free some space there"),
         (errno.ENOSYS, "on another drive"),
     ],
 )
-def test_what_a_file_system_refuses_is_named_with_a_way_out(
+def test_the_error_names_the_failed_file_operation_and_what_to_do(
     tmp_path, monkeypatch, what: str, words: str, number: int, advice: str
 ) -> None:
     check_file_system(tmp_path)
@@ -129,7 +129,7 @@ def test_what_a_file_system_refuses_is_named_with_a_way_out(
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
-def test_files_that_cannot_be_mapped_are_named(tmp_path, monkeypatch) -> None:
+def test_the_error_says_that_files_cannot_be_mapped(tmp_path, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENODEV, "No such device")
 
@@ -138,7 +138,7 @@ def test_files_that_cannot_be_mapped_are_named(tmp_path, monkeypatch) -> None:
         Store.open(tmp_path)
 
 
-def test_a_path_that_is_no_text_is_refused(tmp_path, monkeypatch) -> None:
+def test_a_path_that_is_not_utf8_is_refused(tmp_path, monkeypatch) -> None:
     folder = tmp_path / os.fsdecode(b"\xfc")
     with pytest.raises(SettingsError, match=r"(?s)\\udcfc is not text in UTF-8.*Rename it"):
         Store.open(folder)
@@ -148,9 +148,7 @@ def test_a_path_that_is_no_text_is_refused(tmp_path, monkeypatch) -> None:
         check_is_text(Path("relative"))
 
 
-def test_a_run_without_links_modes_and_locks_ends_well_and_so_do_the_next_ones(
-    quick_checkout, data, refusing, tmp_path
-) -> None:
+def test_runs_succeed_on_a_file_system_without_links_modes_and_locks(quick_checkout, data, refusing, tmp_path) -> None:
     few = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
     folder = tmp_path / "artifacts"
     options = ("flows/train_flow.py", *few, "--dataset", "own", "--data-dir", data, "--output-dir", folder)

@@ -1,4 +1,4 @@
-"""A bucket that is damaged, hostile, away, or not to be had: a real server of the S3 API on this machine."""
+"""A damaged, hostile or unreachable bucket, on a real server of the S3 API on this machine."""
 
 import base64
 import json
@@ -18,20 +18,20 @@ from tasks.records import PublishedRun
 
 
 @pytest.mark.parametrize("damaged", [b"hellp", b"", b"hello and more"])
-def test_an_altered_object_is_never_handed_out_and_heals(s3, machines, damaged) -> None:
+def test_an_altered_object_is_never_returned_and_the_next_upload_repairs_it(s3, machines, damaged) -> None:
     one, two = machines
     ref = one.put_bytes(b"hello", ".txt")
     one.share([ref])
     s3.put(key_of(one, ref), damaged)
     with pytest.raises(StoreError, match=r"missing or was altered.*\n.*s3://.*Run the same command again"):
         two.path(ref)
-    assert two.missing([ref]) == [ref], "it is nobody's file any more"
+    assert two.missing([ref]) == [ref], "the object counts as missing"
     assert not [path for path in two.root.rglob("*") if path.is_file()]
     one.share([ref])
     assert two.path(ref).read_bytes() == b"hello"
 
 
-def test_an_object_of_another_size_is_not_even_downloaded(s3, machines, monkeypatch) -> None:
+def test_an_object_of_another_size_is_not_downloaded(s3, machines, monkeypatch) -> None:
     one, two = machines
     ref = one.put_bytes(b"hello", ".txt")
     s3.put(key_of(one, ref), bytes(1_000_000))
@@ -41,7 +41,7 @@ def test_an_object_of_another_size_is_not_even_downloaded(s3, machines, monkeypa
     assert s3.get(key_of(one, ref)) == b""
 
 
-def test_a_large_object_in_a_small_ones_place_is_none_and_not_read(s3, machines) -> None:
+def test_a_large_object_in_place_of_a_small_one_is_not_read(s3, machines) -> None:
     store = machines[0].remote
     store.write("small", bytes(object_store.MAX_READ_BYTES))
     assert len(store.read("small")) == object_store.MAX_READ_BYTES
@@ -66,7 +66,7 @@ def test_a_damaged_record_in_the_bucket_is_replaced(prefect_server, known_code, 
 
 
 def hostile_records(trace: Path) -> list[bytes]:
-    """What Prefect itself would load: any class, or a pickle."""
+    """Return records that Prefect itself would load: any class, or a pickle."""
 
     class Touch:
         def __reduce__(self):
@@ -100,18 +100,18 @@ def test_a_hostile_record_in_the_bucket_is_not_loaded(
     "key",
     ["../x", "/etc/passwd", "store/../../x", "store//x", "store/./x", "store\\x", ".results/x", "store", "store/x\n"],
 )
-def test_no_key_leads_out_of_the_store(key) -> None:
+def test_no_key_leaves_the_store(key) -> None:
     with pytest.raises(ValueError, match="key"):
         FileRef(key=key, sha256="0" * 64, size=1)
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", "", ".hidden"])
-def test_no_published_run_lies_elsewhere(name) -> None:
+def test_no_name_of_a_published_run_leaves_its_folder(name) -> None:
     with pytest.raises(ValueError, match="name"):
         PublishedRun(name=name, published=())
 
 
-def test_a_server_that_goes_down_costs_no_work(prefect_server, known_code, s3, machines) -> None:
+def test_a_server_that_goes_down_loses_no_work(prefect_server, known_code, s3, machines) -> None:
     one, two = machines
     write, runs = counted(lambda run: s3.stop())
     try:
@@ -137,9 +137,7 @@ def test_a_server_that_goes_down_costs_no_work(prefect_server, known_code, s3, m
         ({"AWS_SECRET_ACCESS_KEY": None}, "PartialCredentials.*\nSet AWS_ACCESS_KEY_ID", False),
     ],
 )
-def test_a_store_that_cannot_be_used_is_found_at_once(
-    url, monkeypatch, tmp_path, variables, message, transient
-) -> None:
+def test_an_unusable_store_is_an_error_at_the_start(url, monkeypatch, tmp_path, variables, message, transient) -> None:
     for name, value in variables.items():
         monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
     with pytest.raises(StoreError, match=message) as caught:
@@ -148,7 +146,7 @@ def test_a_store_that_cannot_be_used_is_found_at_once(
     assert SECRET not in str(caught.value)
 
 
-def test_a_bucket_that_is_not_there_is_found_at_once(url, tmp_path) -> None:
+def test_a_missing_bucket_is_an_error_at_the_start(url, tmp_path) -> None:
     with pytest.raises(StoreError, match=r"no bucket trousers .*\n.*--store-url"):
         Store.open(tmp_path, "s3://trousers")
 
@@ -157,13 +155,13 @@ def test_a_bucket_that_is_not_there_is_found_at_once(url, tmp_path) -> None:
     "address",
     ["garments", "http://garments/x", "s3://", "s3://a:secret@garments/x", "s3://garments/../x", "s3://garments/x?y=z"],
 )
-def test_an_address_that_is_none_is_not_repeated(tmp_path, address) -> None:
+def test_an_invalid_address_is_not_repeated_in_the_error(tmp_path, address) -> None:
     with pytest.raises(StoreError, match=r"not one of S3.*\n.*s3://bucket/prefix") as caught:
         Store.open(tmp_path, address)
     assert "secret@" not in str(caught.value)
 
 
-def test_three_rights_are_enough_and_one_less_is_found_at_once(s3, url, monkeypatch, tmp_path) -> None:
+def test_three_rights_are_enough_and_a_missing_one_is_an_error_at_the_start(s3, url, monkeypatch, tmp_path) -> None:
     def become(*actions: str) -> None:
         iam, name = s3.client("iam"), uuid.uuid4().hex
         iam.create_user(UserName=name)

@@ -1,4 +1,4 @@
-"""What a file may not do: execute something, unpack to more than it should, or lie outside of its folder."""
+"""Hostile files: they must not execute code, unpack to too many bytes, or be outside their folder."""
 
 import ast
 import gzip
@@ -45,7 +45,7 @@ def test_pickled_arrays_are_refused_and_not_loaded(store, tmp_path) -> None:
     assert not trace.exists()
 
 
-def test_a_pickled_checkpoint_is_passed_over(tmp_path) -> None:
+def test_a_pickled_checkpoint_is_skipped(tmp_path) -> None:
     trace, planted = tmp_path / "exploded", tmp_path / "planted.npz"
     np.savez(planted, a=np.array([Bomb(trace)], dtype=object), allow_pickle=True)
     checkpoints = Checkpoints(tmp_path / "checkpoints")

@@ -1,4 +1,4 @@
-"""What is refused in a data set before anything is trained, and what is a warning."""
+"""Checks of a data set before training: errors and warnings."""
 
 import re
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import pytest
 from builders import smooth_pixels
 
 from gan.data.catalog import FASHION_MNIST
-from gan.data.inspection import LabelledPixels, digests_of, find_warnings, refuse_unusable
-from gan.data.splits import fetch_splits
+from gan.data.inspection import LabelledPixels, find_warnings, hash_images, refuse_unusable
+from gan.data.sources import fetch_splits
 from gan.errors import DataError
 from gan.judging.classifier import check_accuracy
 
@@ -18,7 +18,7 @@ Both = tuple[LabelledPixels, LabelledPixels]
 
 
 def good(num_train: int = 600, num_test: int = 300) -> Both:
-    """Two splits of six classes with the same shares, all images different."""
+    """Return two splits of six classes with equal shares and only different images."""
     train, test = (
         LabelledPixels(smooth_pixels(num, seed), (np.arange(num) % 6).astype(np.uint8))
         for seed, num in enumerate((num_train, num_test))
@@ -27,7 +27,7 @@ def good(num_train: int = 600, num_test: int = 300) -> Both:
 
 
 def with_pixels(change: Callable[[np.ndarray], np.ndarray], *, train: bool = True, test: bool = True) -> Both:
-    """Good splits with other pixels."""
+    """Return good splits with changed pixels."""
     return tuple(  # type: ignore[return-value]
         part._replace(pixels=change(part.pixels).astype(np.uint8)) if wanted else part
         for part, wanted in zip(good(), (train, test), strict=True)
@@ -35,7 +35,7 @@ def with_pixels(change: Callable[[np.ndarray], np.ndarray], *, train: bool = Tru
 
 
 def with_labels(change: Callable[[np.ndarray], np.ndarray], *, train: bool = True, test: bool = True) -> Both:
-    """Good splits with other labels."""
+    """Return good splits with changed labels."""
     return tuple(  # type: ignore[return-value]
         part._replace(labels=change(part.labels).astype(np.uint8)) if wanted else part
         for part, wanted in zip(good(), (train, test), strict=True)
@@ -43,13 +43,13 @@ def with_labels(change: Callable[[np.ndarray], np.ndarray], *, train: bool = Tru
 
 
 def with_shared(num: int) -> Both:
-    """The first test images are training images."""
+    """Return splits whose first `num` test images are training images."""
     train, test = good()
     return train, test._replace(pixels=np.concatenate([train.pixels[:num], test.pixels[num:]]))
 
 
 def first(num: int, value: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The first images or labels are replaced by one value."""
+    """Return a function that replaces the first images or labels by one value."""
 
     def change(array: np.ndarray) -> np.ndarray:
         changed = array.copy()
@@ -60,12 +60,12 @@ def first(num: int, value: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def repeated(num: int) -> Callable[[np.ndarray], np.ndarray]:
-    """No more than so many different images."""
+    """Return a function that keeps only `num` different images."""
     return lambda pixels: pixels[np.arange(len(pixels)) % num]
 
 
 def as_signed(pixels: np.ndarray) -> np.ndarray:
-    """Numbers of -1 to 1, cut off and written as bytes."""
+    """Return numbers from -1 to 1, rounded and written as bytes."""
     return np.rint(pixels / 127.5 - 1).astype(np.int8).view(np.uint8)
 
 
@@ -75,7 +75,7 @@ def with_one_bright_pixel(pixels: np.ndarray) -> np.ndarray:
     return dim
 
 
-def test_good_data_is_neither_refused_nor_warned_of() -> None:
+def test_good_data_causes_no_error_and_no_warning() -> None:
     train, test = good()
     refuse_unusable(train, test, NAMES)
     refuse_unusable(train, test, ())
@@ -83,7 +83,7 @@ def test_good_data_is_neither_refused_nor_warned_of() -> None:
 
 
 @pytest.mark.real_data
-def test_fashion_mnist_is_neither_refused_nor_warned_of(real_data_dir) -> None:
+def test_fashion_mnist_causes_no_error_and_no_warning(real_data_dir) -> None:
     train, test = (LabelledPixels(*split) for split in fetch_splits(FASHION_MNIST, data_dir=real_data_dir))
     refuse_unusable(train, test, FASHION_MNIST.class_names)
     assert find_warnings(train, test, FASHION_MNIST.class_names) == ()
@@ -110,7 +110,7 @@ def test_fashion_mnist_is_neither_refused_nor_warned_of(real_data_dir) -> None:
         (with_shared(150), "150 of 300 test images are also training images"),
     ],
 )
-def test_pixels_that_cannot_be_judged_are_refused_with_figures_and_a_way_out(splits, message) -> None:
+def test_unusable_pixels_are_refused_with_figures_and_advice(splits, message) -> None:
     with pytest.raises(DataError, match=message):
         refuse_unusable(*splits, NAMES)
 
@@ -131,7 +131,7 @@ def test_pixels_that_cannot_be_judged_are_refused_with_figures_and_a_way_out(spl
         (with_labels(lambda labels: labels * 0, test=False), NAMES, "The training split has no label but 0"),
     ],
 )
-def test_labels_that_no_class_belongs_to_are_refused_with_figures_and_a_way_out(splits, names, message) -> None:
+def test_unusable_labels_are_refused_with_figures_and_advice(splits, names, message) -> None:
     with pytest.raises(DataError, match=message) as caught:
         refuse_unusable(*splits, names)
     assert "altered" not in str(caught.value)
@@ -155,16 +155,16 @@ def test_labels_that_no_class_belongs_to_are_refused_with_figures_and_a_way_out(
         ),
         (with_labels(lambda labels: labels % 5, test=False), r"for 1 of 6 classes \(f\) \(but 50 test images\)"),
         (with_labels(lambda labels: labels % 5, train=False), r"No test images for 1 of 6 classes \(f\)"),
-        (with_labels(first(510, 1)), r"Fewer than 20 training images for 5 of 6 classes .*; the smallest has 15"),
-        (with_labels(first(200, 1), train=False), r"different shares of classes: \d+ % .* another class \(b is 16.7 %"),
+        (with_labels(first(510, 1)), r"Fewer than 20 training images for 5 of 6 classes .*; the smallest class has 15"),
+        (with_labels(first(200, 1), train=False), r"different class shares: \d+ % .* another class \(b is 16.7 %"),
         (
             with_pixels(lambda pixels: pixels // 2 + 60, test=False),
-            "The splits differ in brightness: .* Both splits must",
+            "The splits differ in brightness: .* Make both splits",
         ),
         (with_pixels(lambda pixels: 255 - pixels, train=False), "in brightness: .* One split looks inverted"),
     ],
 )
-def test_what_looks_wrong_is_a_warning_with_figures(splits, warning) -> None:
+def test_suspicious_data_causes_a_warning_with_figures(splits, warning) -> None:
     found = find_warnings(*splits, NAMES)
     assert any(re.search(warning, text) for text in found), found
     assert all("\n" not in text for text in found)
@@ -183,12 +183,12 @@ def test_what_looks_wrong_is_a_warning_with_figures(splits, warning) -> None:
         with_labels(first(20, 1), train=False),
     ],
 )
-def test_what_may_well_be_meant_is_no_warning(splits) -> None:
+def test_plausible_data_causes_no_warning(splits) -> None:
     refuse_unusable(*splits, NAMES)
     assert find_warnings(*splits, NAMES) == ()
 
 
-def test_no_more_than_five_classes_are_named() -> None:
+def test_a_warning_names_at_most_five_classes() -> None:
     (text,) = find_warnings(*good(), (*NAMES, *(f"class {number}" for number in range(9))))
     assert "for 9 of 15 classes (class 0, class 1, class 2, class 3, class 4 and 4 more)" in text
 
@@ -202,15 +202,15 @@ def test_two_random_halves_of_one_data_set_do_not_differ(num) -> None:
         assert not [text for text in find_warnings(*halves, NAMES) if "differ" in text]
 
 
-def test_equal_images_have_equal_digests_and_no_others() -> None:
+def test_equal_images_have_equal_hashes_and_different_images_different_ones() -> None:
     pixels = smooth_pixels(50, 0)
     pixels[20] = pixels[7]
-    digests = digests_of(pixels)
+    digests = hash_images(pixels)
     assert len(set(digests.tolist())) == 49
     assert digests[20] == digests[7]
 
 
-def test_a_classifier_that_is_hardly_better_than_the_commonest_answer_makes_the_labels_doubtful() -> None:
+def test_a_classifier_hardly_better_than_the_most_frequent_class_causes_a_warning_about_labels() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     (text,) = check_accuracy(0.54, labels)
     assert "right for 54 % of 100 test images; the commonest class alone is 50 %" in text

@@ -1,4 +1,4 @@
-"""Locks between processes: freed by the kernel, whatever became of their holder."""
+"""Locks between processes; the kernel frees them when their holder ends for any reason."""
 
 import os
 import platform
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from conftest import PROJECT
 
-from gan.storage.locks import exclusive_lock, in_use, is_held, keeping_others_out, shared_root_lock
+from gan.storage.locks import exclusive_lock, exclusive_root_lock_for_removal, is_locked, mark_in_use, shared_root_lock
 
 
 def holder(code: str, path: Path) -> subprocess.Popen[str]:
-    """A process that holds what the code takes; it has it when this returns."""
+    """Start a process that enters the context manager `code`, and wait until it has done so."""
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom gan.storage.locks import *\n"
         f"with {code}:\n  print(1, flush=True)\n  time.sleep(600)"
@@ -32,25 +32,25 @@ def kill(process: subprocess.Popen[str]) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def test_the_lock_of_a_killed_process_is_free_and_its_file_is_taken_over(tmp_path) -> None:
+def test_the_lock_of_a_killed_process_is_free_and_its_file_is_reused(tmp_path) -> None:
     path, waits = tmp_path / "scratch" / "x.lock", []
     process = holder("exclusive_lock(Path(sys.argv[1]), lambda _: None)", path)
-    assert is_held(path)
+    assert is_locked(path)
     kill(process)
     assert path.exists()
-    assert not is_held(path)
+    assert not is_locked(path)
     with exclusive_lock(path, waits.append):
-        assert is_held(path)
+        assert is_locked(path)
     assert not path.exists()
     assert not waits
 
 
-def test_the_second_waits_with_one_word_until_the_first_is_done(tmp_path) -> None:
-    path, told, inside, who = tmp_path / "x.lock", threading.Event(), [], []
+def test_a_second_holder_reports_once_that_it_waits_for_the_first(tmp_path) -> None:
+    path, waits, inside, who = tmp_path / "x.lock", threading.Event(), [], []
 
     def note(holder: str) -> None:
         who.append(holder)
-        told.set()
+        waits.set()
 
     def second() -> None:
         with exclusive_lock(path, note):
@@ -59,7 +59,7 @@ def test_the_second_waits_with_one_word_until_the_first_is_done(tmp_path) -> Non
     with exclusive_lock(path, lambda _: inside.append("nobody was there")):
         thread = threading.Thread(target=second)
         thread.start()
-        assert told.wait(30)
+        assert waits.wait(30)
         assert inside == []
     thread.join(30)
     assert inside == ["second"]
@@ -67,7 +67,7 @@ def test_the_second_waits_with_one_word_until_the_first_is_done(tmp_path) -> Non
     assert not path.exists()
 
 
-def test_many_take_turns_though_each_removes_the_file(tmp_path) -> None:
+def test_only_one_of_many_threads_holds_a_lock_although_each_removes_the_file(tmp_path) -> None:
     path, running, most = tmp_path / "x.lock", [], []
 
     def work() -> None:
@@ -86,28 +86,28 @@ def test_many_take_turns_though_each_removes_the_file(tmp_path) -> None:
     assert set(most) == {1}
 
 
-def test_a_run_is_seen_from_its_start_to_its_end_and_a_killed_one_is_forgotten(tmp_path) -> None:
-    with keeping_others_out(tmp_path) as (now, since):
+def test_a_run_counts_as_in_progress_until_it_ends_or_is_killed(tmp_path) -> None:
+    with exclusive_root_lock_for_removal(tmp_path) as (now, since):
         assert since == now
-    process = holder("in_use(Path(sys.argv[1]))", tmp_path)
+    process = holder("mark_in_use(Path(sys.argv[1]))", tmp_path)
     (mark,) = tmp_path.glob(".in-use/run-*")
     os.utime(mark, (1000, 1000))
-    with keeping_others_out(tmp_path) as (_, since):
+    with exclusive_root_lock_for_removal(tmp_path) as (_, since):
         assert since == 1000
     kill(process)
-    with keeping_others_out(tmp_path) as (now, since):
+    with exclusive_root_lock_for_removal(tmp_path) as (now, since):
         assert since == now
     assert not list(tmp_path.glob(".in-use/run-*"))
-    with in_use(tmp_path):
+    with mark_in_use(tmp_path):
         assert len(list(tmp_path.glob(".in-use/run-*"))) == 1
     assert not list(tmp_path.glob(".in-use/run-*"))
 
 
-def test_who_removes_waits_for_who_files_and_the_other_way_round(tmp_path) -> None:
+def test_removal_waits_for_the_shared_lock(tmp_path) -> None:
     order: list[str] = []
 
     def remove() -> None:
-        with keeping_others_out(tmp_path):
+        with exclusive_root_lock_for_removal(tmp_path):
             order.append("removed")
 
     with shared_root_lock(tmp_path), shared_root_lock(tmp_path):

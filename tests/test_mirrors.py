@@ -1,4 +1,4 @@
-"""Downloads from a real HTTP server on this machine that misbehaves in every way we know of."""
+"""Downloads from a real HTTP server on this machine with all known faults."""
 
 import os
 import threading
@@ -50,7 +50,7 @@ class Mirror(BaseHTTPRequestHandler):
             self.server.hung_up.set()
 
     def be_slow(self, content: bytes) -> None:
-        """Send half and then nothing, or a byte now and then: each comes in time, the file never."""
+        """Send half of the file and then nothing, or single bytes that each arrive in time."""
         half = len(content) // 2
         self.wfile.write(content[:half])
         with suppress(ConnectionError):
@@ -97,7 +97,7 @@ def test_a_mirror_serves_and_the_next_fetch_needs_no_network(mirror, tmp_path, n
         ("endless", "sends more than the", False),
     ],
 )
-def test_a_bad_mirror_is_a_named_reason_and_leaves_nothing_behind(
+def test_the_error_names_the_fault_of_a_mirror_and_no_file_is_left(
     mirror, tmp_path, nowhere, monkeypatch, behaviour, reason, transient
 ) -> None:
     dataset, server = mirror
@@ -126,7 +126,7 @@ def test_the_next_mirror_is_tried_when_one_fails(mirror, tmp_path, nowhere) -> N
     ],
 )
 @pytest.mark.timeout(60)
-def test_a_mirror_that_is_slow_or_falls_silent_is_given_up_in_time(
+def test_a_slow_or_stalled_mirror_is_abandoned_after_a_time_limit(
     mirror, tmp_path, nowhere, monkeypatch, behaviour, limit, reason
 ) -> None:
     dataset, server = mirror
@@ -162,7 +162,7 @@ def test_a_download_goes_through_the_proxy_of_the_environment(
     assert all(path.startswith("http://mirror.invalid/") for path in server.asked)
 
 
-def test_a_mirror_on_this_machine_is_asked_without_the_proxy(
+def test_a_mirror_on_this_machine_is_reached_without_the_proxy(
     mirror, tmp_path, nowhere, no_proxies, monkeypatch
 ) -> None:
     dataset, server = mirror
@@ -179,10 +179,10 @@ def test_a_mirror_on_this_machine_is_asked_without_the_proxy(
         ("HTTP_PROXY", "socks5h://127.0.0.1:9", r"the proxy socks5h://127.0.0.1:9 \(HTTP_PROXY\)"),
         ("ALL_PROXY", "socks://127.0.0.1:9/", r"the proxy socks://127.0.0.1:9/ \(ALL_PROXY\) cannot be used: HTTP cl"),
         ("http_proxy", "http://proxy:port", r"the proxy http://proxy:port \(http_proxy\) cannot be used: its host"),
-        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "REQUESTS_CA_BUNDLE=/nowhere.pem names no certificates"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "REQUESTS_CA_BUNDLE=/nowhere.pem names a file that does not exist"),
     ],
 )
-def test_a_proxy_that_does_not_work_is_named_without_its_password(
+def test_the_error_names_an_unusable_proxy_without_its_password(
     mirror, tmp_path, nowhere, no_proxies, monkeypatch, variable, proxy, reason
 ) -> None:
     dataset, _ = mirror

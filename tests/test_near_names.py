@@ -1,4 +1,4 @@
-"""Files of a data set that nearly fit: what is said of them, and what to do."""
+"""Messages for files of a data set with almost the right name or format."""
 
 import gzip
 import io
@@ -47,7 +47,7 @@ def refusal(folder: Path) -> str:
         (lambda name: f"{name}.npy", "train-labels-idx1-ubyte.npy is in another format: write it in the IDX format"),
     ],
 )
-def test_all_files_whose_names_nearly_fit_are_named_with_what_to_do(folder, rename, advice) -> None:
+def test_the_error_lists_files_with_similar_names_and_what_to_do(folder, rename, advice) -> None:
     for name in FILE_NAMES.values():
         (folder / name).rename(folder / rename(name))
     message = refusal(folder)
@@ -56,39 +56,39 @@ def test_all_files_whose_names_nearly_fit_are_named_with_what_to_do(folder, rena
     assert message.count("\n  - ") == 4
 
 
-def test_a_file_that_is_there_is_not_looked_for_under_another_name(folder) -> None:
+def test_no_similar_names_are_listed_for_a_file_that_exists(folder) -> None:
     shutil.copy(folder / IMAGES, folder / "train-images.idx3-ubyte")
     (folder / LABELS).unlink()
     assert refusal(folder).endswith(f"nor {LABELS}.\nPut the missing file there and run again.")
 
 
 @pytest.mark.parametrize("below", [lambda name: "raw", lambda name: name])
-def test_files_in_a_folder_below_are_found(folder, below) -> None:
+def test_files_in_a_subfolder_are_found(folder, below) -> None:
     for name in FILE_NAMES.values():
         (folder / name).rename(folder / "moved")
         (folder / below(name)).mkdir(exist_ok=True)
         (folder / "moved").rename(folder / below(name) / name)
-    assert f"{below(IMAGES)}/{IMAGES} lies in a folder below: put all four files into one folder" in refusal(folder)
+    assert f"{below(IMAGES)}/{IMAGES} is in a subfolder: put all four files into one folder" in refusal(folder)
 
 
-def test_a_link_to_nothing_and_names_that_cannot_be_printed_are_shown(folder) -> None:
+def test_broken_links_and_unprintable_names_are_shown(folder) -> None:
     (folder / IMAGES).unlink()
     (folder / IMAGES).symlink_to(folder / "nowhere")
-    assert f"{IMAGES} is a link to a file that is not there" in refusal(folder)
+    assert f"{IMAGES} is a link to a file that does not exist" in refusal(folder)
     (folder / IMAGES).unlink()
     (folder / "train-images\x1b[2J").write_bytes(b"")
     assert r"train-images\x1b[2J" in refusal(folder)
     assert "\x1b" not in refusal(folder)
 
 
-def test_no_more_than_three_files_are_named_for_one_that_is_missing(folder) -> None:
+def test_at_most_three_similar_files_are_listed_for_each_missing_one(folder) -> None:
     (folder / IMAGES).unlink()
     for number in range(9):
         (folder / f"train-images-{number}").write_bytes(b"")
     assert refusal(folder).count("\n  - ") == 3
 
 
-def test_a_file_in_the_place_of_the_folder_is_named_as_one(folder, tmp_path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(folder, tmp_path) -> None:
     (tmp_path / "own.zip").write_bytes(b"PK")
     assert "own.zip is a file; expected a folder" in refusal(tmp_path / "own.zip")
 
@@ -97,7 +97,7 @@ def test_a_file_in_the_place_of_the_folder_is_named_as_one(folder, tmp_path) -> 
     "name",
     ["class_names.txt", "classnames.txt", "class-names", "Class-Names.TXT", "class-names.txt.txt", "classes.txt"],
 )
-def test_class_names_under_another_name_are_not_passed_over(folder, name) -> None:
+def test_a_file_similar_to_class_names_is_not_ignored(folder, name) -> None:
     (folder / name).write_text("one\ntwo\nthree\n")
     assert f"has no {CLASS_NAMES_FILE}, but {name}; " in refusal(folder)
     (folder / CLASS_NAMES_FILE).write_text("one\ntwo\nthree\n")
@@ -105,7 +105,7 @@ def test_class_names_under_another_name_are_not_passed_over(folder, name) -> Non
 
 
 @pytest.mark.parametrize("name", ["README.txt", "notes-on-classification.md"])
-def test_other_files_in_the_folder_are_nobodys_business(folder, name) -> None:
+def test_unrelated_files_in_the_folder_are_ignored(folder, name) -> None:
     (folder / name).write_text("words")
     assert describe_folder("mine", folder).class_names == ("class 0", "class 1", "class 2")
 
@@ -115,7 +115,7 @@ def test_a_packed_and_an_unpacked_file_must_hold_the_same(folder) -> None:
     (folder / f"{IMAGES}.gz").write_bytes(gzip.compress((folder / IMAGES).read_bytes()))
     assert describe_folder("mine", folder) == before
     (folder / f"{IMAGES}.gz").write_bytes(gzip.compress((folder / FILE_NAMES["test", "images"]).read_bytes()))
-    assert f"{folder} holds both {IMAGES}.gz and {IMAGES}, and they do not hold the same.\nRemove" in refusal(folder)
+    assert f"{folder} holds both {IMAGES}.gz and {IMAGES}, and their content differs.\nRemove" in refusal(folder)
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
@@ -137,9 +137,9 @@ def npy() -> bytes:
         (struct.pack("<4I", 0x803, *PIXELS.shape) + PIXELS.tobytes(), "reverse order .*\n.* in big-endian order"),
         (
             struct.pack(">3I", 0x802, 5, 784) + PIXELS.tobytes(),
-            "It has 2 dimensions.\n.* neither flattened nor in colour",
+            "Its number of dimensions is 2.\n.* neither flattened nor in colour",
         ),
-        (struct.pack(">5I", 0x804, 5, 28, 28, 3) + bytes(3 * PIXELS.size), "It has 4 dimensions"),
+        (struct.pack(">5I", 0x804, 5, 28, 28, 3) + bytes(3 * PIXELS.size), "Its number of dimensions is 4"),
         (struct.pack(">2I", 0x801, 20) + bytes(20), "Images and labels are exchanged"),
         (idx_images(PIXELS.repeat(2, axis=1)), "Scale each image to 28 x 28 pixels"),
         (gzip.compress(idx_images(PIXELS), mtime=0), "It is a gz file.\nUnpack it"),
@@ -150,12 +150,12 @@ def npy() -> bytes:
         (bytes(range(100, 120)), "It is no IDX file"),
     ],
 )
-def test_what_a_file_is_that_holds_no_grey_images_is_said(content, message) -> None:
+def test_the_error_says_what_a_file_holds_instead_of_grey_images(content, message) -> None:
     with pytest.raises(DataError, match=message):
         decode_images(content, "images", 5)
 
 
-def test_labels_of_other_types_are_named() -> None:
+def test_the_error_names_the_type_of_labels_that_are_no_bytes() -> None:
     with pytest.raises(DataError, match="It holds int32"):
         decode_labels(struct.pack(">2I", 0xC01, 3) + bytes(12), "labels", 3, 10)
 
@@ -163,19 +163,19 @@ def test_labels_of_other_types_are_named() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (idx_images(PIXELS), "it is unpacked already .*\n.*Remove .gz from its name"),
+        (idx_images(PIXELS), "it is already unpacked .*\n.*Remove .gz from its name"),
         (b"<!DOCTYPE html>", "it is a web page"),
         (gzip.compress(bytes(1000), mtime=0)[:-5], "Compressed file ended .*\n.*Download or copy it again"),
     ],
 )
-def test_what_a_gz_file_is_that_is_none_is_said(folder, content, message) -> None:
+def test_the_error_says_what_a_file_holds_instead_of_gz(folder, content, message) -> None:
     (folder / IMAGES).unlink()
     (folder / f"{IMAGES}.gz").write_bytes(content)
     with pytest.raises(DataError, match=message):
         describe_folder("mine", folder)
 
 
-def test_own_data_under_the_name_of_fashion_mnist_is_told_how_to_be_named(tmp_path) -> None:
+def test_the_error_for_own_data_as_fashion_mnist_names_the_option_dataset(tmp_path) -> None:
     packed = write_own_data(tmp_path / "own", pack=True)
-    with pytest.raises(DataError, match="a data set of your own, give its name with --dataset"):
+    with pytest.raises(DataError, match="your own data set, give its name with --dataset"):
         copy_verified(FASHION_MNIST, packed, target=None)

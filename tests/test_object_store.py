@@ -1,4 +1,4 @@
-"""Machines that share no file system, through an object store: a real server of the S3 API on this machine."""
+"""Machines that share only an object store: a real server of the S3 API on this machine."""
 
 import subprocess
 import sys
@@ -18,20 +18,20 @@ from tasks.stage import refreshing, stage
 FEW = ("--steps", 40, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
 
 
-def test_what_one_machine_shares_another_has_and_keeps(s3, machines) -> None:
+def test_a_file_that_one_machine_shares_is_copied_to_another(s3, machines) -> None:
     one, two = machines
     ref = one.put_bytes(b"hello", ".txt")
-    assert not two.is_intact(ref)
+    assert not two.is_available(ref)
     one.share([ref])
-    assert two.is_intact(ref)
-    assert not two.is_here(ref)
+    assert two.is_available(ref)
+    assert not two.is_local(ref)
     assert two.path(ref).read_bytes() == b"hello"
     s3.delete(key_of(one, ref))
     assert two.path(ref).read_bytes() == b"hello"
     assert [path for path in (two.root / "store").rglob("*") if path.is_file()] == [two.root / ref.key]
 
 
-def test_what_is_there_is_not_uploaded_again(s3, machines) -> None:
+def test_an_existing_object_is_not_uploaded_again(s3, machines) -> None:
     ref = machines[0].put_bytes(b"hello", ".txt")
     s3.client().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     for store in machines:
@@ -59,7 +59,7 @@ def test_a_damaged_copy_on_this_machine_is_replaced_by_the_object(machines) -> N
     ref = one.put_bytes(b"hello", ".txt")
     one.share([ref])
     two.path(ref).write_bytes(b"hellp")
-    assert two.is_intact(ref)
+    assert two.is_available(ref)
     assert two.path(ref).read_bytes() == b"hello"
 
 
@@ -112,7 +112,7 @@ def test_another_machine_takes_a_stage_from_the_cache(prefect_server, known_code
     assert runs == [0]
 
 
-def test_a_result_refreshed_on_another_machine_is_the_one_that_is_found(prefect_server, known_code, machines) -> None:
+def test_a_result_refreshed_on_another_machine_replaces_the_earlier_one(prefect_server, known_code, machines) -> None:
     one, two = machines
     write, runs = counted()
     run(write, one, "a")
@@ -124,9 +124,7 @@ def test_a_result_refreshed_on_another_machine_is_the_one_that_is_found(prefect_
     assert newer.facts["run"] == 2
 
 
-def test_what_was_made_before_there_was_an_object_store_is_shared_too(
-    prefect_server, known_code, url, tmp_path
-) -> None:
+def test_results_from_before_the_object_store_are_shared_too(prefect_server, known_code, url, tmp_path) -> None:
     write, runs = counted()
     note = run(write, Store.open(tmp_path / "one"), "a")
     run(write, Store.open(tmp_path / "one", url), "a")
@@ -134,7 +132,7 @@ def test_what_was_made_before_there_was_an_object_store_is_shared_too(
     assert runs == [0]
 
 
-def test_a_file_lost_in_the_bucket_is_uploaded_again_or_made_anew(
+def test_a_file_lost_in_the_bucket_is_uploaded_or_made_again(
     prefect_server, known_code, s3, machines, tmp_path, url
 ) -> None:
     one, two = machines
@@ -149,7 +147,7 @@ def test_a_file_lost_in_the_bucket_is_uploaded_again_or_made_anew(
     assert Store.open(tmp_path / "three", url).path(note.file).read_bytes() == b"a"
 
 
-def test_a_result_lost_here_is_replaced_by_the_one_that_another_machine_made(
+def test_a_result_lost_on_one_machine_is_replaced_by_the_result_of_another(
     prefect_server, known_code, url, tmp_path
 ) -> None:
     runs: list[bytes] = []
@@ -168,7 +166,7 @@ def test_a_result_lost_here_is_replaced_by_the_one_that_another_machine_made(
     assert runs == [b"weights 0", b"weights 1"]
 
 
-def test_without_an_address_nothing_of_it_is_imported(tmp_path) -> None:
+def test_without_a_store_url_boto3_is_not_imported(tmp_path) -> None:
     code = (
         "import sys; from pathlib import Path; import flows.train_flow; from gan.storage.store import Store\n"
         "store = Store.open(Path(sys.argv[1])); store.path(store.put_bytes(b'x', '.txt')); store.share([])\n"

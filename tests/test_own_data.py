@@ -1,4 +1,4 @@
-"""A data set of one's own: described by what its folder holds, and taken through every stage."""
+"""A user's own data set: its description, its faults, and a run through every stage."""
 
 import gzip
 import json
@@ -22,12 +22,12 @@ def folder(tmp_path) -> Path:
     return write_own_data(tmp_path / "own")
 
 
-def test_a_folder_is_described_by_what_its_files_hold(folder) -> None:
+def test_the_description_of_a_folder_depends_on_the_content_of_its_files(folder) -> None:
     dataset = describe_folder("mine", folder)
     assert (dataset.name, dataset.title) == ("mine", "mine")
     assert dataset.num_images == {"train": 100, "test": 100}
     assert dataset.class_names == ("class 0", "class 1", "class 2")
-    assert dataset.file("train", "images").size == 16 + 100 * 28 * 28
+    assert dataset.files[0].size == 16 + 100 * 28 * 28
     copy_verified(dataset, folder, target=None)
 
 
@@ -37,13 +37,13 @@ def test_packed_and_unpacked_files_are_the_same_data_set(folder, tmp_path) -> No
     copy_verified(describe_folder("mine", folder), packed, target=None)
 
 
-def test_one_label_makes_another_data_set(folder) -> None:
+def test_one_different_label_makes_a_different_data_set(folder) -> None:
     before = describe_folder("mine", folder)
     change_first_label(folder / TRAIN_LABELS)
     assert describe_folder("mine", folder) != before
 
 
-def test_classes_are_called_as_the_file_says_and_markup_in_it_is_only_text(folder) -> None:
+def test_class_names_are_read_from_the_file_and_markup_is_plain_text(folder) -> None:
     (folder / "class-names.txt").write_bytes("\ufeff<b>Kleid</b>\r\n連衣裙 | x\r\nBag\r\n".encode())
     assert describe_folder("mine", folder).class_names == ("<b>Kleid</b>", "連衣裙 | x", "Bag")
 
@@ -56,7 +56,7 @@ def test_classes_are_called_as_the_file_says_and_markup_in_it_is_only_text(folde
         (b"".join(b"%d\n" % number for number in range(101)), "has 101 lines; expected 2 to 100"),
         (b"one\n\nthree", "line 2: 0 characters; expected 1 to 60"),
         (b"one\ntwo\n" + b"x" * 61, "line 3: 61 characters; expected 1 to 60"),
-        (b"one\ntwo\none", "line 3: 'one' is there twice"),
+        (b"one\ntwo\none", "line 3: 'one' occurs twice"),
         (b"one\n\x1b[2Jtwo\nthree", r"line 2: '\\x1b\[2Jtwo' holds a character that cannot be printed"),
         ("one\n\u202etwo\nthree".encode(), r"line 2: '\\u202etwo' holds a character"),
         (b"one\n\xff\nthree", "is not text in UTF-8: invalid start byte at byte 4"),
@@ -81,18 +81,18 @@ def noise(*shape: int) -> np.ndarray:
     ("name", "content", "message"),
     [
         (TRAIN_IMAGES, None, "has neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte"),
-        (TRAIN_IMAGES, idx_images(noise(100, 28, 28))[:-1], "its header promises 78,416"),
+        (TRAIN_IMAGES, idx_images(noise(100, 28, 28))[:-1], "its header declares 78,416"),
         (TRAIN_IMAGES, b"\0\0", "2 bytes, but its header alone has 16"),
         (TRAIN_IMAGES, idx_labels(noise(100)), "header alone|magic number"),
         (TRAIN_IMAGES, idx_images(noise(100, 32, 32)), r"shape \(100, 32, 32\); expected \(100, 28, 28\)"),
         (TRAIN_IMAGES, idx_images(noise(99, 28, 28)), "holds 99 images; expected 100 to 1,000,000"),
         (TRAIN_IMAGES, idx_images(noise(0, 28, 28)), "holds 0 images"),
         (TRAIN_IMAGES, same_image(100), "holds the same image 100 times"),
-        (TRAIN_LABELS, idx_labels(np.zeros(101, np.uint8)), "holds 101 labels; expected 100, one an image"),
+        (TRAIN_LABELS, idx_labels(np.zeros(101, np.uint8)), "holds 101 labels; expected 100, one per image"),
         (TRAIN_LABELS, idx_labels(np.full(100, 100, np.uint8)), "holds label 100; expected 0 to 99"),
     ],
 )
-def test_a_folder_that_holds_no_data_set_is_refused_with_the_reason(folder, name, content, message) -> None:
+def test_a_folder_without_a_valid_data_set_is_refused_with_the_reason(folder, name, content, message) -> None:
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
@@ -113,7 +113,7 @@ def test_fewer_training_than_test_images_are_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("pack", [False, True])
-def test_no_more_is_read_than_the_largest_data_set_has(folder, monkeypatch, pack) -> None:
+def test_files_larger_than_the_largest_data_set_are_not_read(folder, monkeypatch, pack) -> None:
     monkeypatch.setitem(own._MAX_BYTES, "images", 100_000)
     (folder / TRAIN_IMAGES).unlink()
     content = bytes(10_000_000)
@@ -123,14 +123,14 @@ def test_no_more_is_read_than_the_largest_data_set_has(folder, monkeypatch, pack
         describe_folder("mine", folder)
 
 
-def test_a_file_that_cannot_be_read_is_named(folder) -> None:
+def test_the_error_names_a_file_that_cannot_be_read(folder) -> None:
     (folder / "class-names.txt").mkdir()
     with pytest.raises(DataError, match=r"class-names.txt cannot be read: Is a directory"):
         describe_folder("mine", folder)
 
 
 @pytest.mark.parametrize("pack", [False, True])
-def test_files_that_change_after_they_were_described_are_not_taken(tmp_path, pack) -> None:
+def test_files_that_change_after_their_description_are_refused(tmp_path, pack) -> None:
     folder = write_own_data(tmp_path / "own", pack=pack)
     dataset = describe_folder("mine", folder)
     content = idx_labels(np.ones(100, np.uint8))
@@ -140,8 +140,8 @@ def test_files_that_change_after_they_were_described_are_not_taken(tmp_path, pac
         copy_verified(dataset, folder, target=None)
 
 
-def test_own_data_is_sought_in_no_package(folder, tmp_path, nowhere) -> None:
-    with pytest.raises(SourceError, match="could not be had from any of 2 sources"):
+def test_own_data_is_not_searched_in_debian_packages(folder, tmp_path, nowhere) -> None:
+    with pytest.raises(SourceError, match="could not be fetched from any of 2 sources"):
         fetch_files(describe_folder("mine", folder), tmp_path, data_dir=None)
 
 

@@ -1,16 +1,16 @@
-"""Proxies of the environment: this machine is asked directly, and what no client can use is put aside and named."""
+"""Proxies of the environment: this machine is reached directly, and unusable proxies are disabled and reported."""
 
 import os
 
 import httpx
 import pytest
 
-from gan.system.proxies import ask_directly, configure_proxies, faulty_proxies, faulty_proxy, is_loopback, proxy_for
+from gan.system.proxies import bypass_proxies, configure_proxies, faulty_proxies, faulty_proxy, is_loopback, proxy_for
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch) -> None:
-    """No proxies, and none that a test leaves behind."""
+    """Remove all proxies, and restore the environment after the test."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "https_proxy", "HTTPS_PROXY"):
@@ -20,25 +20,25 @@ def environment(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.0.0.2", "server.localhost"])
-def test_this_machine_is_asked_directly(monkeypatch, host: str) -> None:
+def test_requests_to_this_machine_bypass_the_proxy(monkeypatch, host: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
     configure_proxies()
     assert proxy_for(f"http://{host}:4200/api") is None
     assert str(proxy_for("http://elsewhere.invalid/api")) == "the proxy http://proxy.invalid:3128 (HTTP_PROXY)"
 
 
-def test_clients_of_all_libraries_are_told_so(monkeypatch) -> None:
+def test_the_environment_makes_all_http_clients_bypass_the_proxy(monkeypatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://proxy.invalid:3128")
     monkeypatch.setenv("NO_PROXY", "internal.invalid")
     configure_proxies()
-    ask_directly("127.0.0.7")
+    bypass_proxies("127.0.0.7")
     assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "internal.invalid,localhost,127.0.0.1,::1,127.0.0.7"
     with httpx.Client() as client:
         assert client._transport_for_url(httpx.URL("http://127.0.0.7")) is client._transport
         assert client._transport_for_url(httpx.URL("http://x.org")) is not client._transport
 
 
-def test_without_a_proxy_nothing_is_set() -> None:
+def test_without_a_proxy_no_variable_is_set() -> None:
     configure_proxies()
     assert "NO_PROXY" not in os.environ
     assert faulty_proxies() == []
@@ -47,9 +47,9 @@ def test_without_a_proxy_nothing_is_set() -> None:
 @pytest.mark.parametrize(
     ("proxy", "fault"),
     [
-        ("socks://127.0.0.1:7890/", "no proxy of the kind socks://"),
-        ("socks4://127.0.0.1:7890", "no proxy of the kind socks4://"),
-        ("ftp://proxy.invalid", "no proxy of the kind ftp://"),
+        ("socks://127.0.0.1:7890/", "do not support the scheme socks://"),
+        ("socks4://127.0.0.1:7890", "do not support the scheme socks4://"),
+        ("ftp://proxy.invalid", "do not support the scheme ftp://"),
         ("http://proxy.invalid:port", "its host or port cannot be read"),
         ("http://[::1", "its host or port cannot be read"),
         ("http://", "its host or port cannot be read"),
@@ -57,7 +57,7 @@ def test_without_a_proxy_nothing_is_set() -> None:
         ("http://\u2024:80", "its host or port cannot be read"),
     ],
 )
-def test_a_proxy_that_no_client_can_use_stops_nobody_else_and_is_refused_where_it_is_needed(
+def test_an_unusable_proxy_is_disabled_and_requests_that_need_it_are_refused(
     monkeypatch, proxy: str, fault: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
@@ -74,7 +74,7 @@ def test_a_proxy_that_no_client_can_use_stops_nobody_else_and_is_refused_where_i
 
 
 @pytest.mark.parametrize("proxy", ["http://p:1", "p:8080", "https://user:word@p", "socks5://p:1", "socks5h://p"])
-def test_a_proxy_that_clients_can_use_stays(monkeypatch, proxy: str) -> None:
+def test_a_usable_proxy_stays(monkeypatch, proxy: str) -> None:
     monkeypatch.setenv("all_proxy", proxy)
     configure_proxies()
     httpx.Client().close()
@@ -83,7 +83,7 @@ def test_a_proxy_that_clients_can_use_stays(monkeypatch, proxy: str) -> None:
 
 
 @pytest.mark.parametrize("entry", ["fd00::/8", "::1/128", "[::1]", "127.0.0.1:*", "é.invalid"])
-def test_an_exception_that_httpx_cannot_parse_is_removed(monkeypatch, entry: str) -> None:
+def test_an_entry_of_no_proxy_that_httpx_cannot_parse_is_removed(monkeypatch, entry: str) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", f"one.invalid,{entry},10.0.0.0/8")
     configure_proxies()
@@ -91,7 +91,7 @@ def test_an_exception_that_httpx_cannot_parse_is_removed(monkeypatch, entry: str
     assert os.environ["no_proxy"] == "one.invalid,10.0.0.0/8,localhost,127.0.0.1,::1"
 
 
-def test_a_star_excepts_all_hosts(monkeypatch) -> None:
+def test_a_star_in_no_proxy_bypasses_the_proxy_for_all_hosts(monkeypatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", "*")
     configure_proxies()
@@ -105,7 +105,7 @@ def test_a_password_is_not_shown(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("password", ["secret/x", "secret#x", "secret?x", "secret@/x"])
-def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch, password: str) -> None:
+def test_a_password_that_makes_the_address_invalid_is_not_shown(monkeypatch, password: str) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{password}@proxy.invalid:3128")
     configure_proxies()
     (found,) = faulty_proxies()
@@ -114,7 +114,7 @@ def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch, password: 
 
 
 @pytest.mark.parametrize(("faulty", "other"), [("HTTPS_PROXY", "ALL_PROXY"), ("https_proxy", "HTTPS_PROXY")])
-def test_a_request_takes_no_other_proxy_in_the_place_of_a_faulty_one(monkeypatch, faulty: str, other: str) -> None:
+def test_no_other_proxy_replaces_a_faulty_one(monkeypatch, faulty: str, other: str) -> None:
     monkeypatch.setenv(faulty, "socks4://one.invalid:1")
     monkeypatch.setenv(other, "http://other.invalid:1")
     configure_proxies()
@@ -122,7 +122,7 @@ def test_a_request_takes_no_other_proxy_in_the_place_of_a_faulty_one(monkeypatch
     assert faulty_proxy("https://elsewhere.invalid").variable == faulty
 
 
-def test_requests_and_botocore_ask_this_machine_directly(monkeypatch) -> None:
+def test_requests_and_botocore_bypass_the_proxy_for_this_machine(monkeypatch) -> None:
     import requests
     from botocore.utils import get_environ_proxies
 
@@ -134,7 +134,7 @@ def test_requests_and_botocore_ask_this_machine_directly(monkeypatch) -> None:
     assert requests.utils.get_environ_proxies("http://elsewhere.invalid")["http"] == "http://proxy.invalid:3128"
 
 
-def test_addresses_of_this_machine_are_known() -> None:
+def test_addresses_of_this_machine_are_recognized() -> None:
     here = ("localhost", "LOCALHOST.", "localhost.localdomain", "127.8.9.1", "::1", "a.localhost", "0.0.0.0", "127.1")
     assert all(map(is_loopback, (*here, "::ffff:127.0.0.1")))
     assert not any(map(is_loopback, ("localhost.example.org", "10.0.0.1", "", "::2", "printer.localdomain")))

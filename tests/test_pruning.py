@@ -17,7 +17,7 @@ from flows.summary import describe_disk
 from gan.errors import SettingsError, StoreError
 from gan.runs.pruning import disk_use, prune
 from gan.runs.publish import published_files, staged_run, write_manifest
-from gan.storage.locks import exclusive_lock, in_use, lock_path
+from gan.storage.locks import exclusive_lock, lock_path, mark_in_use
 from gan.storage.store import FileRef, Store
 from tasks.records import FittedExtractor, PublishedRun, StageRecord
 
@@ -85,8 +85,8 @@ def test_what_a_published_run_names_stays_and_what_nobody_names_goes(store) -> N
     published, unnamed, reference = put(store, "published"), put(store, "unnamed"), put(store, REFERENCE)
     publish(store, "one", published, reference=reference)
     assert pruned(store) == [Path(unnamed.key).name]
-    assert store.is_intact(published)
-    assert store.is_intact(reference), "what a run was compared with is needed for the same comparison"
+    assert store.is_available(published)
+    assert store.is_available(reference), "what a run was compared with is needed for the same comparison"
 
 
 def test_a_record_that_was_used_keeps_its_files_and_one_that_was_not_goes_with_them(store) -> None:
@@ -94,7 +94,7 @@ def test_a_record_that_was_used_keeps_its_files_and_one_that_was_not_goes_with_t
     os.utime(put_record(store, "a" * 64, FittedExtractor(weights=used)))
     gone = put_record(store, "b" * 64, FittedExtractor(weights=unused))
     assert pruned(store) == sorted([gone.name, Path(unused.key).name])
-    assert store.is_intact(used)
+    assert store.is_available(used)
 
 
 def test_the_records_of_a_published_run_stay_while_all_their_files_do(store) -> None:
@@ -142,7 +142,7 @@ def test_where_a_manifest_cannot_be_read_nothing_is_removed(store, damage) -> No
     damage(publish(store, "one", put(store, "published")) / "manifest.json")
     with pytest.raises(StoreError, match=r"manifest.json of the published run .*one.* cannot be read.*\nNothing was"):
         prune(store.root, 0, dry_run=False)
-    assert store.is_intact(ref)
+    assert store.is_available(ref)
     assert disk_use(store.root)[1] is None
     assert "make prune says why" in describe_disk(store.root)
 
@@ -253,13 +253,13 @@ def test_what_kills_left_half_written_goes(store, downloads) -> None:
 
 def test_what_a_run_that_goes_on_has_filed_or_taken_stays_even_at_0_days(store) -> None:
     before = put(store, "before")
-    with in_use(store.root):
+    with mark_in_use(store.root):
         filed, again = store.put_bytes(b"filed", ".txt"), put(store, "again")
         assert store.put_bytes(b"again", ".txt") == again
         taken = put(store, "taken")
         os.utime(put_record(store, "a" * 64, FittedExtractor(weights=taken)))
         assert pruned(store, 0) == [Path(before.key).name]
-        assert all(store.is_intact(ref) for ref in (filed, again, taken))
+        assert all(store.is_available(ref) for ref in (filed, again, taken))
     time.sleep(0.02)  # the drive's clock ticks every few ms
     assert len(pruned(store, 0)) == 4
 
@@ -320,7 +320,7 @@ def test_a_run_that_a_kill_has_hidden_is_brought_back_and_keeps_what_it_needs(st
     folder.rename(folder.with_name(".one.x1y2.old"))
     assert prune(store.root, 0, dry_run=False).leftovers == []
     assert folder.exists()
-    assert store.is_intact(ref)
+    assert store.is_available(ref)
     assert record.exists()
 
 

@@ -11,7 +11,7 @@ from conftest import PROJECT
 from gan.errors import SettingsError, StoreError
 from gan.runs.publish import check_run_name, published_files, restore_runs, staged_run, write_json, write_manifest
 from gan.storage.files import sha256_of
-from gan.storage.links import LATEST, point_to
+from gan.storage.links import LATEST, set_link
 
 
 def publish(root, name: str, content: str, config=None) -> None:
@@ -19,7 +19,7 @@ def publish(root, name: str, content: str, config=None) -> None:
         (folder / "report.html").write_text(content)
         write_json(folder / "config.json", config or {"seed": 0})
         write_manifest(folder, {"run": name})
-    point_to(root, LATEST, f"runs/{name}")
+    set_link(root, LATEST, f"runs/{name}")
 
 
 def test_a_run_appears_whole_with_a_manifest_of_every_file(tmp_path) -> None:

@@ -10,7 +10,7 @@ from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.errors import SettingsError
 from gan.runs.publish import write_json, write_manifest
-from gan.storage.links import LATEST, point_to
+from gan.storage.links import LATEST, set_link
 from gan.storage.store import Store
 from tasks.records import NormalizedData, TrainedGan
 from tasks.reference import check_comparable, find_reference
@@ -41,7 +41,7 @@ def publish(store: Store, data: NormalizedData, name: str, reference=None) -> No
             "reference": reference and reference.model_dump(mode="json"),
         },
     )
-    point_to(store.root, LATEST, f"runs/{name}")
+    set_link(store.root, LATEST, f"runs/{name}")
 
 
 def reference_of(store: Store, data: NormalizedData, name: str, compare_with=None):

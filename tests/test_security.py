@@ -1,4 +1,4 @@
-"""Who gets in and what leaks: a server with an auth string, hostile names, and secrets."""
+"""Access to a server with an auth string, hostile names, and secrets."""
 
 import json
 import os
@@ -150,7 +150,7 @@ FROM_ELSEWHERE = [
 ]
 
 
-def test_a_page_of_another_site_can_change_nothing_and_read_no_answer(open_server: Checkout) -> None:
+def test_a_page_of_another_site_cannot_change_anything_or_read_an_answer(open_server: Checkout) -> None:
     for method, path, headers, code in FROM_ELSEWHERE:
         answered, told = answer_to(open_server, method, path, {"origin": ORIGIN, **headers})
         assert (answered, told["access-control-allow-origin"]) == (code, None), (method, path, headers)
@@ -170,7 +170,7 @@ GIVEN_TO_MAKE = [
 
 
 @pytest.mark.parametrize(("given", "origins"), GIVEN_TO_MAKE)
-def test_the_pages_that_a_server_answers_follow_its_address(given: dict[str, str], origins: str) -> None:
+def test_the_allowed_origins_of_a_server_follow_its_address(given: dict[str, str], origins: str) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     assert exported_by_make(env | given)["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == origins
 
@@ -246,7 +246,7 @@ def test_a_server_listens_on_loopback_only(server: Checkout) -> None:
     assert listening(int(server.env["PREFECT_SERVER_API_PORT"])) == {LOOPBACK}
 
 
-def test_the_embedded_server_listens_on_loopback_only_and_to_no_page(tmp_path) -> None:
+def test_the_embedded_server_listens_on_loopback_only_and_answers_no_foreign_page(tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     output = checkout.run("-c", EMBEDDED)
     (port,) = re.findall(r"^port (\d+) ", output, re.MULTILINE)

@@ -102,7 +102,7 @@ def test_a_result_whose_file_is_missing_or_altered_is_computed_again(store, dama
     damage(store.root / note.file.key)
     run(write, store, "a")
     assert runs == [0, 1]
-    assert store.is_intact(note.file)
+    assert store.is_available(note.file)
     run(write, store, "a")
     assert runs == [0, 1]
 

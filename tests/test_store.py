@@ -13,10 +13,10 @@ def test_a_file_is_named_by_its_content_and_read_back(store: Store) -> None:
     assert store.path(ref).read_bytes() == b"hello"
 
 
-def test_an_altered_or_missing_file_is_never_handed_out(store: Store) -> None:
+def test_an_altered_or_missing_file_is_never_returned(store: Store) -> None:
     ref = store.put_bytes(b"hello", ".txt")
     (store.root / ref.key).write_bytes(b"hellp")
-    assert not store.is_intact(ref)
+    assert not store.is_available(ref)
     with pytest.raises(StoreError, match=r"missing or was altered.*\n.*Run the same command again"):
         store.path(ref)
     (store.root / ref.key).unlink()
@@ -28,7 +28,7 @@ def test_storing_again_heals_an_altered_file(store: Store) -> None:
     ref = store.put_bytes(b"hello", ".txt")
     (store.root / ref.key).write_bytes(b"hellp")
     store.put_bytes(b"hello", ".txt")
-    assert store.is_intact(ref)
+    assert store.is_available(ref)
 
 
 def test_a_failed_write_leaves_nothing(store: Store) -> None:

@@ -34,7 +34,7 @@ from flows.server.prefect_settings import (
     origin_of,
 )
 from gan.errors import FashionGanError
-from gan.system.proxies import ask_directly, faulty_proxy, is_loopback, proxy_for, without_credentials
+from gan.system.proxies import bypass_proxies, faulty_proxy, is_loopback, proxy_for, without_credentials
 
 FINISHED_WITH_ERROR = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
 
@@ -120,7 +120,7 @@ def _check_http_client() -> None:
         return
     host = urlsplit(url).hostname or ""
     if is_loopback(host):
-        ask_directly(host)
+        bypass_proxies(host)
     proxy = faulty_proxy(url)
     if proxy:
         raise ServerError(

@@ -1,8 +1,8 @@
-"""What is known of a data set: files, sizes, digests, names of its classes, and sources if it has been published."""
+"""Descriptions of data sets: files, sizes, digests, class names and, for published data sets, download sources."""
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 Split = Literal["train", "test"]
 Kind = Literal["images", "labels"]
@@ -13,25 +13,27 @@ FILE_NAMES: dict[tuple[Split, Kind], str] = {
     ("test", "images"): "t10k-images-idx3-ubyte",
     ("test", "labels"): "t10k-labels-idx1-ubyte",
 }
-"""What the files of every data set of this form are called, unpacked; packed ones end in .gz."""
+"""Names of the four unpacked files. The names of packed files end in .gz."""
 
 
-class DataFile(BaseModel):
-    """One IDX file; digests are SHA-256, sizes bytes.
+class DataFile(BaseModel, frozen=True, extra="forbid"):
+    """One IDX file. Digests are SHA-256, sizes are in bytes.
 
-    Packed files are known only as their authors published them: one's own may be packed in any way, and are known by
-    what they hold.
+    The size and digest of the packed file are known only for published data sets. Users may pack their own files with
+    any settings, so only the unpacked content identifies them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: Split
     kind: Kind
-    name: str
     size: int
     sha256: str
     gz_size: int = 0
     gz_sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the unpacked file."""
+        return FILE_NAMES[self.split, self.kind]
 
     @property
     def gz_name(self) -> str:
@@ -39,10 +41,11 @@ class DataFile(BaseModel):
         return f"{self.name}.gz"
 
 
-class Dataset(BaseModel):
-    """A data set in the form of MNIST: four IDX files, 28 x 28 grey pixels; one's own has no sources but a folder."""
+class Dataset(BaseModel, frozen=True, extra="forbid"):
+    """A data set in the format of MNIST: four IDX files with grey images of 28 x 28 pixels.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A user's own data set has no mirrors and no Debian package, only a folder.
+    """
 
     name: str
     title: str
@@ -54,10 +57,6 @@ class Dataset(BaseModel):
     debian_package: str = ""
     debian_folder: str = ""
 
-    def file(self, split: Split, kind: Kind) -> DataFile:
-        """The file of a split that holds its images or its labels."""
-        return next(file for file in self.files if file.split == split and file.kind == kind)
-
 
 FASHION_MNIST = Dataset(
     name="fashion-mnist",
@@ -67,7 +66,6 @@ FASHION_MNIST = Dataset(
         DataFile(
             split="train",
             kind="images",
-            name="train-images-idx3-ubyte",
             size=47_040_016,
             sha256="c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             gz_size=26_421_856,
@@ -76,7 +74,6 @@ FASHION_MNIST = Dataset(
         DataFile(
             split="train",
             kind="labels",
-            name="train-labels-idx1-ubyte",
             size=60_008,
             sha256="bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
             gz_size=29_491,
@@ -85,7 +82,6 @@ FASHION_MNIST = Dataset(
         DataFile(
             split="test",
             kind="images",
-            name="t10k-images-idx3-ubyte",
             size=7_840_016,
             sha256="5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             gz_size=4_422_079,
@@ -94,7 +90,6 @@ FASHION_MNIST = Dataset(
         DataFile(
             split="test",
             kind="labels",
-            name="t10k-labels-idx1-ubyte",
             size=10_008,
             sha256="0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
             gz_size=5_125,

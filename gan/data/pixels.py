@@ -1,4 +1,4 @@
-"""Between pixels (uint8, 0..255) and images (float32, [-1, 1]): one conversion and its exact inverse."""
+"""Conversion of pixels (uint8, 0..255) to images (float32, [-1, 1]) and back."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def normalize_images(pixels: np.ndarray) -> np.ndarray:
         float32, shape (n, 28, 28, 1), values in [-1, 1]; 0 -> -1, 255 -> +1.
 
     Raises:
-        ValueError: If the dtype or the shape is any other.
+        ValueError: If the dtype or the shape is different.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise ValueError(
@@ -27,24 +27,24 @@ def normalize_images(pixels: np.ndarray) -> np.ndarray:
 
 
 def denormalize_images(images: np.ndarray) -> np.ndarray:
-    """The inverse of `normalize_images`: 255 (x + 1) / 2, rounded to the nearest pixel value.
+    """Invert `normalize_images`: 127.5 (x + 1), rounded to the nearest pixel value.
 
     Args:
         images: float, shape (n, 28, 28, 1), values in [-1, 1]; values outside are clipped.
 
     Returns:
-        uint8, shape (n, 28, 28).
+        uint8, shape (n, 28, 28), values 0..255.
 
     Raises:
-        ValueError: If the shape or the kind is any other, or a value is not finite.
+        ValueError: If the dtype or the shape is different, or a value is not finite.
     """
     if images.dtype.kind != "f" or images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 1):
         raise ValueError(
             f"denormalize_images got {images.dtype} of shape {images.shape}; "
-            "it expects floats of shape (n, 28, 28, 1). Pass images as the generator or normalize_images() gives them."
+            "it expects floats of shape (n, 28, 28, 1). Pass images from the generator or from normalize_images()."
         )
     if not np.isfinite(images).all():
-        raise ValueError("denormalize_images got values that are not finite; a generator with such output is broken.")
+        raise ValueError("denormalize_images got values that are not finite; the generator is broken.")
     scaled = (np.asarray(images[..., 0], dtype=np.float32) + 1) * np.float32(127.5)
     pixels: np.ndarray = np.rint(scaled).clip(0, 255).astype(np.uint8)
     return pixels

@@ -1,4 +1,4 @@
-"""Files of generated images: compressed `.npz`, equal images in equal bytes."""
+"""Files of generated images: compressed `.npz` whose bytes depend only on the images and labels."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ from gan.errors import StoreError
 from gan.storage.files import check_unpacked_size
 
 MAX_IMAGES = 1_000_000
-MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # and a header
+MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # the images and a header
 
 
 def save_samples(pixels: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
@@ -20,11 +20,12 @@ def save_samples(pixels: np.ndarray, path: Path, labels: np.ndarray | None = Non
 
 
 def samples_bytes(pixels: np.ndarray, labels: np.ndarray | None = None) -> bytes:
-    """Return images as a compressed `.npz`; equal images give equal bytes.
+    """Return images as a compressed `.npz`.
 
     Args:
-        pixels: uint8, shape (n, 28, 28); key `images`.
-        labels: int, shape (n,), below 256: the requested classes; key `labels`, uint8. None: no such key.
+        pixels: uint8, shape (n, 28, 28); stored under the key `images`.
+        labels: int, shape (n,), values 0..255: the requested classes, stored as uint8 under the key `labels`. None
+            writes no such key.
     """
     requested = {} if labels is None else {"labels": labels.astype(np.uint8)}
     buffer = io.BytesIO()
@@ -33,10 +34,13 @@ def samples_bytes(pixels: np.ndarray, labels: np.ndarray | None = None) -> bytes
 
 
 def load_samples(path: Path) -> np.ndarray:
-    """The inverse of `save_samples`; nothing in the file is executed.
+    """Load images from an untrusted `.npz`, without executing anything in it.
+
+    Returns:
+        uint8, shape (n, 28, 28), values 0..255.
 
     Raises:
-        StoreError: If the file does not hold images, or more than a run can have.
+        StoreError: If the file holds no images, or more than a run can have.
     """
     try:
         check_unpacked_size(path, MAX_SAMPLES_BYTES)

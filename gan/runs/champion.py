@@ -25,7 +25,7 @@ from gan.runs.champion_history import HISTORY, Change, add_change, champion_of, 
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import link_or_copy, suggest_remedy
-from gan.storage.links import CHAMPION, follow, point_to
+from gan.storage.links import CHAMPION, follow_link, set_link
 from gan.storage.locks import exclusive_lock, shared_root_lock
 
 
@@ -155,8 +155,12 @@ def mend_link(root: Path) -> None:
 
 def _mend_link(root: Path) -> None:
     present = champion_of(root)
-    if present and (root / present.folder).is_dir() and follow(root / CHAMPION) != (root / present.folder).resolve():
-        point_to(root, CHAMPION, present.folder)
+    if (
+        present
+        and (root / present.folder).is_dir()
+        and follow_link(root / CHAMPION) != (root / present.folder).resolve()
+    ):
+        set_link(root, CHAMPION, present.folder)
 
 
 def describe_standing(root: Path, run: str) -> str:

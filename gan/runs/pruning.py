@@ -31,7 +31,7 @@ from platformdirs import user_cache_path
 from gan.errors import SettingsError, StoreError
 from gan.runs.manifest import Manifest
 from gan.runs.publish import MANIFEST, bring_back
-from gan.storage.locks import alone_if_free, is_held, keeping_others_out, lock_path
+from gan.storage.locks import exclusive_root_lock_for_removal, is_locked, lock_path, try_exclusive_lock
 from gan.storage.store import Store
 
 DAY_SECONDS = 24 * 60 * 60
@@ -97,7 +97,7 @@ def prune(root: Path, older_than_days: int, *, dry_run: bool) -> Pruning:
             f"{root} is no output folder: it has no store.\nGive the one of your runs with --output-dir."
         )
     try:
-        with keeping_others_out(store.root) as (now, in_use_since):
+        with exclusive_root_lock_for_removal(store.root) as (now, in_use_since):
             bring_back(store.root)
             pruning = Pruning(find_leftovers(store, min(now - older_than_days * DAY_SECONDS, in_use_since)))
             if not dry_run:
@@ -223,10 +223,10 @@ def _scratch(store: Store, before: float) -> Iterator[Leftover]:
     """Unfinished work of killed runs, and lock files that nobody holds."""
     scratch = store.scratch_dir("any").parent
     for folder in _folders_in(scratch):
-        if _newest(folder) < before and not is_held(lock_path(folder)):
+        if _newest(folder) < before and not is_locked(lock_path(folder)):
             yield Leftover(folder, "checkpoints of runs that were not finished", _size(folder), lock_path(folder))
     for path in _files_in(scratch):
-        if path.suffix == ".lock" and path.lstat().st_mtime < before and not is_held(path):
+        if path.suffix == ".lock" and path.lstat().st_mtime < before and not is_locked(path):
             yield Leftover(path, "lock files of killed runs", _size(path), path)
 
 
@@ -259,7 +259,7 @@ def _remove(pruning: Pruning) -> None:
     """Remove what was found; what cannot be removed stays, and is told."""
     for leftover in list(pruning.leftovers):
         try:
-            with alone_if_free(leftover.lock) if leftover.lock else nullcontext(True) as free:
+            with try_exclusive_lock(leftover.lock) if leftover.lock else nullcontext(True) as free:
                 if not free:
                     pruning.leftovers.remove(leftover)
                 elif leftover.path.is_dir() and not leftover.path.is_symlink():

@@ -1,4 +1,4 @@
-"""Files: digests, arrays of plain numbers, and files that appear whole or not at all."""
+"""Helpers for single files: digests, arrays of plain numbers, sizes of archives, atomic writes."""
 
 import hashlib
 import os
@@ -14,17 +14,13 @@ from gan.errors import StoreError
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_array(path: Path) -> np.ndarray:
-    """An array of plain numbers, memory-mapped and read-only; nothing in the file is executed.
-
-    Raises:
-        StoreError: If the file holds anything else, such as pickled objects.
-    """
+    """Map an untrusted `.npy` file into memory, read-only; raise StoreError unless it is an array of plain numbers."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -36,14 +32,9 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def check_unpacked_size(path: Path, max_bytes: int) -> None:
-    """Refuse a zip archive that would unpack to more, before any of it is unpacked.
+    """Raise StoreError if a zip archive declares more than `max_bytes` unpacked bytes; nothing is unpacked.
 
-    No entry yields more than it declares: that is as far as Python reads it.
-
-    Raises:
-        StoreError: If it declares more than `max_bytes`.
-        OSError: If it cannot be read.
-        zipfile.BadZipFile: If it is no zip archive.
+    The declared sizes are reliable limits: Python reads no more of an entry than it declares.
     """
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
@@ -56,15 +47,15 @@ def check_unpacked_size(path: Path, max_bytes: int) -> None:
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a path to write to, in the target's folder; on success it becomes `target`, on failure it is removed."""
+    """Yield a temporary path in the target's folder; rename it to `target` on success, remove it on failure."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     os.close(handle)
     partial = Path(name)
     try:
         yield partial
-        with suppress(OSError):  # a file system without modes
-            partial.chmod(0o644)  # mkstemp makes private files; what we publish is for everybody
+        with suppress(OSError):  # the file system may have no modes
+            partial.chmod(0o644)  # mkstemp makes files that only their owner can read
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,8 +1,7 @@
-"""Links in an output folder, also on a file system that has no links.
+"""The links `latest` and `champion` in an output folder, also on file systems without symbolic links.
 
-`latest` and `champion` are symbolic links to a folder below the output folder. Where the file system refuses symbolic
-links (exFAT, some network drives), they are text files that hold the folder's path instead, such as `runs/my-run`.
-Every command of this project follows both.
+Each link leads to a folder below the output folder. On file systems without symbolic links (exFAT, some network drives)
+it is a text file with the relative path of that folder, such as `runs/my-run`. Every command follows both.
 """
 
 import os
@@ -13,67 +12,51 @@ from gan.errors import StoreError
 
 LATEST, CHAMPION = "latest", "champion"
 
-_TARGET = re.compile(r"(?:runs|champions)/[A-Za-z0-9][A-Za-z0-9._-]*")
+_TARGET = re.compile(r"(?:runs|champions)/[A-Za-z0-9][A-Za-z0-9._-]*")  # never leaves the output folder
 _MAX_BYTES = 300
 
 
-def point_to(root: Path, link: str, target: str) -> None:
-    """Make or replace a link in the output folder.
-
-    Args:
-        root: The output folder.
-        link: Name of the link.
-        target: Folder that it leads to, relative to `root`, so that the output folder can be moved.
-
-    Raises:
-        OSError: If the output folder cannot be written.
-    """
+def set_link(root: Path, link: str, target: str) -> None:
+    """Create or replace a link in the output folder `root`; `target` is relative, so that the folder can be moved."""
     temporary = root / f".{link}.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     try:
         temporary.symlink_to(target)
-    except OSError:  # there are no links here
+    except OSError:  # the file system has no symbolic links
         temporary.write_text(f"{target}\n", encoding="ascii")
     temporary.replace(root / link)
 
 
-def folder_of(path: Path) -> Path:
-    """Return the folder that a text file in the place of a link names; any other path is returned as it is.
-
-    Args:
-        path: A path in any folder; what it names need not exist.
-    """
+def follow_text_link(path: Path) -> Path:
+    """Return the path that a text file in place of a link holds, or any other path unchanged."""
     try:
         content = path.read_bytes() if path.is_file() and path.stat().st_size <= _MAX_BYTES else b""
     except (OSError, ValueError):
-        return path  # whoever reads there says what is wrong
+        return path  # a later access reports the error
     target = content.decode(errors="replace").strip()
-    return path.parent / target if _TARGET.fullmatch(target) else path  # nothing that leads out of the folder
+    return path.parent / target if _TARGET.fullmatch(target) else path
 
 
-def follow(path: Path) -> Path:
-    """Return the absolute path of the folder that a link, or a text file in its place, leads to.
+def follow_link(path: Path) -> Path:
+    """Return the absolute path of the folder to which a link, or a text file in its place, leads.
 
     Raises:
         OSError: If the system cannot resolve the path (a loop of links).
-        RuntimeError: The same, as Python 3.11 and 3.12 report it.
-        ValueError: If it cannot be a path at all.
+        RuntimeError: Python 3.11 and 3.12 raise this for a loop of links.
+        ValueError: If the path is invalid.
     """
-    return folder_of(path.expanduser()).resolve()
+    return follow_text_link(path.expanduser()).resolve()
 
 
 def check_links(root: Path) -> None:
-    """Refuse an output folder in which a folder lies in the place of a link, or a link leads to itself.
+    """Raise StoreError if a link in an output folder leads to itself, or a folder is in its place.
 
-    A copy that follows links leaves folders there, which a link cannot replace.
-
-    Raises:
-        StoreError: If that is so.
+    A program that copies an output folder and follows links creates such folders, which a link cannot replace.
     """
     for link in (LATEST, CHAMPION):
         path = root / link
         try:
-            follow(path)
+            follow_link(path)
         except (OSError, RuntimeError) as error:
             raise StoreError(f"The link {path} cannot be followed: {error}.\nRemove it: it is made again.") from error
         if path.is_dir() and not path.is_symlink():

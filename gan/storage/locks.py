@@ -1,11 +1,12 @@
-"""Who is at work in an output folder: locks that the kernel frees when their holder is gone, however that came about.
+"""Locks between the processes that use an output folder. The kernel frees a lock when its process ends for any reason.
 
-    <root>/.in-use/moment       held for moments: shared by who files or takes something, alone by who removes
-                                or replaces
-    <root>/.in-use/<anything>   one for every run that goes on, held by it, as old as its start
-    <root>/scratch/<name>.lock  held by who works on that; another one waits
+    <root>/.in-use/moment       the root lock, held for moments: shared to store or read files, exclusive to remove or
+                                replace them
+    <root>/.in-use/run-...      one for each run in progress; its modification time is the start of the run
+    <root>/scratch/<name>.lock  exclusive for work on <root>/scratch/<name>; other processes wait
 
-They hold on one machine (and on a network drive as far as it knows flock); between machines the age of files protects.
+The locks work between processes of one machine, and on a network drive if it supports flock. Between machines, pruning
+protects files by their age.
 """
 
 import errno
@@ -14,59 +15,69 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-_MISTAKES = frozenset({errno.EBADF, errno.EINTR})
-"""What is wrong with a call for a lock, and not with the file system."""
 
-
-def _usage_dir(root: Path) -> Path:
-    return root / ".in-use"
-
-
-def _lock(file: IO[bytes], kind: int) -> bool:
-    """Take a lock; False if another one holds it and `kind` does not wait. Some network drives have none at all."""
+def _acquire(file: IO[bytes], operation: int) -> bool:
+    """Acquire a lock with flock; return False if another process holds it. Return True if flock is not supported."""
     try:
-        fcntl.flock(file, kind)
+        fcntl.flock(file, operation)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno in _MISTAKES:
+        if error.errno in (errno.EBADF, errno.EINTR):  # a fault of the call, not a file system without locks
             raise
     return True
 
 
 @contextmanager
-def _moment(root: Path, kind: int) -> Iterator[Path]:
-    path = _usage_dir(root) / "moment"
+def _root_lock(root: Path, operation: int) -> Iterator[Path]:
+    path = root / ".in-use" / "moment"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        _lock(file, kind)
+        _acquire(file, operation)
         yield path
 
 
-@contextmanager
-def shared_root_lock(root: Path) -> Iterator[None]:
-    """Within it nothing is removed from an output folder; for moments, such as a look and a touch."""
-    with _moment(root, fcntl.LOCK_SH):
-        yield
+def shared_root_lock(root: Path) -> AbstractContextManager[Path]:
+    """Acquire the shared root lock: nothing is removed from the output folder meanwhile."""
+    return _root_lock(root, fcntl.LOCK_SH)
+
+
+def exclusive_root_lock(root: Path) -> AbstractContextManager[Path]:
+    """Acquire the exclusive root lock: no other process stores, reads, replaces or removes files meanwhile."""
+    return _root_lock(root, fcntl.LOCK_EX)
 
 
 @contextmanager
-def exclusive_root_lock(root: Path) -> Iterator[None]:
-    """Hold back all who file, take, replace or remove; for moments, such as a look and a rename."""
-    with _moment(root, fcntl.LOCK_EX):
-        yield
+def exclusive_root_lock_for_removal(root: Path) -> Iterator[tuple[float, float]]:
+    """Acquire the exclusive root lock and find the start of the oldest run in progress.
+
+    Yields:
+        The current time, and the start of the oldest run (the current time if no run is in progress). Both are in
+        seconds on the clock of the drive. Files that were used since that start may still be needed.
+    """
+    with exclusive_root_lock(root) as path:
+        os.utime(path)
+        now = oldest = path.stat().st_mtime
+        for mark in path.parent.glob("run-*"):
+            with suppress(FileNotFoundError):  # the run ends at this moment
+                started = mark.lstat().st_mtime
+                if is_locked(mark):
+                    oldest = min(oldest, started)
+                else:
+                    mark.unlink(missing_ok=True)  # the run was killed
+        yield now, oldest
 
 
 @contextmanager
-def in_use(root: Path) -> Iterator[None]:
-    """Mark an output folder as used by a run: what it files or takes from now on is not removed before its end."""
-    with shared_root_lock(root):
-        mark = tempfile.NamedTemporaryFile(prefix="run-", dir=_usage_dir(root), delete=False)  # noqa: SIM115
-        _lock(mark.file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+def mark_in_use(root: Path) -> Iterator[None]:
+    """Mark an output folder as used by a run: files that are stored or read are not removed before its end."""
+    with shared_root_lock(root) as path:
+        mark = tempfile.NamedTemporaryFile(prefix="run-", dir=path.parent, delete=False)  # noqa: SIM115
+        _acquire(mark.file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     try:
         yield
     finally:
@@ -74,32 +85,11 @@ def in_use(root: Path) -> Iterator[None]:
         mark.close()
 
 
-@contextmanager
-def keeping_others_out(root: Path) -> Iterator[tuple[float, float]]:
-    """Hold back all who file, take or start, for the moments in which something is removed.
-
-    Yields:
-        Now, and since when a run has been going on (now, if there is none), both on the drive's clock: what was used
-        since then may be needed.
-    """
-    with _moment(root, fcntl.LOCK_EX) as path:
-        os.utime(path)
-        now = since = path.stat().st_mtime
-        for mark in path.parent.glob("run-*"):
-            with suppress(FileNotFoundError):  # its run ends at this moment
-                started = mark.lstat().st_mtime
-                if is_held(mark):
-                    since = min(since, started)
-                else:
-                    mark.unlink(missing_ok=True)  # its run was killed
-        yield now, since
-
-
-def is_held(path: Path) -> bool:
-    """Whether somebody holds a lock file now; taken for held if it is another user's."""
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock file. A file of another user counts as locked."""
     try:
-        with path.open("r+b") as file:  # a network drive locks only what may be written
-            return not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open("r+b") as file:  # some network drives lock only writable files
+            return not _acquire(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except PermissionError:
@@ -108,25 +98,25 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def exclusive_lock(path: Path, on_wait: Callable[[str], object]) -> Iterator[None]:
-    """Be the only one who works on what a lock file stands for; it is removed in the end.
+    """Acquire an exclusive lock, and remove its file at the end.
 
     Args:
         path: The lock file.
-        on_wait: Called once if another one is at work, before waiting for its end, with who that is.
+        on_wait: Function that is called with a description of the holder, once, if this process has to wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     waited = False
     while True:
         with path.open("ab") as file:
-            if not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if not _acquire(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if not waited:
-                    on_wait(_holder(path))
+                    on_wait(_read_holder(path))
                     waited = True
-                _lock(file, fcntl.LOCK_EX)
-            if not _is_at(path, file):
-                continue  # who held it has removed it; another one may have made a new one
+                _acquire(file, fcntl.LOCK_EX)
+            if not _is_open_file(path, file):
+                continue  # the last holder removed the file, and another process may have created a new one
             try:
-                with suppress(OSError):  # a courtesy to who waits: a full disk may refuse it
+                with suppress(OSError):  # information for waiting processes: a full disk is no failure
                     file.truncate(0)
                     os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
                 yield
@@ -136,35 +126,34 @@ def exclusive_lock(path: Path, on_wait: Callable[[str], object]) -> Iterator[Non
 
 
 @contextmanager
-def alone_if_free(path: Path) -> Iterator[bool]:
-    """Hold a lock file, and remove it in the end; yields False, and leaves it, if another one is at work."""
-    if is_held(path):  # not even opened: its holder may remove it now, and this would make a new one
+def try_exclusive_lock(path: Path) -> Iterator[bool]:
+    """Acquire an exclusive lock if it is free, and remove its file at the end; yield whether it was acquired."""
+    if is_locked(path):  # opening the file could create a new one, if the holder removes it at this moment
         yield False
         return
     with path.open("ab") as file:
-        free = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_at(path, file)
+        acquired = _acquire(file, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_open_file(path, file)
         try:
-            yield free
+            yield acquired
         finally:
-            if free:
+            if acquired:
                 path.unlink(missing_ok=True)
 
 
-def _holder(path: Path) -> str:
-    """Who holds a lock file, as it has written there itself."""
+def lock_path(scratch: Path) -> Path:
+    """Return the lock file of a scratch folder, which is beside it."""
+    return scratch.with_name(f"{scratch.name}.lock")
+
+
+def _read_holder(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8") or "just starting"
     except FileNotFoundError:
         return "just done"
 
 
-def _is_at(path: Path, file: IO[bytes]) -> bool:
+def _is_open_file(path: Path, file: IO[bytes]) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
-
-
-def lock_path(scratch: Path) -> Path:
-    """The lock file of a scratch folder, beside it; `gan.storage.locks.exclusive_lock` makes and removes it."""
-    return scratch.with_name(f"{scratch.name}.lock")

@@ -1,10 +1,10 @@
-"""An object store: S3, or anything of its API, for machines that share no file system.
+"""An object store with the API of S3, for machines that share no file system.
 
-Who may use it is read from the environment, as every tool of AWS does: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-AWS_ENDPOINT_URL (for a store other than Amazon's), AWS_DEFAULT_REGION, or the files in ~/.aws. Nothing of that is
-kept, logged or passed on.
+Credentials and the endpoint come from the environment, as for all AWS tools: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_ENDPOINT_URL (for stores other than Amazon's), AWS_DEFAULT_REGION, or the files in ~/.aws. They are not stored,
+logged or passed on.
 
-An object appears whole or not at all: each is uploaded in one request, which the server takes when all of it is there.
+An object appears completely or not at all: each upload is one request, which the server accepts only when complete.
 """
 
 import re
@@ -25,12 +25,12 @@ URL = re.compile(
 )
 PROBE = ".probe"
 MAX_READ_BYTES = 1 << 20
-"""Of a small object, such as a record: the largest that a run can have takes a tenth of it."""
+"""Limit for objects that are read into memory; the largest record of a run has a tenth of this size."""
 
 PARALLEL_REQUESTS = 10
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 ATTEMPTS, ATTEMPTS_AT_START = 6, 2
-"""Of each request; the pauses between six add up to 15 s on average. A start should fail sooner."""
+"""Attempts per request. The pauses between six add up to 15 s on average; the check at the start should fail sooner."""
 
 _MISSING_OBJECT = {"404", "NoSuchKey"}
 _MISSING_BUCKET = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "301"}
@@ -39,93 +39,79 @@ _REFUSED = {"401", "403", "ExpiredToken", "InvalidToken"}
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Objects of one bucket whose keys start with one prefix."""
+    """The objects of a bucket whose keys start with a prefix."""
 
     bucket: str
     prefix: str
 
     @classmethod
     def open(cls, url: str) -> "ObjectStore":
-        """Check that objects can be written and read.
-
-        Args:
-            url: As in s3://bucket or s3://bucket/some/prefix.
+        """Check that objects can be written and read at an address such as s3://bucket/some/prefix.
 
         Raises:
-            StoreError: If the address is none, or the store cannot be used; the message says what to do.
+            StoreError: If the address is invalid or the store cannot be used; the message says what to do.
         """
         found = URL.fullmatch(url)
-        if found is None:  # not repeated in the message: it may hold a password
+        if found is None:  # the message must not repeat the address, which may hold a password
             raise StoreError(
                 "The address of the object store (--store-url) is not one of S3.\n"
-                "Expected s3://bucket or s3://bucket/prefix, of letters, digits, dots and dashes. Credentials are no "
+                "Expected s3://bucket or s3://bucket/prefix, of letters, digits, dots and dashes. Credentials are not "
                 "part of it; they come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             )
         store = cls(found["bucket"], found["prefix"].removeprefix("/"))
-        store._refuse_faulty_proxy()
-        store._put(PROBE, b"", attempts=ATTEMPTS_AT_START)
+        with store._translate_errors():
+            proxy = faulty_proxy(_endpoint())
+        if proxy:
+            raise StoreError(
+                f"Requests to the object store {store.url} need {proxy}, which cannot be used: {proxy.fault}.\n"
+                f"Correct or unset {proxy.variable}, or name the store's host in NO_PROXY."
+            )
+        store.write(PROBE, b"", attempts=ATTEMPTS_AT_START)
         store.read(PROBE)
         return store
 
     @property
     def url(self) -> str:
-        """The address, as it can be given to `open`."""
+        """The address, as `open` accepts it."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object; None if there is none."""
-        with self._clear_errors(), _missing_is_none():
-            return int(_client(ATTEMPTS).head_object(**self._named(key))["ContentLength"])
+        """Return the size of an object in bytes; None if it does not exist."""
+        with self._translate_errors(), _ignore_missing():
+            return int(_client(ATTEMPTS).head_object(**self._address(key))["ContentLength"])
         return None
 
     def sizes(self, keys: Iterable[str]) -> list[int | None]:
-        """Bytes of several objects, asked for at the same time."""
+        """Return the sizes of several objects, with parallel requests."""
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
             return list(pool.map(self.size, keys))
 
     def read(self, key: str) -> bytes | None:
-        """The bytes of a small object; None if there is none, or a large one, of which nothing is read then."""
-        with self._clear_errors(), _missing_is_none():
-            answer = _client(ATTEMPTS).get_object(**self._named(key))
+        """Read an object of at most `MAX_READ_BYTES`; return None if it is missing or larger."""
+        with self._translate_errors(), _ignore_missing():
+            answer = _client(ATTEMPTS).get_object(**self._address(key))
             with closing(answer["Body"]) as body:
                 return bytes(body.read()) if answer["ContentLength"] <= MAX_READ_BYTES else None
         return None
 
-    def write(self, key: str, content: bytes) -> None:
-        """Make or replace a small object."""
-        self._put(key, content)
-
-    def upload(self, path: Path, key: str) -> None:
-        """Make or replace an object with the bytes of a file that nobody is writing."""
-        with path.open("rb") as file:
-            self._put(key, file)
+    def write(self, key: str, body: Any, attempts: int | None = None) -> None:
+        """Create or replace an object from bytes or from an open binary file."""
+        with self._translate_errors():
+            _client(attempts or ATTEMPTS).put_object(**self._address(key), Body=body)
 
     def download(self, key: str, path: Path) -> bool:
-        """Write the bytes of an object to a file; False if there is no such object."""
-        with self._clear_errors(), _missing_is_none():
-            _client(ATTEMPTS).download_file(self.bucket, self._named(key)["Key"], str(path))
+        """Write the bytes of an object to a file; return False if the object does not exist."""
+        with self._translate_errors(), _ignore_missing():
+            _client(ATTEMPTS).download_file(self.bucket, self._address(key)["Key"], str(path))
             return True
         return False
 
-    def _refuse_faulty_proxy(self) -> None:
-        with self._clear_errors():
-            proxy = faulty_proxy(_endpoint())
-        if proxy:
-            raise StoreError(
-                f"The object store {self.url} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
-                f"Correct or unset {proxy.variable}, or name the store's host in NO_PROXY."
-            )
-
-    def _put(self, key: str, body: Any, attempts: int | None = None) -> None:
-        with self._clear_errors():
-            _client(attempts or ATTEMPTS).put_object(**self._named(key), Body=body)
-
-    def _named(self, key: str) -> dict[str, str]:
+    def _address(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}".lstrip("/")}
 
     @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        """Say in our words what went wrong, and whether it may heal."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Convert errors of boto3 to StoreErrors that say what to do; transient ones may be retried."""
         from boto3.exceptions import RetriesExceededError
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
         from botocore.exceptions import ConnectionError as NoConnectionError
@@ -133,12 +119,14 @@ class ObjectStore:
         try:
             yield
         except ClientError as error:
-            raise self._refusal(error.response) from error
+            raise self._describe_answer(error.response) from error
         except (NoConnectionError, HTTPClientError, IncompleteReadError, RetriesExceededError) as error:
+            proxy = proxy_for(_endpoint())
+            through = f", requested through {proxy}" if proxy else ""
             raise StoreError(
-                f"The object store {self.url} does not answer at {_endpoint()}{_through()} ({type(error).__name__}).\n"
+                f"The object store {self.url} does not answer at {_endpoint()}{through} ({type(error).__name__}).\n"
                 "Check AWS_ENDPOINT_URL (empty: Amazon's), the network and its proxy, and run the same command again: "
-                "it goes on from what is finished, which is kept in the output folder.",
+                "it continues from the finished stages, which are kept in the output folder.",
                 transient=True,
             ) from error
         except (BotoCoreError, ValueError) as error:  # no credentials, an endpoint that is no URL, a broken ~/.aws
@@ -148,7 +136,7 @@ class ObjectStore:
                 "https://host:port for a store other than Amazon's."
             ) from error
 
-    def _refusal(self, response: dict[str, Any]) -> StoreError:
+    def _describe_answer(self, response: dict[str, Any]) -> StoreError:
         code = str(response.get("Error", {}).get("Code", ""))
         status = str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         if code in _MISSING_BUCKET:
@@ -164,15 +152,14 @@ class ObjectStore:
             )
         return StoreError(
             f"The object store {self.url} answers with an error ({code or status}), at {_endpoint()}.\n"
-            "If it persists, check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION. The same command goes on from what is "
-            "finished, which is kept in the output folder.",
+            "If it persists, check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION. The same command continues from the "
+            "finished stages, which are kept in the output folder.",
             transient=status.startswith("5") or status == "429",
         )
 
 
 @contextmanager
-def _missing_is_none() -> Iterator[None]:
-    """Leave the block quietly if an object is not there."""
+def _ignore_missing() -> Iterator[None]:
     from botocore.exceptions import ClientError
 
     try:
@@ -184,10 +171,10 @@ def _missing_is_none() -> Iterator[None]:
 
 @cache
 def _client(attempts: int) -> Any:
-    """A client of this process, which its threads may share.
+    """Return a client for all threads of this process.
 
-    Checksums beyond the protocol's are left out, since not every store knows them: what is uploaded is signed with its
-    SHA-256, which every server checks, and what is downloaded is checked against its reference.
+    Checksums beyond the protocol's are disabled, since not every store supports them. Uploads are signed with their
+    SHA-256, which every server checks, and downloads are checked against their reference.
     """
     import boto3
     from botocore.config import Config
@@ -208,12 +195,6 @@ def _client(attempts: int) -> Any:
 
 
 def _endpoint() -> str:
-    """Host and port that are talked to, without what else an address may hold."""
+    """Return scheme, host and port of the endpoint, without credentials."""
     address = urlsplit(_client(ATTEMPTS).meta.endpoint_url)
     return f"{address.scheme}://{address.hostname}" + (f":{address.port}" if address.port else "")
-
-
-def _through() -> str:
-    """The proxy that requests to the endpoint go through, for people."""
-    proxy = proxy_for(_endpoint())
-    return f", asked through {proxy}" if proxy else ""

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a cancelled run, held back until a moment at which work can be saved."""
+"""Deferral of Ctrl-C, SIGTERM and cancellation until the work can be saved."""
 
 import signal
 import threading
@@ -8,45 +8,43 @@ from dataclasses import dataclass
 from types import FrameType
 
 CANCELLED = signal.SIGUSR1
-"""What a process sends itself when it finds that its run was cancelled (flows/server/cancellation.py)."""
+"""Signal that a process sends to itself when its run was cancelled (flows/server/cancellation.py)."""
 
-HELD_BACK = (signal.SIGINT, signal.SIGTERM, CANCELLED)
+DEFERRED = (signal.SIGINT, signal.SIGTERM, CANCELLED)
 
 
 @dataclass
 class Interrupt:
-    """The signal that came while it was held back, if one did."""
+    """The last deferred signal, if any."""
 
     signal_number: int | None = None
 
     @property
     def received(self) -> bool:
-        """Whether to save and stop now."""
+        """Whether the work should be saved and stopped now."""
         return self.signal_number is not None
 
 
 @contextmanager
-def held_back_interrupts() -> Iterator[Interrupt]:
-    """Note these signals instead of acting on them; after the block they do what they would have done.
+def defer_interrupts() -> Iterator[Interrupt]:
+    """Record interrupting signals within the block, and raise the last one after it.
 
-    A signal may come between an update of the weights and its record; whoever saves then saves a lie. So the loop
-    looks at the yielded `Interrupt` when a step is complete. Outside of the main thread Python delivers no signals, and
-    nothing is held back.
+    A signal can arrive after an update of the weights and before its record, when saving would write an inconsistent
+    state. The training loop therefore checks the yielded `Interrupt` only after complete steps. Nothing is deferred
+    outside the main thread, where Python delivers no signals.
     """
     interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
 
-    def note(signal_number: int, _frame: FrameType | None) -> None:
+    def record(signal_number: int, _frame: FrameType | None) -> None:
         interrupt.signal_number = signal_number
 
-    heeded = [number for number in HELD_BACK if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in heeded}
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handled = [number for number in DEFERRED if in_main_thread and signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, record) for number in handled}
     try:
         yield interrupt
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
         if interrupt.signal_number is not None:
             signal.raise_signal(interrupt.signal_number)

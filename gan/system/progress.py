@@ -1,4 +1,4 @@
-"""Progress for whoever looks: a bar in a terminal, a line now and then in a log."""
+"""Progress of a long job: a bar in a terminal, or occasional lines in a log."""
 
 import logging
 import sys
@@ -7,59 +7,44 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 LINES_IN_A_LOG = 10
 SECONDS_BETWEEN_LINES = 10.0
 
 Unit = Literal["bytes", "steps"]
 Update = Callable[[int, str], None]
-"""Called with what is done so far, in units, and a short note on it."""
-
+"""Function that is called with the number of units done so far and a short note."""
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def progress(description: str, total: int, *, unit: Unit) -> Iterator[Update]:
-    """Show how far a long job is.
-
-    Args:
-        description: What is being done, a few words.
-        total: Units in the whole job.
-        unit: What is counted.
+    """Show the progress of a long job of `total` units.
 
     Yields:
-        A function to call with the units done so far and a note; cheap enough to be called at every step. What was
-        done at its first call counts as done before: the time that is left is reckoned from there.
+        A function to call with the units done so far and a note, as often as once per step. Its first call sets the
+        starting point from which the remaining time is estimated.
     """
     if sys.stderr.isatty():
-        with _bar(description, total, unit) as update:
+        with _show_bar(description, total, unit) as update:
             yield update
     else:
-        yield _lines(description, total, unit)
+        yield _log_lines(description, total, unit)
 
 
 @contextmanager
-def _bar(description: str, total: int, unit: Unit) -> Iterator[Update]:
-    counts: ProgressColumn = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+def _show_bar(description: str, total: int, unit: Unit) -> Iterator[Update]:
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        counts,
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.DownloadColumn() if unit == "bytes" else rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bar:
+    with rich_progress.Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bar:
         task = bar.add_task(description, total=total, start=False, note="")
 
         def update(done: int, note: str) -> None:
@@ -70,9 +55,9 @@ def _bar(description: str, total: int, unit: Unit) -> Iterator[Update]:
         yield update
 
 
-def _lines(description: str, total: int, unit: Unit) -> Update:
+def _log_lines(description: str, total: int, unit: Unit) -> Update:
     share = max(1, total // LINES_IN_A_LOG)
-    first: tuple[int, float] | None = None  # what was done at the first call, and when that was
+    first: tuple[int, float] | None = None  # units done and time at the first call
     last_share, last_time = 0, 0.0
 
     def update(done: int, note: str) -> None:

@@ -13,7 +13,7 @@ from gan.errors import TrainingError
 from gan.models.backend import Hardware, keras
 from gan.models.latents import GeneratorInputs, Stream, sample_inputs
 from gan.models.networks import Networks
-from gan.system.interrupts import held_back_interrupts
+from gan.system.interrupts import defer_interrupts
 from gan.training.averaging import AVERAGE_EVERY, NUM_STATISTICS_LATENTS, estimate_statistics, make_update_average
 from gan.training.checkpoints import Checkpoints
 from gan.training.engine import next_stop, prepare
@@ -105,7 +105,7 @@ def train(
     )
     alike = _inputs_of_one_kind(networks.generator, config, kinds, commonest)
 
-    with held_back_interrupts() as interrupt:
+    with defer_interrupts() as interrupt:
         while progress.steps_done < config.steps:
             start, started = progress.steps_done, time.perf_counter()
             stop = next_stop(start, config, engine.steps_a_call)
