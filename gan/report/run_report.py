@@ -142,7 +142,7 @@ def _judge(run: TrainedRun, samples: Samples) -> Findings:
         snapshot_steps=run.snapshot_steps,
         snapshots=snapshots,
         quality=np.array([snapshot_judge(pixels) for pixels in snapshots]),
-        quality_of=snapshot_judge.described,
+        quality_of=snapshot_judge.description,
         history=read_history(files.history.read_text()),
     )
 
