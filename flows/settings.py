@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
@@ -111,6 +112,15 @@ class RunSettings(BaseModel):
     data_parallel: bool = Field(
         False,
         description="split each batch of the article over all GPUs of this machine; slower for such small networks",
+    )
+    checkpoint_seconds: NonNegativeFloat | None = Field(
+        None,
+        description="seconds between two checkpoints of a training; empty: 10, or more where saving would take more "
+        "than 0.7 % of the time",
+    )
+    extractor_epochs: PositiveInt | None = Field(
+        None,
+        description="epochs of fitting the feature extractor on your own data; empty: 12, or more for a small set",
     )
     stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
     tensorboard: bool = Field(

@@ -58,7 +58,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         log_warnings(data)
-        extractor = get_extractor(store, data, execution.device_here)
+        extractor = get_extractor(store, data, settings.extractor_epochs, execution.device_here)
         log_warnings(extractor)
         trained = train_stage(execution)(store, data, run.train, execution, extractor)
         refuse_collapse(trained, execution)

@@ -5,7 +5,7 @@ Equal settings give equal cache keys. Only `RunConfig` has a name; no other clas
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from gan.recipes import ARTICLE, Recipe
 
@@ -59,6 +59,7 @@ class ExecutionConfig(BaseModel):
     stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
     tensorboard: bool = Field(False, description="write event files")
     train_on: TrainOn = "here"
+    checkpoint_seconds: NonNegativeFloat | None = Field(None, description="seconds between two checkpoints")
     worker_timeout: PositiveInt = Field(600, description="seconds within which a GPU worker must start the training")
 
     @property

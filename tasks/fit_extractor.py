@@ -10,14 +10,14 @@ from tasks.stage import stage
 SEED = 0
 
 
-def get_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
-    """Return the feature extractor for a data set.
+def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
+    """Return the feature extractor for a data set; `epochs` is for one that is fitted here.
 
     Raises:
         StoreError: If weights that are part of the code are missing or were altered.
     """
     if data.dataset not in SHIPPED_SHA256:
-        return fit_extractor(store, data, device)
+        return fit_extractor(store, data, epochs, device)
     path = shipped_weights(data.dataset)
     weights = store.put_bytes(path.read_bytes() if path.is_file() else b"", ".keras")
     if weights.sha256 != SHIPPED_SHA256[data.dataset]:
@@ -29,7 +29,7 @@ def get_extractor(store: Store, data: NormalizedData, device: Device) -> FittedE
 
 
 @stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
-def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedExtractor:
+def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split, and evaluate it on the test split."""
     from gan.judging.classifier import accuracy, check_accuracy, fit_classifier
     from gan.models.backend import use_device
@@ -37,7 +37,7 @@ def fit_extractor(store: Store, data: NormalizedData, device: Device) -> FittedE
 
     use_device(device)
     images, labels = store.load_array(data.train_images), store.load_array(data.train_labels)
-    classifier = fit_classifier(images, labels, len(data.class_names), seed=SEED)
+    classifier = fit_classifier(images, labels, len(data.class_names), seed=SEED, epochs=epochs)
     test_labels = store.load_array(data.test_labels)
     share = accuracy(classifier, store.load_array(data.test_images), test_labels)
     return FittedExtractor(

@@ -45,7 +45,8 @@ def train(
         training = train_networks(
             store.load_array(data.train_images),
             config,
-            Checkpoints(scratch / hardware.folder_name),  # on another one it would not end with the same bytes
+            # on other hardware the training would not end with the same bytes
+            Checkpoints(scratch / hardware.folder_name, seconds_between=execution.checkpoint_seconds),
             hardware,
             labels=store.load_array(data.train_labels),
             callbacks=callbacks,

@@ -29,6 +29,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
 STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare", "publish")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that are over
+QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2)
+"""Options of a training that saves a checkpoint all the time, and whose feature extractor is fitted in a moment."""
+
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
 
@@ -38,6 +41,8 @@ class Checkout:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    options: tuple[object, ...] = ()
+    """Options that every training and sweep of this checkout has."""
 
     @classmethod
     def make(cls, folder: Path, prefect_home: Path) -> "Checkout":
@@ -54,8 +59,7 @@ class Checkout:
         from prefect.settings import PREFECT_API_URL
 
         checkout = cls.make(folder / "project", folder / "prefect")
-        checkout.save_all_the_time()
-        checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+        checkout.options = QUICK
         checkout.env["PREFECT_API_URL"] = PREFECT_API_URL.value()
         return checkout
 
@@ -65,11 +69,6 @@ class Checkout:
         content = path.read_text()
         assert old in content, f"{old!r} is not in {file}"
         path.write_text(content.replace(old, new))
-
-    def save_all_the_time(self) -> None:
-        """Make a training write a checkpoint after nearly every step."""
-        self.edit("gan/training/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 0.2")
-        self.edit("gan/training/checkpoints.py", "MAX_SHARE_OF_TIME = 0.007", "MAX_SHARE_OF_TIME = 1.0")
 
     @contextmanager
     def started(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
@@ -83,7 +82,7 @@ class Checkout:
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start Python with these arguments, in a process group of its own; output goes to one pipe."""
         return subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
+            [sys.executable, *map(str, self.with_options(arguments))],
             cwd=self.folder,
             env=self.env,
             stdout=subprocess.PIPE,
@@ -101,7 +100,7 @@ class Checkout:
             fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
         process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
+            [sys.executable, *map(str, self.with_options(arguments))],
             cwd=self.folder,
             env={**self.env, "TERM": "xterm"},
             stdin=theirs,
@@ -111,6 +110,10 @@ class Checkout:
         )
         os.close(theirs)
         return process, ours
+
+    def with_options(self, arguments: tuple[object, ...]) -> tuple[object, ...]:
+        """Add the checkout's options to a command that trains, unless it shows its help only."""
+        return (*arguments, *self.options) if {"flows/train_flow.py", "flows/sweep_flow.py"} & {*arguments} else arguments
 
     def run(self, *arguments: object) -> str:
         """Run Python with these arguments to a good end, and give what it printed."""

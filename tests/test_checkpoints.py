@@ -51,15 +51,15 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path) -> None:
 
 
 def test_a_save_is_due_after_the_given_time(tmp_path) -> None:
-    assert Checkpoints(tmp_path, min_seconds_between=0).due()
-    patient = Checkpoints(tmp_path, min_seconds_between=1000)
+    assert Checkpoints(tmp_path, seconds_between=0).due()
+    patient = Checkpoints(tmp_path, seconds_between=1000)
     assert not patient.due()
 
 
 def test_slow_saves_come_so_seldom_that_they_take_less_than_one_percent(tmp_path, monkeypatch) -> None:
     now = iter([0.0, 100.0, 103.0, 403.0, 532.0])  # made, save from 100 to 103 s, two looks
     monkeypatch.setattr("gan.training.checkpoints.time.monotonic", lambda: next(now))
-    checkpoints = Checkpoints(tmp_path, min_seconds_between=10)
+    checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, ARRAYS)
     assert not checkpoints.due()
     assert checkpoints.due()

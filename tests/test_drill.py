@@ -26,7 +26,7 @@ gan.training.engine.UNROLL_FROM_STEPS = int(sys.argv[2])
 rng = np.random.default_rng(0)
 images = rng.uniform(-1, 1, (1000, 28, 28, 1)).astype(np.float32)
 config = TrainConfig(steps=int(sys.argv[3]), batch_size=32, seed=5, sample_every=100, num_snapshot_images=64)
-checkpoints = Checkpoints(Path(sys.argv[1]), min_seconds_between=0.2)
+checkpoints = Checkpoints(Path(sys.argv[1]), seconds_between=0.2)
 result = train(images, config, checkpoints, use_device("cpu"))
 arrays = [result.history, result.snapshots]
 for network in (result.generator, result.discriminator, result.average):

@@ -121,7 +121,7 @@ def test_a_training_goes_on_with_the_groups_that_it_began_with(
     """Another processor might find others."""
     hardware = Hardware("CPU", "CPU")
     uninterrupted = train(tiny_images, tiny_grouped, Checkpoints(tmp_path / "uninterrupted"), hardware)
-    checkpoints = Checkpoints(tmp_path / "stopped", min_seconds_between=0)
+    checkpoints = Checkpoints(tmp_path / "stopped", seconds_between=0)
     with pytest.raises(Stop):
         train(tiny_images, tiny_grouped, checkpoints, hardware, callbacks=[OnStep(stop_after(7))])
     monkeypatch.setattr("gan.training.groups.find_groups", lambda images, num_groups: np.arange(64) % num_groups)

@@ -65,7 +65,9 @@ def _standardize(values: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return keras.layers.BatchNormalization(center=False, scale=False, name=f"standardized_{name}")(values)
 
 
-def fit_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int) -> keras.Model:
+def fit_classifier(
+    images: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int, epochs: int | None = None
+) -> keras.Model:
     """Fit a classifier with Adam on the cross-entropy, with one epoch of warm-up and cosine decay.
 
     It takes EPOCHS epochs, or more for small sets: moving averages need MIN_STEPS steps to converge.
@@ -76,12 +78,13 @@ def fit_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, *, 
         num_classes: Number of classes.
         seed: Seeds weights, order, flips and shifts. Equal seeds give equal bytes only if the processor adds up
             convolutions in a fixed order; otherwise accuracies differ by a few tenths of a percentage point.
+        epochs: Passes over the images; None for EPOCHS, or more if they have fewer than MIN_STEPS steps.
     """
     keras.utils.set_random_seed(seed)
     classifier = build_classifier(num_classes)
     batch_size = min(BATCH_SIZE, len(images))
     steps = len(images) // batch_size
-    epochs = max(EPOCHS, -(-MIN_STEPS // steps))
+    epochs = epochs or max(EPOCHS, -(-MIN_STEPS // steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, (epochs - 1) * steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
     )

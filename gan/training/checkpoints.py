@@ -31,16 +31,23 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """The checkpoints of one training, in a folder that belongs to it alone."""
 
-    def __init__(self, folder: Path, *, min_seconds_between: float = MIN_SECONDS_BETWEEN) -> None:
-        """Take a folder; it is made at the first save.
+    def __init__(self, folder: Path, *, seconds_between: float | None = None) -> None:
+        """Take a folder, which the first save creates.
 
         Args:
-            folder: Where the files lie.
-            min_seconds_between: Time from one save to the next; longer if saving would take more than 0.7 % of it.
+            folder: Folder of the checkpoint files.
+            seconds_between: Time from one save to the next; None for MIN_SECONDS_BETWEEN, or longer if saving would
+                take more than MAX_SHARE_OF_TIME of the training.
         """
         self.folder = folder
-        self._min_seconds_between = min_seconds_between
-        self._next_save = time.monotonic() + min_seconds_between
+        self._seconds_between = seconds_between
+        self._next_save = time.monotonic() + self._wait_after(0.0)
+
+    def _wait_after(self, seconds: float) -> float:
+        """Return the seconds to wait after a save that took `seconds`."""
+        if self._seconds_between is not None:
+            return self._seconds_between
+        return max(MIN_SECONDS_BETWEEN, seconds / MAX_SHARE_OF_TIME)
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -70,7 +77,7 @@ class Checkpoints:
         for old in self._newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
-        self._next_save = finished + max(self._min_seconds_between, (finished - began) / MAX_SHARE_OF_TIME)
+        self._next_save = finished + self._wait_after(finished - began)
         return finished - began
 
     def load_latest(self) -> tuple[int, Arrays] | None:
