@@ -90,21 +90,24 @@ def train_on_worker(
     # A run that failed after its training (the server was away) has left a result; with --refresh, maybe an old one.
     may_be_old = PREFECT_TASKS_REFRESH_CACHE.value() and not state.is_completed()
     trained = None if may_be_old else find_result()
-    if trained is None and not state.is_completed():
-        raise WorkerError(
-            f'The training on the GPU worker, run "{run.name}", is {state.name}: '
-            f"{state.message or 'no reason was given'}\n"
-            f"Its log has details: {url_for(run)}. After correcting the cause, run the same command again: "
-            "training continues from its last checkpoint.",
-            transient=state.is_crashed(),
-        )
     if trained is None:
-        raise WorkerError(
+        raise _missing_result(run, state, store)
+    return trained
+
+
+def _missing_result(run: FlowRun, state: State, store: Store) -> WorkerError:
+    if state.is_completed():
+        return WorkerError(
             f'Run "{run.name}" on the GPU worker completed, but this run cannot find its result in {store.root}.\n'
             "Either the worker has another output folder at that path, or its code or library versions differ, which "
             "are part of the cache key. Update both machines to the same commit and run make setup."
         )
-    return trained
+    return WorkerError(
+        f'The training on the GPU worker, run "{run.name}", is {state.name}: {state.message or "no reason was given"}\n'
+        f"Its log has details: {url_for(run)}. After correcting the cause, run the same command again: "
+        "training continues from its last checkpoint.",
+        transient=state.is_crashed(),
+    )
 
 
 def _start(key: str, parameters: dict[str, object], name: str, timeout: float) -> FlowRun:
