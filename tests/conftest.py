@@ -14,7 +14,7 @@ import pytest
 from blind_page import TEST, Open, render_page
 from builders import LABELS, PIXELS, idx_images, idx_labels, write_own_data
 from faults import command, same_bytes, started
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import QUICK, STAGES_OF_OWN_DATA, Checkout, ran, states
 from playwright.sync_api import Browser, Page, sync_playwright
 from s3_server import BUCKET, S3Server
 
@@ -241,8 +241,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The project that the drills on one machine disturb; its runs have the embedded server."""
     folder = tmp_path_factory.mktemp("checkout")
     checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.save_all_the_time()
-    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    checkout.options = QUICK
     return checkout
 
 

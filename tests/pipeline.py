@@ -113,7 +113,9 @@ class Checkout:
 
     def with_options(self, arguments: tuple[object, ...]) -> tuple[object, ...]:
         """Add the checkout's options to a command that trains, unless it shows its help only."""
-        return (*arguments, *self.options) if {"flows/train_flow.py", "flows/sweep_flow.py"} & {*arguments} else arguments
+        return (
+            (*arguments, *self.options) if {"flows/train_flow.py", "flows/sweep_flow.py"} & {*arguments} else arguments
+        )
 
     def run(self, *arguments: object) -> str:
         """Run Python with these arguments to a good end, and give what it printed."""
@@ -247,7 +249,9 @@ def ask(server: Checkout, path: str, body: dict | None = None):
 def start_nightly(server: Checkout, **settings: object) -> str:
     """Start a run of the nightly deployment as its Run form does, with other settings; its id."""
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
-    parameters = {"settings": nightly["parameters"]["settings"] | settings}
+    names = [str(name).removeprefix("--").replace("-", "_") for name in server.options[::2]]
+    quick = dict(zip(names, server.options[1::2], strict=True))
+    parameters = {"settings": nightly["parameters"]["settings"] | quick | settings}
     return ask(server, f"deployments/{nightly['id']}/create_flow_run", {"parameters": parameters})["id"]
 
 

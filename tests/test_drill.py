@@ -16,11 +16,9 @@ from pathlib import Path
 from gan.models.backend import use_device
 from gan.training.checkpoints import Checkpoints
 from gan.config import TrainConfig
-import gan.training.checkpoints
 import gan.training.engine
 from gan.training.loop import train
 
-gan.training.checkpoints.MAX_SHARE_OF_TIME = 1.0  # save all the time
 gan.training.engine.UNROLL_FROM_STEPS = int(sys.argv[2])
 
 rng = np.random.default_rng(0)

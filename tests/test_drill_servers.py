@@ -44,9 +44,7 @@ COMMAND = ("flows/train_flow.py", *OPTIONS)
 
 def make_checkout(folder: Path) -> Checkout:
     checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.edit("gan/training/checkpoints.py", "MIN_SECONDS_BETWEEN = 10.0", "MIN_SECONDS_BETWEEN = 1.0")
-    checkout.edit("gan/training/checkpoints.py", "MAX_SHARE_OF_TIME = 0.007", "MAX_SHARE_OF_TIME = 0.3")
-    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    checkout.options = ("--checkpoint-seconds", 1, "--extractor-epochs", 2)
     write_own_data(checkout.folder / "mine")
     return checkout
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pipeline import STAGES, Checkout, ran, wait_for_checkpoint
+from pipeline import QUICK, STAGES, Checkout, ran, wait_for_checkpoint
 
 from gan.storage.files import sha256_of
 
@@ -155,7 +155,7 @@ def ended(pid: int, seconds: float = 30) -> bool:
 
 
 def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkout, real_data_dir, tmp_path) -> None:
-    checkout.save_all_the_time()
+    checkout.options = QUICK
     options = ("--steps", 400, "--num-samples", 100, "--data-dir", real_data_dir, "--run-name", "killed")
     uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
     checkout.train(*options, "--output-dir", uninterrupted)
@@ -176,7 +176,7 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
 def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(
     checkout, real_data_dir, tmp_path
 ) -> None:
-    checkout.save_all_the_time()
+    checkout.options = QUICK
     command = ("flows/train_flow.py", "--steps", 900, "--sample-every", 450, "--num-samples", 100)
     options = ("--data-dir", real_data_dir, "--output-dir", tmp_path / "artifacts")
     process, terminal = checkout.start_in_a_terminal(*command, *options)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import write_own_data
 from conftest import PROJECT
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
+from pipeline import QUICK, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
 from s3_server import BUCKET, SECRET, Line, key_of
 from test_stage import Note, counted, run
 
@@ -178,7 +178,7 @@ def test_without_a_store_url_boto3_is_not_imported(tmp_path) -> None:
 def test_two_machines_one_bucket_and_a_server_that_loses_everything(s3, url, tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     checkout.env |= {**s3.env, "FASHION_GAN_STORE_URL": url}
-    checkout.save_all_the_time()
+    checkout.options = QUICK
     checkout.edit(
         "gan/storage/object_store.py", "ATTEMPTS, ATTEMPTS_AT_START = 6, 2", "ATTEMPTS, ATTEMPTS_AT_START = 2, 2"
     )

@@ -15,6 +15,7 @@ from builders import write_own_data
 from fastapi.routing import APIWebSocketRoute
 from pipeline import (
     FINAL,
+    QUICK,
     Checkout,
     ask,
     csrf_headers,
@@ -49,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A server with an auth string, set up, whose block holds a webhook's address."""
     folder = tmp_path_factory.mktemp("auth")
     checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    checkout.options = QUICK
     checkout.env |= {"PREFECT_API_AUTH_STRING": AUTH, "PREFECT_LOGGING_LEVEL": "DEBUG"}
     data = write_own_data(checkout.folder / "mine")
     (data / "class-names.txt").write_text("\n".join(HOSTILE_CLASSES))

@@ -18,6 +18,7 @@ from pipeline import (
     FINAL,
     GPU_WORKER,
     PROJECT,
+    QUICK,
     WAIT_FOR_SERVER,
     WORKER,
     Checkout,
@@ -48,7 +49,7 @@ LONG = ("--steps", 100_000, "--num-samples", 100, *OWN)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     folder = tmp_path_factory.mktemp("worker")
     checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.edit("gan/classifier.py", "EPOCHS, MIN_STEPS = 12, 300", "EPOCHS, MIN_STEPS = 2, 12")
+    checkout.options = QUICK
     write_own_data(checkout.folder / "mine")
     with running_server(checkout):
         checkout.run("flows/setup_server.py")
