@@ -44,7 +44,7 @@ def test_a_game_is_never_longer_than_one_kind_can_fill(num_images: int, num_ques
     [
         (REAL.astype(np.float32), FAKE, "real images of float32 and shape .120, 28, 28.; it expects uint8"),
         (REAL, FAKE[..., np.newaxis], "fake images of uint8 and shape .120, 28, 28, 1.; it expects uint8"),
-        (REAL, FAKE[:7], "120 real and 7 fake images; it expects as many of either"),
+        (REAL, FAKE[:7], "120 real and 7 fake images; it expects equal numbers"),
         (REAL[:5], FAKE[:5], "5 real and 5 fake images; it expects .* at least 6"),
     ],
 )

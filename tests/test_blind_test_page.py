@@ -49,7 +49,7 @@ def test_a_board_by_touch_on_a_phone(open_page: Open) -> None:
     blind.button("Finish").tap()
     expect(blind.part("score")).to_contain_text("0 of 40 right (0 %), 95 % interval 0 to 9 %")
     expect(blind.part("verdict")).to_have_text(
-        "Told apart, but the wrong way round: the generated ones look more real."
+        "You can tell them apart, but the wrong way round: the generated images look more real."
     )
     expect(blind.part("score")).to_be_in_viewport()
     counts = {"fooled": 40 - sum(is_real), "caught": 0, "recognised": 0, "doubted": sum(is_real)}

@@ -14,7 +14,7 @@ from flows.settings import RunSettings
 from gan.champion import app
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
-from gan.runs.champion import describe_standing, mend_link, promote, roll_back
+from gan.runs.champion import describe_champion_status, mend_link, promote, roll_back
 from gan.runs.champion_history import champion_of, read_history
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.runs.publish import write_manifest
@@ -81,7 +81,7 @@ def test_a_run_that_passes_becomes_the_champion_with_its_reasons_in_the_history(
     assert champion_and_its_generator(store) == ("a", "a")
     (line,) = (store.root / "champion.jsonl").read_text().splitlines()
     assert json.loads(line)["reasons"] == ["It is good."]
-    assert describe_standing(store.root, "a") == "It is the champion. Passes the gate. It is good."
+    assert describe_champion_status(store.root, "a") == "It is the champion. Passes the gate. It is good."
 
 
 def test_a_run_that_does_not_pass_or_may_not_leaves_the_champion_as_it_is(store, data) -> None:
@@ -89,11 +89,11 @@ def test_a_run_that_does_not_pass_or_may_not_leaves_the_champion_as_it_is(store,
     run_and_settle(store, data, "b", WORSE)
     run_and_settle(store, data, "c", over("a"), no_promote=True)
     assert [change.run for change in read_history(store.root)] == ["a"]
-    assert describe_standing(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
-    assert "It is better. It was not promoted: --no-promote, " in describe_standing(store.root, "c")
+    assert describe_champion_status(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
+    assert "It is better. It was not promoted: --no-promote, " in describe_champion_status(store.root, "c")
     run_and_settle(store, data, "c", over("a"))
     assert champion_and_its_generator(store) == ("c", "c")
-    assert describe_standing(store.root, "a").startswith("It was the champion; c is it now.")
+    assert describe_champion_status(store.root, "a").startswith("It was the champion; c is it now.")
 
 
 def test_a_worse_run_of_the_champions_own_name_does_not_take_its_place(store, data) -> None:
@@ -235,7 +235,7 @@ def test_a_person_can_promote_and_roll_back_step_by_step(store, data, capsys) ->
 @pytest.mark.parametrize("name", ["nobody", "../runs/a", "", "a/../a", ".hidden"])
 def test_a_run_that_is_not_there_cannot_be_promoted(store, data, name) -> None:
     publish(store, data, "a")
-    with pytest.raises(SettingsError, match=r"is no published run|cannot be a run's name"):
+    with pytest.raises(SettingsError, match=r"is not a complete published run|cannot be a run's name"):
         promote(store.root, name, by_hand=True)
     assert champion_of(store.root) is None
 
@@ -253,7 +253,7 @@ def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line)
     promote(store.root, "a", by_hand=True)
     with (store.root / "champion.jsonl").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl cannot be understood"):
+    with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl is invalid"):
         check_before_work(RunSettings(output_dir=store.root))
 
 
@@ -265,7 +265,7 @@ def test_a_history_that_does_not_follow_from_itself_is_one_clear_error(store, da
     roll_back(store.root)
     first, second, third, last = (store.root / "champion.jsonl").read_text().splitlines()
     (store.root / "champion.jsonl").write_text("\n".join((first, second, last)))
-    with pytest.raises(SettingsError, match=r"Line 3 of .* says that b is the champion again, which the lines before"):
+    with pytest.raises(SettingsError, match=r"Line 3 of .* says that b is the champion again, which contradicts"):
         mend_link(store.root)
     assert champion_and_its_generator(store) == ("b", "b")
     (store.root / "champion.jsonl").write_text("\n".join((first, "", second, third, "", last, "")))

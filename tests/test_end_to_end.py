@@ -230,6 +230,6 @@ def test_a_run_to_compare_with_that_is_none_is_a_clear_error_before_any_work(che
     with checkout.start("flows/train_flow.py", *FEW, "--output-dir", artifacts, "--compare-with", "nobody") as process:
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "nobody is no published run that is whole" in output
+    assert "nobody is not a complete published run" in output
     assert "Traceback" not in output
     assert "Beginning flow run" not in output

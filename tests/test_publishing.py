@@ -99,9 +99,9 @@ def test_what_is_no_run_is_never_replaced(tmp_path) -> None:
     (runs / "on-a-drive").symlink_to("/nowhere/at/all")
     (runs / "empty").mkdir()
     for name in ("notes", "file", "on-a-drive"):
-        with pytest.raises(SettingsError, match=r"which is no published run.*\n.*move it out of runs/"):
+        with pytest.raises(SettingsError, match=r"which is not a published run.*\n.*move it out of runs/"):
             check_run_name(tmp_path, name, {"seed": 0})
-        with pytest.raises(SettingsError, match="which is no published run"):
+        with pytest.raises(SettingsError, match="which is not a published run"):
             publish(tmp_path, name, "one")
     publish(tmp_path, "empty", "one")
     assert (runs / "notes" / "mine.txt").read_text() == "mine"

@@ -112,7 +112,7 @@ def test_a_latest_run_that_is_not_whole_or_of_other_data_is_left_out_and_no_erro
         write_json(folder / "manifest.json", manifest)
     assert reference_of(store, data, "b") is None
     assert "Not compared with a:" in caplog.text
-    with pytest.raises(SettingsError, match=r"that is whole|other data"):
+    with pytest.raises(SettingsError, match=r"not a complete published run|other data"):
         reference_of(store, data, "b", folder)
 
 
@@ -125,7 +125,7 @@ def test_a_run_of_another_data_set_is_refused_before_any_work(store, data) -> No
 @pytest.mark.parametrize("nonsense", ["nobody", "x" * 300, "~nobodyhere/x", "a\0b", "<b>|"])
 def test_a_run_that_is_none_is_one_clear_error(nonsense, tmp_path) -> None:
     settings = RunSettings(compare_with=nonsense, output_dir=tmp_path)
-    with pytest.raises(SettingsError, match="is no published run that is whole"):
+    with pytest.raises(SettingsError, match="is not a complete published run"):
         check_before_work(settings)
 
 

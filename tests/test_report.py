@@ -84,8 +84,8 @@ def findings(judge) -> Findings:
 def report(findings, tmp_path) -> Report:
     save_png(draw_grid(smooth_pixels(4, 5), 2, scale=2), tmp_path / "interpolation.png")
     save_animation([draw_grid(noise(4, step), 2, scale=2) for step in range(3)], tmp_path / "training.webp")
-    this = Contestant("This run", smooth_pixels(32, 6), findings.average_pixels, findings.average_pixels)
-    other = Contestant(HOSTILE, noise(32, 7), findings.fake_pixels, findings.average_pixels)
+    this = Contestant("This run", smooth_pixels(32, 6), [(None, 100)], findings.average_pixels, findings.average_pixels)
+    other = Contestant(HOSTILE, noise(32, 7), [(None, 100)], findings.fake_pixels, findings.average_pixels)
     return Report(
         title=f"{HOSTILE}: real and generated",
         subtitle="Recipe article",
@@ -95,7 +95,7 @@ def report(findings, tmp_path) -> Report:
         exhibits=make_exhibits(findings, seed=0),
         animation=tmp_path / "training.webp",
         interpolation=tmp_path / "interpolation.png",
-        against=compare_runs(findings.judge, this, other, same_latents=True, seed=0),
+        against=compare_runs(findings.judge, this, other, seed=0),
         gate=GATE,
         asked_classes=None,
         settings=[("steps", "10,001")],
