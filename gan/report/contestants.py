@@ -34,9 +34,7 @@ def contestant_files(run: Path) -> ContestantFiles:
 def load_contestant(files: ContestantFiles, *, seed: int) -> Contestant:
     """Load a run, and draw the images that a comparison shows; `seed` is the seed of their latents."""
     shown, input_shapes = draw_shown(files.generator, files.data_summary, seed=seed)
-    return Contestant(
-        files.name, shown, input_shapes, load_samples(files.samples), load_samples(files.average_samples)
-    )
+    return Contestant(files.name, shown, input_shapes, load_samples(files.samples), load_samples(files.average_samples))
 
 
 def draw_shown(generator: Path, data_summary: Path, *, seed: int) -> tuple[np.ndarray, InputShapes]:
