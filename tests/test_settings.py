@@ -120,7 +120,7 @@ def command(*options: str) -> subprocess.CompletedProcess:
         (["--stepps", "5"], "Unknown option: --stepps. Did you mean --steps?", 2),
         (["--output-dir", "/dev/null/x"], "cannot be written", 1),
         (["--store-url", "s3://a:b@c", "--output-dir", "TMP"], "(--store-url) is not one of S3", 1),
-        (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder's", 1),
+        (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder name", 1),
         (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked for, but TensorFlow", 1),
         (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),
         (["--dataset", "../My Clothes"], "--dataset should match pattern '^[a-z0-9]", 2),

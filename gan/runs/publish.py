@@ -37,7 +37,7 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
     """
     if not RUN_NAME.fullmatch(name):
         raise SettingsError(
-            f"The run name {name!r} cannot be a folder's.\n"
+            f"The run name {name!r} cannot be a folder name.\n"
             "Use up to 100 letters, digits, dots, dashes and underscores, the first a letter or digit."
         )
     folder = root / "runs" / name
