@@ -25,26 +25,16 @@ INK = "#0a0b0c"
 """Colour of axes and text; in SVG it becomes the colour of the surrounding text."""
 
 STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "svg.fonttype": "none",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
     "font.size": 10,
 }
 
 
 @contextmanager
 def chart_style(more: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Use matplotlib's defaults and STYLE, whatever the user's matplotlibrc says.
-
-    Args:
-        more: Further settings of matplotlib, by name.
-    """
+    """Use matplotlib's defaults, STYLE and `more`, whatever the user's matplotlibrc says."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE | dict(more or {}))

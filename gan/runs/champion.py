@@ -1,13 +1,9 @@
 """The champion: the published run whose generator is used, and how it changes.
 
-    <root>/champion             a link to the champion's folder in champions/
-    <root>/champion.jsonl       one line for every change, the newest last; if the link differs, the history is right
-    <root>/champions/<folder>/  a copy of the run as it was promoted; a later run of the same name, for example
-                                after an edit of the code, does not replace it
-
-python -m gan.champion show
-python -m gan.champion promote NAME
-python -m gan.champion rollback
+<root>/champion             a link to the champion's folder in champions/
+<root>/champion.jsonl       one line for every change, the newest last; if the link differs, the history is right
+<root>/champions/<folder>/  a copy of the run as it was promoted; a later run of the same name, for example
+                            after an edit of the code, does not replace it
 """
 
 import os
@@ -71,7 +67,8 @@ def promote(
             return None
         if current and current.identity == (run, generator):
             return _repair_copy(root, current)
-        change = _new_change("promoted by hand" if by_hand else "promoted", run, generator, current, reasons)
+        action: Action = "promoted by hand" if by_hand else "promoted"
+        change = _new_change(action, run, generator, before=current, reasons=reasons)
         try:
             _copy_run(root, change)
         except SettingsError:

@@ -57,15 +57,10 @@ class Leftover:
 
 @dataclass
 class Pruning:
-    """The result of pruning.
+    """The result of pruning."""
 
-    Attributes:
-        leftovers: Files and folders that were removed; with a dry run, that would be removed.
-        failures: Files and folders that could not be removed, each with the reason.
-    """
-
-    leftovers: list[Leftover] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    leftovers: list[Leftover] = field(default_factory=list)  # removed, or with a dry run only found
+    failures: list[str] = field(default_factory=list)  # files that could not be removed, with the reason
 
     @property
     def size(self) -> int:
