@@ -85,8 +85,8 @@ def test_files_named_by_a_published_run_stay_and_unnamed_files_are_removed(store
     published, unnamed, reference = put(store, "published"), put(store, "unnamed"), put(store, REFERENCE)
     publish(store, "one", published, reference=reference)
     assert pruned(store) == [Path(unnamed.key).name]
-    assert store.is_intact(published)
-    assert store.is_intact(reference), "a run's reference is needed to repeat the comparison"
+    assert store.is_available(published)
+    assert store.is_available(reference), "a run's reference is needed to repeat the comparison"
 
 
 def test_a_used_record_keeps_its_files_and_an_unused_one_is_removed_with_them(store) -> None:

@@ -137,7 +137,7 @@ def test_the_winner_is_promoted_and_if_it_fails_the_gate_the_best_of_the_next_ro
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
-    monkeypatch.setattr("flows.sweep_flow.describe_standing", lambda _, run: f"what the gate says of {run}")
+    monkeypatch.setattr("flows.sweep_flow.describe_champion_status", lambda _, run: f"what the gate says of {run}")
     said = list(promote_best(board, members, here=True))
     assert said == [f"{way}-0: what the gate says of {way}-0" for way in list(RECIPES)[:3]]
     assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"

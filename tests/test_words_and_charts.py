@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Formatting of numbers, escaping of markup, and the charts of a report."""
-=======
-"""Numbers as text, text as markup, and the charts of a report."""
->>>>>>> e0612b4 (Tests of reports and runs: names, docstrings and remarks in plain English)
 
 import numpy as np
 import pytest

@@ -149,7 +149,10 @@ def mend_link(root: Path) -> None:
 
 def _update_link(root: Path) -> None:
     current = champion_of(root)
-    if current and (root / current.folder).is_dir() and follow_link(root / CHAMPION) != (root / current.folder).resolve():
+    if current is None:
+        return
+    folder = root / current.folder
+    if folder.is_dir() and follow_link(root / CHAMPION) != folder.resolve():
         set_link(root, CHAMPION, current.folder)
 
 

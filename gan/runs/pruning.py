@@ -32,7 +32,7 @@ from platformdirs import user_cache_path
 from gan.errors import SettingsError, StoreError
 from gan.runs.manifest import Manifest
 from gan.runs.publish import MANIFEST, restore_runs_locked
-from gan.storage.locks import try_exclusive_lock, is_locked, exclusive_root_lock_for_removal, lock_path
+from gan.storage.locks import exclusive_root_lock_for_removal, is_locked, lock_path, try_exclusive_lock
 from gan.storage.store import Store
 
 DAY_SECONDS = 24 * 60 * 60
