@@ -125,8 +125,6 @@ def command(*options: str) -> subprocess.CompletedProcess:
         (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),
         (["--dataset", "../My Clothes"], "--dataset should match pattern '^[a-z0-9]", 2),
         (["--dataset", "my-clothes", "--data-dir", "TMP", "--output-dir", "TMP"], "has neither train-images-idx3", 1),
-        (["--device", "cpu", "--data-parallel"], "--data-parallel splits a batch over GPUs", 2),
-        (["--recipe", "mlp", "--data-parallel"], "--data-parallel splits the article's iteration; --recipe mlp", 2),
         (["--train-on", "gpu", "--output-dir", "TMP"], "the embedded server has no workers", 1),
         (["--serve", "0 3 * *", "--output-dir", "TMP"], 'Invalid cron string: "0 3 * *"', 1),
         (["--serve", "@daily", "--time-zone", "Mars/X", "--output-dir", "TMP"], 'Invalid timezone: "Mars/X"', 1),

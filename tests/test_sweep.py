@@ -59,7 +59,6 @@ def test_values_of_set_are_in_the_training_settings() -> None:
         ({}, {"run_name": "x"}, "--run-name is for one run"),
         ({}, {"steps": 5, "set": ("steps=1,2",)}, "--steps and --set steps=... say the same"),
         ({"ray": "local", "at_once": 2}, {}, "--at-once is for this machine"),
-        ({"ray": "local"}, {"data_parallel": True}, "with --ray each training has one of them"),
         ({}, {"set": ("learning_rate=1e-4", "learning_rate=2e-4")}, "--set names learning_rate twice"),
         ({"recipes": "conv"}, {"set": ("generator_units=[8,8,8,8]",)}, "28 pixels can be halved twice"),
         ({"ray": "10.0.0.5:6379"}, {}, "PREFECT_API_URL is not set: they cannot reach"),
