@@ -37,25 +37,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 POOLS = ("default", GPU_POOL)
-RUNS_AT_ONCE = 1
-"""Concurrency limit of each work queue in prefect.yaml."""
+RUNS_AT_ONCE = 1  # concurrency limit of each work queue in prefect.yaml
+SILENCE_SECONDS = 120  # four heartbeats
+PENDING_SECONDS = 900  # a worker needs seconds to start a run
 
-SILENCE_SECONDS = 120
-"""A run without a heartbeat for so long, which is four missing heartbeats, has crashed."""
-
-PENDING_SECONDS = 900
-"""A run that a worker took so long ago and that does not run has crashed; a worker starts a run within seconds."""
+SILENT = f"that sent no heartbeat for {SILENCE_SECONDS} s: its process was killed"
+STUCK = f"that a worker took {PENDING_SECONDS} s ago and that does not run: the worker was killed with it"
 
 
-def _crashed(name: str, reason: str, after: str, alive: set[str], seconds: int, message: str) -> AutomationCore:
-    """Return an automation that marks a run as Crashed when no event of `alive` follows `after` within `seconds`."""
-    final = {"Completed", "Failed", "Cancelled", "Crashed"}
+def _crashed(name: str, reason: str, after: str, alive: str, seconds: int, message: str) -> AutomationCore:
+    """Return an automation that marks a run as Crashed if no event `alive` follows `after` within `seconds`."""
     return AutomationCore(
         name=name,
         description=f"Marks a run as Crashed {reason}.",
         trigger=EventTrigger(
             after={f"prefect.flow-run.{after}"},
-            expect={f"prefect.flow-run.{event}" for event in alive | final},
+            expect={f"prefect.flow-run.{event}" for event in (alive, "Completed", "Failed", "Cancelled", "Crashed")},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
@@ -66,32 +63,15 @@ def _crashed(name: str, reason: str, after: str, alive: set[str], seconds: int, 
 
 
 AUTOMATIONS = (
-    _crashed(
-        "Runs without heartbeats have crashed",
-        f"that sent no heartbeat for {SILENCE_SECONDS} s: its process was killed",
-        "heartbeat",
-        {"heartbeat"},
-        SILENCE_SECONDS,
-        NO_HEARTBEAT,
-    ),
-    _crashed(
-        "Runs that never start have crashed",
-        f"that a worker took {PENDING_SECONDS} s ago and that does not run: the worker was killed with it",
-        "Pending",
-        {"Running"},
-        PENDING_SECONDS,
-        NEVER_STARTED,
-    ),
+    _crashed("Runs without heartbeats have crashed", SILENT, "heartbeat", "heartbeat", SILENCE_SECONDS, NO_HEARTBEAT),
+    _crashed("Runs that never start have crashed", STUCK, "Pending", "Running", PENDING_SECONDS, NEVER_STARTED),
 )
 
 
 def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[AutomationCore]) -> None:
     """Create pools, queues, the limit and automations, and update those that differ. Nothing is removed.
 
-    Args:
-        client: A client of the server.
-        gpus: How many trainings may run at once. None keeps the limit, which is 1 on a new server.
-        automations: The automations to create. One with the same name is replaced.
+    `gpus` is how many trainings may run at once. None keeps the limit, which is 1 on a new server.
     """
     for name in POOLS:
         if _read(client.read_work_pool, name) is None:
@@ -102,9 +82,7 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
     if gpus is not None or _limit(client) is None:
         client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or 1)
     for automation in automations:
-        names = (automation.name, automation.name.replace("Alert about", "Tell of"))  # now and formerly
-        existing = [found for name in names for found in client.read_automations_by_name(name)]
-        if existing:
+        if existing := client.read_automations_by_name(automation.name):
             client.update_automation(existing[0].id, automation)
         else:
             client.create_automation(automation)
@@ -123,13 +101,12 @@ def _limit(client: SyncPrefectClient) -> int | None:
     return found.limit if found and found.active else None
 
 
-def _deployments() -> list[dict[str, Any]]:
-    content = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-    return list(content["deployments"])
+def _deployments() -> Any:
+    return yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
 
 
 def _queues() -> list[tuple[str, str]]:
-    """Return work pool and name of each work queue that prefect.yaml names."""
+    """Return the work pool and the name of each work queue in prefect.yaml."""
     pools = [deployment["work_pool"] for deployment in _deployments()]
     return [(pool["name"], pool["work_queue_name"]) for pool in pools if "work_queue_name" in pool]
 
@@ -142,9 +119,7 @@ def deploy(client: SyncPrefectClient) -> str:
     before = [found for found in client.read_deployments() if found.work_pool_name in POOLS]
     command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
     try:
-        done = subprocess.run(
-            command, cwd=PROJECT_ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
+        done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, encoding="utf-8", errors="replace")
     finally:
         for deployment in before:
             if deployment.paused:
@@ -157,7 +132,7 @@ def deploy(client: SyncPrefectClient) -> str:
 
 
 def check(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> Iterator[tuple[str, str | None]]:
-    """Yield each required thing with its description, or with None if it is missing or different."""
+    """Yield the name of each required object, and its description; None if it is missing or different."""
     for name in POOLS:
         pool = _read(client.read_work_pool, name)
         paused = ", paused" if pool and pool.is_paused else ""
@@ -184,18 +159,15 @@ def check(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> I
 
 def _describe_deployment(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:
     """Return when and where a deployment runs; None if it differs from prefect.yaml."""
-    times = {
-        (getattr(kept.schedule, "cron", None), getattr(kept.schedule, "timezone", None)) for kept in found.schedules
-    }
-    is_as_wanted = (
-        found.work_pool_name == wanted["work_pool"]["name"]
-        and found.work_queue_name == wanted["work_pool"].get("work_queue_name", "default")
-        and times == {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}
-        and found.parameters == wanted.get("parameters", {})
-        and found.job_variables == wanted["work_pool"].get("job_variables", {})
-        and found.global_concurrency_limit is None
-    )
-    if not is_as_wanted:
+    schedules, pool = [kept.schedule for kept in found.schedules], wanted["work_pool"]
+    times = {(getattr(schedule, "cron", None), getattr(schedule, "timezone", None)) for schedule in schedules}
+    expected_times = {(schedule["cron"], schedule["timezone"]) for schedule in wanted.get("schedules", ())}
+    queue, variables = pool.get("work_queue_name", "default"), pool.get("job_variables", {})
+    if (
+        (found.work_pool_name, found.work_queue_name, found.job_variables) != (pool["name"], queue, variables)
+        or (found.parameters, times) != (wanted.get("parameters", {}), expected_times)
+        or found.global_concurrency_limit is not None
+    ):
         return None
     at = ", ".join(f"{cron} {zone}" for cron, zone in sorted(times)) or "on demand"
     paused = ", paused" if found.paused or not all(schedule.active for schedule in found.schedules) else ""
