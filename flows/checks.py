@@ -12,7 +12,7 @@ from tasks.reference import check_comparable
 
 
 def check_before_work(settings: RunSettings) -> None:
-    """Run all checks of this module, after runs that a kill has left hidden are restored.
+    """Check the settings of a run, after restoring runs that a killed process has left hidden.
 
     Raises:
         StoreError: If the output folder cannot be written.
@@ -20,46 +20,27 @@ def check_before_work(settings: RunSettings) -> None:
         TrainingError: If a GPU is required, and there is none.
         DataError: If `data_dir` does not hold the data set.
     """
-    _check_server_for_worker(settings)
-    restore_runs(settings.output_dir.expanduser())
-    check_name(settings)
-    _check_champion_history(settings)
-    _check_reference(settings)
-    _check_gpu(settings)
-    _check_data_dir(settings)
-
-
-def check_name(settings: RunSettings) -> None:
-    """Refuse a name that cannot be a folder's, or that belongs to a run with other settings (`SettingsError`)."""
-    run = settings.run_config()
-    check_run_name(settings.output_dir.expanduser(), run.name, run.content().model_dump(mode="json"))
-
-
-def _check_server_for_worker(settings: RunSettings) -> None:
     if settings.train_on == "gpu" and PREFECT_API_URL.value() is None:
         raise SettingsError(
             "--train-on gpu hands the training over to a GPU worker, but PREFECT_API_URL is not set: the embedded "
             "server has no workers.\nStart a server (make server, make setup-server, make gpu-worker) and set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api, or train in this process (--train-on here)."
         )
-
-
-def _check_champion_history(settings: RunSettings) -> None:
-    champion_of(settings.output_dir.expanduser())
-
-
-def _check_reference(settings: RunSettings) -> None:
+    root = settings.output_dir.expanduser()
+    restore_runs(root)
+    check_name(settings)
+    champion_of(root)  # reads the champion's history
     if settings.reference_folder is not None:
         check_comparable(settings.reference_folder, settings.data.name)
-
-
-def _check_gpu(settings: RunSettings) -> None:
     if settings.train_on == "here" and settings.device == "gpu":
         from gan.models.backend import use_device  # imports TensorFlow, which only these settings need now
 
         use_device(settings.device)
-
-
-def _check_data_dir(settings: RunSettings) -> None:
     if settings.data_dir is not None and settings.dataset in CATALOG:  # other data was checked when it was described
         copy_verified(settings.data, settings.data_dir, target=None)
+
+
+def check_name(settings: RunSettings) -> None:
+    """Refuse a name that no folder can have, or that a run with other settings has (`SettingsError`)."""
+    run = settings.run_config()
+    check_run_name(settings.output_dir.expanduser(), run.name, run.content().model_dump(mode="json"))

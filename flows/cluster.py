@@ -13,11 +13,9 @@ CPUS_PER_TRAINING = 2
 
 @contextmanager
 def ray_cluster(address: str, *, on_gpu: bool) -> Iterator[TaskRunner[Any]]:
-    """Yield Prefect's task runner for Ray, on which each training reserves a GPU or two cores.
+    """Yield Prefect's task runner for Ray. Each training reserves a GPU if `on_gpu`, otherwise CPUS_PER_TRAINING cores.
 
-    Args:
-        address: Address of the cluster as host:port, or local for a new one on this machine.
-        on_gpu: Whether each training reserves a GPU.
+    `address` is host:port, or local for a new cluster on this machine.
 
     Raises:
         SettingsError: If Ray is not installed, or no node of the cluster has the resources for a training.

@@ -42,7 +42,7 @@ def gpu_flow(
     """Run the stage `train` on this machine, one training on each GPU.
 
     Args:
-        root: Absolute path of the output folder. With an object store, each machine has its own folder there.
+        root: Absolute path of the output folder. With an object store, each machine has a separate folder there.
         data: References to the normalized data set.
         config: Settings that decide the result.
         execution: Settings that do not decide the result.
@@ -64,11 +64,7 @@ def gpu_flow(
 
 
 def _open_shared(root: Path, store_url: str | None, data: NormalizedData) -> Store:
-    """Open the store of the waiting run, and check that it has the training images.
-
-    Raises:
-        StoreError: If this machine cannot reach that folder or object store, or has a different one at that path.
-    """
+    """Open the store of the waiting run, and check that it has the training images."""
     if store_url or root.is_dir():
         store = Store.open(root, store_url)
         if store.is_available(data.train_images):
@@ -90,34 +86,24 @@ def one_gpu() -> Iterator[None]:
     Raises:
         WorkerError: If the server has no such limit, or rejects the request.
     """
-    lease = _acquire()
+    away, lease = "The Prefect server does not answer (%s): ", ExitStack()
+    while True:
+        slot = concurrency(GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
+        try:
+            lease.enter_context(slot)
+            break
+        except ConcurrencySlotAcquisitionError as error:  # Prefect wraps every failure in it
+            if not may_answer_later(error.__cause__):
+                raise _explain(error) from error
+            get_run_logger().warning(away + "requesting a GPU again.", type(error.__cause__).__name__)
+            time.sleep(RETRY_SECONDS)
     try:
         yield
     finally:
         try:
             lease.close()
         except httpx.HTTPError as error:  # not worth losing the training
-            get_run_logger().warning(
-                "The Prefect server does not answer (%s): the GPU is free when its lease ends, in a minute.",
-                type(error).__name__,
-            )
-
-
-def _acquire() -> ExitStack:
-    """Acquire a lease, which closing the stack releases. Retry while the server does not answer."""
-    lease = ExitStack()
-    while True:
-        held = concurrency(GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
-        try:
-            lease.enter_context(held)
-            return lease
-        except ConcurrencySlotAcquisitionError as error:  # Prefect wraps every failure in it
-            if not may_answer_later(error.__cause__):
-                raise _explain(error) from error
-            get_run_logger().warning(
-                "The Prefect server does not answer (%s): requesting a GPU again.", type(error.__cause__).__name__
-            )
-            time.sleep(RETRY_SECONDS)
+            get_run_logger().warning(away + "its lease frees the GPU in a minute.", type(error).__name__)
 
 
 def _explain(error: ConcurrencySlotAcquisitionError) -> WorkerError:

@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager
 from math import prod
@@ -18,7 +18,7 @@ from prefect import task
 from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.cluster import ray_cluster
 from flows.server.cancellation import RunCancelledError
@@ -35,8 +35,7 @@ from tasks.records import PublishedRun
 MAX_MEMBERS = 500
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SECONDS_TO_SAVE = 60
-TRAININGS_PER_PROCESS = 16
-"""Processes are replaced after so many trainings, because compiled programs keep about 90 MB for each."""
+TRAININGS_PER_PROCESS = 16  # then a new process: compiled programs keep about 90 MB for each training
 
 NOT_IN_A_SWEEP = {
     "recipe": "a sweep has --recipes",
@@ -47,10 +46,8 @@ NOT_IN_A_SWEEP = {
 }
 
 
-class SweepSettings(BaseModel):
+class SweepSettings(BaseModel, frozen=True, extra="forbid"):
     """The recipes and seeds of a sweep, and how it runs. All other options are those of a run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipes: str = Field("article,mlp", description="names of recipes, separated by commas")
     seeds: str = Field("0-2", description="seeds, as in 0-4 or 0,3,7-9; use at least three for a reliable figure")
@@ -70,11 +67,7 @@ class SweepSettings(BaseModel):
         return self
 
     def recipe_names(self) -> list[str]:
-        """Return the names of the recipes without duplicates.
-
-        Raises:
-            SettingsError: If a name is unknown.
-        """
+        """Return the names of the recipes without duplicates. An unknown name is a `SettingsError`."""
         names = list(dict.fromkeys(name.strip() for name in self.recipes.split(",")))
         for name in names:
             if name not in RECIPES:
@@ -82,11 +75,7 @@ class SweepSettings(BaseModel):
         return names
 
     def seed_numbers(self) -> list[int]:
-        """Return the seeds without duplicates.
-
-        Raises:
-            SettingsError: If they are not numbers and ranges, or too many.
-        """
+        """Return the seeds without duplicates. Invalid numbers or ranges, or too many, are a `SettingsError`."""
         seeds: dict[int, None] = {}
         for part in self.seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
@@ -101,49 +90,41 @@ class SweepSettings(BaseModel):
 
 
 class SharedSettings(RunSettings):
-    """The options of all runs of a sweep. They are checked together with each recipe, in `members_of`."""
+    """The options that all runs of a sweep share. `members_of` checks them together with each recipe."""
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         return self
 
 
-class Member(BaseModel):
+class Member(BaseModel, frozen=True):
     """One training of a sweep."""
-
-    model_config = ConfigDict(frozen=True)
 
     way: str = Field(description="recipe and changed numbers")
     settings: RunSettings
 
 
-class Outcome(BaseModel):
+class Outcome(BaseModel, frozen=True):
     """The result of a training: a published run, or the reason why there is none."""
-
-    model_config = ConfigDict(frozen=True)
 
     run: PublishedRun | None = None
     reason: str = ""
 
 
 def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
-    """Return a training for each combination of recipes, values and seeds.
-
-    Args:
-        sweep: The recipes and seeds.
-        settings: The options of every run. A name in `set` may have several values, separated by commas.
+    """Return a training for each combination of recipes, values in `settings.set`, and seeds.
 
     Raises:
         SettingsError: If there are too many trainings, or the settings of one are invalid.
     """
     by_name = parse_overrides(settings.set)
     _check_options(sweep, settings, by_name.keys())
-    choices = [[(name, value) for value in values] for name, values in by_name.items()]
-    num = len(sweep.recipe_names()) * len(sweep.seed_numbers()) * prod(map(len, choices))
+    recipes, seeds = sweep.recipe_names(), sweep.seed_numbers()
+    num = len(recipes) * len(seeds) * prod(map(len, by_name.values()))
     if num > MAX_MEMBERS:
         raise SettingsError(f"These are {num:,} trainings; a sweep has at most {MAX_MEMBERS}.")
-    combinations = itertools.product(sweep.recipe_names(), itertools.product(*choices), sweep.seed_numbers())
-    members = [_member(settings, *combination) for combination in combinations]
+    choices = [dict(zip(by_name, values, strict=True)) for values in itertools.product(*by_name.values())]
+    members = [_member(settings, *combination) for combination in itertools.product(recipes, choices, seeds)]
     runs = {member.settings.run_config().name: member for member in reversed(members)}  # keeps the first of equal runs
     return list(reversed(runs.values()))
 
@@ -172,20 +153,19 @@ def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Se
             raise SettingsError(f"--{name.replace('_', '-')} and --set {name}=... say the same; give one of them.")
 
 
-def _member(settings: SharedSettings, recipe: str, chosen: Sequence[tuple[str, str]], seed: int) -> Member:
-    changes: dict[str, Any] = {name: value for name, value in chosen if name in OWN_OPTIONS}
-    fixed = {
+def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], seed: int) -> Member:
+    changes = {name: chosen[name] for name in OWN_OPTIONS & chosen.keys()} | {
         "recipe": recipe,
         "seed": seed,
-        "set": tuple(f"{name}={value}" for name, value in chosen if name not in OWN_OPTIONS),
+        "set": tuple(f"{name}={value}" for name, value in chosen.items() if name not in OWN_OPTIONS),
         "no_promote": True,
         "store_url": settings.store_url or os.environ.get(STORE_URL_VARIABLE),  # other nodes may differ
         "output_dir": settings.output_dir.expanduser().absolute(),
         "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
     }
-    way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen)])
+    way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen.items())])
     try:
-        return Member(way=way, settings=RunSettings.model_validate(settings.model_dump() | changes | fixed))
+        return Member(way=way, settings=RunSettings.model_validate(settings.model_dump() | changes))
     except ValidationError as error:
         raise SettingsError(describe_validation(error)) from error
 
@@ -223,7 +203,12 @@ def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome
 
 def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome | None]:
     """Return the outcomes; None for trainings whose pool of processes broke."""
-    with _task_runner(sweep, members[0].settings) as runner:
+    runners: AbstractContextManager[TaskRunner[Any]] = (
+        ProcessPoolTaskRunner(sweep.at_once, initializer=end_with_parent, initargs=(os.getpid(),))
+        if sweep.ray is None
+        else ray_cluster(sweep.ray, on_gpu=members[0].settings.device == "gpu")
+    )
+    with runners as runner:
         try:
             futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": each}) for each in members]
             return [_outcome(future) for future in futures]
@@ -244,18 +229,8 @@ def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
         return Outcome(reason=first_line(error))
 
 
-def _task_runner(sweep: SweepSettings, settings: RunSettings) -> AbstractContextManager[TaskRunner[Any]]:
-    if sweep.ray is None:
-        return ProcessPoolTaskRunner(sweep.at_once, initializer=end_with_parent, initargs=(os.getpid(),))
-    return ray_cluster(sweep.ray, on_gpu=settings.device == "gpu")
-
-
 def end_with_parent(parent: int) -> None:
-    """End this process of a pool when its parent was killed. It would wait for work forever.
-
-    Args:
-        parent: Process ID of the sweep.
-    """
+    """End this process of a pool once its parent, with this process ID, was killed. It would wait for work forever."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 
 
 def describe_options() -> str:
-    """Return the page, in Markdown."""
+    """Return the page in Markdown."""
     refused = ", ".join(f"`--{name.replace('_', '-')}`" for name in NOT_IN_A_SWEEP)
     return (
         "# Options\n\n`make options` writes this page from the settings' descriptions; `--help` shows them too.\n\n"

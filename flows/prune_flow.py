@@ -12,10 +12,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, Field, NonNegativeInt
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
 from gan.command import run_command
@@ -27,10 +27,8 @@ MAX_FAILURES_SHOWN = 5
 log = logging.getLogger("tasks.prune")  # loggers below "tasks" are shown in the UI
 
 
-class PruneSettings(BaseModel):
+class PruneSettings(BaseModel, frozen=True, extra="forbid"):
     """Options of the command and of the flow."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     older_than: NonNegativeInt = Field(
         DEFAULT_DAYS, le=36_500, description="days since the last use; what was used later is kept"
@@ -55,12 +53,13 @@ def prune_flow(settings: PruneSettings) -> None:
     pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
     total = _describe_total(pruning, settings)
     log.info(total)
-    create_table_artifact(
-        key="pruned",
-        table=[{"what": what, "how many": f"{num:,}", "how much": decimal(size)} for what, num, size in pruning.rows()],
-        description=total,
-    )
+    table = [{"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning)]
+    create_table_artifact(key="pruned", table=table, description=total)
     _raise_failures(pruning)
+
+
+def _rows(pruning: Pruning) -> list[tuple[str, str, str]]:
+    return [(what, f"{num:,}", decimal(size)) for what, num, size in pruning.rows()]
 
 
 def _describe_total(pruning: Pruning, settings: PruneSettings) -> str:
@@ -80,19 +79,6 @@ def _raise_failures(pruning: Pruning) -> None:
         )
 
 
-def print_pruning(pruning: Pruning, settings: PruneSettings) -> None:
-    """Print what was removed, or would be."""
-    console = Console(highlight=False, soft_wrap=True)
-    if pruning.leftovers:
-        table = Table("What", box=None, header_style="bold", pad_edge=False)
-        table.add_column("How many", justify="right")
-        table.add_column("How much", justify="right")
-        for what, num, size in pruning.rows():
-            table.add_row(what, f"{num:,}", decimal(size))
-        console.print(table)
-    console.print(_describe_total(pruning, settings), markup=False)
-
-
 app = App(
     name="python flows/prune_flow.py", help=prune_flow.description, version_flags=(), suppress_keyboard_interrupt=False
 )
@@ -102,7 +88,14 @@ app = App(
 def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())] = PruneSettings()) -> None:  # noqa: B008
     """Prune without a Prefect server, which cannot start on a full disk."""
     pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
-    print_pruning(pruning, settings)
+    console = Console(highlight=False, soft_wrap=True)
+    if pruning.leftovers:
+        columns = (Column(name, justify="right") for name in ("How many", "How much"))
+        table = Table("What", *columns, box=None, header_style="bold", pad_edge=False)
+        for row in _rows(pruning):
+            table.add_row(*row)
+        console.print(table)
+    console.print(_describe_total(pruning, settings), markup=False)
     _raise_failures(pruning)
 
 

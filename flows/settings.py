@@ -9,7 +9,6 @@ from typing import Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -34,23 +33,18 @@ ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
 STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
 SEED_LIMIT = 2**31
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
+STEPS = "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
 
 OWN_OPTIONS = frozenset({"steps", "batch_size"})
 """Fields of a recipe's card that have an option. Only a sweep takes values of them in `set`."""
 
 
-class RunSettings(BaseModel):
+class RunSettings(BaseModel, frozen=True, extra="forbid"):
     """Options of a run. An empty option takes its value from the recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: RecipeName = Field("article", description="training recipe; gan/recipes.py has the cards")
     steps: PositiveInt | None = Field(
-        None,
-        le=2**28,
-        description="iterations of the recipe's algorithm; empty: the recipe's own ("
-        + "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
-        + ")",
+        None, le=2**28, description=f"iterations of the recipe's algorithm; empty: the recipe's own ({STEPS})"
     )
     batch_size: PositiveInt | None = Field(None, le=8192, description="images a step; empty: the recipe's own")
     set: tuple[str, ...] = Field(
@@ -163,11 +157,7 @@ class RunSettings(BaseModel):
 
     @cached_property
     def data(self) -> Dataset:
-        """Return the data set. The user's own data is described once, by the present content of its folder.
-
-        Raises:
-            DataError: If the folder does not hold a data set.
-        """
+        """Return the data set; the user's own data is read from its folder once. Invalid data is a `DataError`."""
         if self.data_dir is None or self.dataset in CATALOG:
             return CATALOG[self.dataset]
         return describe_folder(self.dataset, self.data_dir)
@@ -191,8 +181,8 @@ class RunSettings(BaseModel):
                     f"--set got {len(values)} values of {name}; a run has one. flows/sweep_flow.py tries several."
                 )
             if name in OWN_OPTIONS:
-                option = f"--{name.replace('_', '-')}"
-                raise SettingsError(f"--set got {name}={values[0]}; give {option} {values[0]} instead.")
+                instead = f"--{name.replace('_', '-')} {values[0]}"
+                raise SettingsError(f"--set got {name}={values[0]}; give {instead} instead.")
             changes[name] = values[0]
         return changes
 
@@ -212,7 +202,10 @@ class RunSettings(BaseModel):
             DataError: If the user's own data cannot be used.
             SettingsError: If `set` gives the recipe another number of classes than the data set has.
         """
-        train, data = self._with_classes_of_data(self.train_config()), self._data_config()
+        train, data = self._with_classes_of_data(self.train_config()), None
+        if self.data != FASHION_MNIST:
+            digests = {file.name: file.sha256 for file in self.data.files}
+            data = DataConfig(name=self.data.name, class_names=self.data.class_names, sha256=digests)
         content = RunContent(train=train, samples=self.sample_config(), data=data)
         digest = hashlib.sha256(json.dumps(content.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
         default = f"{self.recipe}-{train.steps}-seed{self.seed}-{digest[:6]}"
@@ -231,12 +224,6 @@ class RunSettings(BaseModel):
             )
         return train.model_copy(update={"recipe": recipe.model_copy(update={"num_classes": num_classes})})
 
-    def _data_config(self) -> DataConfig | None:
-        if self.data == FASHION_MNIST:
-            return None
-        digests = {file.name: file.sha256 for file in self.data.files}
-        return DataConfig(name=self.data.name, class_names=self.data.class_names, sha256=digests)
-
     @property
     def reference_folder(self) -> Path | None:
         """Return the folder of the run that `compare_with` names."""
@@ -252,16 +239,12 @@ class RunSettings(BaseModel):
 
     @property
     def run_label(self) -> str:
-        """Return the flow run's name in the UI, without errors: an error here would leave the run pending for ever."""
+        """Return the flow run's name in the UI. It raises no error, which would leave the run pending for ever."""
         try:
             return self.run_config().name
         except (DataError, SettingsError):  # the run itself ends with this error
             return self.run_name or self.dataset
 
     def open_store(self) -> Store:
-        """Open the store of the output folder.
-
-        Raises:
-            StoreError: If the output folder or the object store cannot be used.
-        """
+        """Open the store of the output folder. A `StoreError` says why it cannot be used."""
         return Store.open(self.output_dir, self.store_url or os.environ.get(STORE_URL_VARIABLE))

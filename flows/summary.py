@@ -45,7 +45,7 @@ def describe_disk(root: Path) -> str:
     """Return the size of an output folder, and how much of it can be removed, in words."""
     used, removable = disk_use(root)
     if removable is None:
-        return f"{decimal(used)} in {root} (make prune says why it is not known what could go)"
+        return f"{decimal(used)} in {root} (make prune says why it cannot be determined what to remove)"
     if not removable:
         return f"{decimal(used)} in {root}, all of it needed or used in the last {DEFAULT_DAYS} days"
     return f"{decimal(used)} in {root}, {decimal(removable)} of it could be pruned (make prune)"

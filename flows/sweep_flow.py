@@ -37,16 +37,7 @@ from flows.train_flow import train_flow
 from gan.command import run_command
 from gan.errors import FashionGanError, StoreError
 from gan.formatting import describe_number, describe_seconds
-from gan.report.leaderboard import (
-    AVERAGE_GRID,
-    MIN_SEEDS,
-    Failure,
-    Leaderboard,
-    as_csv,
-    as_html,
-    rank,
-    read_result,
-)
+from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard, as_csv, as_html, rank, read_result
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import describe_champion_status
 from gan.runs.champion_history import champion_of, is_on_champion_stack
@@ -98,14 +89,14 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
     """Rank the runs of a sweep, and list those that failed."""
     results, failures = [], []
     for member, outcome in zip(members, outcomes, strict=True):
-        seed, reason = member.settings.seed, outcome.reason
+        key = member.way, member.settings.seed
         try:
-            if outcome.run is not None:
-                results.append(read_result(member.way, seed, run_folder(member, outcome.run)))
-                continue
+            if outcome.run is None:
+                failures.append(Failure(*key, outcome.reason))
+            else:
+                results.append(read_result(*key, run_folder(member, outcome.run)))
         except (FashionGanError, OSError) as error:
-            reason = first_line(error)
-        failures.append(Failure(member.way, seed, reason))
+            failures.append(Failure(*key, first_line(error)))
     return rank(f"{len(members)} trainings", results, failures)
 
 
@@ -113,11 +104,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     """Promote the best run if it passes the gate; otherwise try the best run of the next row, up to MAX_CANDIDATES.
 
     A run with a larger Fréchet distance may pass where the first one fails, as by fewer near copies or a higher recall.
-
-    Args:
-        board: The ranking.
-        members: The trainings.
-        here: Whether they ran on this machine. Otherwise it may have no GPU.
+    `here` is whether the trainings ran on this machine; otherwise this machine may have no GPU.
 
     Yields:
         The gate's decision about each candidate.
@@ -153,45 +140,31 @@ def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
 def present_board(board: Leaderboard, folder: Path) -> None:
     """Show the leaderboard in the UI: a table, and a grid of the best run of each row."""
     if board.rows:
-        create_table_artifact(
-            key="leaderboard",
-            table=[
-                {
-                    "rank": str(number),
-                    "recipe": row.way,
-                    "seeds": row.described_seeds,
-                    **{title: row.measures[name].described for name, title in board.measures},
-                    "training": describe_seconds(row.seconds.mean),
-                    "best run": row.best.run,
-                }
-                for number, row in enumerate(board.rows, 1)
-            ],
-            description=f"Averaged weights, {board.described}; mean ± standard deviation over seeds; the best first",
-        )
+        table = [
+            {"rank": str(number), "recipe": row.way, "seeds": row.described_seeds}
+            | {title: row.measures[name].described for name, title in board.measures}
+            | {"training": describe_seconds(row.seconds.mean), "best run": row.best.run}
+            for number, row in enumerate(board.rows, 1)
+        ]
+        words = f"Averaged weights, {board.described}; mean ± standard deviation over seeds; the best first"
+        create_table_artifact(key="leaderboard", table=table, description=words)
     grids = "\n\n".join(
         f"## {escape_markdown(row.way)}, seed {row.best.seed}\n\n"
         + ", ".join(f"{title} {describe_number(row.best.values[name])}" for name, title in board.measures)
         + f'\n\n<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
         for row in board.rows[:MAX_GRIDS_SHOWN]
     )
-    lists = {
-        "About the data": board.data_warnings,
-        "The gate": board.gate,
-        "Failed": [failure.described for failure in board.failures],
-    }
+    failed = [failure.described for failure in board.failures]
+    lists = (("About the data", board.data_warnings), ("The gate", board.gate), ("Failed", failed))
+    items = ((title, "".join(f"- {escape_markdown(line)}\n" for line in lines)) for title, lines in lists)
+    listed = "".join(f"# {title}\n\n{lines}\n" for title, lines in items if lines)
     extra = f" (the first {MAX_GRIDS_SHOWN} of {len(board.rows)}; the page has all)"
     create_markdown_artifact(
         key="best-runs",
         markdown=f"# The best run of each{extra if len(board.rows) > MAX_GRIDS_SHOWN else ''}\n\n{grids}\n\n"
-        f"{''.join(_list(title, lines) for title, lines in lists.items())}"
-        f"The page: {code_span(str(folder / 'leaderboard.html'))}",
+        f"{listed}The page: {code_span(str(folder / 'leaderboard.html'))}",
         description=f"{len(board.rows)} combinations, {len(board.failures)} trainings failed",
     )
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    items = "".join(f"- {escape_markdown(line)}\n" for line in lines)
-    return f"# {title}\n\n{items}\n" if items else ""
 
 
 app = App(
@@ -212,16 +185,14 @@ def main(
         settings: The options of every run.
     """
     first, *others = members_of(sweep, settings)
-    settings_here = first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"})
-    check_before_work(settings_here)
-    settings_here.open_store()
+    check_before_work(first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"}))
+    first.settings.open_store()
     for other in others:
         check_name(other.settings)
     with prefect_session(), embedded_server_shared():
         done = sweep_flow(sweep, settings)
     print_board(done, settings)
-    failures = done.board.failures
-    if failures:
+    if failures := done.board.failures:
         raise FashionGanError(
             f"{len(failures)} of the trainings failed:\n"
             + "\n".join(f"  - {failure.described}" for failure in failures)
@@ -232,12 +203,11 @@ def main(
 
 def print_board(done: Sweep, settings: SharedSettings) -> None:
     """Print the leaderboard, the path of its page, and the gate's decisions."""
-    console = Console(highlight=False, soft_wrap=True)
-    board = done.board
+    console, board = Console(highlight=False, soft_wrap=True), done.board
     if board.rows:
-        table = Table("", Column("Recipe", overflow="fold", min_width=24), "Seeds", box=None, pad_edge=False)
-        for title in ("Fréchet distance", "Recall", "Coverage", "Training"):
-            table.add_column(title, justify="right", no_wrap=True)
+        names = ("Fréchet distance", "Recall", "Coverage", "Training")
+        columns = [Column(name, justify="right", no_wrap=True) for name in names]
+        table = Table("", Column("Recipe", overflow="fold", min_width=24), "Seeds", *columns, box=None, pad_edge=False)
         for number, row in enumerate(board.rows, 1):
             cells = [row.measures[name].described for name in ("frechet_distance", "recall", "coverage")]
             seeds, seconds = " ".join(map(str, row.seeds)), describe_seconds(row.seconds.mean)

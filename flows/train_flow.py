@@ -73,8 +73,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
 def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, settings: RunSettings) -> PublishedRun:
     """Judge a trained run, publish it, and promote it if it passes the gate.
 
-    Another run may become the champion at the same time. Then the run is judged again, against the new champion, at
-    most MAX_JUDGEMENTS times in all.
+    If another run becomes the champion meanwhile, judge it again, at most MAX_JUDGEMENTS times in all.
     """
     data, trained, device = records.data, records.trained, settings.execution().device_here
     reference = find_reference(store, run.name, data, trained, settings.reference_folder)
