@@ -7,16 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from pydantic import (
-    BaseModel,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
 from gan.command import describe_validation
 from gan.config import DataConfig, Device, ExecutionConfig, RunConfig, RunContent, SampleConfig, TrainConfig, TrainOn
@@ -103,8 +94,9 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         600, description="seconds to wait until a GPU worker starts the training, before this run fails"
     )
     device: Device = Field("auto", description="auto: a GPU if there is one; gpu: a GPU, or an error if there is none")
-    checkpoint_seconds: NonNegativeFloat | None = Field(
+    checkpoint_seconds: float | None = Field(
         None,
+        ge=0,
         description="seconds between two checkpoints of a training; empty: 10, or more where saving would take more "
         "than 0.7 % of the time",
     )

@@ -1,4 +1,4 @@
-"""Which failures of a stage are worth a retry, and how refused writes are explained."""
+"""Decide which failures of a stage are worth a retry, and explain failed writes."""
 
 import errno
 from collections.abc import Iterator
@@ -12,11 +12,9 @@ from gan.errors import FashionGanError, StoreError
 from gan.storage.file_system import suggest_remedy
 from gan.storage.store import Store
 
-_TRANSIENT_ERRNOS = frozenset(
-    {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE}
-    | {errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}  # of network drives
-)
-_REFUSED_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+_TRANSIENT_ERRNOS = {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO}
+_TRANSIENT_ERRNOS |= {errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}  # of network drives
+_REFUSED_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
@@ -39,8 +37,7 @@ def is_worth_retrying(_task: Any, _task_run: TaskRun, state: State) -> bool:
     error = state.data
     if isinstance(error, FashionGanError):
         return error.transient
-    if isinstance(error, TaskRunTimeoutError):
-        return False  # a retry would take as long
-    if isinstance(error, ConnectionError | TimeoutError):
-        return True
-    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
+    if isinstance(error, TaskRunTimeoutError):  # a subclass of TimeoutError; a retry would take as long
+        return False
+    is_transient = isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
+    return is_transient or isinstance(error, ConnectionError | TimeoutError)

@@ -1,4 +1,4 @@
-"""The features that images are compared by: shipped weights for known data sets, weights fitted here for others."""
+"""The feature extractor that images are compared by: shipped for known data sets, fitted here for others."""
 
 from gan.config import Device
 from gan.errors import StoreError
@@ -7,14 +7,12 @@ from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData
 from tasks.stage import stage
 
-SEED = 0
-
 
 def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
-    """Return the feature extractor for a data set; `epochs` is for one that is fitted here.
+    """Return the feature extractor for a data set; `epochs` applies if it is fitted here.
 
     Raises:
-        StoreError: If weights that are part of the code are missing or were altered.
+        StoreError: If shipped weights are missing or were altered.
     """
     if data.dataset not in SHIPPED_SHA256:
         return fit_extractor(store, data, epochs, device)
@@ -22,7 +20,7 @@ def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device
     weights = store.put_bytes(path.read_bytes() if path.is_file() else b"", ".keras")
     if weights.sha256 != SHIPPED_SHA256[data.dataset]:
         raise StoreError(
-            f"{path} is not the feature extractor that this code is for: SHA-256 {weights.sha256}, "
+            f"{path} is not the feature extractor that belongs to this code: SHA-256 {weights.sha256}, "
             f"expected {SHIPPED_SHA256[data.dataset]}.\nGet the file again (git checkout)."
         )
     return FittedExtractor(weights=weights)
@@ -37,7 +35,7 @@ def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device
 
     use_device(device)
     images, labels = store.load_array(data.train_images), store.load_array(data.train_labels)
-    classifier = fit_classifier(images, labels, len(data.class_names), seed=SEED, epochs=epochs)
+    classifier = fit_classifier(images, labels, len(data.class_names), seed=0, epochs=epochs)
     test_labels = store.load_array(data.test_labels)
     share = accuracy(classifier, store.load_array(data.test_images), test_labels)
     return FittedExtractor(

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 def find_champion(store: Store, name: str, data: NormalizedData, trained: TrainedGan) -> Champion | None:
     """Return the champion that a run has to beat.
 
-    For a run that was judged before, that is the champion of that time, so that the same command finds its comparison
-    cached. The present champion is returned instead if the run passed the gate and was not promoted, if its champion
-    could not be compared with, or if its champion was rolled back since. A run that is the champion itself does not
-    have to beat itself. The champion's files are copied to the store, so that they outlive its folder.
+    A run that was judged before gets the same champion again, so that the same command finds its comparison cached.
+    It gets the present champion if it passed the gate and was not promoted, if the comparison was impossible, or if
+    that champion was rolled back since. The champion does not have to beat itself. The champion's files are copied to
+    the store, so that they outlive its folder.
 
     Raises:
         SettingsError: If the champion's history cannot be read.
@@ -47,8 +47,7 @@ def promote_if_passed(
 ) -> bool:
     """Make a published run the champion if it has passed the gate against `champion`, unless `no_promote` is set.
 
-    Returns:
-        False if the champion has changed since the run was judged, so that the run has to be judged again.
+    Return False if the champion has changed since the run was judged, so that the run has to be judged again.
     """
     with explain_refused_writes("The run", store):
         mend_link(store.root)
@@ -61,11 +60,8 @@ def promote_if_passed(
     present = champion_of(store.root)
     if present and present.identity == (name, trained.average.sha256):
         return True  # an equal run was promoted first
-    log.warning(
-        "Since %s was judged, the champion has changed (now: %s), or another run was published under its name.",
-        name,
-        present.run if present else "none",
-    )
+    now = present.run if present else "none"
+    log.warning("Since %s was judged, the champion changed (now: %s), or a run took over its name.", name, now)
     return False
 
 
@@ -81,7 +77,7 @@ def _is_final(store: Store, identity: tuple[str, str], gate: Decision, champion:
 
 
 def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:
-    """Return the champion with its files, or with the reason why it cannot be compared with: a loss is no defeat."""
+    """Return the champion with its files, or with the reason why no run can be compared with it."""
     folder, run = store.root / present.folder, present.run
     try:
         check_same_data(folder, check_champion(folder, present), data)
@@ -89,8 +85,5 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
         why = str(error).partition("\n")[0].replace(str(folder), f"the champion {run}")
         obstacle = f"It cannot be compared with the champion: {why}"
         return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
-    return Champion(
-        name=run,
-        average=copy_to_store(store, folder / AVERAGE_GENERATOR),
-        average_samples=copy_to_store(store, folder / AVERAGE_SAMPLES),
-    )
+    average, samples = (copy_to_store(store, folder / name) for name in (AVERAGE_GENERATOR, AVERAGE_SAMPLES))
+    return Champion(name=run, average=average, average_samples=samples)

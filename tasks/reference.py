@@ -30,9 +30,9 @@ def find_reference(
 ) -> Reference | None:
     """Return the requested run; otherwise the reference of this run's last publication; otherwise the latest run.
 
-    A run is never compared with itself. If the reference has the same generators as the run, the reference of that
-    earlier run is returned. So the same command always gets the same reference, whichever run is the latest. The
-    reference's files are copied to the store, so that they outlive its folder.
+    If the found run has the same generators as this run, return the reference of the found run: a run is never compared
+    with itself, and the same command always gets the same reference. The reference's files are copied to the store, so
+    that they outlive its folder.
 
     Raises:
         SettingsError: If `compare_with` is given and is no complete published run on the same data.
@@ -55,18 +55,14 @@ def find_reference(
 
 
 def is_published(store: Store, name: str, trained: TrainedGan) -> bool:
-    """Return whether a run with this name and these generators is published, and its manifest can be read."""
+    """Return whether a run with this name and these generators is published with a readable manifest."""
     with suppress(SettingsError):
         return _is_same(read_manifest(store.root / "runs" / name), trained)
     return False
 
 
 def check_comparable(folder: Path, dataset: str) -> None:
-    """Refuse a folder that a run cannot be compared with, before any work is done.
-
-    Raises:
-        SettingsError: If the folder holds no published run, or a run on another data set.
-    """
+    """Refuse a folder without a published run, or with a run on another data set (`SettingsError`)."""
     manifest = read_manifest(folder)
     if manifest.data.name != dataset:
         raise _other_data(folder, manifest.data.name, dataset)
@@ -74,11 +70,7 @@ def check_comparable(folder: Path, dataset: str) -> None:
 
 
 def check_same_data(folder: Path, manifest: Manifest, data: NormalizedData) -> None:
-    """Refuse a run that was trained on other data, because no test images could judge both runs.
-
-    Raises:
-        SettingsError: If the data is not the same.
-    """
+    """Refuse a run that was trained on other data (`SettingsError`): no test images could judge both runs."""
     digests = {"train": data.train_images.sha256, "test": data.test_images.sha256}
     if any(manifest.data.sha256.get(split, {}).get("images") != digest for split, digest in digests.items()):
         raise _other_data(folder, manifest.data.name, data.dataset)
@@ -96,12 +88,9 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
         return _recorded_reference(store, manifest)
     check_same_data(folder, manifest, data)
     check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
-    return Reference(
-        name=folder.name,
-        generator=copy_to_store(store, folder / GENERATOR),
-        samples=copy_to_store(store, folder / SAMPLES),
-        average_samples=copy_to_store(store, folder / AVERAGE_SAMPLES),
-    )
+    names = GENERATOR, SAMPLES, AVERAGE_SAMPLES
+    generator, samples, average_samples = (copy_to_store(store, folder / name) for name in names)
+    return Reference(name=folder.name, generator=generator, samples=samples, average_samples=average_samples)
 
 
 def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:

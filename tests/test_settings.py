@@ -128,7 +128,7 @@ def command(*options: str) -> subprocess.CompletedProcess:
         (["--train-on", "gpu", "--output-dir", "TMP"], "the embedded server has no workers", 1),
         (["--serve", "0 3 * *", "--output-dir", "TMP"], 'Invalid cron string: "0 3 * *"', 1),
         (["--serve", "@daily", "--time-zone", "Mars/X", "--output-dir", "TMP"], 'Invalid timezone: "Mars/X"', 1),
-        (["--serve", "0 3 * * *", "--output-dir", "TMP"], "--serve needs a Prefect server that stays", 1),
+        (["--serve", "0 3 * * *", "--output-dir", "TMP"], "--serve needs a permanent Prefect server", 1),
         (["--data-dir", "/nowhere", "--output-dir", "TMP"], "There is no folder /nowhere", 1),
     ],
 )

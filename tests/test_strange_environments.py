@@ -160,7 +160,7 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
         ),
         (
             {"PREFECT_API_URL": "http://server.invalid/api", "HTTP_PROXY": "http://user:secret@127.0.0.1:9"},
-            ("asked through the proxy http://127.0.0.1:9 (HTTP_PROXY), does not answer",),
+            ("reached through the proxy http://127.0.0.1:9 (HTTP_PROXY), does not answer",),
         ),
         (
             {"PREFECT_API_URL": "http://server.invalid/api", "ALL_PROXY": "socks://127.0.0.1:9"},
@@ -180,7 +180,7 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
         ),
         (
             {"PREFECT_SERVER_API_AUTH_STRING": "user:secret"},
-            ("The embedded Prefect server asks for an auth string", "unset PREFECT_SERVER_API_AUTH_STRING"),
+            ("The embedded Prefect server requires an auth string", "unset PREFECT_SERVER_API_AUTH_STRING"),
         ),
         ({"SSL_CERT_FILE": "/nowhere.pem"}, ("SSL_CERT_FILE=/nowhere.pem cannot be read", "unset it")),
     ],

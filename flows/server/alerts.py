@@ -32,17 +32,11 @@ from tasks.hand_over import GPU_DEPLOYMENT
 NO_HEARTBEAT, NEVER_STARTED = "No heartbeat", "Never started"
 """First words of the messages with which automations mark runs as Crashed (flows/setup_server.py)."""
 
-CRASHES_WITHOUT_HOOKS = (
-    f"{NO_HEARTBEAT}*",
-    f"{NEVER_STARTED}*",
-    "Process exited*",
-    "Flow run could not start*",
-    "Failed to submit*",
-    "Flow run infra*",
-)
+KILLED = NO_HEARTBEAT, NEVER_STARTED, "Process exited", "Flow run could not start", "Failed to submit", "Flow run infra"
+CRASHES_WITHOUT_HOOKS = [f"{words}*" for words in KILLED]
 """Messages of crashes for which the run may have sent no alert: it was killed, or ended before the flow was loaded.
 
-The server cannot know whether it did, so an alert may come twice.
+The server cannot know whether the run sent one, so an alert may arrive twice.
 """
 
 GPU_NAME = GPU_DEPLOYMENT.partition("/")[2]
@@ -58,11 +52,7 @@ class AlertError(SettingsError):
 
 
 def load_alert_block(slug: str) -> NotificationBlock:
-    """Load a notification block by its type and name, such as slack-webhook/team.
-
-    Raises:
-        AlertError: If there is no such block, or it is not a notification block.
-    """
+    """Load a notification block, given as type/name. Without such a block, raise an `AlertError`."""
     advice = (
         "Create one in the UI (Blocks, +, a notification block), and give --alert-block its type and name, such as "
         "slack-webhook/team; or leave the option out."
@@ -77,15 +67,10 @@ def load_alert_block(slug: str) -> NotificationBlock:
 
 
 def check_alert_block(slug: str | None) -> None:
-    """Check, before any work, that the alert block exists. A server that does not answer only causes a warning.
-
-    Raises:
-        AlertError: If a block is named that does not exist or cannot send notifications.
-    """
-    if slug is None:
-        return
+    """Raise an `AlertError` if the alert block does not exist. A server that does not answer only causes a warning."""
     try:
-        load_alert_block(slug)
+        if slug is not None:
+            load_alert_block(slug)
     except AlertError:
         raise
     except Exception as error:  # a block of another version, a type that is not installed, a server that is away
@@ -107,7 +92,7 @@ def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> N
 
 
 def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
-    """Send an alert about signs of collapse in a training. To be called within the flow run."""
+    """Send an alert about signs of collapse in the training of the current flow run."""
     if slug is not None and warnings:
         _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), str(this_run.get_id()))
 
@@ -120,7 +105,7 @@ def plain(text: str) -> str:
 
 
 def _current_name(flow_run: FlowRun) -> str:
-    """Return the present name of a run: a worker that reports a killed run knows only its first name."""
+    """Return the present name of a run: a worker that reports a killed run knows only the initial name."""
     try:
         with get_client(sync_client=True) as client:
             return client.read_flow_run(flow_run.id).name
@@ -145,56 +130,43 @@ def _send(slug: str, subject: str, text: str, run_id: str) -> None:
 
 
 def alert_automations(slug: str) -> list[AutomationCore]:
-    """Return the automations that send alerts about crashed runs without hooks and about late runs.
-
-    Args:
-        slug: The notification block, as type/name.
-
-    Raises:
-        AlertError: If there is no such block.
-    """
+    """Return the automations that send alerts, through this block, about late runs and about crashes without hooks."""
     load_alert_block(slug)
     type_slug, _, name = slug.partition("/")
     with get_client(sync_client=True) as client:
         block_id = client.read_block_document_by_name(name, type_slug).id
-    crashed = _trigger("Crashed", labels={"prefect.state-message": list(CRASHES_WITHOUT_HOOKS)})
-    # A training that waits for a busy GPU is not reported: the run that needs it waits, and sends the alert.
-    late = _trigger("Late", {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"})
     advice = (
         "It was due, and no worker has taken it. Start one: make worker. If a worker is running, an earlier run of "
         "this deployment has not ended yet, or the worker's log says why."
     )
+    reason, messages = _in_template("flow_run.state.message"), {"prefect.state-message": CRASHES_WITHOUT_HOOKS}
+    # A training that waits for a busy GPU is not reported: the run that needs it waits, and sends the alert.
+    not_gpu = {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"}
+
+    def automation(
+        runs: str, what: str, body: str, state: str, labels: Mapping[str, list[str]], related: dict[str, str]
+    ) -> AutomationCore:
+        notification = SendNotification(
+            block_document_id=block_id,
+            subject=f"fashion-gan: {_in_template('flow_run.name')} {what}",
+            body=f"{body}\n{_link('{{ flow_run.id }}')}",
+        )
+        trigger = EventTrigger(
+            expect={f"prefect.flow-run.{state}"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **labels}),
+            match_related=ResourceSpecification({**related}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+        )
+        description = f"Sends an alert through {slug} about {runs}."
+        return AutomationCore(
+            name=f"Alert about {runs}", description=description, trigger=trigger, actions=[notification]
+        )
+
     return [
-        AutomationCore(
-            name=f"Alert about {runs}",
-            description=f"Sends an alert through {slug} about {runs}.",
-            trigger=trigger,
-            actions=[
-                SendNotification(
-                    block_document_id=block_id,
-                    subject=f"fashion-gan: {_in_template('flow_run.name')} {what}",
-                    body=f"{body}\n{_link('{{ flow_run.id }}')}",
-                )
-            ],
-        )
-        for runs, trigger, what, body in (
-            ("crashed runs", crashed, "crashed", _in_template("flow_run.state.message")),
-            ("runs that do not start", late, "has not started", advice),
-        )
+        automation("crashed runs", "crashed", reason, "Crashed", messages, {}),
+        automation("runs that do not start", "has not started", advice, "Late", {}, not_gpu),
     ]
-
-
-def _trigger(
-    state: str, related: dict[str, str] | None = None, labels: dict[str, list[str]] | None = None
-) -> EventTrigger:
-    """Return a trigger for each time that a run with these labels enters a state."""
-    return EventTrigger(
-        expect={f"prefect.flow-run.{state}"},
-        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **(labels or {})}),
-        match_related=ResourceSpecification({**(related or {})}),
-        for_each={"prefect.resource.id"},
-        posture=Posture.Reactive,
-    )
 
 
 def _in_template(expression: str) -> str:

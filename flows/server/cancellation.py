@@ -31,12 +31,9 @@ class RunCancelledError(FashionGanError):
 
 @contextmanager
 def stop_when_cancelled() -> Iterator[None]:
-    """Poll, during the block, whether the current flow run was cancelled, and end it then.
+    """Within the block, raise a `RunCancelledError` in the main thread once the current flow run is cancelled.
 
     A training saves a checkpoint first.
-
-    Raises:
-        RunCancelledError: In the main thread, at any point of the block, once the run was cancelled.
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
@@ -44,9 +41,9 @@ def stop_when_cancelled() -> Iterator[None]:
         yield
         return
     done = threading.Event()
-    poll = copy_context().run  # with the Prefect settings of this thread
     signal.signal(CANCELLED, _stop)
-    threading.Thread(target=poll, args=(_poll, run.id, done), daemon=True).start()
+    with_settings = copy_context().run  # the thread needs this thread's Prefect settings
+    threading.Thread(target=with_settings, args=(_poll, run.id, done), daemon=True).start()
     try:
         yield
     finally:

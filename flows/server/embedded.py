@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 import httpx
@@ -24,9 +24,7 @@ SERVE = (
     "uvicorn.run(lambda: create_app(ephemeral=True, final=True), factory=True, host='127.0.0.1', "
     "port=int(sys.argv[1]), log_level='error', lifespan='on')"
 )
-STARTUP_FAILED = 3
-"""Exit code of uvicorn when the application does not start."""
-
+STARTUP_FAILED = 3  # exit code of uvicorn when the application does not start
 LAST_LINE_OF_TRACEBACK = re.compile(r"^[\w.]*(?:Error|Exception|Warning): .+", re.MULTILINE)
 
 log = logging.getLogger("prefect")
@@ -38,12 +36,11 @@ class ServerError(FashionGanError):
 
 @contextmanager
 def embedded_server() -> Iterator[None]:
-    """Start the server that Prefect's clients use when no API URL is set, and end it when this process is gone.
+    """Start the server that Prefect's clients use when no API URL is set, and end it when this process has ended.
 
-    Prefect's client would start the same server. It is started here for two reasons: it ends with this process even if
-    that is killed during the start, and a server that ends early is reported at once instead of after the timeout.
-
-    The start is tried twice, because another command may create the database or take the port at the same moment.
+    Prefect's client would start the same server, but would not end it if this process is killed during the start, and
+    would report a server that ends early only after the timeout. The start is tried twice, because another command may
+    create the database or take the port at the same moment.
     """
     from prefect.server.api.server import SubprocessASGIServer
 
@@ -76,10 +73,9 @@ def embedded_server() -> Iterator[None]:
 
 
 def _start_process(port: int) -> subprocess.Popen[str]:
-    """Start the server with Ctrl-C blocked.
+    """Start the server with SIGINT blocked, since Ctrl-C reaches every process of a command.
 
-    A terminal sends Ctrl-C to every process of the command. The server must survive the command by a moment, so that
-    the run can be recorded as crashed. A process inherits the blocked signals.
+    The server has to outlive the command by a moment, to record the run as crashed. A process inherits blocked signals.
     """
     command = [sys.executable, "-c", SERVE, str(port)]
     env = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
@@ -95,15 +91,11 @@ def _wait_until_healthy(api_url: str, process: subprocess.Popen[str]) -> bool:
     deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
     with httpx.Client(trust_env=False) as client:  # on this machine: no proxy
         while process.poll() is None and time.monotonic() < deadline:
-            try:
+            with suppress(httpx.TransportError):
                 answer = client.get(f"{api_url}/health")
-            except httpx.TransportError:
-                pass
-            else:
                 if answer.is_success:
                     return True
-                moved = origin_of(BASE_PATH)
-                if answer.is_client_error and moved:
+                if answer.is_client_error and (moved := origin_of(BASE_PATH)):
                     raise ServerError(
                         f"The embedded Prefect server answers {answer.status_code} at {api_url}.\n"
                         f"{moved.name}={moved.value} ({moved.place}) moves it. To undo it: {moved.suggest_remedy}."
@@ -113,7 +105,6 @@ def _wait_until_healthy(api_url: str, process: subprocess.Popen[str]) -> bool:
 
 
 def _explain(output: str) -> ServerError:
-    """Return the error for a server that did not start, with the reason from its output."""
     reasons = LAST_LINE_OF_TRACEBACK.findall(output)
     setting, other = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, origin_of(*DATABASE)
     database = f"the one of {other.name}, {other.place}" if other else PREFECT_HOME.value() / "prefect.db"
@@ -127,7 +118,7 @@ def _explain(output: str) -> ServerError:
 
 
 class _Output:
-    """The standard error of a server, held back until the server answers, because a traceback is no clear error."""
+    """The standard error of a server. It is held back until the server answers: a traceback is no clear error."""
 
     def __init__(self, pipe: IO[str]) -> None:
         self._held: list[str] = []
@@ -141,7 +132,7 @@ class _Output:
                 self._write(line)
 
     def show(self) -> None:
-        """Write the output to the terminal, from now on as it comes."""
+        """Write the output so far to the terminal, and later lines as they arrive."""
         self._write = sys.stderr.write
         sys.stderr.writelines(self._held)
 
@@ -155,8 +146,8 @@ class _Output:
 def _ended_with_this_process(pid: int) -> Iterator[None]:
     """End a process when this one is killed within the block.
 
-    No handler runs after a SIGKILL. So a shell waits on a pipe that only this process holds open: a line means that the
-    block has ended, and the end of the pipe that this process was killed.
+    No handler runs after a SIGKILL, so a shell reads from a pipe that only this process holds open. A line means that
+    the block has ended; the end of the pipe means that this process was killed.
     """
     watch = ["sh", "-c", 'read line || kill "$0"', str(pid)]
     with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, text=True) as watcher:

@@ -9,9 +9,8 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
@@ -44,29 +43,18 @@ DEFAULTS = {
 }
 """Our defaults. The environment, settings files and profiles have precedence."""
 
-SECRET = re.compile("KEY|AUTH|PASSWORD|SECRET|CONNECTION_URL|HEADERS")
-"""Matches names of settings with secret values."""
-
+SECRET = re.compile("KEY|AUTH|PASSWORD|SECRET|CONNECTION_URL|HEADERS")  # in names of settings with secret values
 UNPARSED = re.compile(r'error parsing value for field "(\w+)"')
-
 TOML_TABLES = {"prefect.toml": (), "pyproject.toml": ("tool", "prefect")}
 
 
-@dataclass(frozen=True)
-class Given:
-    """A setting that is not a default.
+class Given(NamedTuple):
+    """A setting that is not a default."""
 
-    Attributes:
-        name: Name of its environment variable, such as PREFECT_API_URL.
-        value: The value as written.
-        place: Description of the place where it was set.
-        suggest_remedy: Instruction that undoes it, without a full stop.
-    """
-
-    name: str
-    value: Any
-    place: str
-    suggest_remedy: str
+    name: str  # of its environment variable, such as PREFECT_API_URL
+    value: Any  # as written
+    place: str  # where it was set, in words
+    suggest_remedy: str  # instruction that undoes it, without a full stop
 
 
 def set_defaults() -> None:
@@ -98,16 +86,10 @@ def given_settings() -> Iterator[Given]:
         for name, value in _flat(_table(path, table), ("prefect",)):
             yield Given(name, value, f"from the file {path}", f"remove it from {path}")
     profiles = profiles_path()
-    content = _table(profiles, ())
-    profile = os.environ.get("PREFECT_PROFILE") or content.get("active")
-    values = content.get("profiles", {}).get(profile, {})
-    for name, value in values.items() if isinstance(values, dict) else ():
-        yield Given(
-            name,
-            value,
-            f"from Prefect's profile {profile} in {profiles}",
-            f"remove it from that file (prefect config unset {name}), or choose another profile (prefect profile use)",
-        )
+    profile = os.environ.get("PREFECT_PROFILE") or _table(profiles, ()).get("active")
+    place, advice = f"from Prefect's profile {profile} in {profiles}", "or choose another profile (prefect profile use)"
+    for name, value in _table(profiles, ("profiles", profile)).items():
+        yield Given(name, value, place, f"remove it from that file (prefect config unset {name}), {advice}")
 
 
 def profiles_path() -> Path:
@@ -119,11 +101,7 @@ def profiles_path() -> Path:
 
 
 def describe_settings_error(error: Exception) -> str:
-    """Describe which setting Prefect cannot read, where it was set, and how to undo it.
-
-    Args:
-        error: The exception from the import of Prefect.
-    """
+    """Describe which setting made the import of Prefect fail with `error`, where it was set, and how to undo it."""
     found = _faults(error)
     for path in (Path(".env"), *map(Path, TOML_TABLES), profiles_path()):
         try:
@@ -133,15 +111,12 @@ def describe_settings_error(error: Exception) -> str:
         except (OSError, ValueError) as fault:
             found.append(f"{path.absolute()} cannot be read: {fault}. Correct the file, or move it away.")
     if not found:
-        made = ", ".join(f"{given.name} ({given.place})" for given in given_settings())
-        found.append(
-            f"{type(error).__name__}: {error}.\nThese settings differ from Prefect's defaults: {made or 'none'}."
-        )
+        made = ", ".join(f"{given.name} ({given.place})" for given in given_settings()) or "none"
+        found.append(f"{type(error).__name__}: {error}.\nThese settings differ from Prefect's defaults: {made}.")
     return "Prefect's settings cannot be read.\n" + "\n".join(found)
 
 
 def _faults(error: Exception) -> list[str]:
-    """Return a sentence for each invalid setting whose origin can be found."""
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False)
         wrong = [(str(detail["loc"][-1]), detail["input"], detail["msg"]) for detail in details if detail["loc"]]
@@ -150,10 +125,9 @@ def _faults(error: Exception) -> list[str]:
     faults = []
     for field, value, message in wrong:
         for given in given_settings():
-            is_value = (
-                value is None or str(value).casefold() == str(given.value).casefold()
-            )  # Prefect changes the case of some
-            if given.name.endswith(f"_{field.upper()}") and is_value:
+            # Prefect may have changed the case of the value
+            is_same = value is None or str(value).casefold() == str(given.value).casefold()
+            if given.name.endswith(f"_{field.upper()}") and is_same:
                 shown = given.name if SECRET.search(given.name) else f"{given.name}={given.value!r}"
                 faults.append(f"{shown} ({given.place}): {message}. To undo it: {given.suggest_remedy}.")
                 break
@@ -168,7 +142,7 @@ def _dotenv() -> dict[str, str | None]:
     return {name: value for name, value in values.items() if name.upper().startswith("PREFECT_")}
 
 
-def _table(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def _table(path: Path, keys: tuple[str | None, ...]) -> dict[str, Any]:
     """Return a table of a TOML file, or an empty one if it cannot be read."""
     try:
         table: Any = tomllib.loads(path.read_text(encoding="utf-8"))

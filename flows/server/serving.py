@@ -12,17 +12,9 @@ from flows.server.session import ServerError, prefect_session
 from flows.settings import RunSettings
 from gan.errors import SettingsError
 
-SERVED = "served"
-
 
 def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone: str) -> None:
-    """Run a flow on a cron schedule, one run at a time, until this process is ended.
-
-    Args:
-        flow: A flow with the parameter `settings`.
-        settings: The settings of each run.
-        cron: Five fields, such as "0 3 * * *".
-        time_zone: The time zone of the schedule, such as "Europe/Berlin".
+    """Run a flow with these settings on a cron schedule, one run at a time, until this process is ended.
 
     Raises:
         SettingsError: If the cron string or the time zone is invalid.
@@ -39,13 +31,13 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
         ) from error
     if PREFECT_API_URL.value() is None:
         raise ServerError(
-            "--serve needs a Prefect server that stays, since that keeps the schedule; the embedded one ends with a "
+            "--serve needs a permanent Prefect server, which keeps the schedule; the embedded one ends with a "
             "command.\nStart one (make server) and set PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     given = settings.model_copy(update={"output_dir": settings.output_dir.expanduser().absolute()})
     with prefect_session():
         flow.serve(
-            name=SERVED,
+            name="served",
             schedule=Cron(cron, timezone=time_zone),
             parameters={"settings": given.model_dump(mode="json", exclude_none=True)},
             limit=1,  # in this process; a deployment's limit is a lease, which is lost when the server is away for long

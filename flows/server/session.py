@@ -4,7 +4,7 @@ import logging
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -39,12 +39,12 @@ from gan.system.proxies import bypass_proxies, faulty_proxy, is_loopback, proxy_
 FINISHED_WITH_ERROR = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
 
 HIDDEN = re.compile(
-    r"Running hook |Hook '\w+' finished|An error was encountered while committing transaction|Failed to write result: "
+    r"Running hook |Hook '\w+' finished|An error was encountered while committing|Failed to write result: "
 )
-"""Log lines not shown in a terminal: hooks report themselves, and a stage fails if its result cannot be recorded."""
+"""Log lines that the terminal does not show: hooks log too, and a stage fails if its result cannot be recorded."""
 
 ATTEMPTS_AT_START, SECONDS_AT_START = 2, 20.0
-"""Limits of the first request: that server may never have existed. During a run, requests are retried for minutes."""
+"""Limits of the first request, since the server may not exist. During a run, requests are retried for minutes."""
 
 EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
 """Errors that need no traceback, because the command ends with their message."""
@@ -55,25 +55,20 @@ def prefect_session() -> Iterator[None]:
     """Connect to the Prefect server, or start the embedded one if none is set, and keep the terminal readable.
 
     Raises:
-        ServerError: If the server of PREFECT_API_URL does not answer or rejects the auth string, or the embedded
-            server cannot start or is disabled.
+        ServerError: If the server does not answer or rejects the auth string, or the embedded one cannot start.
     """
-    with ExitStack() as stack:
-        is_embedded = PREFECT_API_URL.value() is None
-        if is_embedded and not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
-            raise ServerError(
-                f"There is no Prefect server: {API_URL} is not set, and the embedded server is switched off "
-                f"({_origin(*EPHEMERAL)}).\n"
-                f"Start a server (make server) and set {API_URL}=http://127.0.0.1:4200/api, or allow the embedded one: "
-                f"{_remedy(*EPHEMERAL)}."
-            )
-        _check_http_client()
-        # Each stage sets its own result storage. For a flow Prefect would look for the default block.
-        stack.enter_context(temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK}))
-        stack.enter_context(short_logs())
-        stack.enter_context(_explained())
-        if is_embedded:
-            stack.enter_context(embedded_server())
+    is_embedded = PREFECT_API_URL.value() is None
+    if is_embedded and not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        raise ServerError(
+            f"There is no Prefect server: {API_URL} is not set, and the embedded server is switched off "
+            f"({_origin(*EPHEMERAL)}).\n"
+            f"Start a server (make server) and set {API_URL}=http://127.0.0.1:4200/api, or allow the embedded one: "
+            f"{_remedy(*EPHEMERAL)}."
+        )
+    _check_http_client()
+    # Each stage sets its result storage. For a flow, Prefect would load the default storage block from the server.
+    no_block = temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK})
+    with no_block, short_logs(), _explained(), embedded_server() if is_embedded else nullcontext():
         _check_server()
         yield
 
@@ -121,10 +116,9 @@ def _check_http_client() -> None:
     host = urlsplit(url).hostname or ""
     if is_loopback(host):
         bypass_proxies(host)
-    proxy = faulty_proxy(url)
-    if proxy:
+    if proxy := faulty_proxy(url):
         raise ServerError(
-            f"{_server()} is to be asked through {proxy}, which cannot be used: {proxy.fault}.\n"
+            f"{_server()} is to be reached through {proxy}, which cannot be used: {proxy.fault}.\n"
             f"Correct or unset {proxy.variable}, or name the server's host in NO_PROXY."
         )
     certificates, is_unused = PREFECT_API_SSL_CERT_FILE.value(), PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value()
@@ -145,8 +139,7 @@ def _check_server() -> None:
         temporary_settings({PREFECT_CLIENT_MAX_RETRIES: ATTEMPTS_AT_START, PREFECT_API_REQUEST_TIMEOUT: timeout}),
         get_client(sync_client=True) as client,
     ):
-        failure = client.api_healthcheck()
-        if failure is not None:
+        if failure := client.api_healthcheck():
             raise ServerError(
                 f"{_server()}{_through()} does not answer: {failure}.\n"
                 f"That address is {_origin(API_URL)}; it should have the form http://127.0.0.1:4200/api.\n"
@@ -167,7 +160,7 @@ def _check_server() -> None:
 def _rejected() -> ServerError:
     if PREFECT_API_URL.value() is None:
         return ServerError(
-            f"The embedded Prefect server asks for an auth string ({_origin(SERVER_AUTH_STRING)}).\n"
+            f"The embedded Prefect server requires an auth string ({_origin(SERVER_AUTH_STRING)}).\n"
             f"It needs none, since only this machine reaches it: {_remedy(SERVER_AUTH_STRING)}. "
             f"Or set {AUTH_STRING} to the same."
         )
@@ -180,7 +173,7 @@ def _rejected() -> ServerError:
 
 
 def _server() -> str:
-    """Name the server in a message, without a password that its address may contain."""
+    """Return a description of the server for messages, without a password that its address may contain."""
     url = PREFECT_API_URL.value()
     return f"The Prefect server at {without_credentials(url)}" if url else "The embedded Prefect server"
 
@@ -188,7 +181,7 @@ def _server() -> str:
 def _through() -> str:
     url = PREFECT_API_URL.value()
     proxy = proxy_for(url) if url else None
-    return f", asked through {proxy}," if proxy else ""
+    return f", reached through {proxy}," if proxy else ""
 
 
 def _server_settings() -> str:
@@ -208,17 +201,13 @@ def _remedy(*names: str) -> str:
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """Reduce a failure to one line for each task and flow, because the command ends with the whole message.
-
-    This affects the terminal only. The server receives each record unchanged.
-    """
+    """Shorten a failure to one line in the terminal, where the whole message comes last. The server gets all of it."""
     if HIDDEN.match(record.getMessage()):
         return False
     if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], EXPLAINED):
         if "will start" not in record.getMessage():  # the line of a retry stays
             return False
         record.exc_info = record.exc_text = None
-    failure = FINISHED_WITH_ERROR.match(record.getMessage())
-    if failure:
+    if failure := FINISHED_WITH_ERROR.match(record.getMessage()):
         record.msg, record.args = f"Finished in state {failure['state']} ({failure['error']})", ()
     return True
