@@ -1,10 +1,8 @@
 """The code that a stage depends on, as a part of its cache key.
 
-The modules are found by parsing imports, including those inside functions, so no list is maintained by hand and nothing
-is imported. Comments and docstrings do not count: editing them keeps the cached results.
-
-Each source is read once, when the stages are imported. An edit during a run therefore changes the keys of the next run
-only.
+The modules are found by parsing imports, including those inside functions. Comments and docstrings do not count:
+editing them keeps the cached results. Each source is read once, when the stages are imported, so an edit during a run
+changes the keys of the next run only.
 """
 
 import ast
@@ -20,9 +18,8 @@ from gan.errors import CodeError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SUBJECT = "gan"
 
-COMPUTING_LIBRARIES = {"PIL": "pillow"} | {
-    name: name for name in ("jinja2", "keras", "matplotlib", "numpy", "tensorflow")
-}
+LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "tensorflow"
+COMPUTING_LIBRARIES = {"PIL": "pillow"} | dict(zip(LIBRARIES, LIBRARIES, strict=True))
 """Libraries whose version can change a result: import name -> distribution name."""
 
 
@@ -44,28 +41,22 @@ def reached_libraries(module: str) -> dict[str, str]:
 
 def reached_modules(module: str) -> frozenset[str]:
     """Return the dotted names of a module and of all modules of `gan` that it imports, directly or not."""
-    reached: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += [imported for imported in _imports(name) if imported.partition(".")[0] == SUBJECT]
+    reached, found = set[str](), {module}
+    while found:
+        reached |= found
+        names = {name for module in found for name in _imports(module)}
+        found = {name for name in names if name.partition(".")[0] == SUBJECT} - reached
     return frozenset(reached)
 
 
 def import_reached(module: str) -> None:
-    """Import all that a module reaches, and check that the sources are still those that its key was computed from.
-
-    Raises:
-        CodeError: If a source was edited since this process first read it.
-    """
+    """Import all that a module reaches; raise a `CodeError` if a source was edited since its key was computed."""
     for name in sorted(reached_modules(module)):
         import_module(name)
     for path in _reached_sources(module):
         if not path.is_file() or not _is_unchanged(path):
             raise CodeError(
-                f"{path.relative_to(PROJECT_ROOT)} was edited while this run was going on.\n"
+                f"{path.relative_to(PROJECT_ROOT)} was edited during this run.\n"
                 "All finished stages are kept. Run the same command again: it uses the new code."
             )
 
@@ -82,12 +73,12 @@ def _content(path: Path) -> bytes:
 
 @cache
 def _normalized_source(path: Path) -> bytes:
-    return _normalize(path.name, _content(path))
+    return _normalize(path, _content(path))
 
 
-def _normalize(name: str, content: bytes) -> bytes:
+def _normalize(path: Path, content: bytes) -> bytes:
     """Return a Python source as its syntax tree without docstrings, and any other file unchanged."""
-    if not name.endswith(".py"):
+    if path.suffix != ".py":
         return content
     try:
         tree = ast.parse(content)
@@ -106,7 +97,7 @@ def _is_docstring(line: ast.AST) -> bool:
 
 def _is_unchanged(path: Path) -> bool:
     content = path.read_bytes()
-    return content == _content(path) or _normalize(path.name, content) == _normalized_source(path)
+    return content == _content(path) or _normalize(path, content) == _normalized_source(path)
 
 
 @cache
@@ -140,8 +131,6 @@ def _path(module: str) -> Path:
 
 @cache
 def _sources(module: str) -> tuple[Path, ...]:
-    """Return the files with the name of a module; those with another suffix are its templates."""
+    """Return the source of a module and its templates, which have the same name and other suffixes."""
     path = _path(module)
-    if path.name == "__init__.py":
-        return (path,)
     return tuple(sibling for sibling in path.parent.glob(f"{path.stem}.*") if sibling.is_file())

@@ -13,12 +13,7 @@ from uuid import uuid4
 import httpx
 from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterIdempotencyKey,
-    WorkerFilter,
-    WorkerFilterStatus,
-)
+from prefect.client.schemas import filters
 from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -33,18 +28,12 @@ from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 
 GPU_DEPLOYMENT, GPU_POOL, GPU_LIMIT = "train-gan/gpu", "gpu", "gpu"
 POLL_SECONDS, RETRY_SECONDS = 2.0, 10.0
-RETRIED_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 log = logging.getLogger(__name__)
 
 
 class WorkerError(FashionGanError):
     """A training on a GPU worker gave no result."""
-
-    def __init__(self, message: str, *, transient: bool = False) -> None:
-        """Store the message, and whether a retry may succeed."""
-        super().__init__(message)
-        self.transient = transient
 
 
 def train_on_worker(
@@ -56,15 +45,9 @@ def train_on_worker(
     *,
     find_result: Callable[[], TrainedGan | None],
 ) -> TrainedGan:
-    """Start a training on a GPU worker, wait for it, and return its result.
+    """Start a training on a GPU worker that shares the store, wait for it, and return its result.
 
-    Args:
-        store: The output folder or object store that the worker shares.
-        data: The training data.
-        config: The settings that decide the result of the training.
-        execution: The settings that do not, among them how long to wait for a worker.
-        extractor: The feature extractor that snapshots are judged with.
-        find_result: Returns the result that the worker left in the store; None if there is none.
+    `find_result` returns the result that the worker has left in the store; None if there is none.
 
     Raises:
         WorkerError: If no worker starts the training in time, or it ends without a result.
@@ -84,15 +67,13 @@ def train_on_worker(
         run = _start(key, parameters, name, execution.worker_timeout)
         _link_to(run)
         state = _wait_for(run, execution.worker_timeout)
-    except BaseException:  # also Ctrl-C, SIGTERM and a cancelled run: the training is not needed any more
+    except BaseException:  # also Ctrl-C, SIGTERM and cancellation: the training is not needed any more
         _cancel(key)
         raise
-    # A run that failed after its training (the server was away) has left a result; with --refresh, maybe an old one.
-    may_be_old = PREFECT_TASKS_REFRESH_CACHE.value() and not state.is_completed()
-    trained = None if may_be_old else find_result()
-    if trained is None:
-        raise _missing_result(run, state, store)
-    return trained
+    # A run that failed after its training has left a result. With --refresh, it may be an old one.
+    if (state.is_completed() or not PREFECT_TASKS_REFRESH_CACHE.value()) and (trained := find_result()):
+        return trained
+    raise _missing_result(run, state, store)
 
 
 def _missing_result(run: FlowRun, state: State, store: Store) -> WorkerError:
@@ -128,9 +109,8 @@ def _start(key: str, parameters: dict[str, object], name: str, timeout: float) -
             _raise_if_rejected(error)
             if time.monotonic() - started > timeout:
                 raise WorkerError(
-                    f"The Prefect server at {PREFECT_API_URL.value()} did not answer when the training was to be "
-                    f"handed over ({type(error).__name__}).\nStart the server again (make server), and run the same "
-                    "command again."
+                    f"The Prefect server at {PREFECT_API_URL.value()} did not answer a request to start the training "
+                    f"({type(error).__name__}).\nStart the server again (make server), and run the same command again."
                 ) from error
             log.warning("The Prefect server does not answer (%s): trying again.", type(error).__name__)
             time.sleep(RETRY_SECONDS)
@@ -139,7 +119,8 @@ def _start(key: str, parameters: dict[str, object], name: str, timeout: float) -
 def may_answer_later(error: BaseException | None) -> bool:
     """Return whether a repeated request may succeed: the server was unreachable or busy, and did not reject it."""
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.is_server_error or error.response.status_code in RETRIED_STATUSES
+        is_busy = error.response.status_code in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+        return is_busy or error.response.is_server_error
     return isinstance(error, httpx.TransportError)
 
 
@@ -157,25 +138,16 @@ def _link_to(run: FlowRun) -> None:
     """Link from the page of the waiting run to the page of the training's run."""
     address = url_for(run)
     log.info('Handed over to the work pool %s as run "%s": %s', GPU_POOL, run.name, address)
-    if address is None:
-        return
+    text = f"Training on a GPU worker, run {run.name}: its log, its progress and its live grid"
     try:
-        create_link_artifact(
-            key="training",
-            link=address,
-            link_text=f"Run {run.name}",
-            description=f"Training on a GPU worker, run {run.name}: its log, its progress and its live grid",
-        )
+        if address is not None:
+            create_link_artifact(key="training", link=address, link_text=f"Run {run.name}", description=text)
     except Exception as error:  # a missing link must not end the training
         log.warning("The link to the training's run could not be created: %s", type(error).__name__)
 
 
 def _wait_for(run: FlowRun, worker_timeout: float) -> State:
-    """Return the final state of the run. Retry while the server does not answer.
-
-    Raises:
-        WorkerError: If no worker has started the run within `worker_timeout` seconds, or the run was deleted.
-    """
+    """Return the final state of the run. Retry while the server does not answer."""
     unclaimed_since, is_answering = time.monotonic(), True
     while True:
         advice = None
@@ -189,9 +161,8 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
                 unclaimed_since = time.monotonic()
             is_answering = True
         except ObjectNotFound as error:
-            raise WorkerError(
-                f'Run "{run.name}" on the GPU worker was deleted.\nRun the same command again.'
-            ) from error
+            message = f'Run "{run.name}" on the GPU worker was deleted.\nRun the same command again.'
+            raise WorkerError(message) from error
         except httpx.HTTPError as error:
             _raise_if_rejected(error)
             if is_answering:
@@ -218,18 +189,15 @@ def _advice_if_stuck(client: SyncPrefectClient, run: FlowRun) -> str | None:
             return f"The work queue {run.work_queue_name} of that pool is paused: resume it in the UI."
     except ObjectNotFound:
         return "The pool, or its work queue, is not on the server: make setup-server"
-    online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
+    online = filters.WorkerFilter(status=filters.WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
     if client.read_workers_for_work_pool(GPU_POOL, worker_filter=online):
         return None
-    return (
-        "No worker is online. Start one on the machine with the GPU, with PREFECT_API_URL set to this server: "
-        "make gpu-worker"
-    )
+    return "No worker is online. Start one where the GPU is, with PREFECT_API_URL set to this server: make gpu-worker"
 
 
 def _cancel(key: str) -> None:
     """Cancel the run with this idempotency key, even if the server never confirmed that it was started."""
-    started = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    started = filters.FlowRunFilter(idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=[key]))
     try:
         with get_client(sync_client=True) as client:
             for run in client.read_flow_runs(flow_run_filter=started):

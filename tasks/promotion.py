@@ -61,7 +61,7 @@ def promote_if_passed(
     if present and present.identity == (name, trained.average.sha256):
         return True  # an equal run was promoted first
     now = present.run if present else "none"
-    log.warning("Since %s was judged, the champion changed (now: %s), or a run took over its name.", name, now)
+    log.warning("Since %s was judged, the champion has changed (now: %s), or a run took over its name.", name, now)
     return False
 
 

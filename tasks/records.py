@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from gan.judging.judgement import Judgement
 from gan.runs.provenance import FEATURE_EXTRACTOR, Provenance
@@ -14,38 +14,34 @@ RunPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*
 """Path of a file in a run's folder. It cannot lead out of the folder, also in a record from an untrusted bucket."""
 
 
-class StageRecord(BaseModel):
+class StageRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The result of a stage, or a group of such results.
 
-    `seconds` and `facts` describe how the result was made: duration, source, device. They are shown to users and do not
-    belong to the identity of the result: later stages treat two records that differ only in them as equal.
+    `seconds` and `facts` describe how the result was made: duration, source, device. They do not belong to the identity
+    of the result: later stages treat two records that differ only in them as equal.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"seconds", "facts"})
 
     seconds: float = Field(0.0, description="wall time of the stage when it ran")
     facts: dict[str, str | int | float] = Field(default_factory=dict, description="what was recorded when it ran")
 
     def identity(self) -> dict[str, Any]:
-        """Return the result as plain JSON values, without the circumstances of this record and of nested ones."""
-        fields = (name for name in type(self).model_fields if name not in self.CIRCUMSTANCES)
-        return {name: _plain(getattr(self, name)) for name in fields}
+        """Return the result as plain JSON values, without `seconds` and `facts` of this record and of nested ones."""
+        return {name: plain(value) for name, value in self if name not in ("seconds", "facts")}
 
     def files(self) -> Iterator[FileRef]:
         """Yield every file that the record or a nested record refers to."""
-        for name in type(self).model_fields:
-            yield from _refs(getattr(self, name))
+        for _, value in self:
+            yield from _refs(value)
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
+    """Return plain JSON values that are equal for equal content."""
     if isinstance(value, StageRecord):
         return value.identity()
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
@@ -85,7 +81,7 @@ class NormalizedData(StageRecord):
     train_labels: FileRef
     test_images: FileRef
     test_labels: FileRef
-    summary: FileRef = Field(description="JSON: for each split count, images a class, mean and deviation; the warnings")
+    summary: FileRef = Field(description="JSON: number of images, in all and for each class, mean, deviation, warnings")
     warnings: tuple[str, ...] = Field((), description="what looks wrong in the data, with the figures")
 
 
@@ -93,7 +89,7 @@ class FittedExtractor(StageRecord):
     """The classifier whose features images are compared by."""
 
     weights: FileRef = Field(description=".keras")
-    warnings: tuple[str, ...] = Field((), description="doubts about the data that its accuracy raises, with figures")
+    warnings: tuple[str, ...] = Field((), description="what its accuracy says against the data, with the figures")
 
 
 class TrainedGan(StageRecord):

@@ -7,8 +7,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -22,14 +22,14 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from prefect.tasks import exponential_backoff
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from gan.storage.locks import exclusive_lock, lock_path, shared_root_lock
 from gan.storage.store import Store
 from gan.system.environment import describe_processors
 from tasks.code_identity import import_reached, reached_code, reached_libraries
 from tasks.failures import explain_refused_writes, is_worth_retrying
-from tasks.records import StageRecord
+from tasks.records import StageRecord, plain
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=StageRecord)
@@ -88,25 +88,19 @@ def stage(
 
 @dataclass(frozen=True)
 class Stage(Generic[P, R]):
-    """A Prefect task whose result records lie beside the files that they refer to.
+    """A Prefect task whose result records are in the same folder as the files that they refer to.
 
     When equal stages are started at the same moment, one runs. The others wait, and then find its cached result.
 
     Prefect reads and writes records in the output folder only, because it would treat a network failure as a missing
     result. Records of an object store are downloaded before the task runs, and new records are uploaded afterwards.
-
-    Attributes:
-        task: The Prefect task.
-        policy: The cache policy. (Prefect removes it from the task where caching is disabled.)
-        returns: Class of the results.
-        waits: Whether to hold the exclusive lock of the stage. False where another process does the work and holds it
-            (set with `dataclasses.replace`): two processes that wait for each other would never end.
     """
 
     task: Task[Any, Any]
-    policy: "StagePolicy"
+    policy: "StagePolicy"  # Prefect removes it from the task where caching is disabled
     returns: type[R]
     waits: bool = True
+    """Whether to hold the exclusive lock of the stage. False where another process does the work and holds the lock."""
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the stage or return its cached result, and remove its scratch folder once the result is stored.
@@ -170,17 +164,13 @@ class Stage(Generic[P, R]):
         return None if missing else record
 
     def _upload(self, result: R, key: str, store: Store, *, is_known: bool) -> None:
-        """Upload the files of a result, and then its record if it is new."""
         assert store.remote
         store.share(result.files())
         if not is_known or not store.remote.size(_remote_name(key)):
             store.remote.write(_remote_name(key), result.model_dump_json().encode())
 
     def _download_record(self, key: str, store: Store) -> R | None:
-        """Copy a record from the object store, treated as untrusted input: only plain values of the known class.
-
-        A record whose files are missing is ignored, and does not replace the local one.
-        """
+        """Copy a record from the object store, treated as untrusted input. Ignore a record whose files are missing."""
         assert store.remote
         try:
             record = self.returns.model_validate_json(store.remote.read(_remote_name(key)) or b"")
@@ -207,13 +197,9 @@ class StagePolicy(CachePolicy):
     def key(self, task: Task[Any, Any], inputs: Mapping[str, Any]) -> str:
         """Return a SHA-256 over everything that decides the result."""
         module = task.fn.__module__
-        deciding = {name: _identity(value) for name, value in inputs.items() if name not in {"store", *self.incidental}}
-        content = {
-            "stage": task.name,
-            "inputs": deciding,
-            "code": reached_code(module),
-            "libraries": reached_libraries(module),
-        }
+        deciding = {name: plain(value) for name, value in inputs.items() if name not in {"store", *self.incidental}}
+        code = {"code": reached_code(module), "libraries": reached_libraries(module)}
+        content = {"stage": task.name, "inputs": deciding, **code}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -221,13 +207,6 @@ def _log_other_processors(name: str, cached: StageRecord | None) -> None:
     made_on, here = cached and cached.facts.get(PROCESSORS), describe_processors()
     if made_on and made_on != here:
         log.info("The result of %s was made on %s. Here (%s) it could differ by rounding.", name, made_on, here)
-
-
-def _identity(value: object) -> Any:
-    """Return plain JSON values that are equal for equal content."""
-    if isinstance(value, StageRecord):
-        return value.identity()
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def _remote_name(key: str) -> str:
@@ -265,8 +244,6 @@ def _write_record(result: StageRecord, key: str, store: Store) -> None:
         raise
 
 
-@contextmanager
-def refreshing(refresh: bool) -> Iterator[None]:
+def refreshing(refresh: bool) -> AbstractContextManager[object]:
     """Within the block, and if `refresh`, run every stage although it is cached, and replace its cached result."""
-    with temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True} if refresh else {}):
-        yield
+    return temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True} if refresh else {})

@@ -25,7 +25,7 @@ def test_code_edited_during_a_run_is_refused_and_stores_nothing_under_the_old_ke
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     output = checkout.run("-c", EDIT_BETWEEN)
     assert "same key: True" in output
-    assert "gan/training/losses.py was edited while this run was going on." in output
+    assert "gan/training/losses.py was edited during this run." in output
     assert "Run the same command again" in output
     assert "other stages continue" in output
 
