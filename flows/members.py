@@ -243,11 +243,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def run_folder(member: Member, run: PublishedRun) -> Path:
-    """Return the folder of a published run, after downloading it if another machine made it.
-
-    Raises:
-        StoreError: If the run is neither here nor in an object store.
-    """
+    """Return the folder of a published run; download it if another machine made it. A `StoreError` if it is nowhere."""
     store = Store.open(member.settings.output_dir, member.settings.store_url)
     download_run(store, run)
     if not all(store.is_local(ref) for ref in run.published):

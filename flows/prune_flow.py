@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, Field, NonNegativeInt
@@ -18,7 +18,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.errors import StoreError
 from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
 
@@ -79,9 +79,7 @@ def _raise_failures(pruning: Pruning) -> None:
         )
 
 
-app = App(
-    name="python flows/prune_flow.py", help=prune_flow.description, version_flags=(), suppress_keyboard_interrupt=False
-)
+app = new_app("flows/prune_flow.py", prune_flow.description)
 
 
 @app.default

@@ -191,8 +191,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         """Return the run under its given name, or under a default name that is made from its content.
 
         Raises:
-            DataError: If the user's own data cannot be used.
-            SettingsError: If `set` gives the recipe another number of classes than the data set has.
+            DataError, SettingsError: If the user's own data cannot be used, or has another number of classes than `set`.
         """
         train, data = self._with_classes_of_data(self.train_config()), None
         if self.data != FASHION_MNIST:

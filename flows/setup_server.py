@@ -10,10 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from cyclopts import App
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
@@ -29,11 +28,10 @@ from rich.console import Console
 from flows.server.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
 from flows.server.session import ServerError, prefect_session
 from flows.settings import ALERT_VARIABLE
-from gan.command import run_command
+from gan.command import new_app, run_command
 from tasks.code_identity import PROJECT_ROOT
 from tasks.hand_over import GPU_LIMIT, GPU_POOL
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 POOLS = ("default", GPU_POOL)
@@ -88,10 +86,10 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
             client.create_automation(automation)
 
 
-def _read(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+def _read(read: Callable[..., T], *names: str) -> T | None:
     """Return what a method of the client reads; None if it is not on the server."""
     try:
-        return read(*args, **kwargs)
+        return read(*names)
     except ObjectNotFound:
         return None
 
@@ -174,7 +172,7 @@ def _describe_deployment(found: DeploymentResponse, wanted: dict[str, Any]) -> s
     return f"{at}{paused}, on the work pool {found.work_pool_name}"
 
 
-app = App(name="python flows/setup_server.py", version_flags=(), suppress_keyboard_interrupt=False)
+app = new_app("flows/setup_server.py")
 
 
 @app.default

@@ -13,7 +13,7 @@ from gan.runs.pruning import DEFAULT_DAYS, disk_use
 from gan.storage.store import Store
 from tasks.records import PublishedRun
 
-UI_COMMAND, UI_ADDRESS = "make server", "http://127.0.0.1:4200"
+UI_ADDRESS = "http://127.0.0.1:4200"
 
 
 def print_summary(store: Store, run: PublishedRun) -> None:
@@ -31,7 +31,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
         "Data": " ".join(content["data_warnings"]),
         "Training": f"{describe_seconds(training['training_seconds'])} on {training['device']}{pace}",
         "Disk": describe_disk(store.root),
-        "Prefect UI": PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"{UI_COMMAND}, then open {UI_ADDRESS}",
+        "Prefect UI": PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"make server, then open {UI_ADDRESS}",
     }
     console = Console(highlight=False, soft_wrap=True)
     console.print()

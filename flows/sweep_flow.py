@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from rich.console import Console
@@ -34,7 +34,7 @@ from flows.server.alerts import alert_on_failure, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.errors import FashionGanError, StoreError
 from gan.formatting import describe_number, describe_seconds
 from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard, as_csv, as_html, rank, read_result
@@ -104,10 +104,8 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     """Promote the best run if it passes the gate; otherwise try the best run of the next row, up to MAX_CANDIDATES.
 
     A run with a larger Fréchet distance may pass where the first one fails, as by fewer near copies or a higher recall.
-    `here` is whether the trainings ran on this machine; otherwise this machine may have no GPU.
-
-    Yields:
-        The gate's decision about each candidate.
+    `here` is whether the trainings ran on this machine; otherwise this machine may have no GPU. Yield the gate's decision
+    about each candidate.
     """
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     by_key = {(member.way, member.settings.seed): member for member in members}
@@ -167,9 +165,7 @@ def present_board(board: Leaderboard, folder: Path) -> None:
     )
 
 
-app = App(
-    name="python flows/sweep_flow.py", help=sweep_flow.description, version_flags=(), suppress_keyboard_interrupt=False
-)
+app = new_app("flows/sweep_flow.py", sweep_flow.description)
 
 
 @app.default

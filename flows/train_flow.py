@@ -7,7 +7,7 @@ import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is 
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from prefect import flow
 
 from flows.checks import check_before_work
@@ -17,7 +17,7 @@ from flows.server.serving import serve_flow
 from flows.server.session import prefect_session
 from flows.settings import RunSettings
 from flows.summary import describe_disk, print_summary
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.config import RunConfig
 from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
@@ -91,9 +91,7 @@ def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, setti
     return published
 
 
-app = App(
-    name="python flows/train_flow.py", help=train_flow.description, version_flags=(), suppress_keyboard_interrupt=False
-)
+app = new_app("flows/train_flow.py", train_flow.description)
 
 
 @app.default

@@ -20,9 +20,10 @@ from gan.system.proxies import faulty_proxies
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
-def new_app(module: str, description: str | None = None) -> App:
-    """Return the command line of `python -m <module>`; without a description it has that of its default command."""
-    return App(name=f"python -m {module}", help=description, version_flags=(), suppress_keyboard_interrupt=False)
+def new_app(source: str, description: str | None = None) -> App:
+    """Return the command line of a module or file; without a description it has that of its default command."""
+    name = f"python {source}" if source.endswith(".py") else f"python -m {source}"
+    return App(name=name, help=description, version_flags=(), suppress_keyboard_interrupt=False)
 
 
 def run_command(app: App) -> None:

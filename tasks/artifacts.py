@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a published run: verdict, pictures, numbers, and where the files are."""
+"""Show a published run in the Prefect UI: verdict, pictures, metrics, and the list of files."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from tasks.records import PublishedRun
 def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     """Create the artifacts of the current flow run from a published run, new or cached.
 
-    Pictures are data URIs in markdown, because the UI shows no local files; a picture in a description becomes a
+    Pictures are data URIs in markdown, because the UI shows no local files. A picture in a description becomes a
     thumbnail. `disk` is the size of the output folder, in words.
     """
     folder = store.root / "runs" / run.name
@@ -46,26 +46,23 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
 
 
 def _create_pictures(folder: Path, name: str) -> None:
+    grid = _picture(folder / "samples_grid.png", "64 fixed latents")
     create_markdown_artifact(
         key="final-grid",
-        markdown=f"# {name}\n\nMore of the same snapshot:\n\n"
-        f"{_picture(folder / 'samples_grid.png', '64 fixed latents')}",
+        markdown=f"# {name}\n\nMore images of the same snapshot:\n\n{grid}",
         description=_thumbnail(folder / "final_grid.png", "Nine fixed latents after the last step"),
     )
     create_markdown_artifact(
         key="real-beside-fake",
-        markdown="| Real (test split) | Generated (not chosen) | The same, averaged weights |\n|---|---|---|\n"
+        markdown="| Real (test split) | Generated (not chosen) | Same latents, averaged weights |\n|---|---|---|\n"
         f"| {_picture(folder / 'real_grid.png', 'real', 245)} "
         f"| {_picture(folder / 'generated_grid.png', 'generated', 245)} "
         f"| {_picture(folder / 'average_grid.png', 'averaged', 245)} |",
         description=_thumbnail(folder / "real_above_generated.png", "Real images above generated ones, not chosen"),
     )
-    create_markdown_artifact(
-        key="class-rows",
-        markdown="# Class by class\n\n"
-        f"{_picture(folder / 'class_rows.png', 'Real and generated images of every class')}",
-        description="A row of real and a row of generated images for every class, up to ten classes",
-    )
+    rows = _picture(folder / "class_rows.png", "Real and generated images of every class")
+    text = "A row of real and a row of generated images for every class, up to ten classes"
+    create_markdown_artifact(key="class-rows", markdown=f"# Class by class\n\n{rows}", description=text)
     create_markdown_artifact(
         key="nearest-training-images",
         markdown="# Does it copy?\n\nGenerated above, the nearest training image below; the first ten, then the ten "
@@ -86,18 +83,17 @@ def _thumbnail(path: Path, words: str) -> str:
 def _metric_row(metric: dict[str, Any]) -> dict[str, str]:
     reasons = "; ".join(dict.fromkeys(metric.get("undefined", {}).values()))
     note = f". Not defined: {reasons}" if reasons else ""
+    columns = {"generated": "value", "averaged weights": "average", "floor (real)": "floor"}
     return {
         "metric": metric["title"],
-        "generated": describe_number(metric["value"]),
-        "averaged weights": describe_number(metric["average"]),
-        "floor (real)": describe_number(metric["floor"]),
+        **{column: describe_number(metric[name]) for column, name in columns.items()},
         "n": f"{metric['n']:,}",
         "features, and how to read it": f"{metric['extractor']}: {metric['reading']}{note}",
     }
 
 
 def _differences(content: dict[str, Any]) -> str:
-    """Return what is better and what is worse than the reference, a line each; empty without a reference."""
+    """List the metrics that are better or worse than the reference's; return nothing without a reference."""
     if content["reference"] is None:
         return ""
     names = {"value": "Last weights", "average": "Averaged weights"}

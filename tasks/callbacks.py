@@ -1,6 +1,6 @@
 """Callbacks of a training: progress in the terminal or log, the Prefect UI, and TensorBoard.
 
-They do not influence the result, so cache keys ignore this module; hence `tasks.train` imports `progress` from here.
+They do not influence the result, so cache keys do not include this module, nor `progress`, which it re-exports.
 """
 
 import logging
@@ -51,64 +51,54 @@ class LiveView(Callback):
     It contains a row of images of the fixed latents for each snapshot, and the curve of the snapshots' metrics.
     """
 
-    KEY = "training-progress"
-
     def __init__(self, config: TrainConfig, judge: SnapshotJudge) -> None:
         """Take the configuration of the training, and the judge of its snapshots."""
         self._config, self._judge = config, judge
-        self._row: np.ndarray | None = None
-        self._clear()
-
-    def _clear(self) -> None:
-        self._steps: list[int] = []
-        self._quality: list[tuple[float, float]] = []
-        self._rows: list[np.ndarray] = []
+        self._losses: dict[str, float] = {}
+        self._snapshots: list[tuple[int, tuple[float, float], np.ndarray]] = []  # step, metrics, a row of images
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Keep the newest losses."""
-        self._row = row
+        """Keep the latest losses."""
+        self._losses = dict(zip(HISTORY_COLUMNS, row, strict=True))
 
     def on_resume(self, steps: Sequence[int], snapshots: np.ndarray) -> None:
         """Replace all snapshots by those of the checkpoint; a retry in the same process has shown some before."""
-        self._clear()
+        self._snapshots.clear()
         for step, pixels in zip(steps, snapshots, strict=True):
             self._add(step, pixels)
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
-        """Judge and show a snapshot; if the server does not respond, log a warning and continue training."""
+        """Judge and show a snapshot. If the server does not respond, log a warning and continue the training."""
         try:
             self._add(step, pixels)
-            create_markdown_artifact(key=self.KEY, markdown=self._markdown(), description=self._description(pixels))
+            text, description = self._markdown(), self._description(pixels)
+            create_markdown_artifact(key="training-progress", markdown=text, description=description)
         except Exception as error:  # any error of the server or the connection
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
 
     def _add(self, step: int, pixels: np.ndarray) -> None:
-        self._quality.append(self._judge(pixels))
-        self._steps.append(step)
-        self._rows.append(pixels[:NUM_IN_A_ROW].copy())
+        self._snapshots.append((step, self._judge(pixels), pixels[:NUM_IN_A_ROW].copy()))
 
     def _done(self) -> str:
-        distance, recall = self._quality[-1]
-        return (
-            f"step {self._steps[-1]:,} of {self._config.steps - 1:,}: Fréchet distance {describe_number(distance)}, "
-            f"recall {describe_share(recall)}"
-        )
+        step, (distance, recall), _ = self._snapshots[-1]
+        quality = f"Fréchet distance {describe_number(distance)}, recall {describe_share(recall)}"
+        return f"step {step:,} of {self._config.steps - 1:,}: {quality}"
 
     def _description(self, pixels: np.ndarray) -> str:
         grid = as_data_uri(png_bytes(draw_grid(pixels[:9], 3, scale=2, margin=0, gap=2)), "png")
         return f"![fixed latents]({grid}) {self._done()}"
 
     def _markdown(self) -> str:
-        row = () if self._row is None else zip(HISTORY_COLUMNS, self._row, strict=True)
-        losses = ", ".join(f"{name} {value:.3f}" for name, value in row)
-        shown = spaced(len(self._rows), MAX_ROWS)
-        grid = draw_grid(np.concatenate([self._rows[row] for row in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
-        steps = ", ".join(f"{self._steps[row]:,}" for row in shown)
-        chart = as_png(draw_quality(self._steps, np.array(self._quality), self._judge.description))
+        steps, quality, rows = zip(*self._snapshots, strict=True)
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in self._losses.items())
+        shown = spaced(len(rows), MAX_ROWS)
+        grid = draw_grid(np.concatenate([rows[index] for index in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
+        steps_shown = ", ".join(f"{steps[index]:,}" for index in shown)
+        chart = as_png(draw_quality(steps, np.array(quality), self._judge.description))
         return (
             f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
-            f"{self._judge.description}. Images of the same latents after the steps {steps}:\n\n"
+            f"{self._judge.description}. Images of the same latents after the steps {steps_shown}:\n\n"
             f"![fixed latents, a row for each snapshot]({as_data_uri(png_bytes(grid), 'png')})"
         )
 

@@ -7,7 +7,6 @@ changes the keys of the next run only.
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -35,7 +34,9 @@ def reached_code(module: str) -> str:
 
 def reached_libraries(module: str) -> dict[str, str]:
     """Return the versions of the computing libraries that a module imports, directly or not, by import name."""
-    imported = {name.partition(".")[0] for reached in reached_modules(module) for name in _imports(reached)}
+    imported = {
+        name.partition(".")[0] for reached in reached_modules(module) for name in _imported_names(_path(reached))
+    }
     return {library: version(COMPUTING_LIBRARIES[library]) for library in sorted(imported & COMPUTING_LIBRARIES.keys())}
 
 
@@ -44,7 +45,7 @@ def reached_modules(module: str) -> frozenset[str]:
     reached, found = set[str](), {module}
     while found:
         reached |= found
-        names = {name for module in found for name in _imports(module)}
+        names = {name for module in found for name in _imported_names(_path(module))}
         found = {name for name in names if name.partition(".")[0] == SUBJECT} - reached
     return frozenset(reached)
 
@@ -101,12 +102,9 @@ def _is_unchanged(path: Path) -> bool:
 
 
 @cache
-def _imports(module: str) -> tuple[str, ...]:
-    return tuple(_imported_names(_path(module)))
-
-
-def _imported_names(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a source imports; for a module of `gan` also the packages that contain it."""
+def _imported_names(path: Path) -> frozenset[str]:
+    """Return the dotted names that a source imports; for a module of `gan` also the packages that contain it."""
+    imported = set[str]()
     for node in ast.walk(ast.parse(_content(path), str(path))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -116,12 +114,13 @@ def _imported_names(path: Path) -> Iterator[str]:
             continue
         for name in names:
             parts = name.split(".")
-            if parts[0] != SUBJECT:
-                yield name
-                continue
-            candidates = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
-            # `from gan.storage.store import Store` names a module and then a class in it
-            yield from (candidate for candidate in candidates if _path(candidate).is_file())
+            if parts[0] == SUBJECT:
+                prefixes = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+                # `from gan.storage.store import Store` names a module and then a class in it
+                imported.update(prefix for prefix in prefixes if _path(prefix).is_file())
+            else:
+                imported.add(name)
+    return frozenset(imported)
 
 
 def _path(module: str) -> Path:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from gan.config import Device, RunContent
 from gan.judging.challenge import Incumbent
-from gan.storage.store import Store
+from gan.storage.store import FileRef, Store
 from tasks.records import Comparison, Opponents, RunRecords, put_files
 from tasks.stage import stage
 
@@ -24,13 +24,10 @@ def compare(
     use_device(device)
     earlier_run = incumbent = None
     if reference := opponents.reference:
-        earlier_run = ContestantFiles(
-            name=reference.name,
-            generator=store.path(reference.generator),
-            samples=store.path(reference.samples),
-            average_samples=store.path(reference.average_samples),
-            data_summary=store.path(records.data.summary),  # a reference was trained on the same data
-        )
+        names = "generator", "samples", "average_samples"
+        paths = {name: store.path(getattr(reference, name)) for name in names}
+        summary = store.path(records.data.summary)  # a reference was trained on the same data
+        earlier_run = ContestantFiles(name=reference.name, data_summary=summary, **paths)
     if champion := opponents.champion:
         samples = store.path(champion.average_samples) if champion.average_samples else None
         incumbent = Incumbent(champion.name, samples, champion.obstacle)
@@ -43,21 +40,13 @@ def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "Tr
     from gan.report.training_pictures import ANIMATION, INTERPOLATION
 
     data, trained, pictures = records.data, records.trained, records.pictures.by_path
+    # the fields of RunFiles have the same names as those of the records
+    of_data = {name: ref for name, ref in data if isinstance(ref, FileRef)}
+    of_training = {name: ref for name, ref in trained if isinstance(ref, FileRef)}
+    refs = of_data | of_training | {"extractor": records.extractor.weights}
+    refs |= {"animation": pictures[ANIMATION], "interpolation": pictures[INTERPOLATION]}
     return TrainedRun(
-        files=RunFiles(
-            train_images=store.path(data.train_images),
-            train_labels=store.path(data.train_labels),
-            test_images=store.path(data.test_images),
-            test_labels=store.path(data.test_labels),
-            summary=store.path(data.summary),
-            extractor=store.path(records.extractor.weights),
-            generator=store.path(trained.generator),
-            average=store.path(trained.average),
-            history=store.path(trained.history),
-            snapshots=store.path(trained.snapshots),
-            animation=store.path(pictures[ANIMATION]),
-            interpolation=store.path(pictures[INTERPOLATION]),
-        ),
+        files=RunFiles(**{name: store.path(ref) for name, ref in refs.items()}),
         settings=settings,
         title=data.title,
         credit=data.credit,

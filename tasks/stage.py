@@ -118,7 +118,9 @@ class Stage(Generic[P, R]):
             if _read_record(store.results_dir / key, self.returns) != result:
                 _write_record(result, key, store)  # Prefect only logs a failed write, and writes none without caching
             if store.remote:
-                self._upload(result, key, store, is_known=result == before)
+                store.share(result.files())
+                if result != before or not store.remote.size(_remote_name(key)):
+                    store.remote.write(_remote_name(key), result.model_dump_json().encode())
             if self.waits and scratch.exists():
                 os.sync()  # a power failure must not lose both the result and the checkpoints
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -162,12 +164,6 @@ class Stage(Generic[P, R]):
             log.warning("The cached result is incomplete (%s is missing or altered): running again.", missing[0])
             path.write_bytes(b"")
         return None if missing else record
-
-    def _upload(self, result: R, key: str, store: Store, *, is_known: bool) -> None:
-        assert store.remote
-        store.share(result.files())
-        if not is_known or not store.remote.size(_remote_name(key)):
-            store.remote.write(_remote_name(key), result.model_dump_json().encode())
 
     def _download_record(self, key: str, store: Store) -> R | None:
         """Copy a record from the object store, treated as untrusted input. Ignore a record whose files are missing."""

@@ -9,21 +9,16 @@ from gan.training.checkpoints import Checkpoints
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.stage import Stage, stage
 
-DAY_SECONDS = 24 * 60 * 60
-
 
 @stage(
     run_name="train {config.recipe.name}, {config.steps} steps, seed {config.seed}",
-    timeout_seconds=DAY_SECONDS,
+    timeout_seconds=24 * 3600,
     incidental=("execution", "extractor"),
 )
 def train(
     store: Store, data: NormalizedData, config: TrainConfig, execution: ExecutionConfig, extractor: FittedExtractor
 ) -> TrainedGan:
-    """Train on the normalized training split.
-
-    The extractor judges snapshots for the Prefect UI only; the result does not depend on it.
-    """
+    """Train on the training split. The extractor judges snapshots for the Prefect UI and does not affect the result."""
     if execution.train_on == "gpu":
         from tasks.hand_over import train_on_worker
 

@@ -39,7 +39,6 @@ CRASHES_WITHOUT_HOOKS = [f"{words}*" for words in KILLED]
 The server cannot know whether the run sent one, so an alert may arrive twice.
 """
 
-GPU_NAME = GPU_DEPLOYMENT.partition("/")[2]
 MAX_LENGTH = 500
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
 """Replacements for characters that chat programs read as mentions, links or markup, or Prefect as a block's secret."""
@@ -141,7 +140,7 @@ def alert_automations(slug: str) -> list[AutomationCore]:
     )
     reason, messages = _in_template("flow_run.state.message"), {"prefect.state-message": CRASHES_WITHOUT_HOOKS}
     # A training that waits for a busy GPU is not reported: the run that needs it waits, and sends the alert.
-    not_gpu = {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_NAME}"}
+    not_gpu = {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_DEPLOYMENT.partition('/')[2]}"}
 
     def automation(
         runs: str, what: str, body: str, state: str, labels: Mapping[str, list[str]], related: dict[str, str]
