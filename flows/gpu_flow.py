@@ -103,7 +103,7 @@ def one_gpu() -> Iterator[None]:
         try:
             lease.close()
         except httpx.HTTPError as error:  # not worth losing the training
-            get_run_logger().warning(away + "its lease frees the GPU in a minute.", type(error).__name__)
+            get_run_logger().warning(away + "the GPU is free when its lease ends, in a minute.", type(error).__name__)
 
 
 def _explain(error: ConcurrencySlotAcquisitionError) -> WorkerError:

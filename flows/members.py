@@ -67,7 +67,7 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
         return self
 
     def recipe_names(self) -> list[str]:
-        """Return the names of the recipes without duplicates. An unknown name is a `SettingsError`."""
+        """Return the names of the recipes without duplicates; refuse unknown names (`SettingsError`)."""
         names = list(dict.fromkeys(name.strip() for name in self.recipes.split(",")))
         for name in names:
             if name not in RECIPES:
@@ -75,7 +75,7 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
         return names
 
     def seed_numbers(self) -> list[int]:
-        """Return the seeds without duplicates. Invalid numbers or ranges, or too many, are a `SettingsError`."""
+        """Return the seeds without duplicates; refuse invalid ranges, and too many seeds (`SettingsError`)."""
         seeds: dict[int, None] = {}
         for part in self.seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
@@ -140,7 +140,7 @@ def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Se
         raise SettingsError(
             f"--at-once {sweep.at_once} with --device {settings.device} would train {sweep.at_once} at the same moment "
             "on one GPU, if this machine has any.\n"
-            "Use --ray local --device gpu, which gives each training its own GPU; or --device cpu."
+            "Use --ray local --device gpu, which gives each training a separate GPU; or --device cpu."
         )
     if sweep.ray is not None and sweep.at_once > 1:
         raise SettingsError("--at-once is for this machine; a Ray cluster (--ray) runs as many trainings as it can.")
@@ -190,7 +190,7 @@ def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome
     """Run all trainings. A failure or a killed process does not affect the other trainings.
 
     When a process is killed, its whole pool breaks. The unfinished trainings are then run again in a new pool. If that
-    breaks too, each of them gets its own pool.
+    breaks too, each of them gets a separate pool.
     """
     outcomes: dict[int, Outcome | None] = dict.fromkeys(range(len(members)))
     most = TRAININGS_PER_PROCESS * sweep.at_once if sweep.ray is None else len(members)
@@ -198,7 +198,7 @@ def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome
         left = [index for index, outcome in outcomes.items() if outcome is None]
         for indices in (left[start : start + size] for start in range(0, len(left), size)):
             outcomes |= zip(indices, _run_together([members[index] for index in indices], sweep), strict=True)
-    return [outcome or Outcome(reason="Its process was killed, each time.") for outcome in outcomes.values()]
+    return [outcome or Outcome(reason="Its process was killed every time.") for outcome in outcomes.values()]
 
 
 def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome | None]:
@@ -230,7 +230,7 @@ def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process of a pool once its parent, with this process ID, was killed. It would wait for work forever."""
+    """End this process of a pool when the parent process was killed. Otherwise it would wait for work forever."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -243,7 +243,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def run_folder(member: Member, run: PublishedRun) -> Path:
-    """Return the folder of a published run; download it if another machine made it. A `StoreError` if it is nowhere."""
+    """Return the folder of a published run, downloaded from the object store if another machine made it."""
     store = Store.open(member.settings.output_dir, member.settings.store_url)
     download_run(store, run)
     if not all(store.is_local(ref) for ref in run.published):

@@ -149,7 +149,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
 
     @cached_property
     def data(self) -> Dataset:
-        """Return the data set; the user's own data is read from its folder once. Invalid data is a `DataError`."""
+        """Return the data set, after reading the user's own data from its folder once; refuse invalid data."""
         if self.data_dir is None or self.dataset in CATALOG:
             return CATALOG[self.dataset]
         return describe_folder(self.dataset, self.data_dir)
@@ -191,7 +191,8 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         """Return the run under its given name, or under a default name that is made from its content.
 
         Raises:
-            DataError, SettingsError: If the user's own data cannot be used, or has another number of classes than `set`.
+            DataError: If the user's own data cannot be used.
+            SettingsError: If `set` gives the recipe another number of classes than the data set has.
         """
         train, data = self._with_classes_of_data(self.train_config()), None
         if self.data != FASHION_MNIST:
@@ -237,5 +238,5 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
             return self.run_name or self.dataset
 
     def open_store(self) -> Store:
-        """Open the store of the output folder. A `StoreError` says why it cannot be used."""
+        """Open the store of the output folder; raise a `StoreError` if it cannot be used."""
         return Store.open(self.output_dir, self.store_url or os.environ.get(STORE_URL_VARIABLE))

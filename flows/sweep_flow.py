@@ -103,9 +103,9 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
 def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> Iterator[str]:
     """Promote the best run if it passes the gate; otherwise try the best run of the next row, up to MAX_CANDIDATES.
 
-    A run with a larger Fréchet distance may pass where the first one fails, as by fewer near copies or a higher recall.
-    `here` is whether the trainings ran on this machine; otherwise this machine may have no GPU. Yield the gate's decision
-    about each candidate.
+    A run with a larger Fréchet distance may pass where the best one fails, as by fewer near copies or a higher recall.
+    `here` is whether the trainings ran on this machine; otherwise this machine may have no GPU. Yield the gate's
+    decision about each candidate.
     """
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     by_key = {(member.way, member.settings.seed): member for member in members}

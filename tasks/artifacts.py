@@ -65,8 +65,8 @@ def _create_pictures(folder: Path, name: str) -> None:
     create_markdown_artifact(key="class-rows", markdown=f"# Class by class\n\n{rows}", description=text)
     create_markdown_artifact(
         key="nearest-training-images",
-        markdown="# Does it copy?\n\nGenerated above, the nearest training image below; the first ten, then the ten "
-        f"that come nearest:\n\n{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
+        markdown="# Does it copy?\n\nGenerated above, the nearest training image below; ten arbitrary images, then the "
+        f"ten nearest ones:\n\n{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
         description=_thumbnail(folder / "neighbours.png", "Generated images above the nearest training images"),
     )
 

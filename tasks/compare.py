@@ -40,7 +40,7 @@ def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "Tr
     from gan.report.training_pictures import ANIMATION, INTERPOLATION
 
     data, trained, pictures = records.data, records.trained, records.pictures.by_path
-    # the fields of RunFiles have the same names as those of the records
+    # RunFiles has a field of the same name for each file of these two records
     of_data = {name: ref for name, ref in data if isinstance(ref, FileRef)}
     of_training = {name: ref for name, ref in trained if isinstance(ref, FileRef)}
     refs = of_data | of_training | {"extractor": records.extractor.weights}

@@ -13,7 +13,7 @@ from tasks.stage import stage
 
 @stage(run_name="normalize to [-1, 1]", timeout_seconds=1800)
 def normalize(store: Store, raw: RawData, dataset: Dataset) -> NormalizedData:
-    """Decode, check and normalize both splits; record what looks wrong."""
+    """Decode, check and normalize both splits; record problems in the data."""
 
     def read(split: Split, images: FileRef, labels: FileRef) -> LabelledPixels:
         files = (store.path(ref).read_bytes() for ref in (images, labels))
@@ -44,6 +44,6 @@ def normalize(store: Store, raw: RawData, dataset: Dataset) -> NormalizedData:
 
 
 def log_warnings(record: NormalizedData | FittedExtractor) -> None:
-    """Log what looks wrong in the data, also for a cached record."""
+    """Log the problems found in the data, also for a cached record."""
     for warning in record.warnings:
         get_run_logger().warning("Data: %s", warning)

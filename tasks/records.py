@@ -82,14 +82,14 @@ class NormalizedData(StageRecord):
     test_images: FileRef
     test_labels: FileRef
     summary: FileRef = Field(description="JSON: number of images, in all and for each class, mean, deviation, warnings")
-    warnings: tuple[str, ...] = Field((), description="what looks wrong in the data, with the figures")
+    warnings: tuple[str, ...] = Field((), description="problems found in the data, with the figures")
 
 
 class FittedExtractor(StageRecord):
     """The classifier whose features images are compared by."""
 
     weights: FileRef = Field(description=".keras")
-    warnings: tuple[str, ...] = Field((), description="what its accuracy says against the data, with the figures")
+    warnings: tuple[str, ...] = Field((), description="problems in the data that its accuracy suggests, with figures")
 
 
 class TrainedGan(StageRecord):
@@ -104,7 +104,7 @@ class TrainedGan(StageRecord):
 
 
 class Pictures(StageRecord):
-    """Pictures of the data, the training and the generator: PNG, the animation WebP."""
+    """Pictures of the data, the training and the generator as PNG, and the animation as WebP."""
 
     by_path: dict[RunPath, FileRef]
 
@@ -120,7 +120,7 @@ class RunRecords(StageRecord):
 
     @property
     def data_warnings(self) -> tuple[str, ...]:
-        """Return what looks wrong in the data."""
+        """Return the problems found in the data."""
         return (*self.data.warnings, *self.extractor.warnings)
 
     def provenance(self) -> Provenance:
@@ -182,7 +182,7 @@ class Comparison(StageRecord):
 
 
 class PublishedRun(StageRecord):
-    """A run in `runs/<name>`; the keys of its files start with that folder."""
+    """A run in `runs/<name>`. The keys of its files start with that folder."""
 
     name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of one folder below runs/")
     published: tuple[FileRef, ...]

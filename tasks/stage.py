@@ -88,7 +88,7 @@ def stage(
 
 @dataclass(frozen=True)
 class Stage(Generic[P, R]):
-    """A Prefect task whose result records are in the same folder as the files that they refer to.
+    """A Prefect task whose result records are stored in the output folder, as are the files that they refer to.
 
     When equal stages are started at the same moment, one runs. The others wait, and then find its cached result.
 
@@ -221,10 +221,10 @@ def _read_record(path: Path, returns: type[R]) -> R | None:
     try:
         content = json.loads(path.read_bytes())
         result = json.loads(content["result"])
-        plain = json.dumps(result["data"])
+        data = json.dumps(result["data"])
         names = content["metadata"]["serializer"], result["__class__"]
         expected = JSONSerializer().model_dump(mode="json"), f"{returns.__module__}.{returns.__qualname__}"
-        return returns.model_validate_json(plain) if names == expected and '"__' not in plain else None
+        return returns.model_validate_json(data) if names == expected and '"__' not in data else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

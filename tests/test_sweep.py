@@ -166,7 +166,7 @@ def test_a_pool_runs_few_trainings_and_unfinished_ones_run_again_and_then_alone(
     monkeypatch.setattr("flows.members._run_together", run_together)
     outcomes = run_members(members, sweep)
     assert pools == [[0, 1], [2, 3], [4], [3], [3]]
-    assert [outcome.reason for outcome in outcomes] == ["0", "1", "2", "Its process was killed, each time.", "4"]
+    assert [outcome.reason for outcome in outcomes] == ["0", "1", "2", "Its process was killed every time.", "4"]
 
 
 def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repeated(tmp_path, prefect_server) -> None:

@@ -1,6 +1,6 @@
 """Alerts about runs that fail, crash, collapse or do not start, sent through a notification block of Prefect.
 
-A run sends its own alerts, by hooks. Automations of the server send those about runs without a living process: killed
+The hooks of a run send most alerts. Automations of the server send those about runs without a living process: killed
 with SIGKILL, or never started by a worker.
 """
 
@@ -169,6 +169,6 @@ def alert_automations(slug: str) -> list[AutomationCore]:
 
 
 def _in_template(expression: str) -> str:
-    """Return a Jinja expression that does for the server what `plain` does here."""
+    """Return a Jinja expression with which the server cleans a value as `plain` does."""
     replacing = "".join(f"|replace({old!r}, {new!r})" for old, new in NEUTRAL.items())
     return f"{{{{ {expression}|string|truncate({MAX_LENGTH}, true)|replace('\\n', ' '){replacing} }}}}"

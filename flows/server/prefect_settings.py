@@ -23,7 +23,7 @@ EPHEMERAL = ("PREFECT_SERVER_EPHEMERAL_ENABLED", "PREFECT_SERVER_ALLOW_EPHEMERAL
 
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
-    # The embedded server's telemetry runs into its own database lock at start-up, and logs that as a long traceback.
+    # At start-up, the embedded server's telemetry meets a locked database, and logs a long traceback.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "gan,tasks",  # shown in the UI
     # A run without heartbeats is marked as crashed (flows/setup_server.py).
