@@ -18,7 +18,7 @@ from gan.models.backend import keras
 from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
-from gan.report.rendering import draw_grid, save_png
+from gan.report.rendering import draw_grid, png_bytes
 from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, GENERATOR
 from gan.storage.links import follow_text_link
 
@@ -65,7 +65,8 @@ def generate(
             save_samples(pixels, partial, inputs.labels)
         else:
             columns = min(MAX_COLUMNS, round(num_images**0.5))
-            save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
+            grid = draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}")
+            partial.write_bytes(png_bytes(grid))
 
 
 def load_generator(run: Path, *, average: bool) -> keras.Model:

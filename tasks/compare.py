@@ -18,7 +18,7 @@ def compare(
 ) -> Comparison:
     """Draw samples, compare them with the test split, the reference and the champion, and write the report."""
     from gan.models.backend import use_device
-    from gan.report.contestants import ContestantFiles
+    from gan.report.comparison import ContestantFiles
     from gan.report.run_report import report_run
 
     use_device(device)
@@ -39,25 +39,23 @@ def compare(
 
 
 def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "TrainedRun":
-    from gan.report.run_report import RunFiles, TrainedRun
+    from gan.report.run_report import TrainedRun
     from gan.report.training_pictures import ANIMATION, INTERPOLATION
 
     data, trained, pictures = records.data, records.trained, records.pictures.by_path
     return TrainedRun(
-        files=RunFiles(
-            train_images=store.path(data.train_images),
-            train_labels=store.path(data.train_labels),
-            test_images=store.path(data.test_images),
-            test_labels=store.path(data.test_labels),
-            summary=store.path(data.summary),
-            extractor=store.path(records.extractor.weights),
-            generator=store.path(trained.generator),
-            average=store.path(trained.average),
-            history=store.path(trained.history),
-            snapshots=store.path(trained.snapshots),
-            animation=store.path(pictures[ANIMATION]),
-            interpolation=store.path(pictures[INTERPOLATION]),
-        ),
+        train_images=store.path(data.train_images),
+        train_labels=store.path(data.train_labels),
+        test_images=store.path(data.test_images),
+        test_labels=store.path(data.test_labels),
+        summary=store.path(data.summary),
+        extractor=store.path(records.extractor.weights),
+        generator=store.path(trained.generator),
+        average=store.path(trained.average),
+        history=store.path(trained.history),
+        snapshots=store.path(trained.snapshots),
+        animation=store.path(pictures[ANIMATION]),
+        interpolation=store.path(pictures[INTERPOLATION]),
         settings=settings,
         title=data.title,
         credit=data.credit,

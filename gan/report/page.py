@@ -10,14 +10,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from gan.formatting import (
-    describe_change,
-    describe_deviation,
-    describe_interval,
-    describe_number,
-    describe_seconds,
-    describe_share,
-)
+from gan import formatting
 from gan.judging.definitions import AskedClasses, Metric
 from gan.judging.gate import SIGNIFICANT_ERRORS, Decision, copies_training_images, lacks_diversity
 from gan.report.comparison import RunComparison
@@ -40,7 +33,7 @@ class Report:
 
     title: str
     subtitle: str
-    metrics: Sequence[Metric]
+    metrics: tuple[Metric, ...]
     extractor_sha256: str
     warnings: Sequence[str]  # signs of collapse in the training
     exhibits: Exhibits
@@ -61,7 +54,7 @@ class Report:
         of = {metric.name: metric for metric in self.metrics}
         accuracy, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
         copies = of["near_copies"]
-        share, number = describe_share, describe_number
+        share, number = formatting.describe_share, formatting.describe_number
         clauses = [
             f"a classifier is right for {share(accuracy.value)} of the images that it has not seen (averaged weights: "
             f"{share(accuracy.average)}; guessing: 50 %)",
@@ -135,12 +128,12 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters |= {
-    "number": describe_number,
-    "deviation": describe_deviation,
-    "change": describe_change,
-    "interval": describe_interval,
-    "share": describe_share,
-    "seconds": describe_seconds,
+    "number": formatting.describe_number,
+    "deviation": formatting.describe_deviation,
+    "change": formatting.describe_change,
+    "interval": formatting.describe_interval,
+    "share": formatting.describe_share,
+    "seconds": formatting.describe_seconds,
     "markdown": escape_markdown,
     "uri": data_uri,
     "png": lambda content: as_data_uri(content, "png"),
