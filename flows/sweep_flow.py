@@ -48,8 +48,7 @@ from gan.report.leaderboard import (
     read_result,
 )
 from gan.report.markup import code_span, data_uri, escape_markdown
-from gan.runs.champion import describe_champion_status
-from gan.runs.champion_history import champion_of, is_on_champion_stack
+from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
 from gan.storage.files import atomic_path
 
 MAX_GRIDS_SHOWN, MAX_CANDIDATES = 8, 3

@@ -39,7 +39,7 @@ def compare(
     run_b: Path,
     *,
     out: Path = Path("comparison.html"),
-    num_samples: Annotated[int, Parameter(validator=Number(gte=100, lte=60_000))] = 10_000,
+    num_samples: Annotated[int, Parameter(validator=Number(gte=MIN_SAMPLES, lte=60_000))] = 10_000,
 ) -> None:
     """Compare two published runs on an HTML page: is run A better than run B?
 
@@ -65,9 +65,9 @@ def compare(
     judge = Judge(_find_extractor(manifests[0], run_a), train_pixels, test_pixels, n=n, seed=SEED)
     comparison = compare_runs(judge, this, other, seed=SEED)
     dataset = manifests[0].data.name
-    credit = CATALOG[dataset].credit if dataset in CATALOG else dataset
+    page = render_comparison(comparison, CATALOG[dataset].credit if dataset in CATALOG else dataset)
     with output_file(out) as partial:
-        partial.write_text(render_comparison(comparison, credit), encoding="utf-8")
+        partial.write_text(page, encoding="utf-8")
     _print_comparison(comparison, out)
 
 

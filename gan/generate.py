@@ -70,20 +70,11 @@ def generate(
 
 
 def load_generator(run: Path, *, average: bool) -> keras.Model:
-    """Load a generator of a published run.
-
-    Args:
-        run: Folder of the run.
-        average: Whether to load the averaged weights instead of the last ones.
-
-    Raises:
-        SettingsError: If the folder does not hold the generator.
-        StoreError: If the file is not a model.
-    """
+    """Load the generator of a published run, with averaged or with last weights."""
     model = follow_text_link(run) / (AVERAGE_GENERATOR if average else GENERATOR)
     if not model.is_file():
         raise SettingsError(
-            f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
+            f"{run} has no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
         )
     return load_model(model)
 

@@ -19,10 +19,10 @@ from gan.report.markup import as_data_uri, data_uri, escape_markdown
 from gan.report.rendering import tiles_png
 
 DISTINGUISHABLE_ACCURACY = 0.75
-"""Accuracy of the two-sample classifier from which on images count as easy to tell from real ones."""
+"""Images count as distinguishable from real ones if the two-sample classifier is at least this accurate."""
 
 CHANCE_MARGIN = 0.03
-"""Accuracy above 0.5 that still counts as chance."""
+"""Excess over an accuracy of 0.5 that still counts as chance."""
 
 Rows = Sequence[tuple[str, str]]
 
@@ -52,8 +52,8 @@ class Report:
     def verdict(self) -> str:
         """One sentence: whether the images can be told from real ones, and the numbers that show it."""
         of = {metric.name: metric for metric in self.metrics}
-        accuracy, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
-        copies = of["near_copies"]
+        names = ("two_sample_accuracy", "frechet_distance", "recall", "near_copies")
+        accuracy, distance, recall, copies = (of[name] for name in names)
         share, number = formatting.describe_share, formatting.describe_number
         clauses = [
             f"a classifier is right for {share(accuracy.value)} of the images that it has not seen (averaged weights: "
@@ -88,7 +88,7 @@ def _conclude(accuracy: float | None, of: Mapping[str, Metric]) -> str:
 
 
 def render_html(report: Report) -> str:
-    """Return the page, with all pictures embedded; it makes no requests."""
+    """Return the page with all pictures embedded; it makes no requests."""
     names = ["page.js", "blind_test.js"] if report.exhibits.test else ["page.js"]
     return render_page("page.html.jinja", names, report=report)
 
