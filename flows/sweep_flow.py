@@ -124,7 +124,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     by_key = {(member.way, member.settings.seed): member for member in members}
     for row in board.rows[:MAX_CANDIDATES]:
-        settings = by_key[row.best.key].settings
+        settings = by_key[row.best.way, row.best.seed].settings
         train_flow(settings.model_copy(update=changes))
         root = settings.output_dir
         yield f"{row.best.run}: {describe_champion_status(root, row.best.run)}"

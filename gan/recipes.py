@@ -78,11 +78,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @property
     def uses_xla(self) -> bool:
-        """Return whether XLA compiles a training step.
-
-        On a CPU, XLA's convolutions are half as fast as TensorFlow's (docs/recipes.md has figures). Not measured on a
-        GPU.
-        """
+        """Return whether XLA compiles a training step; on a CPU it makes convolutions slower (docs/recipes.md)."""
         return self.layers == "dense"
 
     @model_validator(mode="after")

@@ -40,9 +40,6 @@ def make_blind_test(real: np.ndarray, fake: np.ndarray, *, seed: int) -> BlindTe
         real: uint8, shape (n, 28, 28), n >= 6: real images.
         fake: uint8, shape (n, 28, 28): generated images, as many as real ones.
         seed: Seed of the order; equal arguments give equal bytes.
-
-    Raises:
-        ValueError: If the images are not as described.
     """
     for name, pixels in (("real", real), ("fake", fake)):
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):

@@ -72,7 +72,7 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
     Args:
         steps: Steps of the snapshots.
         quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS; the curve has a gap where a value is not finite.
-        described: Number of images and name of the features, as text below the chart.
+        described: Text below the chart: number of images and name of the features.
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     distance_axes, recall_axes = figure.subplots(1, 2)

@@ -99,12 +99,7 @@ class Exhibits:
 
 
 def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
-    """Choose and draw all pictures of a report.
-
-    Args:
-        found: The result of judging a training.
-        seed: Seed of the choice of real images, and of the blind test.
-    """
+    """Choose and draw all pictures of a report; `seed` seeds the choice of real images and the blind test."""
     rng = np.random.default_rng(seed)
     n, real_pixels, fake_pixels = found.judge.n, found.judge.test_pixels, found.fake_pixels
     in_grid = rng.permutation(n)[:NUM_IN_A_GRID]

@@ -38,11 +38,6 @@ class Result:
     undefined: dict[str, str] = field(default_factory=dict)  # reasons why a metric is not defined, by name
     data_warnings: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Configuration and seed, which identify a training of the sweep."""
-        return self.way, self.seed
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -102,8 +97,7 @@ class Leaderboard:
     @property
     def measures(self) -> list[tuple[str, str]]:
         """Names and titles of the metrics that are columns."""
-        titles = self.rows[0].best.titles if self.rows else {}
-        return [(name, titles[name]) for name in MEASURES if name in titles]
+        return list(self.rows[0].best.titles.items()) if self.rows else []
 
     @property
     def described(self) -> str:

@@ -128,9 +128,9 @@ def draw_class_rows(rows: Sequence[tuple[str, np.ndarray, np.ndarray]], *, scale
     return picture
 
 
-def tiles_png(pixels: np.ndarray, columns: int, *, scale: int = 2) -> bytes:
+def tiles_png(pixels: np.ndarray, columns: int) -> bytes:
     """Return a PNG of uint8 images of shape (n, 28, 28) in rows, without margin and with narrow gaps."""
-    return png_bytes(draw_grid(pixels, columns, scale=scale, margin=0, gap=scale))
+    return png_bytes(draw_grid(pixels, columns, scale=2, margin=0, gap=2))
 
 
 def png_bytes(picture: Image.Image) -> bytes:

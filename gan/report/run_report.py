@@ -167,8 +167,9 @@ def _files(report: Report, found: Findings) -> dict[str, bytes]:
 def _setting_rows(run: RunContent) -> Rows:
     """Return the settings of a run, as the report shows them."""
     train, recipe, setting = run.train, run.train.recipe, describe_setting
-    ramp_up, betas = describe_share(recipe.average_ramp_up), (setting(recipe.adam_beta_1), setting(recipe.adam_beta_2))
-    half_life = f"half-life {recipe.average_half_life_images:,} images, at most {ramp_up} of those seen"
+    betas = f"betas {setting(recipe.adam_beta_1)} and {setting(recipe.adam_beta_2)}"
+    half_life = f"half-life {recipe.average_half_life_images:,} images"
+    ramp_up = f"at most {describe_share(recipe.average_ramp_up)} of those seen"
     return [
         ("recipe", f"{recipe.name} ({recipe.paper})"),
         ("steps", f"{train.steps:,}"),
@@ -177,9 +178,9 @@ def _setting_rows(run: RunContent) -> Rows:
         ("samples", f"{run.samples.num_images:,} images"),
         ("generator", f"{recipe.latent_dim} latents, {_network(recipe, recipe.generator_units)}"),
         ("discriminator", _network(recipe, recipe.discriminator_units)),
-        ("average", f"of the generator's weights, {half_life}"),
+        ("average", f"of the generator's weights, {half_life}, {ramp_up}"),
         ("loss", _loss(recipe)),
-        ("Adam", f"{setting(recipe.learning_rate)}, betas {' and '.join(betas)}"),
+        ("Adam", f"{setting(recipe.learning_rate)}, {betas}"),
     ]
 
 

@@ -24,13 +24,7 @@ class EventFiles(Callback):
     """Writes the events of a training for TensorBoard; the result of the training stays the same, bit by bit."""
 
     def __init__(self, folder: Path, images: np.ndarray, config: TrainConfig) -> None:
-        """Open a new event file.
-
-        Args:
-            folder: A folder for this training only; a resumed training adds a file.
-            images: The training split, float32 (n, 28, 28, 1).
-            config: The configuration of the training.
-        """
+        """Open a new event file in a folder of this training only; `images` is the training split, as float32."""
         self._writer = tf.summary.create_file_writer(str(folder))
         self._images, self._config = images, config
         self._last_written = 0

@@ -52,11 +52,7 @@ class Change(BaseModel, frozen=True, extra="forbid"):
 
 
 def read_history(root: Path) -> tuple[Change, ...]:
-    """Read all changes of the champion, the oldest first.
-
-    Raises:
-        SettingsError: If a line is invalid, or contradicts the lines before it.
-    """
+    """Read all changes of the champion, the oldest first; refuse a line that contradicts the lines before it."""
     try:
         lines = (root / HISTORY).read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -163,11 +159,7 @@ def promote(
 
 
 def roll_back(root: Path) -> Change:
-    """Make the previous champion the champion again.
-
-    Raises:
-        SettingsError: If there is no previous champion, or its copy is damaged.
-    """
+    """Make the previous champion the champion again; raise SettingsError if there is none, or its copy is damaged."""
     with _champion_lock(root):
         champions = champion_stack(read_history(root))
         if len(champions) < 2:
@@ -181,10 +173,8 @@ def roll_back(root: Path) -> Change:
         return _record(root, _new_change("rolled back", previous.run, previous.generator, current))
 
 
-def _new_change(
-    action: Action, run: str, generator: str, current: Change | None, reasons: Sequence[str] = ()
-) -> Change:
-    at, before = datetime.now(UTC).isoformat(timespec="seconds"), current.run if current else None
+def _new_change(action: Action, run: str, generator: str, last: Change | None, reasons: Sequence[str] = ()) -> Change:
+    at, before = datetime.now(UTC).isoformat(timespec="seconds"), last.run if last else None
     return Change(at=at, action=action, run=run, generator=generator, before=before, reasons=tuple(reasons))
 
 

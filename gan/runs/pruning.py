@@ -120,10 +120,7 @@ def disk_use(root: Path) -> tuple[int, int | None]:
 
 
 def find_leftovers(store: Store, before: float) -> list[Leftover]:
-    """Find what nobody needs and nobody has used since `before`, in seconds since the epoch.
-
-    Raises StoreError if a manifest cannot be read.
-    """
+    """Find what nobody needs or has used since `before` (seconds since the epoch); all manifests must be readable."""
     published, named = _read_published(store)
     records, named_by_records = _find_records(store, published, named, before)
     return [
@@ -137,7 +134,7 @@ def find_leftovers(store: Store, before: float) -> list[Leftover]:
 def _read_published(store: Store) -> tuple[set[str], set[str]]:
     """Return the names of the published runs, and every SHA-256 in their manifests.
 
-    A run that is a link, for example to another drive, counts as well, since it is only read.
+    A run may also be a link, for example to another drive, since it is only read.
     """
     names, named = set(), set()
     runs = store.root / "runs"

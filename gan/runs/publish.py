@@ -50,11 +50,11 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
 def staged_run(root: Path, name: str) -> Iterator[Path]:
     """Yield a folder to fill, also with `config.json`; on success it becomes `runs/<name>`.
 
-    It replaces an earlier run of the same name and settings.
+    It replaces an earlier run of the same name and settings. On failure nothing is left in `runs`.
 
     Raises:
-        SettingsError: If the name cannot be used, or another run has taken it in the meantime.
-        StoreError: If the output folder cannot be written; then nothing of the run is left there.
+        SettingsError: If another run has taken the name in the meantime.
+        StoreError: If the output folder cannot be written.
     """
     runs = root / "runs"
     staging: Path | None = None
