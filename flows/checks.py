@@ -6,7 +6,7 @@ from flows.settings import RunSettings
 from gan.data.catalog import CATALOG
 from gan.data.sources import copy_verified
 from gan.errors import SettingsError
-from gan.runs.champion_history import champion_of
+from gan.runs.champion import champion_of
 from gan.runs.publish import check_run_name, restore_runs
 from tasks.reference import check_comparable
 

@@ -39,8 +39,7 @@ from gan.errors import FashionGanError, StoreError
 from gan.formatting import describe_number, describe_seconds
 from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard, as_csv, as_html, rank, read_result
 from gan.report.markup import code_span, data_uri, escape_markdown
-from gan.runs.champion import describe_champion_status
-from gan.runs.champion_history import champion_of, is_on_champion_stack
+from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
 from gan.storage.files import atomic_path
 
 MAX_GRIDS_SHOWN, MAX_CANDIDATES = 8, 3
@@ -110,7 +109,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     by_key = {(member.way, member.settings.seed): member for member in members}
     for row in board.rows[:MAX_CANDIDATES]:
-        settings = by_key[row.best.key].settings
+        settings = by_key[row.best.way, row.best.seed].settings
         train_flow(settings.model_copy(update=changes))
         root = settings.output_dir
         yield f"{row.best.run}: {describe_champion_status(root, row.best.run)}"

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan.command import new_app, run_command
-from gan.runs.champion import check_root, promote, roll_back
-from gan.runs.champion_history import Change, champion_stack, read_history
+from gan.runs.champion import Change, champion_stack, check_root, promote, read_history, roll_back
 from gan.storage.links import CHAMPION
 
 RunName = Annotated[str, Parameter(help="Name of the run: a folder in runs/ of the output folder.")]

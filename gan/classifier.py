@@ -46,10 +46,8 @@ def main(
         model = partial.with_suffix(".keras")
         save_model(classifier, model)
         model.replace(partial)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"Accuracy   {accuracy(classifier, test_images, test_labels):.2%} of {len(test_images):,} test images"
-    )
+    console, share = Console(highlight=False, soft_wrap=True), accuracy(classifier, test_images, test_labels)
+    console.print(f"Accuracy   {share:.2%} of {len(test_images):,} test images")
     console.print(f"File       {out}, {out.stat().st_size:,} bytes, SHA-256 {sha256_of(out)}", markup=False)
 
 

@@ -27,7 +27,7 @@ def new_app(source: str, description: str | None = None) -> App:
 
 
 def run_command(app: App) -> None:
-    """Run a command line from `sys.argv` and exit the process; only unexpected errors show a traceback."""
+    """Run a command line from `sys.argv`; on an error exit the process. Only unexpected errors show a traceback."""
     try:
         check_certificates()
         check_working_directory()
@@ -45,7 +45,7 @@ def run_command(app: App) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # discard what is left in the buffer of stdout
         _fail(f"The output could not be written ({error.strerror}). Finished work is kept.", EXIT_FAILED)
     except KeyboardInterrupt:
-        _fail("Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
+        _fail("Run the same command again: it continues from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
 
 
 def warn_of_ignored_variables() -> None:
@@ -58,15 +58,7 @@ def warn_of_ignored_variables() -> None:
 
 
 def check_output(out: Path, *suffixes: str) -> None:
-    """Refuse an output file that cannot be written, before the work starts.
-
-    Args:
-        out: The output file.
-        suffixes: Allowed endings of its name, such as ".png".
-
-    Raises:
-        SettingsError: If the name has another ending, or its folder cannot be created or written.
-    """
+    """Refuse an output file before the work starts if it cannot be written, or has none of the suffixes."""
     if out.suffix not in suffixes:
         raise SettingsError(f"--out got {out}; it expects a name that ends in {' or '.join(suffixes)}.")
     with _os_errors_as_settings_errors(out):
@@ -77,11 +69,7 @@ def check_output(out: Path, *suffixes: str) -> None:
 
 @contextmanager
 def output_file(out: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success it becomes `out`, on failure it is removed.
-
-    Raises:
-        SettingsError: If the file cannot be written.
-    """
+    """Yield a path to write to; on success it becomes `out`, on failure it is removed."""
     with _os_errors_as_settings_errors(out), atomic_path(out) as partial:
         yield partial
 

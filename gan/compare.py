@@ -21,8 +21,7 @@ from gan.errors import SettingsError
 from gan.formatting import describe_change, describe_interval, describe_number
 from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
-from gan.report.comparison import RunComparison, compare_runs
-from gan.report.contestants import contestant_files, load_contestant
+from gan.report.comparison import ContestantFiles, RunComparison, compare_runs, load_contestant
 from gan.report.page import render_comparison
 from gan.runs.manifest import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.storage.files import read_array, sha256_of
@@ -40,7 +39,7 @@ def compare(
     run_b: Path,
     *,
     out: Path = Path("comparison.html"),
-    num_samples: Annotated[int, Parameter(validator=Number(gte=100, lte=60_000))] = 10_000,
+    num_samples: Annotated[int, Parameter(validator=Number(gte=MIN_SAMPLES, lte=60_000))] = 10_000,
 ) -> None:
     """Compare two published runs on an HTML page: is run A better than run B?
 
@@ -58,7 +57,7 @@ def compare(
     if manifests[0].data != manifests[1].data:
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
     train_pixels, test_pixels = _find_images(manifests[0], (run_a, run_b))
-    this, other = (load_contestant(contestant_files(run), seed=SEED) for run in (run_a, run_b))
+    this, other = (load_contestant(ContestantFiles.of_published(run), seed=SEED) for run in (run_a, run_b))
     sets = (this.samples, this.average_samples, other.samples, other.average_samples, test_pixels)
     n = min(num_samples, *map(len, sets))
     if n < MIN_SAMPLES:
@@ -66,9 +65,9 @@ def compare(
     judge = Judge(_find_extractor(manifests[0], run_a), train_pixels, test_pixels, n=n, seed=SEED)
     comparison = compare_runs(judge, this, other, seed=SEED)
     dataset = manifests[0].data.name
-    credit = CATALOG[dataset].credit if dataset in CATALOG else dataset
+    page = render_comparison(comparison, CATALOG[dataset].credit if dataset in CATALOG else dataset)
     with output_file(out) as partial:
-        partial.write_text(render_comparison(comparison, credit), encoding="utf-8")
+        partial.write_text(page, encoding="utf-8")
     _print_comparison(comparison, out)
 
 
@@ -103,10 +102,8 @@ def _print_comparison(comparison: RunComparison, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"A      {comparison.this_name}\nB      {comparison.other_name}", markup=False)
     console.print(f"n      {comparison.n:,} images of each, {comparison.extractor} features\n", markup=False)
-    for weights, rows in (
-        ("Last weights", comparison.differences),
-        ("Averaged weights", comparison.average_differences),
-    ):
+    tables = {"Last weights": comparison.differences, "Averaged weights": comparison.average_differences}
+    for weights, rows in tables.items():
         table = Table(box=None, pad_edge=False)
         for heading in (weights, "A", "B", "Difference", "Interval", "A is"):
             table.add_column(heading, justify="left" if heading in (weights, "A is") else "right", no_wrap=True)

@@ -5,7 +5,7 @@ Equal settings give equal cache keys. Only `RunConfig` has a name; no other clas
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from gan.recipes import ARTICLE, Recipe
 
@@ -19,10 +19,8 @@ MAX_SNAPSHOTS = 250
 """Upper limit, because a grid is drawn for every snapshot."""
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """Everything that decides the weights of one training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: Recipe = Field(ARTICLE, description="networks, loss and optimizer")
     steps: PositiveInt = Field(ARTICLE.steps, le=2**28, description="iterations of the recipe's algorithm")
@@ -49,10 +47,8 @@ class TrainConfig(BaseModel):
         return tuple(sorted({*range(0, self.steps, self.sample_every), self.steps - 1}))
 
 
-class ExecutionConfig(BaseModel):
+class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
     """How a training is executed: device, speed and monitoring. These settings do not change its result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Device = "auto"
     stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
@@ -67,29 +63,23 @@ class ExecutionConfig(BaseModel):
         return "auto" if self.train_on == "gpu" and self.device == "gpu" else self.device
 
 
-class SampleConfig(BaseModel):
+class SampleConfig(BaseModel, frozen=True, extra="forbid"):
     """The generated images that a run is judged by."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_images: PositiveInt = Field(10_000, ge=100, le=60_000, description="images drawn from the generator")
     seed: NonNegativeInt = Field(0, lt=2**31, description="seeds the latents and the choice of real images")
 
 
-class DataConfig(BaseModel):
+class DataConfig(BaseModel, frozen=True, extra="forbid"):
     """A data set, identified by its content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     class_names: tuple[str, ...] = Field(description="by label")
     sha256: dict[str, str] = Field(description="of each unpacked file, by its name")
 
 
-class RunContent(BaseModel):
+class RunContent(BaseModel, frozen=True, extra="forbid"):
     """Everything that decides the result of a run, as in `config.json`: equal contents are the same run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: TrainConfig
     samples: SampleConfig

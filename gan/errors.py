@@ -8,9 +8,7 @@ without a traceback.
 class FashionGanError(Exception):
     """An expected failure with a message for the user.
 
-    Attributes:
-        transient: Whether the same call may succeed later, for example when a network is back. Only transient failures
-            are retried.
+    A transient failure is retried, since the same call may succeed later, for example when a network is back.
     """
 
     def __init__(self, message: str = "", *, transient: bool = False) -> None:

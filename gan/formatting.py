@@ -10,18 +10,13 @@ SETTING_DIGITS = 15
 """Decimal numbers of up to 15 significant digits survive conversion to a double and back (IEEE 754)."""
 
 SMALLEST_PLAIN, LARGEST_PLAIN = 1e-9, 1e16
-NOT_DEFINED = "not defined"  # the text for None, NaN and infinity in all functions that accept them
+NOT_DEFINED = "not defined"  # text for None, NaN and infinity
 
 
 def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> str:
-    """Write a number in decimal notation with a decimal point; use an exponent only below 1e-9 or from 1e16 up.
+    """Write a finite number in decimal notation with a decimal point; use an exponent only below 1e-9 or from 1e16 up.
 
-    Args:
-        value: A finite number.
-        digits: Maximal number of significant digits, so that 0.1 + 0.2 is written as 0.3.
-
-    Raises:
-        ValueError: If the number is not finite.
+    `digits` is the maximal number of significant digits, so that 0.1 + 0.2 is written as 0.3.
     """
     if not isfinite(value):
         raise ValueError(f"plain_number got {value}; it expects a finite number. Write null with a reason instead.")

@@ -18,7 +18,7 @@ from gan.models.backend import keras
 from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
-from gan.report.rendering import draw_grid, save_png
+from gan.report.rendering import draw_grid, png_bytes
 from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, GENERATOR
 from gan.storage.links import follow_text_link
 
@@ -65,25 +65,15 @@ def generate(
             save_samples(pixels, partial, inputs.labels)
         else:
             columns = min(MAX_COLUMNS, round(num_images**0.5))
-            save_png(draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}"), partial)
+            grid = draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}")
+            partial.write_bytes(png_bytes(grid))
 
 
 def load_generator(run: Path, *, average: bool) -> keras.Model:
-    """Load a generator of a published run.
-
-    Args:
-        run: Folder of the run.
-        average: Whether to load the averaged weights instead of the last ones.
-
-    Raises:
-        SettingsError: If the folder does not hold the generator.
-        StoreError: If the file is not a model.
-    """
+    """Load the generator of a published run, with averaged or with last weights."""
     model = follow_text_link(run) / (AVERAGE_GENERATOR if average else GENERATOR)
     if not model.is_file():
-        raise SettingsError(
-            f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
-        )
+        raise SettingsError(f"{run} has no {model.name}.\nGive the folder of a run, such as artifacts/latest.")
     return load_model(model)
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -26,23 +25,18 @@ from gan.errors import SettingsError
 RecipeName = Literal["article", "mlp", "conv", "conditional", "conv-gpu"]
 
 Layers = Literal["dense", "convolutional"]
-"""The layers of both networks, in gan/models/architectures.py."""
-
-Algorithm = Literal["article", "relativistic"]
-"""The training iteration, in gan/training/article.py or gan/training/relativistic.py."""
+"""The hidden layers of both networks, in gan/models/architectures.py."""
 
 Width = Annotated[int, Field(strict=True, ge=1, le=2048)]
 """Units or channels of a layer. Strict, so that true is not 1."""
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The card of one way to train a generator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: RecipeName = Field(description="name of the recipe, as in --recipe")
     paper: str = Field(description="papers that the method is taken from")
-    algorithm: Algorithm = Field(description="the training iteration")
+    algorithm: Literal["article", "relativistic"] = Field(description="the training iteration: gan/training/<name>.py")
     steps: PositiveInt = Field(description="iterations of the recipe's algorithm")
     batch_size: PositiveInt = Field(description="images per step")
     latent_dim: int = Field(ge=2, le=1024, description="length of a latent vector z ~ N(0, I)")
@@ -51,37 +45,28 @@ class Recipe(BaseModel):
         0, le=1000, description="classes that both networks are conditioned on; 0: none"
     )
     num_groups: NonNegativeInt = Field(
-        0,
-        le=1000,
-        description="groups of similar images, to condition on without labels (gan/training/groups.py); 0: none",
+        0, le=1000, description="groups of similar images, to condition on in place of classes; 0: none"
     )
     mismatch_weight: NonNegativeFloat = Field(
         0.0, description="weight of the discriminator's loss on real images with another image's class or group"
     )
     generator_units: tuple[Width, ...] = Field(
-        max_length=8,
-        description="widths of the generator's hidden layers: units, or channels from the smallest map to 28 x 28",
+        max_length=8, description="units of the generator's hidden layers, or channels from the smallest map to 28 x 28"
     )
     discriminator_units: tuple[Width, ...] = Field(
         max_length=8,
-        description="widths of the discriminator's hidden layers: units, or channels from 14 x 14 down; the last two "
-        "maps have the same size",
+        description="units of the discriminator's hidden layers, or channels from 14 x 14 down, then once "
+        "more at the smallest size",
     )
     leaky_relu_slope: NonNegativeFloat = Field(description="slope of LeakyReLU below zero")
-    batch_norm_momentum: NonNegativeFloat = Field(
-        lt=1, description="weight of the old moving statistics in each update"
-    )
+    batch_norm_momentum: NonNegativeFloat = Field(lt=1, description="weight of the old moving statistics in an update")
     gradient_penalty: NonNegativeFloat = Field(0.0, description="gamma, the weight of the penalties R1 and R2")
-    penalty_every: Literal[1, 2, 4] = Field(
-        1, description="steps between two penalties, each multiplied by this number"
-    )
+    penalty_every: Literal[1, 2, 4] = Field(1, description="steps from a penalty to the next, and its factor")
     learning_rate: PositiveFloat = Field(description="Adam step size, both networks")
     adam_beta_1: NonNegativeFloat = Field(lt=1, description="decay of Adam's first moment")
     adam_beta_2: NonNegativeFloat = Field(lt=1, description="decay of Adam's second moment")
     adam_epsilon: PositiveFloat = Field(description="added to the square root of Adam's second moment")
-    average_half_life_images: PositiveInt = Field(
-        description="half-life of the average of the generator's weights, in images"
-    )
+    average_half_life_images: PositiveInt = Field(description="half-life of the averaged generator weights, in images")
     average_ramp_up: PositiveFloat = Field(
         0.05, le=1, description="upper limit of the half-life, as a share of the images seen so far"
     )
@@ -93,11 +78,7 @@ class Recipe(BaseModel):
 
     @property
     def uses_xla(self) -> bool:
-        """Return whether XLA compiles a training step.
-
-        On a CPU, XLA's convolutions are half as fast as TensorFlow's (docs/recipes.md has figures). Not measured on a
-        GPU.
-        """
+        """Return whether XLA compiles a training step; on a CPU it makes convolutions slower (docs/recipes.md)."""
         return self.layers == "dense"
 
     @model_validator(mode="after")
@@ -224,18 +205,16 @@ CONV_GPU = _derive(
     learning_rate=2e-4,
     average_half_life_images=500_000,
 )
-"""`conv` with wider networks and more steps, for one modern GPU: 26 million images. It has never been run completely.
-"""
+"""`conv` with wider networks and more steps, for one modern GPU: 26 million images. Never run completely."""
 
 FIXED_FIELDS = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
 """Fields that --set cannot change: they define the recipe, or have their own options."""
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, list[str]]:
-    """Split each setting, name=value or name=value,value for a sweep, into its name and values; [1,2] is one value.
+    """Split settings, name=value or name=value,value for a sweep, into names and values; [1,2] is one value.
 
-    Raises:
-        SettingsError: If a setting has another form, or a name occurs twice.
+    Raises SettingsError if a setting has another form, or a name occurs twice.
     """
     found: dict[str, list[str]] = {}
     for setting in settings:
@@ -250,14 +229,10 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, list[str]]:
 
 
 def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
-    """Return a recipe with other values on its card and the same name.
+    """Return a recipe with other values on its card, but the same name.
 
-    Args:
-        recipe: The original card.
-        changes: JSON values by field, such as {"learning_rate": "1e-4"}.
-
-    Raises:
-        SettingsError: If there is no such field, or the field cannot have that value.
+    `changes` has JSON values by field, such as {"learning_rate": "1e-4"}. Raises SettingsError if a recipe has no such
+    field, or the field cannot have that value.
     """
     for name, value in changes.items():
         if name not in Recipe.model_fields or name in FIXED_FIELDS:
@@ -269,7 +244,7 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
             raise ValueError("true and false are not numbers")
         card = recipe.model_dump() | values
         if not (card["num_classes"] or card["num_groups"]) and "mismatch_weight" not in values:
-            card["mismatch_weight"] = 0.0  # which needs conditions
+            card["mismatch_weight"] = 0.0  # mismatches need conditions
         return Recipe.model_validate(card)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]

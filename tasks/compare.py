@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from gan.config import Device, RunContent
 from gan.judging.challenge import Incumbent
-from gan.storage.store import FileRef, Store
+from gan.storage.store import Store
 from tasks.records import Comparison, Opponents, RunRecords, put_files
 from tasks.stage import stage
 
@@ -18,16 +18,19 @@ def compare(
 ) -> Comparison:
     """Draw samples, compare them with the test split, the reference and the champion, and write the report."""
     from gan.models.backend import use_device
-    from gan.report.contestants import ContestantFiles
+    from gan.report.comparison import ContestantFiles
     from gan.report.run_report import report_run
 
     use_device(device)
     earlier_run = incumbent = None
     if reference := opponents.reference:
-        names = "generator", "samples", "average_samples"
-        paths = {name: store.path(getattr(reference, name)) for name in names}
-        summary = store.path(records.data.summary)  # a reference was trained on the same data
-        earlier_run = ContestantFiles(name=reference.name, data_summary=summary, **paths)
+        earlier_run = ContestantFiles(
+            name=reference.name,
+            generator=store.path(reference.generator),
+            samples=store.path(reference.samples),
+            average_samples=store.path(reference.average_samples),
+            data_summary=store.path(records.data.summary),  # a reference was trained on the same data
+        )
     if champion := opponents.champion:
         samples = store.path(champion.average_samples) if champion.average_samples else None
         incumbent = Incumbent(champion.name, samples, champion.obstacle)
@@ -36,17 +39,23 @@ def compare(
 
 
 def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "TrainedRun":
-    from gan.report.run_report import RunFiles, TrainedRun
+    from gan.report.run_report import TrainedRun
     from gan.report.training_pictures import ANIMATION, INTERPOLATION
 
     data, trained, pictures = records.data, records.trained, records.pictures.by_path
-    # RunFiles has a field of the same name for each file of these two records
-    of_data = {name: ref for name, ref in data if isinstance(ref, FileRef)}
-    of_training = {name: ref for name, ref in trained if isinstance(ref, FileRef)}
-    refs = of_data | of_training | {"extractor": records.extractor.weights}
-    refs |= {"animation": pictures[ANIMATION], "interpolation": pictures[INTERPOLATION]}
     return TrainedRun(
-        files=RunFiles(**{name: store.path(ref) for name, ref in refs.items()}),
+        train_images=store.path(data.train_images),
+        train_labels=store.path(data.train_labels),
+        test_images=store.path(data.test_images),
+        test_labels=store.path(data.test_labels),
+        summary=store.path(data.summary),
+        extractor=store.path(records.extractor.weights),
+        generator=store.path(trained.generator),
+        average=store.path(trained.average),
+        history=store.path(trained.history),
+        snapshots=store.path(trained.snapshots),
+        animation=store.path(pictures[ANIMATION]),
+        interpolation=store.path(pictures[INTERPOLATION]),
         settings=settings,
         title=data.title,
         credit=data.credit,

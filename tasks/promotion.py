@@ -7,8 +7,15 @@ from pydantic import ValidationError
 
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
-from gan.runs.champion import check_champion, mend_link, promote
-from gan.runs.champion_history import Change, champion_of, is_on_champion_stack, was_promoted
+from gan.runs.champion import (
+    Change,
+    champion_of,
+    check_champion,
+    is_on_champion_stack,
+    mend_link,
+    promote,
+    was_promoted,
+)
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.storage.store import Store
 from tasks.failures import explain_refused_writes

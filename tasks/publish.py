@@ -3,8 +3,7 @@
 from pathlib import PurePosixPath
 
 from gan.config import RunConfig
-from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, EXTRACTOR, GENERATOR
-from gan.runs.provenance import manifest_content
+from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, EXTRACTOR, GENERATOR, manifest_content
 from gan.runs.publish import copy_files, publish_run, staged_run
 from gan.storage.links import LATEST, set_link
 from gan.storage.store import Store

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from gan.judging.judgement import Judgement
-from gan.runs.provenance import FEATURE_EXTRACTOR, Provenance
+from gan.runs.manifest import FEATURE_EXTRACTOR, Provenance
 from gan.storage.store import FileRef, Store
 
 RunPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]

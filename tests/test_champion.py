@@ -14,8 +14,7 @@ from flows.settings import RunSettings
 from gan.champion import app
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
-from gan.runs.champion import describe_champion_status, mend_link, promote, roll_back
-from gan.runs.champion_history import champion_of, read_history
+from gan.runs.champion import champion_of, describe_champion_status, mend_link, promote, read_history, roll_back
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.runs.publish import write_manifest
 from gan.storage.locks import exclusive_root_lock

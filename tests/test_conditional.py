@@ -20,7 +20,7 @@ from gan.models.generation import class_counts, generate_paths, generate_pixels
 from gan.models.latents import draw_labels, sample_inputs
 from gan.models.networks import Networks, load_model, save_model
 from gan.recipes import RECIPES
-from gan.report.contestants import ContestantFiles, load_contestant
+from gan.report.comparison import ContestantFiles, load_contestant
 from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents
 from gan.training.engine import make_run_steps
@@ -206,7 +206,7 @@ def test_a_comparison_of_two_runs_shows_no_class_without_training_images(network
     counts = {"Trouser": 5, "Bag": 0, "Coat": 15}
     files.data_summary.write_text(json.dumps({"train": {"images_per_class": counts}}))
     drawn = []
-    monkeypatch.setattr("gan.report.contestants.generate_pixels", lambda _, inputs: drawn.append(inputs.labels))
+    monkeypatch.setattr("gan.report.comparison.generate_pixels", lambda _, inputs: drawn.append(inputs.labels))
     load_contestant(files, seed=0)
     assert [np.bincount(labels).tolist() for labels in drawn] == [[8, 0, 24]]
     counts = dict.fromkeys(counts, 0)

@@ -185,7 +185,7 @@ def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(
     ).start()
     shown = read_terminal(terminal)
     assert process.wait(timeout=60) == 130, shown
-    assert "Run the same command again: it goes on from what is finished." in shown
+    assert "Run the same command again: it continues from what is finished." in shown
     assert "Traceback" not in shown
     assert "Finished in state Crashed" in shown or "Crash detected" in shown
     assert "Resuming from the checkpoint after" in checkout.run(*command, *options)

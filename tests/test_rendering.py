@@ -4,7 +4,7 @@ from PIL import Image
 
 from gan.data.catalog import FASHION_MNIST
 from gan.models.latents import interpolate_latents, sample_latents
-from gan.report.rendering import draw_grid, draw_real_examples, draw_snapshots, save_animation, save_png
+from gan.report.rendering import animation_bytes, draw_grid, draw_real_examples, draw_snapshots, png_bytes
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
 
@@ -42,7 +42,7 @@ def test_the_animation_has_one_frame_for_each_snapshot_and_is_lossless(tmp_path)
     snapshots = np.stack([PIXELS, PIXELS[::-1], 255 - PIXELS])
     frames = draw_snapshots(snapshots, (0, 5, 11), num=4, columns=2, scale=2)
     path = tmp_path / "training.webp"
-    save_animation(frames, path)
+    path.write_bytes(animation_bytes(frames))
     with Image.open(path) as animation:
         assert animation.n_frames == 3
         for number, frame in enumerate(frames):
@@ -52,7 +52,7 @@ def test_the_animation_has_one_frame_for_each_snapshot_and_is_lossless(tmp_path)
 
 def test_equal_pictures_give_equal_bytes(tmp_path) -> None:
     for name in ("a.png", "b.png"):
-        save_png(draw_grid(PIXELS, 3, scale=2, caption="x"), tmp_path / name)
+        (tmp_path / name).write_bytes(png_bytes(draw_grid(PIXELS, 3, scale=2, caption="x")))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

@@ -24,7 +24,7 @@ from gan.report.blind_test import BlindTest
 from gan.report.comparison import Contestant, compare_runs
 from gan.report.exhibits import MAX_SNAPSHOTS, Findings, make_exhibits
 from gan.report.page import Report, render_comparison, render_html, render_markdown
-from gan.report.rendering import draw_grid, save_animation, save_png
+from gan.report.rendering import animation_bytes, draw_grid, png_bytes
 
 HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
 NUM_SNAPSHOTS = 5
@@ -82,8 +82,10 @@ def findings(judge) -> Findings:
 
 @pytest.fixture
 def report(findings, tmp_path) -> Report:
-    save_png(draw_grid(smooth_pixels(4, 5), 2, scale=2), tmp_path / "interpolation.png")
-    save_animation([draw_grid(noise(4, step), 2, scale=2) for step in range(3)], tmp_path / "training.webp")
+    (tmp_path / "interpolation.png").write_bytes(png_bytes(draw_grid(smooth_pixels(4, 5), 2, scale=2)))
+    (tmp_path / "training.webp").write_bytes(
+        animation_bytes([draw_grid(noise(4, step), 2, scale=2) for step in range(3)])
+    )
     this = Contestant("This run", smooth_pixels(32, 6), [(None, 100)], findings.average_pixels, findings.average_pixels)
     other = Contestant(HOSTILE, noise(32, 7), [(None, 100)], findings.fake_pixels, findings.average_pixels)
     return Report(
@@ -268,7 +270,7 @@ def test_a_report_of_many_noisy_snapshots_stays_below_four_megabytes(findings, r
     snapshots = np.stack([noise(64, step) for step in range(num)])
     many = replace(findings, snapshots=snapshots, snapshot_steps=range(num), quality=np.ones((num, 2)))
     frames = [draw_grid(pixels, 8, scale=3, caption="step") for pixels in snapshots]
-    save_animation(frames, tmp_path / "many.webp")
+    (tmp_path / "many.webp").write_bytes(animation_bytes(frames))
     exhibits = make_exhibits(many, seed=0)
     assert len(exhibits.snapshots) <= MAX_SNAPSHOTS + 1
     assert len(render_html(replace(report, exhibits=exhibits, animation=tmp_path / "many.webp")).encode()) < 4e6

@@ -15,7 +15,7 @@ from flows.settings import RunSettings
 from flows.sweep_flow import promote_best
 from gan.recipes import RECIPES
 from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
-from gan.runs.champion_history import Change, add_change
+from gan.runs.champion import Change, add_change
 
 FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
 

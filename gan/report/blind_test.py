@@ -10,11 +10,9 @@ from gan.data.pixels import IMAGE_SIZE
 from gan.report.markup import as_data_uri
 from gan.report.rendering import png_bytes
 
-GAME_LENGTH = 40
+GAME_LENGTH, COLUMNS = 40, 20
 MIN_IMAGES = 6
-"""The shortest game that can be significant: five right answers of five come by luck in one of 32 games."""
-
-COLUMNS = 20
+"""The shortest game whose score can be significant: five of five answers are right by luck in one of 32 games."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +33,13 @@ class BlindTest:
 def make_blind_test(real: np.ndarray, fake: np.ndarray, *, seed: int) -> BlindTest:
     """Shuffle real and generated images into one sheet, and mask the answers.
 
-    The mask hides the answers from readers who see the page's source or the order of its images. It is no protection
-    against cheating, since the page's own script can undo it.
+    The mask hides the answers from readers of the page's source. It does not prevent cheating, since the page's script
+    undoes it.
 
     Args:
         real: uint8, shape (n, 28, 28), n >= 6: real images.
         fake: uint8, shape (n, 28, 28): generated images, as many as real ones.
         seed: Seed of the order; equal arguments give equal bytes.
-
-    Raises:
-        ValueError: If a dtype, a shape or a number of images differs from that.
     """
     for name, pixels in (("real", real), ("fake", fake)):
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):

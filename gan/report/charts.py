@@ -15,12 +15,11 @@ from matplotlib.ticker import FuncFormatter
 
 from gan.formatting import describe_number
 
-REAL_COLOR, FAKE_COLOR, AVERAGE_COLOR = "#2a7ab8", "#c8553d", "#a8840f"
-SETS = {"real": REAL_COLOR, "generated": FAKE_COLOR, "averaged": AVERAGE_COLOR}
+REAL_COLOR, FAKE_COLOR = "#2a7ab8", "#c8553d"
+SETS = {"real": REAL_COLOR, "generated": FAKE_COLOR, "averaged": "#a8840f"}
 """The sets of images in a chart and their colours: test images, generated ones, those of the averaged generator."""
 
-POINTS_IN_A_CURVE = 400
-LONGEST_NAME = 24
+POINTS_IN_A_CURVE, LONGEST_NAME = 400, 24
 INK = "#0a0b0c"
 """Colour of axes and text; in SVG it becomes the colour of the surrounding text."""
 
@@ -41,32 +40,30 @@ def chart_style(more: Mapping[str, Any] | None = None) -> Iterator[None]:
         yield
 
 
+@chart_style()
 def draw_losses(history: np.ndarray) -> Figure:
-    """Draw losses and discriminator accuracy by step.
+    """Draw losses and discriminator accuracy by step, from float values of shape (steps, 3), HISTORY_COLUMNS.
 
     A line is the mean over a few steps; the band around it spans their 10th to 90th percentile.
-
-    Args:
-        history: float, shape (steps, 3): d_loss, d_accuracy, g_loss.
     """
-    with chart_style():
-        figure = Figure(figsize=(9, 3.2), layout="constrained")
-        loss_axes, accuracy_axes = figure.subplots(1, 2)
-        chunks = np.array_split(np.arange(len(history)), min(POINTS_IN_A_CURVE, len(history)))
-        d_loss, d_accuracy, g_loss = history.T
-        _draw_curve(loss_axes, d_loss, chunks, "discriminator", REAL_COLOR)
-        _draw_curve(loss_axes, g_loss, chunks, "generator", FAKE_COLOR)
-        loss_axes.set(title="Loss", xlabel="step", ylim=(0, None))
-        loss_axes.legend()
-        _draw_curve(accuracy_axes, d_accuracy, chunks, "discriminator", REAL_COLOR)
-        accuracy_axes.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
-        accuracy_axes.annotate("guessing", (0, 0.5), (4, 4), textcoords="offset points", fontsize=8)
-        accuracy_axes.set(title="Discriminator accuracy", xlabel="step", ylim=(0, 1))
-        for axes in (loss_axes, accuracy_axes):
-            _label_steps(axes)
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    chunks = np.array_split(np.arange(len(history)), min(POINTS_IN_A_CURVE, len(history)))
+    d_loss, d_accuracy, g_loss = history.T
+    _draw_curve(loss_axes, d_loss, chunks, "discriminator", REAL_COLOR)
+    _draw_curve(loss_axes, g_loss, chunks, "generator", FAKE_COLOR)
+    loss_axes.set(title="Loss", xlabel="step", ylim=(0, None))
+    loss_axes.legend()
+    _draw_curve(accuracy_axes, d_accuracy, chunks, "discriminator", REAL_COLOR)
+    accuracy_axes.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
+    accuracy_axes.annotate("guessing", (0, 0.5), (4, 4), textcoords="offset points", fontsize=8)
+    accuracy_axes.set(title="Discriminator accuracy", xlabel="step", ylim=(0, 1))
+    for axes in (loss_axes, accuracy_axes):
+        _label_steps(axes)
     return figure
 
 
+@chart_style()
 def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> Figure:
     """Draw Fréchet distance and recall at every snapshot, and mark the best of each.
 
@@ -75,28 +72,26 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
     Args:
         steps: Steps of the snapshots.
         quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS; the curve has a gap where a value is not finite.
-        described: Number of images and name of the features, as text below the chart.
+        described: Text below the chart: number of images and name of the features.
     """
-    with chart_style():
-        figure = Figure(figsize=(9, 3.5), layout="constrained")
-        distance_axes, recall_axes = figure.subplots(1, 2)
-        distances, recalls = quality.T
-        lowest, highest = best_snapshot(distances), best_snapshot(-recalls)
-        _draw_points(distance_axes, steps, distances, lowest, FAKE_COLOR, "point")
-        _draw_points(recall_axes, steps, recalls, highest, REAL_COLOR, "recall")
-        best = f"best: {describe_number(float(distances[lowest]))} at step {steps[lowest]:,}"
-        distance_axes.set(title=f"Fréchet distance, low is good\n{best}", xlabel="step")
-        figure.supxlabel(described, fontsize=8)
-        defined = distances[np.isfinite(distances)]
-        if len(defined) and defined.max() > 10 * defined.min() > 0:
-            distance_axes.set_yscale("log")
-        _label_numbers(distance_axes)
-        best = f"best: {describe_number(float(recalls[highest]))} at step {steps[highest]:,}"
-        recall_axes.set(
-            title=f"Recall, high is good\n{best}", xlabel="step", ylim=(0, max(0.05, 1.25 * recalls[highest]))
-        )
-        for axes in (distance_axes, recall_axes):
-            _label_steps(axes)
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    distance_axes, recall_axes = figure.subplots(1, 2)
+    distances, recalls = quality.T
+    lowest, highest = best_snapshot(distances), best_snapshot(-recalls)
+    _draw_points(distance_axes, steps, distances, lowest, FAKE_COLOR, "point")
+    _draw_points(recall_axes, steps, recalls, highest, REAL_COLOR, "recall")
+    best_distance = f"best: {describe_number(float(distances[lowest]))} at step {steps[lowest]:,}"
+    best_recall = f"best: {describe_number(float(recalls[highest]))} at step {steps[highest]:,}"
+    distance_axes.set(title=f"Fréchet distance, low is good\n{best_distance}", xlabel="step")
+    top = max(0.05, 1.25 * recalls[highest])
+    recall_axes.set(title=f"Recall, high is good\n{best_recall}", xlabel="step", ylim=(0, top))
+    figure.supxlabel(described, fontsize=8)
+    defined = distances[np.isfinite(distances)]
+    if len(defined) and defined.max() > 10 * defined.min() > 0:
+        distance_axes.set_yscale("log")
+    _label_numbers(distance_axes)
+    for axes in (distance_axes, recall_axes):
+        _label_steps(axes)
     return figure
 
 
@@ -105,6 +100,7 @@ def best_snapshot(values: np.ndarray) -> int:
     return int(np.where(np.isfinite(values), values, np.inf).argmin())
 
 
+@chart_style()
 def draw_class_balance(names: Sequence[str], shares: Sequence[np.ndarray]) -> Figure:
     """Draw the share of each predicted class.
 
@@ -112,37 +108,34 @@ def draw_class_balance(names: Sequence[str], shares: Sequence[np.ndarray]) -> Fi
         names: Class names by label.
         shares: float, shape (3, num_classes), 0 to 1: shares of the images of each of SETS.
     """
-    with chart_style():
-        figure = Figure(figsize=(6, 0.9 + 0.42 * len(names)), layout="constrained")
-        axes = figure.subplots()
-        places = np.arange(len(names))
-        for offset, values, (label, color) in zip((-0.28, 0, 0.28), shares, SETS.items(), strict=True):
-            axes.barh(places + offset, 100 * values, height=0.26, color=color, label=label)
-        axes.set(xlabel="share of the images, %")
-        axes.set_yticks(places, [_shorten(name) for name in names])
-        axes.invert_yaxis()
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    figure = Figure(figsize=(6, 0.9 + 0.42 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(names))
+    for offset, values, (label, color) in zip((-0.28, 0, 0.28), shares, SETS.items(), strict=True):
+        axes.barh(places + offset, 100 * values, height=0.26, color=color, label=label)
+    axes.set(xlabel="share of the images, %")
+    axes.set_yticks(places, [_shorten(name) for name in names])
+    axes.invert_yaxis()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return figure
 
 
+@chart_style()
 def draw_intensities(histograms: Sequence[np.ndarray]) -> Figure:
-    """Draw histograms of grey levels, in bins of 16 levels.
+    """Draw histograms of grey levels in bins of 16 levels.
 
     Args:
-        histograms: float, shape (3, 256): shares of the pixels, one row for each of SETS; each row sums to 1.
+        histograms: float, shape (3, 256): shares of the pixels, a row for each of SETS.
     """
-    with chart_style():
-        figure = Figure(figsize=(6, 3.6), layout="constrained")
-        axes = figure.subplots()
-        edges = np.arange(0, 257, 16)
-        for histogram, (label, color) in zip(histograms, SETS.items(), strict=True):
-            shares = 100 * histogram.reshape(16, 16).sum(axis=1)
-            axes.stairs(shares, edges, color=color, linewidth=1.6, label=label)
-        axes.set(
-            xlabel="grey level, 0 black to 255 white", ylabel="share of the pixels, %", yscale="log", xlim=(0, 256)
-        )
-        _label_numbers(axes)
-        axes.legend(loc="upper right")
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    edges = np.arange(0, 257, 16)
+    for histogram, (label, color) in zip(histograms, SETS.items(), strict=True):
+        shares = 100 * histogram.reshape(16, 16).sum(axis=1)
+        axes.stairs(shares, edges, color=color, linewidth=1.6, label=label)
+    axes.set(xlabel="grey level, 0 black to 255 white", ylabel="share of the pixels, %", yscale="log", xlim=(0, 256))
+    _label_numbers(axes)
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -155,11 +148,9 @@ def as_png(figure: Figure) -> bytes:
 
 
 def as_svg(figure: Figure, name: str) -> Markup:
-    """Return an SVG element: transparent, axes and text in the page's text colour, as wide as its container.
+    """Return a transparent SVG element, as wide as its container, with axes and text in the page's text colour.
 
-    Args:
-        figure: A figure of this module.
-        name: Prefix of all ids in the SVG, unique in the page.
+    `name` is unique in the page; all ids in the SVG start with it.
     """
     buffer = io.StringIO()
     with chart_style({"svg.hashsalt": name}):

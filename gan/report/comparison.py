@@ -1,18 +1,39 @@
 """Compare two generators: images of the same latents, and the difference in every metric with its interval."""
 
-from collections.abc import Sequence
+from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from gan.data.samples import load_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.judge import Judge
+from gan.models.generation import class_counts, generate_pixels, labels_of
+from gan.models.latents import sample_inputs
+from gan.models.networks import load_model
 from gan.report.rendering import tiles_png
+from gan.runs.manifest import AVERAGE_SAMPLES, DATA_SUMMARY, GENERATOR, SAMPLES
 
 NUM_SHOWN, COLUMNS = 32, 8
 
-InputShapes = list[tuple[int | None, ...]]
+
+@dataclass(frozen=True)
+class ContestantFiles:
+    """The files of a run that a comparison needs."""
+
+    name: str
+    generator: Path
+    samples: Path
+    average_samples: Path
+    data_summary: Path
+
+    @classmethod
+    def of_published(cls, run: Path) -> "ContestantFiles":
+        """Return the files of a published run."""
+        samples, average_samples = run / SAMPLES, run / AVERAGE_SAMPLES
+        return cls(run.resolve().name, run / GENERATOR, samples, average_samples, run / DATA_SUMMARY)
 
 
 @dataclass(frozen=True)
@@ -21,9 +42,25 @@ class Contestant:
 
     name: str
     shown: np.ndarray  # uint8 (k, 28, 28): images of the same latents as the other run's if the input shapes are equal
-    input_shapes: InputShapes  # of the generator: latents, and classes if it is conditional
+    input_shapes: list[tuple[int | None, ...]]  # of the generator: latents, and classes if it is conditional
     samples: np.ndarray  # uint8 (n, 28, 28)
     average_samples: np.ndarray  # uint8 (n, 28, 28)
+
+
+def load_contestant(files: ContestantFiles, *, seed: int) -> Contestant:
+    """Load a run, and draw the images that a comparison shows; `seed` is the seed of their latents."""
+    samples, average_samples = load_samples(files.samples), load_samples(files.average_samples)
+    return make_contestant(files.name, files.generator, files.data_summary, samples, average_samples, seed=seed)
+
+
+def make_contestant(
+    name: str, generator: Path, data_summary: Path, samples: np.ndarray, average_samples: np.ndarray, *, seed: int
+) -> Contestant:
+    """Draw the images that a comparison shows of a run; classes are as frequent as in its training images."""
+    model = load_model(generator)
+    like_labels = labels_of(class_counts(data_summary, model))
+    shown = generate_pixels(model, sample_inputs(model, NUM_SHOWN, seed=seed, like_labels=like_labels))
+    return Contestant(name, shown, [tensor.shape for tensor in model.inputs], samples, average_samples)
 
 
 @dataclass(frozen=True)
@@ -42,8 +79,8 @@ class RunComparison:
     same_latents: bool
     this_picture: bytes  # PNG
     other_picture: bytes
-    differences: Sequence[Difference]
-    average_differences: Sequence[Difference]
+    differences: tuple[Difference, ...]
+    average_differences: tuple[Difference, ...]
     n: int
     extractor: str
 
@@ -65,35 +102,32 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, seed: int
         other: The reference.
         seed: Seed of the bootstrap.
     """
+    extractor = judge.extractor.name
     differences, average_differences = (
-        bootstrap_differences(
-            judge.examine(mine), judge.examine(theirs), judge.floor, extractor=judge.extractor.name, seed=seed
-        )
+        bootstrap_differences(judge.examine(mine), judge.examine(theirs), judge.floor, extractor=extractor, seed=seed)
         for mine, theirs in ((this.samples, other.samples), (this.average_samples, other.average_samples))
     )
     return RunComparison(
         this_name=this.name,
         other_name=other.name,
         same_latents=this.input_shapes == other.input_shapes,
-        this_picture=tiles_png(this.shown[:NUM_SHOWN], COLUMNS),
-        other_picture=tiles_png(other.shown[:NUM_SHOWN], COLUMNS),
+        this_picture=tiles_png(this.shown, COLUMNS),
+        other_picture=tiles_png(other.shown, COLUMNS),
         differences=differences,
         average_differences=average_differences,
         n=judge.n,
-        extractor=judge.extractor.name,
+        extractor=extractor,
     )
 
 
-def _summarize(differences: Sequence[Difference]) -> str:
-    titles = {
-        verdict: [row.title for row in differences if row.verdict == verdict]
-        for verdict in ("better", "worse", "not defined")
-    }
-    undefined = titles.pop("not defined")
-    note = f" (not defined: {', '.join(undefined)})" if undefined else ""
+def _summarize(differences: tuple[Difference, ...]) -> str:
+    titles = defaultdict(list)
+    for row in differences:
+        titles[row.verdict].append(row.title)
     counts = [
-        f"are {verdict} by {len(names)} of {len(differences)} metrics ({', '.join(names)})"
-        for verdict, names in titles.items()
-        if names
+        f"are {verdict} by {len(titles[verdict])} of {len(differences)} metrics ({', '.join(titles[verdict])})"
+        for verdict in ("better", "worse")
+        if titles[verdict]
     ]
-    return (" and ".join(counts) or "show no difference beyond noise") + note
+    undefined = f" (not defined: {', '.join(titles['not defined'])})" if titles["not defined"] else ""
+    return (" and ".join(counts) or "show no difference beyond noise") + undefined

@@ -5,20 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from gan.judging.definitions import AskedClasses
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
+from gan.report import charts
 from gan.report.blind_test import GAME_LENGTH, MIN_IMAGES, BlindTest, make_blind_test
-from gan.report.charts import (
-    as_png,
-    as_svg,
-    best_snapshot,
-    draw_class_balance,
-    draw_intensities,
-    draw_losses,
-    draw_quality,
-)
 from gan.report.rendering import draw_class_rows, draw_grid, png_bytes, spaced, tiles_png
 
 NUM_IN_A_GRID, NUM_OF_A_CLASS, NUM_NEIGHBOURS, NUM_EXTREMES = 64, 10, 10, 20
@@ -106,46 +99,35 @@ class Exhibits:
 
 
 def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
-    """Choose and draw all pictures of a report.
-
-    Args:
-        found: The result of judging a training.
-        seed: Seed of the choice of real images, and of the blind test.
-    """
+    """Choose and draw all pictures of a report; `seed` seeds the choice of real images and the blind test."""
     rng = np.random.default_rng(seed)
     n, real_pixels, fake_pixels = found.judge.n, found.judge.test_pixels, found.fake_pixels
     in_grid = rng.permutation(n)[:NUM_IN_A_GRID]
-    classes, neighbours, extremes = choose_class_rows(found), choose_neighbours(found), choose_extremes(found.fake)
+    classes, neighbours, extremes = _choose_class_rows(found), _choose_neighbours(found), _choose_extremes(found.fake)
     shown_real = np.concatenate([in_grid, *(row.real_rows for row in classes)])
     class_fakes, neighbour_fakes = [row.fake_rows for row in classes], [group.fake_rows for group in neighbours]
     shown_fake = np.concatenate([np.arange(len(in_grid)), *extremes, *class_fakes, *neighbour_fakes])
-    questions = choose_questions(found, shown_real=shown_real, shown_fake=shown_fake, rng=rng)
-    quality = draw_quality(found.snapshot_steps, found.quality, found.quality_of)
-    losses = draw_losses(found.history)
+    questions = _choose_questions(found, shown_real, shown_fake, rng)
+    drawn_classes = [(row.name, row.real, row.fake) for row in classes[:MAX_CLASSES_DRAWN]]
+    neighbour_rows = [pixels for group in neighbours for pixels in (group.fake, group.train)]
+    figures = _draw_charts(found)
     return Exhibits(
         real_grid=_draw_square(real_pixels[in_grid]),
         fake_grid=_draw_square(fake_pixels[: len(in_grid)]),
         average_grid=_draw_square(found.average_pixels[: len(in_grid)]),
         pairs=tiles_png(np.concatenate([real_pixels[in_grid[:NUM_IN_PAIRS]], fake_pixels[:NUM_IN_PAIRS]]), 8),
         classes=classes,
-        class_rows=png_bytes(
-            draw_class_rows([(row.name, row.real, row.fake) for row in classes[:MAX_CLASSES_DRAWN]], scale=SCALE)
-        ),
+        class_rows=png_bytes(draw_class_rows(drawn_classes, scale=SCALE)),
         neighbours=neighbours,
-        neighbour_rows=tiles_png(
-            np.concatenate([half for group in neighbours for half in (group.fake, group.train)]), NUM_NEIGHBOURS
-        ),
+        neighbour_rows=tiles_png(np.concatenate(neighbour_rows), NUM_NEIGHBOURS),
         convincing=tiles_png(fake_pixels[extremes[0]], 10),
         unconvincing=tiles_png(fake_pixels[extremes[1]], 10),
-        judged=[
-            (step, float(distance), float(recall))
-            for step, (distance, recall) in zip(found.snapshot_steps, found.quality, strict=True)
-        ],
+        judged=list(zip(found.snapshot_steps, *found.quality.T.tolist(), strict=True)),
         snapshots=_draw_snapshots(found),
-        quality=as_png(quality),
+        quality=charts.as_png(figures["quality"]),
         quality_of=found.quality_of,
-        curves=as_png(losses),
-        charts={"quality": as_svg(quality, "quality"), "losses": as_svg(losses, "losses"), **_draw_balances(found)},
+        curves=charts.as_png(figures["losses"]),
+        charts={name: charts.as_svg(figure, name) for name, figure in figures.items()},
         test=None if n < MIN_IMAGES else make_blind_test(*questions, seed=seed),
     )
 
@@ -154,22 +136,21 @@ def _draw_square(pixels: np.ndarray) -> bytes:
     return png_bytes(draw_grid(pixels, 8, scale=SCALE))
 
 
-def _draw_balances(found: Findings) -> dict[str, Markup]:
-    judge, fake, average = found.judge, found.fake, found.average
-    predicted = (judge.test.classes, fake.fake.classes, average.fake.classes)
+def _draw_charts(found: Findings) -> dict[str, Figure]:
+    judge, fake, average = found.judge, found.fake, found.average.fake
+    predicted = (judge.test.classes, fake.fake.classes, average.classes)
     shares = [np.bincount(classes, minlength=judge.num_classes) / judge.n for classes in predicted]
-    histograms = [side.intensities.mean(axis=0) for side in (fake.real, fake.fake, average.fake)]
+    histograms = [side.intensities.mean(axis=0) for side in (fake.real, fake.fake, average)]
     return {
-        "classes": as_svg(draw_class_balance(found.class_names, shares), "classes"),
-        "intensities": as_svg(draw_intensities(histograms), "intensities"),
+        "quality": charts.draw_quality(found.snapshot_steps, found.quality, found.quality_of),
+        "losses": charts.draw_losses(found.history),
+        "classes": charts.draw_class_balance(found.class_names, shares),
+        "intensities": charts.draw_intensities(histograms),
     }
 
 
-def choose_class_rows(found: Findings) -> list[ClassRow]:
-    """Choose the first images of every class: real ones by label, generated ones by the class given to the generator.
-
-    Without such classes, generated images are sorted by their predicted class.
-    """
+def _choose_class_rows(found: Findings) -> list[ClassRow]:
+    """Choose the first images of every class; generated images without a requested class have the predicted one."""
     judge, predicted = found.judge, found.fake.fake.classes
     labels = found.test_labels[judge.test_rows]
     fake_labels = predicted if found.asked_labels is None else found.asked_labels[: judge.n]
@@ -191,53 +172,37 @@ def choose_class_rows(found: Findings) -> list[ClassRow]:
     return rows
 
 
-def choose_neighbours(found: Findings) -> list[Neighbours]:
-    """Choose the first generated images, and those nearest to a training image; show each beside that image."""
+def _choose_neighbours(found: Findings) -> list[Neighbours]:
     fake = found.fake.fake
-    first = np.arange(min(NUM_NEIGHBOURS, len(fake.nearest)))
     closest = np.argsort(fake.relative_distance, kind="stable")[:NUM_NEIGHBOURS]
+    chosen = {
+        "The first generated images, not selected": np.arange(len(closest)),
+        "The generated images nearest to a training image, relative to their class; copies would be here": closest,
+    }
     return [
         Neighbours(caption, found.fake_pixels[rows], found.train_pixels[fake.nearest[rows]], rows)
-        for caption, rows in (
-            ("The first generated images, not selected", first),
-            (
-                "The generated images nearest to a training image, relative to their class; copies would be here",
-                closest,
-            ),
-        )
+        for caption, rows in chosen.items()
     ]
 
 
 def _draw_snapshots(found: Findings) -> dict[int, bytes]:
     """Draw at most MAX_SNAPSHOTS evenly spaced snapshots, and the best one."""
-    shown = {*spaced(len(found.snapshot_steps), MAX_SNAPSHOTS), best_snapshot(found.quality[:, 0])}
+    shown = {*spaced(len(found.snapshot_steps), MAX_SNAPSHOTS), charts.best_snapshot(found.quality[:, 0])}
     return {index: tiles_png(found.snapshots[index][:NUM_IN_A_SNAPSHOT], 4) for index in sorted(shown)}
 
 
-def choose_extremes(fake: ImageStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the generated images that look most and least real to the two-sample classifier.
-
-    Returns:
-        Indices into the samples, int, shape (k,), k <= NUM_EXTREMES: the most real first, and the least real first.
-    """
+def _choose_extremes(fake: ImageStatistics) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the indices of the images that look most and least real to the two-sample classifier, by its logits."""
     order = np.argsort(-fake.fake.logits, kind="stable")
     return order[:NUM_EXTREMES], order[::-1][:NUM_EXTREMES]
 
 
-def choose_questions(
-    found: Findings, *, shown_real: np.ndarray, shown_fake: np.ndarray, rng: np.random.Generator
+def _choose_questions(
+    found: Findings, shown_real: np.ndarray, shown_fake: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw real and generated images for the blind test, without those that the page shows elsewhere.
+    """Draw up to NUM_IN_BLIND_TEST real and as many generated images for the blind test.
 
-    Args:
-        found: The result of judging a training.
-        shown_real: int, indices of the judge's test images that the page shows.
-        shown_fake: int, indices of the samples that the page shows.
-        rng: Generator of the choice.
-
-    Returns:
-        Real and generated images, uint8, shape (k, 28, 28), k <= NUM_IN_BLIND_TEST. If too few for a game are left,
-        the shown ones are used as well.
+    Images that the page shows elsewhere, given by their indices, are left out, unless too few for a game would remain.
     """
     n = found.judge.n
     orders = [rng.permutation(n), rng.permutation(n)]

@@ -5,12 +5,11 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
 
 from gan.formatting import describe_mean, describe_setting
-from gan.judging.measured import NOT_FINITE, rounded
+from gan.judging.measured import NOT_FINITE, is_defined, rounded
 from gan.report.page import render_page
 from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
 from gan.runs.publish import METRICS
@@ -19,9 +18,7 @@ MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_a
 """Metrics of the averaged weights, which the gate also uses; rows are sorted by the first."""
 
 AVERAGE_GRID = "average_grid.png"
-
-MIN_SEEDS = 3
-"""The smallest number of seeds whose mean is meaningful."""
+MIN_SEEDS = 3  # with fewer seeds, a mean is not meaningful
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,6 @@ class Result:
     seconds: float | None  # of training
     undefined: dict[str, str] = field(default_factory=dict)  # reasons why a metric is not defined, by name
     data_warnings: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Configuration and seed, which identify a training of the sweep."""
-        return self.way, self.seed
 
 
 @dataclass(frozen=True)
@@ -105,8 +97,7 @@ class Leaderboard:
     @property
     def measures(self) -> list[tuple[str, str]]:
         """Names and titles of the metrics that are columns."""
-        titles = self.rows[0].best.titles if self.rows else {}
-        return [(name, titles[name]) for name in MEASURES if name in titles]
+        return list(self.rows[0].best.titles.items()) if self.rows else []
 
     @property
     def described(self) -> str:
@@ -126,16 +117,11 @@ class Leaderboard:
 
 
 def read_result(way: str, seed: int, folder: Path) -> Result:
-    """Read the metrics of a published run.
-
-    Args:
-        way: The configuration: recipe, and settings that differ from it.
-        seed: Seed of the training.
-        folder: Folder of the run.
-    """
+    """Read the metrics of the published run in a folder, which has this configuration and seed."""
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     metrics = {name: content["metrics"][name] for name in MEASURES}
     values = {name: _finite(metric["average"]) for name, metric in metrics.items()}
+    missing = [name for name, value in values.items() if value is None]
     first = metrics[MEASURES[0]]
     return Result(
         way=way,
@@ -143,33 +129,23 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
         run=folder.name,
         folder=folder,
         values=values,
-        undefined={
-            name: metrics[name].get("undefined", {}).get("average", NOT_FINITE)
-            for name, value in values.items()
-            if value is None
-        },
+        undefined={name: metrics[name].get("undefined", {}).get("average", NOT_FINITE) for name in missing},
         titles={name: metric["title"] for name, metric in metrics.items()},
         n=first["n"],
         extractor=first["extractor"],
         generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
         seconds=_finite(content["training"]["training_seconds"]),
-        data_warnings=tuple(content.get("data_warnings", ())),
+        data_warnings=tuple(content["data_warnings"]),
     )
 
 
 def _finite(value: float | None) -> float | None:
     """Return None for NaN and infinity, which earlier versions wrote instead of null."""
-    return value if value is not None and isfinite(value) else None
+    return value if is_defined(value) else None
 
 
 def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
-    """Rank configurations by their mean over seeds; those with failed seeds come last.
-
-    Args:
-        title: Title of the page.
-        results: Published runs, in any order.
-        failures: Failed trainings.
-    """
+    """Rank the configurations of published runs by their mean over seeds; those with failed seeds come last."""
     rows = []
     for way in dict.fromkeys(result.way for result in results):
         of_way = sorted((result for result in results if result.way == way), key=lambda result: result.seed)
@@ -183,7 +159,6 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
                 best=min(of_way, key=lambda result: _undefined_last(result.values[MEASURES[0]])),
             )
         )
-
     rows.sort(key=lambda row: (row.num_failed > 0, _undefined_last(row.measures[MEASURES[0]].mean)))
     return Leaderboard(title, rows, failures)
 
@@ -207,7 +182,7 @@ def _spread(values: Sequence[float | None], reason: str = NOT_FINITE) -> Spread:
 def as_csv(board: Leaderboard) -> str:
     """Return the leaderboard as CSV: mean and deviation of every metric, seconds of training, and the best run.
 
-    The cell of a number that is not defined is empty. The column `reason` says why, also for a failed training.
+    The cell of a number that is not defined is empty; the column `reason` says why. A failed training has a reason too.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

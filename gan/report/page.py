@@ -10,14 +10,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from gan.formatting import (
-    describe_change,
-    describe_deviation,
-    describe_interval,
-    describe_number,
-    describe_seconds,
-    describe_share,
-)
+from gan import formatting
 from gan.judging.definitions import AskedClasses, Metric
 from gan.judging.gate import SIGNIFICANT_ERRORS, Decision, copies_training_images, lacks_diversity
 from gan.report.comparison import RunComparison
@@ -26,10 +19,10 @@ from gan.report.markup import as_data_uri, data_uri, escape_markdown
 from gan.report.rendering import tiles_png
 
 DISTINGUISHABLE_ACCURACY = 0.75
-"""Accuracy of the two-sample classifier from which on images count as easy to tell from real ones."""
+"""Images count as distinguishable from real ones if the two-sample classifier is at least this accurate."""
 
 CHANCE_MARGIN = 0.03
-"""Accuracy above 0.5 that still counts as chance."""
+"""Excess over an accuracy of 0.5 that still counts as chance."""
 
 Rows = Sequence[tuple[str, str]]
 
@@ -40,7 +33,7 @@ class Report:
 
     title: str
     subtitle: str
-    metrics: Sequence[Metric]
+    metrics: tuple[Metric, ...]
     extractor_sha256: str
     warnings: Sequence[str]  # signs of collapse in the training
     exhibits: Exhibits
@@ -59,9 +52,9 @@ class Report:
     def verdict(self) -> str:
         """One sentence: whether the images can be told from real ones, and the numbers that show it."""
         of = {metric.name: metric for metric in self.metrics}
-        accuracy, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
-        copies = of["near_copies"]
-        share, number = describe_share, describe_number
+        names = ("two_sample_accuracy", "frechet_distance", "recall", "near_copies")
+        accuracy, distance, recall, copies = (of[name] for name in names)
+        share, number = formatting.describe_share, formatting.describe_number
         clauses = [
             f"a classifier is right for {share(accuracy.value)} of the images that it has not seen (averaged weights: "
             f"{share(accuracy.average)}; guessing: 50 %)",
@@ -95,7 +88,7 @@ def _conclude(accuracy: float | None, of: Mapping[str, Metric]) -> str:
 
 
 def render_html(report: Report) -> str:
-    """Return the page, with all pictures embedded; it makes no requests."""
+    """Return the page with all pictures embedded; it makes no requests."""
     names = ["page.js", "blind_test.js"] if report.exhibits.test else ["page.js"]
     return render_page("page.html.jinja", names, report=report)
 
@@ -135,12 +128,12 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters |= {
-    "number": describe_number,
-    "deviation": describe_deviation,
-    "change": describe_change,
-    "interval": describe_interval,
-    "share": describe_share,
-    "seconds": describe_seconds,
+    "number": formatting.describe_number,
+    "deviation": formatting.describe_deviation,
+    "change": formatting.describe_change,
+    "interval": formatting.describe_interval,
+    "share": formatting.describe_share,
+    "seconds": formatting.describe_seconds,
     "markdown": escape_markdown,
     "uri": data_uri,
     "png": lambda content: as_data_uri(content, "png"),

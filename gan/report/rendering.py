@@ -2,21 +2,15 @@
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gan.data.pixels import IMAGE_SIZE, denormalize_images
 
-GAP = 6
-MARGIN = 16
-PAPER, INK, SOFT_INK = 255, 40, 110
-CAPTION_HEIGHT = 34
-LABEL_WIDTH = 120
-FRAME_MILLISECONDS = 700
-LAST_FRAME_MILLISECONDS = 2500
-MAX_FRAMES = 20
+GAP, MARGIN, CAPTION_HEIGHT, LABEL_WIDTH = 6, 16, 34, 120  # pixels
+PAPER, INK, SOFT_INK = 255, 40, 110  # grey levels
+MAX_FRAMES, FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 20, 700, 2500
 
 
 def draw_grid(
@@ -37,8 +31,8 @@ def draw_grid(
         scale: Side of an image's pixel in the picture, in pixels.
         caption: Text above the grid.
         titles: Text above each image.
-        margin: Margin around the grid, in pixels.
-        gap: Gap between two images, in pixels.
+        margin: Pixels around the grid.
+        gap: Pixels between two images.
 
     Raises:
         ValueError: If `pixels` has another dtype or shape, or there is not one title for each image.
@@ -101,12 +95,7 @@ def draw_snapshots(
 ) -> list[Image.Image]:
     """Draw a grid of the first `num` images of every snapshot, with the step as its caption.
 
-    Args:
-        snapshots: uint8, shape (num_snapshots, num_images, 28, 28).
-        steps: Steps of the snapshots.
-        num: Images in a grid.
-        columns: Images in a row.
-        scale: Side of an image's pixel in the picture, in pixels.
+    `snapshots` is uint8, shape (num_snapshots, num_images, 28, 28); the other arguments are those of `draw_grid`.
     """
     return [
         draw_grid(pixels[:num], columns, scale=scale, caption=f"step {step:,}")
@@ -139,9 +128,9 @@ def draw_class_rows(rows: Sequence[tuple[str, np.ndarray, np.ndarray]], *, scale
     return picture
 
 
-def tiles_png(pixels: np.ndarray, columns: int, *, scale: int = 2) -> bytes:
+def tiles_png(pixels: np.ndarray, columns: int) -> bytes:
     """Return a PNG of uint8 images of shape (n, 28, 28) in rows, without margin and with narrow gaps."""
-    return png_bytes(draw_grid(pixels, columns, scale=scale, margin=0, gap=scale))
+    return png_bytes(draw_grid(pixels, columns, scale=2, margin=0, gap=2))
 
 
 def png_bytes(picture: Image.Image) -> bytes:
@@ -151,22 +140,17 @@ def png_bytes(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a picture as PNG; equal pictures give equal bytes."""
-    path.write_bytes(png_bytes(picture))
-
-
-def save_animation(frames: Sequence[Image.Image], path: Path | io.BytesIO) -> None:
-    """Write pictures of equal size as an endless, lossless WebP animation that shows the last one longer.
+def animation_bytes(frames: Sequence[Image.Image]) -> bytes:
+    """Return pictures of equal size as an endless, lossless WebP animation that shows the last one longer.
 
     At most MAX_FRAMES evenly spaced frames are used, since a report contains the animation.
     """
-    frames = [frames[index] for index in spaced(len(frames), MAX_FRAMES)]
+    frames, buffer = [frames[index] for index in spaced(len(frames), MAX_FRAMES)], io.BytesIO()
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
     first, *rest = (frame.convert("RGB") for frame in frames)
-    first.save(
-        path, format="WEBP", save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=4
-    )
+    options = {"append_images": rest, "duration": durations, "loop": 0, "lossless": True, "method": 4}
+    first.save(buffer, format="WEBP", save_all=True, **options)
+    return buffer.getvalue()
 
 
 def spaced(num: int, most: int) -> list[int]:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from gan.config import RunContent
 from gan.data.pixels import denormalize_images
 from gan.data.samples import samples_bytes
+from gan.formatting import describe_seconds, describe_setting, describe_share
 from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.features import Extractor
 from gan.judging.judge import Judge
@@ -17,20 +17,18 @@ from gan.judging.judgement import ClassShare, Judgement
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
-from gan.report.comparison import Contestant, RunComparison, compare_runs
-from gan.report.contestants import ContestantFiles, draw_shown, load_contestant
+from gan.recipes import Recipe
+from gan.report.comparison import ContestantFiles, RunComparison, compare_runs, load_contestant, make_contestant
 from gan.report.exhibits import Findings, make_exhibits
-from gan.report.page import Report, render_html, render_markdown
-from gan.report.rows import provenance_rows, setting_rows, timing_rows
-from gan.runs.manifest import AVERAGE_SAMPLES, SAMPLES
-from gan.runs.provenance import FEATURE_EXTRACTOR, Provenance
+from gan.report.page import Report, Rows, render_html, render_markdown
+from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance
 from gan.storage.files import read_array
 from gan.training.history import history_csv, read_history
 
 
 @dataclass(frozen=True)
-class RunFiles:
-    """The files that a report is made from."""
+class TrainedRun:
+    """The files of a trained run, and the text that its report shows."""
 
     train_images: Path  # .npy, float32 (m, 28, 28, 1) in [-1, 1]
     train_labels: Path  # .npy, uint8 (m,)
@@ -44,13 +42,6 @@ class RunFiles:
     snapshots: Path  # .npy, uint8 (num_snapshots, num_images, 28, 28)
     animation: Path  # .webp
     interpolation: Path  # .png
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A trained run, with the text that its report shows."""
-
-    files: RunFiles
     settings: RunContent
     title: str  # of the data set
     credit: str
@@ -61,18 +52,10 @@ class TrainedRun:
     provenance: Provenance
 
 
-class Samples(NamedTuple):
-    """Images of the same latents (and classes) from the last and from the averaged weights."""
-
-    pixels: np.ndarray  # uint8 (n, 28, 28)
-    average_pixels: np.ndarray  # uint8 (n, 28, 28)
-    labels: np.ndarray | None  # int64 (n,), the requested classes
-
-
 def report_run(
     run: TrainedRun, reference: ContestantFiles | None, champion: Incumbent | None
 ) -> tuple[Judgement, dict[str, bytes]]:
-    """Judge a run against test split, reference and champion, and write the report.
+    """Judge a run against the test split, the reference and the champion, and write the report.
 
     Args:
         run: The run.
@@ -83,13 +66,10 @@ def report_run(
         The judgement, and the files about it, by their path in the run's folder.
     """
     seed, train = run.settings.samples.seed, run.settings.train
-    samples = _draw_samples(run)
-    found = _judge(run, samples)
-    against = _compare(run, samples, found.judge, reference) if reference else None
+    found = _judge(run)
+    against = _compare(run, found, reference) if reference else None
     metrics = found.judge.metrics(found.fake, found.average)
     known = {reference.average_samples: against.average_differences} if reference and against else {}
-    gate = challenge_champion(found.judge, samples.average_pixels, metrics, run.warnings, champion, known, seed=seed)
-    exhibits = make_exhibits(found, seed=seed)
     report = Report(
         title=f"{run.title}: real and generated",
         subtitle=f"Recipe {train.recipe.name}, {train.steps:,} steps, seed {train.seed}",
@@ -97,91 +77,82 @@ def report_run(
         extractor_sha256=run.provenance.networks[FEATURE_EXTRACTOR],
         warnings=run.warnings,
         data_warnings=run.data_warnings,
-        exhibits=exhibits,
-        animation=run.files.animation,
-        interpolation=run.files.interpolation,
+        exhibits=make_exhibits(found, seed=seed),
+        animation=run.animation,
+        interpolation=run.interpolation,
         against=against,
-        gate=gate,
+        gate=challenge_champion(found.judge, found.average_pixels, metrics, run.warnings, champion, known, seed=seed),
         asked_classes=found.asked_classes,
-        settings=setting_rows(run.settings),
-        provenance=provenance_rows(run.provenance),
-        timings=timing_rows(run.provenance),
+        settings=_setting_rows(run.settings),
+        provenance=_provenance_rows(run.provenance),
+        timings=_timing_rows(run.provenance),
         credit=run.credit,
     )
-    quality = dict(zip(run.snapshot_steps, found.quality, strict=True))
-    return _judgement(report), _files(report, samples, history_csv(found.history, quality))
+    return _judgement(report), _files(report, found)
 
 
-def _draw_samples(run: TrainedRun) -> Samples:
-    generator, average = load_model(run.files.generator), load_model(run.files.average)
-    config, labels = run.settings.samples, read_array(run.files.train_labels)
-    inputs = sample_inputs(generator, config.num_images, seed=config.seed, like_labels=labels)
-    return Samples(generate_pixels(generator, inputs), generate_pixels(average, inputs), inputs.labels)
-
-
-def _judge(run: TrainedRun, samples: Samples) -> Findings:
-    files = run.files
-    network = Extractor.load(files.extractor, run.provenance.dataset, run.provenance.networks[FEATURE_EXTRACTOR])
-    train_pixels, test_pixels = (
-        denormalize_images(read_array(path)) for path in (files.train_images, files.test_images)
-    )
-    n = min(len(test_pixels), len(samples.pixels))
-    judge = Judge(network, train_pixels, test_pixels, n=n, seed=run.settings.samples.seed)
-    snapshots = read_array(files.snapshots)
+def _judge(run: TrainedRun) -> Findings:
+    """Generate images from the last and from the averaged weights, for the same latents and classes; judge both."""
+    config, train_labels = run.settings.samples, read_array(run.train_labels)
+    generator, average = load_model(run.generator), load_model(run.average)
+    inputs = sample_inputs(generator, config.num_images, seed=config.seed, like_labels=train_labels)
+    fake_pixels, average_pixels = generate_pixels(generator, inputs), generate_pixels(average, inputs)
+    network = Extractor.load(run.extractor, run.provenance.dataset, run.provenance.networks[FEATURE_EXTRACTOR])
+    train_pixels, test_pixels = (denormalize_images(read_array(path)) for path in (run.train_images, run.test_images))
+    n = min(len(test_pixels), len(fake_pixels))
+    judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
+    snapshots = read_array(run.snapshots)
     snapshot_judge = judge.for_snapshots(snapshots.shape[1])
     return Findings(
         judge=judge,
         class_names=run.class_names,
         train_pixels=train_pixels,
-        test_labels=read_array(files.test_labels),
-        fake_pixels=samples.pixels,
-        average_pixels=samples.average_pixels,
-        asked_labels=samples.labels,
-        fake=judge.examine(samples.pixels),
-        average=judge.examine(samples.average_pixels),
+        test_labels=read_array(run.test_labels),
+        fake_pixels=fake_pixels,
+        average_pixels=average_pixels,
+        asked_labels=inputs.labels,
+        fake=judge.examine(fake_pixels),
+        average=judge.examine(average_pixels),
         snapshot_steps=run.snapshot_steps,
         snapshots=snapshots,
         quality=np.array([snapshot_judge(pixels) for pixels in snapshots]),
         quality_of=snapshot_judge.description,
-        history=read_history(files.history.read_text()),
+        history=read_history(run.history.read_text()),
     )
 
 
-def _compare(run: TrainedRun, samples: Samples, judge: Judge, reference: ContestantFiles) -> RunComparison:
+def _compare(run: TrainedRun, found: Findings, reference: ContestantFiles) -> RunComparison:
     """Compare a run with its reference, on as many images as both have."""
-    seed = run.settings.samples.seed
-    shown, input_shapes = draw_shown(run.files.generator, run.files.summary, seed=seed)
-    this = Contestant("This run", shown, input_shapes, samples.pixels, samples.average_pixels)
+    seed, samples = run.settings.samples.seed, (found.fake_pixels, found.average_pixels)
+    this = make_contestant("This run", run.generator, run.summary, *samples, seed=seed)
     other = load_contestant(reference, seed=seed)
-    judge = judge.with_n(min(judge.n, len(other.samples), len(other.average_samples)))
+    judge = found.judge.with_n(min(found.judge.n, len(other.samples), len(other.average_samples)))
     return compare_runs(judge, this, other, seed=seed)
 
 
 def _judgement(report: Report) -> Judgement:
-    against, exhibits = report.against, report.exhibits
+    against, rows = report.against, report.exhibits.classes
     return Judgement(
         verdict=report.verdict,
-        metrics=tuple(report.metrics),
-        differences=tuple(against.differences) if against else (),
-        average_differences=tuple(against.average_differences) if against else (),
+        metrics=report.metrics,
+        differences=against.differences if against else (),
+        average_differences=against.average_differences if against else (),
         reference=against.other_name if against else None,
-        history_quality=exhibits.quality_of,
-        class_shares=tuple(
-            ClassShare(name=row.name, real=row.real_share, generated=row.fake_share) for row in exhibits.classes
-        ),
+        history_quality=report.exhibits.quality_of,
+        class_shares=tuple(ClassShare(name=row.name, real=row.real_share, generated=row.fake_share) for row in rows),
         asked_classes=report.asked_classes,
         gate=report.gate,
     )
 
 
-def _files(report: Report, samples: Samples, history: bytes) -> dict[str, bytes]:
-    exhibits = report.exhibits
+def _files(report: Report, found: Findings) -> dict[str, bytes]:
+    exhibits, quality = report.exhibits, dict(zip(found.snapshot_steps, found.quality, strict=True))
     return {
-        SAMPLES: samples_bytes(samples.pixels, samples.labels),
-        AVERAGE_SAMPLES: samples_bytes(samples.average_pixels, samples.labels),
+        SAMPLES: samples_bytes(found.fake_pixels, found.asked_labels),
+        AVERAGE_SAMPLES: samples_bytes(found.average_pixels, found.asked_labels),
         "report.html": render_html(report).encode(),
         "report.md": render_markdown(report).encode(),
-        "history.csv": history,
+        "history.csv": history_csv(found.history, quality),
         "real_grid.png": exhibits.real_grid,
         "generated_grid.png": exhibits.fake_grid,
         "average_grid.png": exhibits.average_grid,
@@ -191,3 +162,61 @@ def _files(report: Report, samples: Samples, history: bytes) -> dict[str, bytes]
         "quality.png": exhibits.quality,
         "curves.png": exhibits.curves,
     }
+
+
+def _setting_rows(run: RunContent) -> Rows:
+    """Return the settings of a run, as the report shows them."""
+    train, recipe, setting = run.train, run.train.recipe, describe_setting
+    betas = f"betas {setting(recipe.adam_beta_1)} and {setting(recipe.adam_beta_2)}"
+    half_life = f"half-life {recipe.average_half_life_images:,} images"
+    ramp_up = f"at most {describe_share(recipe.average_ramp_up)} of those seen"
+    return [
+        ("recipe", f"{recipe.name} ({recipe.paper})"),
+        ("steps", f"{train.steps:,}"),
+        ("batch size", f"{train.batch_size:,} images"),
+        ("seed", str(train.seed)),
+        ("samples", f"{run.samples.num_images:,} images"),
+        ("generator", f"{recipe.latent_dim} latents, {_network(recipe, recipe.generator_units)}"),
+        ("discriminator", _network(recipe, recipe.discriminator_units)),
+        ("average", f"of the generator's weights, {half_life}, {ramp_up}"),
+        ("loss", _loss(recipe)),
+        ("Adam", f"{setting(recipe.learning_rate)}, {betas}"),
+    ]
+
+
+def _provenance_rows(made_from: Provenance) -> Rows:
+    """Return the data, the networks and the device of a run, as the report shows them."""
+    digests = {"training images": made_from.sha256["train"]["images"], **made_from.networks}
+    files = {title: f"SHA-256 {digest[:16]}…" for title, digest in digests.items()}
+    if made_from.extractor_accuracy is not None:  # it shows how much its features can be trusted
+        share = describe_share(float(made_from.extractor_accuracy))
+        files[FEATURE_EXTRACTOR] += f", right for {share} of the test images"
+    device = f"{made_from.training.get('device', 'unknown')}, {made_from.training.get('engine', '')}"
+    source = "unknown" if made_from.source is None else str(made_from.source)
+    return [("data", source), *files.items(), ("trained on", device)]
+
+
+def _timing_rows(made_from: Provenance) -> Rows:
+    """Return the durations of the stages before the report, as the report shows them."""
+    training = made_from.training
+    rows = [(stage, describe_seconds(seconds)) for stage, seconds in made_from.seconds.items()]
+    if "milliseconds_per_step" in training:
+        rows.append(("a training step", f"{training['milliseconds_per_step']} ms"))
+    if training.get("resumed_at_step"):
+        rows.append(("resumed", f"at step {training['resumed_at_step']:,}"))
+    return rows
+
+
+def _network(recipe: Recipe, widths: tuple[int, ...]) -> str:
+    groups, classes = recipe.num_groups, recipe.num_classes
+    condition = f"{groups} groups, " if groups else f"{classes} classes, " if classes else ""
+    return f"{condition}{recipe.layers} {', '.join(map(str, widths))}"
+
+
+def _loss(recipe: Recipe) -> str:
+    if recipe.algorithm == "article":
+        return "binary cross-entropy"
+    often = "step" if recipe.penalty_every == 1 else f"{recipe.penalty_every} steps"
+    weight, gamma = describe_setting(recipe.mismatch_weight), describe_setting(recipe.gradient_penalty)
+    mismatches = f", mismatches of weight {weight}" if recipe.mismatch_weight else ""
+    return f"relativistic, gradient penalties of gamma {gamma} every {often}{mismatches}"

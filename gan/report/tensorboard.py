@@ -14,24 +14,17 @@ from gan.training.loop import Callback
 from gan.training.losses import fake_loss, generator_loss, real_loss
 from gan.training.relativistic import both_gradients, make_conditioner
 
-WRITE_EVERY = 10
-NUM_SHOWN = 64
+WRITE_EVERY, NUM_SHOWN = 10, 64
 
 GradientPair = tuple[list[tf.Tensor], list[tf.Tensor]]
 """Gradients of each network's loss by its own weights: generator, discriminator."""
 
 
 class EventFiles(Callback):
-    """Writes the events of a training for TensorBoard, without changing a bit of its result."""
+    """Writes the events of a training for TensorBoard; the result of the training stays the same, bit by bit."""
 
     def __init__(self, folder: Path, images: np.ndarray, config: TrainConfig) -> None:
-        """Open a new event file.
-
-        Args:
-            folder: A folder for this training only; a resumed training adds a file.
-            images: The training split, float32 (n, 28, 28, 1).
-            config: The configuration of the training.
-        """
+        """Open a new event file in a folder of this training only; `images` is the training split, as float32."""
         self._writer = tf.summary.create_file_writer(str(folder))
         self._images, self._config = images, config
         self._last_written = 0
@@ -41,7 +34,7 @@ class EventFiles(Callback):
         self._condition = make_conditioner(self._config.recipe, conditions)
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Write losses and accuracy every WRITE_EVERY steps, or at the end of the call that passes them."""
+        """Write losses and accuracy if WRITE_EVERY steps or more were done since the last time."""
         if steps_done - self._last_written >= WRITE_EVERY:
             self._last_written = steps_done
             with self._writer.as_default(step=steps_done):
@@ -84,7 +77,7 @@ class EventFiles(Callback):
 def _article_gradients(
     networks: Networks, real_images: tf.Tensor, d_latents: tf.Tensor, g_latents: tf.Tensor
 ) -> GradientPair:
-    """Compute both gradients at the same weights, unlike a step, which first updates the discriminator."""
+    """Compute both gradients at the same weights, although a step updates the discriminator first."""
     generator, discriminator = networks.generator, networks.discriminator
     fake_images = generator(d_latents, training=False)
     with tf.GradientTape() as tape:

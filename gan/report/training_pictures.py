@@ -1,6 +1,5 @@
 """The pictures of a training: real examples, a grid for every snapshot, and paths between latents."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from gan.models.generation import generate_paths
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
-from gan.report.rendering import draw_grid, draw_real_examples, draw_snapshots, png_bytes, save_animation
+from gan.report.rendering import animation_bytes, draw_grid, draw_real_examples, draw_snapshots, png_bytes
 
 PATHS, POINTS_A_PATH = 4, 10
 ANIMATION, INTERPOLATION = "training.webp", "interpolation.png"
@@ -25,7 +24,7 @@ def draw_training(
     *,
     seed: int,
 ) -> dict[str, bytes]:
-    """Draw the pictures of a run that need no comparison.
+    """Draw the pictures of a run that need no comparison; return them by their path in the run's folder.
 
     Args:
         generator: The trained generator, a `.keras` file.
@@ -35,14 +34,10 @@ def draw_training(
         snapshots: uint8, shape (num_snapshots, num_images, 28, 28), of fixed latents.
         snapshot_steps: The step after which each snapshot was taken.
         seed: Seeds the choice of real images, and the latents.
-
-    Returns:
-        Picture files by their path in the run's folder.
     """
+    model = load_model(generator)
     grids = draw_snapshots(snapshots, snapshot_steps, num=9, columns=3, scale=7)
     larger_grids = draw_snapshots(snapshots, snapshot_steps, num=64, columns=8, scale=3)
-    model, animation = load_model(generator), io.BytesIO()
-    save_animation(larger_grids, animation)
     corners = sample_inputs(model, PATHS + 1, seed=seed, like_labels=labels)
     pictures = {
         "real_examples.png": draw_real_examples(images, labels, class_names, seed=seed),
@@ -51,4 +46,4 @@ def draw_training(
         INTERPOLATION: draw_grid(generate_paths(model, corners, POINTS_A_PATH), POINTS_A_PATH, scale=3),
         **{f"grids/step-{step:06}.png": grid for step, grid in zip(snapshot_steps, grids, strict=True)},
     }
-    return {ANIMATION: animation.getvalue(), **{name: png_bytes(picture) for name, picture in pictures.items()}}
+    return {ANIMATION: animation_bytes(larger_grids)} | {name: png_bytes(drawn) for name, drawn in pictures.items()}

@@ -1,37 +1,118 @@
 """The champion: the published run whose generator is used, and how it changes.
 
 <root>/champion             a link to the champion's folder in champions/
-<root>/champion.jsonl       one line for every change, the newest last; if the link differs, the history is right
+<root>/champion.jsonl       the history, one change a line, the newest last; if the link differs, the history is right
 <root>/champions/<folder>/  a copy of the run as it was promoted; a later run of the same name, for example
                             after an edit of the code, does not replace it
 """
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
-from gan.runs.champion_history import (
-    HISTORY,
-    Action,
-    Change,
-    add_change,
-    champion_of,
-    champion_stack,
-    read_history,
-    was_promoted,
-)
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import link_or_copy, suggest_remedy
+from gan.storage.files import atomic_path
 from gan.storage.links import CHAMPION, follow_link, set_link
 from gan.storage.locks import exclusive_lock, shared_root_lock
+from gan.storage.plain_json import to_json
+
+HISTORY = "champion.jsonl"
+
+Action = Literal["promoted", "promoted by hand", "rolled back"]
+
+
+class Change(BaseModel, frozen=True, extra="forbid"):
+    """A change of the champion: one line of the history."""
+
+    at: str = Field(description="UTC, ISO 8601")
+    action: Action
+    run: str = Field(pattern=f"^{RUN_NAME.pattern}$", description="name of the new champion")
+    generator: str = Field(pattern="^[0-9a-f]{64}$", description=f"SHA-256 of its {AVERAGE_GENERATOR}")
+    before: str | None = Field(description="name of the previous champion")
+    reasons: tuple[str, ...] = Field((), description="reasons of the gate")
+
+    @property
+    def folder(self) -> str:
+        """The folder with the copy of the champion, relative to the output folder."""
+        return f"champions/{self.run}-{self.generator[:12]}"
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Run and generator, since a later run of the same name may have another generator."""
+        return self.run, self.generator
+
+
+def read_history(root: Path) -> tuple[Change, ...]:
+    """Read all changes of the champion, the oldest first; refuse a line that contradicts the lines before it."""
+    try:
+        lines = (root / HISTORY).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{root / HISTORY} cannot be read: {error}.\nRepair it, or move it away.") from error
+    changes: list[Change] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue  # an editor may have left an empty line
+        try:
+            changes.append(Change.model_validate_json(line))
+        except ValidationError as error:
+            raise _invalid_line(root, number, "is invalid") from error
+        champions = champion_stack(changes)
+        if not champions or champions[-1].identity != changes[-1].identity:
+            problem = f"says that {changes[-1].run} is the champion again, which contradicts the lines before it"
+            raise _invalid_line(root, number, problem)
+    return tuple(changes)
+
+
+def _invalid_line(root: Path, number: int, problem: str) -> SettingsError:
+    return SettingsError(
+        f"Line {number} of {root / HISTORY} {problem}, so it is unknown which run is the champion.\n"
+        "Repair the file, or move it away: then there is no champion."
+    )
+
+
+def champion_of(root: Path) -> Change | None:
+    """Return the change that made the current champion; None if there is no champion."""
+    champions = champion_stack(read_history(root))
+    return champions[-1] if champions else None
+
+
+def champion_stack(history: Sequence[Change]) -> list[Change]:
+    """Return the champions as a stack: the current one is last, and a rollback removes it."""
+    champions: list[Change] = []
+    for change in history:
+        if change.action == "rolled back":
+            del champions[-1:]
+        else:
+            champions.append(change)
+    return champions
+
+
+def was_promoted(root: Path, run: str, generator: str) -> bool:
+    """Return whether a run with this averaged generator (SHA-256) is or was the champion."""
+    return any(change.identity == (run, generator) for change in read_history(root))
+
+
+def is_on_champion_stack(root: Path, run: str, generator: str) -> bool:
+    """Return whether a run with this averaged generator (SHA-256) was promoted and not rolled back."""
+    return any(change.identity == (run, generator) for change in champion_stack(read_history(root)))
+
+
+def add_change(root: Path, change: Change) -> None:
+    """Append a change to the history; the file is replaced atomically."""
+    lines = [to_json(line.model_dump(mode="json"), indent=None) for line in (*read_history(root), change)]
+    with atomic_path(root / HISTORY) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def promote(
@@ -50,7 +131,7 @@ def promote(
         run: Name of the run.
         over: Identity of the champion that the run was judged against; None if there was no champion.
         judged: SHA-256 of the averaged generator that was judged.
-        by_hand: Whether the user asked for it; then `over` and `judged` are not checked.
+        by_hand: Whether the user requested the promotion; then `over` and `judged` are not checked.
         reasons: Reasons of the gate.
 
     Returns:
@@ -67,8 +148,7 @@ def promote(
             return None
         if current and current.identity == (run, generator):
             return _repair_copy(root, current)
-        action: Action = "promoted by hand" if by_hand else "promoted"
-        change = _new_change(action, run, generator, before=current, reasons=reasons)
+        change = _new_change("promoted by hand" if by_hand else "promoted", run, generator, current, reasons)
         try:
             _copy_run(root, change)
         except SettingsError:
@@ -79,11 +159,7 @@ def promote(
 
 
 def roll_back(root: Path) -> Change:
-    """Make the previous champion the champion again.
-
-    Raises:
-        SettingsError: If there is no previous champion, or its copy is damaged.
-    """
+    """Make the previous champion the champion again; raise SettingsError if there is none, or its copy is damaged."""
     with _champion_lock(root):
         champions = champion_stack(read_history(root))
         if len(champions) < 2:
@@ -97,23 +173,13 @@ def roll_back(root: Path) -> Change:
         return _record(root, _new_change("rolled back", previous.run, previous.generator, current))
 
 
-def _new_change(action: Action, run: str, generator: str, before: Change | None, reasons: Sequence[str] = ()) -> Change:
-    return Change(
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        action=action,
-        run=run,
-        generator=generator,
-        before=before.run if before else None,
-        reasons=tuple(reasons),
-    )
+def _new_change(action: Action, run: str, generator: str, last: Change | None, reasons: Sequence[str] = ()) -> Change:
+    at, before = datetime.now(UTC).isoformat(timespec="seconds"), last.run if last else None
+    return Change(at=at, action=action, run=run, generator=generator, before=before, reasons=tuple(reasons))
 
 
 def check_champion(folder: Path, champion: Change) -> Manifest:
-    """Check the copy of a champion in a folder, and return its manifest.
-
-    Raises:
-        SettingsError: If the copy is damaged, or is not the run that was promoted.
-    """
+    """Return the manifest of a champion's copy; raise SettingsError if the copy is damaged or of another run."""
     try:
         manifest = read_manifest(folder)
         check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
@@ -142,7 +208,7 @@ def _repair_copy(root: Path, champion: Change) -> Change:
 
 
 def mend_link(root: Path) -> None:
-    """Point the link to the champion of the history; a kill, or the user, may have left it wrong."""
+    """Point the link to the champion of the history, since a kill or the user may have left it wrong."""
     with _champion_lock(root):
         _update_link(root)
 
@@ -157,17 +223,10 @@ def _update_link(root: Path) -> None:
 
 
 def describe_champion_status(root: Path, run: str) -> str:
-    """Describe the gate's decision on a published run, and whether the run is, was or never became the champion.
-
-    Raises:
-        SettingsError: If the run or the history cannot be read.
-    """
+    """Describe the gate's decision on a published run, and whether the run is, was or never became the champion."""
     manifest = read_manifest(root / "runs" / run)
-    try:
-        gate = Decision.model_validate(manifest.gate)
-    except ValidationError:
-        return "This run was published before the gate existed."
-    identity, current = (run, manifest.sha256(AVERAGE_GENERATOR) or ""), champion_of(root)
+    gate, current = Decision.model_validate(manifest.gate), champion_of(root)
+    identity = run, manifest.sha256(AVERAGE_GENERATOR) or ""
     if current and current.identity == identity:
         return f"It is the champion. {gate.sentence}"
     if current and was_promoted(root, *identity):
@@ -219,7 +278,7 @@ def _champion_lock(root: Path) -> Iterator[None]:
 
 def check_root(root: Path) -> None:
     """Refuse a folder without published runs, before a lock file is created in it."""
-    if not any(map(os.path.exists, (root / "runs", root / HISTORY))):
+    if not ((root / "runs").exists() or (root / HISTORY).exists()):
         raise SettingsError(
             f"There are no published runs in {root}.\nMake one (make train), or give their folder with --output-dir."
         )

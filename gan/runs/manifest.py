@@ -1,10 +1,20 @@
-"""The manifest of a published run, read as untrusted input: the folder may have been moved, altered or forged."""
+"""The manifest of a published run: its content, and its reading as untrusted input.
 
+The folder of a run may have been moved, altered or forged.
+"""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 from pydantic import BaseModel
 
+from gan.config import RunConfig
 from gan.errors import SettingsError
 from gan.runs.publish import MANIFEST
 from gan.storage.files import sha256_of
@@ -12,6 +22,48 @@ from gan.storage.files import sha256_of
 GENERATOR, AVERAGE_GENERATOR, EXTRACTOR = "generator.keras", "generator_average.keras", "extractor.keras"
 SAMPLES, AVERAGE_SAMPLES = "samples.npz", "samples_average.npz"
 DATA_SUMMARY = "data_summary.json"
+FEATURE_EXTRACTOR = "feature extractor"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The data, the files and the circumstances of a run."""
+
+    dataset: str
+    source: str | int | float | None  # of the data set's files
+    sha256: Mapping[str, Mapping[str, str]]  # of the normalized arrays, by split and content ("images", "labels")
+    networks: Mapping[str, str]  # SHA-256 by title
+    extractor_accuracy: str | int | float | None  # share of the test images, if the pipeline has fitted the extractor
+    training: Mapping[str, str | int | float]  # facts about the training
+    seconds: Mapping[str, float]  # duration of each stage
+
+
+def manifest_content(run: RunConfig, made_from: Provenance, *, libraries: Iterable[str]) -> dict[str, Any]:
+    """Return the part of `manifest.json` that describes a run, its data, its code and the installed `libraries`."""
+    return {
+        "run": run.name,
+        "published": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": run.train.recipe.name,
+        "seed": run.train.seed,
+        "device": made_from.training.get("device"),
+        "data": {"name": made_from.dataset, "source": made_from.source, "sha256": made_from.sha256},
+        "code": _commit(),
+        "python": python_version(),
+        "libraries": {name: version(name) for name in sorted(libraries)},
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """Return the commit of the code, and whether files differ from it; nulls outside of git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout.decode(errors="replace")
+
+    try:
+        return {"commit": git("rev-parse", "HEAD").strip(), "modified": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "modified": None}
 
 
 class PublishedData(BaseModel, frozen=True, extra="ignore"):
@@ -43,11 +95,7 @@ class Manifest(BaseModel, frozen=True, extra="ignore"):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a published run.
-
-    Raises:
-        SettingsError: If the folder holds no published run.
-    """
+    """Read the manifest of a published run; raise SettingsError if the folder holds none."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:  # pydantic raises ValueError, and so does a null byte in a path
@@ -59,11 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_files(folder: Path, manifest: Manifest, *names: str) -> None:
-    """Check that files of a run are intact.
-
-    Raises:
-        SettingsError: If a file is missing or differs from its SHA-256 in the manifest.
-    """
+    """Raise SettingsError if a file of a run is missing, or differs from its SHA-256 in the manifest."""
     for name in names:
         try:
             intact = sha256_of(folder / name) == manifest.sha256(name)

@@ -1,17 +1,16 @@
 """Pruning: find and remove what nobody needs any more in an output folder.
 
-Kept, whatever its age:
+Three things are kept, whatever their age:
 
-    published runs         every file in runs/<name>, and every stored file whose SHA-256 is in a manifest: what the run
-                           was made of, and what it was compared with
-    their result records   records of which all files are named by a manifest, so that the run's command stays cached
-    what is in use         by a run of another process (`gan.storage.locks`)
+    published runs         all files in runs/<name>, and all stored files whose SHA-256 is in a manifest: what the run
+                           was made from, and what it was compared with
+    their result records   all files of such a record are named by a manifest, so the run's command stays cached
+    files in use           by a run of another process (`gan.storage.locks`)
 
-Everything else is removed if it was not used for a number of days. A stored file is used when it is written, also if
-the file exists already. A result record is used when it is written, and when a stage finds all its files intact and
-takes it from the cache. A used record keeps the files that it names. An unused record is removed together with the
-files that no other record names. Files with other names than this project gives are left alone, and so are links; no
-link is followed.
+Everything else is removed if it was not used for a number of days. Writing a stored file counts as use, also if the
+file exists already. A result record is used when it is written, and when a stage finds its files intact and takes it
+from the cache. A used record keeps the files that it names. Links are neither followed nor removed, and files with
+names that this project does not give are left alone.
 """
 
 import json
@@ -22,8 +21,9 @@ import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ UNFINISHED_DOWNLOAD = re.compile(r"\..+\.partial|tmp[a-z0-9_]{8}")
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that can be removed; if it has a lock file, only while nobody holds the lock."""
+    """A file or folder that can be removed. If it has a lock file, nobody may hold the lock."""
 
     path: Path
     category: str
@@ -69,7 +69,7 @@ class Pruning:
 
     def rows(self) -> list[tuple[str, int, int]]:
         """Return category, number of leftovers and size in bytes, a row for each category."""
-        sizes: dict[str, list[int]] = defaultdict(list)
+        sizes: defaultdict[str, list[int]] = defaultdict(list)
         for leftover in self.leftovers:
             sizes[leftover.category].append(leftover.size)
         return [(category, len(found), sum(found)) for category, found in sizes.items()]
@@ -80,7 +80,7 @@ def prune(root: Path, older_than_days: int, *, dry_run: bool) -> Pruning:
 
     Args:
         root: The output folder.
-        older_than_days: Only files that were not used for so many days are removed.
+        older_than_days: Days since the last use after which a file is removed.
         dry_run: Whether to find the leftovers and remove nothing.
 
     Raises:
@@ -120,18 +120,13 @@ def disk_use(root: Path) -> tuple[int, int | None]:
 
 
 def find_leftovers(store: Store, before: float) -> list[Leftover]:
-    """Find what nobody needs and nobody has used since `before`, in seconds since the epoch.
-
-    Raises:
-        StoreError: If a manifest cannot be read.
-    """
+    """Find what nobody needs or has used since `before` (seconds since the epoch); all manifests must be readable."""
     published, named = _read_published(store)
     records, named_by_records = _find_records(store, published, named, before)
     return [
         *records,
         *_find_stored_files(store, named | named_by_records, before),
-        *_find_scratch(store, before),
-        *_find_event_files(store, before),
+        *_find_training_files(store, before),
         *_find_unfinished(store, before),
     ]
 
@@ -139,7 +134,7 @@ def find_leftovers(store: Store, before: float) -> list[Leftover]:
 def _read_published(store: Store) -> tuple[set[str], set[str]]:
     """Return the names of the published runs, and every SHA-256 in their manifests.
 
-    A run that is a link, for example to another drive, counts as well, since it is only read.
+    A run may also be a link, for example to another drive, since it is only read.
     """
     names, named = set(), set()
     runs = store.root / "runs"
@@ -163,8 +158,8 @@ def _read_published(store: Store) -> tuple[set[str], set[str]]:
 def _find_records(store: Store, published: set[str], named: set[str], before: float) -> tuple[list[Leftover], set[str]]:
     """Return the result records that can be removed, and every SHA-256 in the records that stay.
 
-    Records are only searched as text, or parsed as JSON, and never become objects. A recent record that cannot be
-    parsed may be of a newer version of the code, so the files that it names are kept.
+    Records are only searched as text or parsed as JSON, and never become objects. A recent record keeps the files that
+    it names even if it cannot be parsed, since a newer version of the code may have written it.
     """
     leftovers, kept = [], set()
     for path in _files_in(store.results_dir):
@@ -206,7 +201,7 @@ def _find_stored_files(store: Store, named: set[str], before: float) -> Iterator
                 yield Leftover(path, "stored files", _size(path))
 
 
-def _find_scratch(store: Store, before: float) -> Iterator[Leftover]:
+def _find_training_files(store: Store, before: float) -> Iterator[Leftover]:
     scratch = store.scratch_dir("any").parent
     for folder in _folders_in(scratch):
         if _newest(folder) < before and not is_locked(lock_path(folder)):
@@ -214,9 +209,6 @@ def _find_scratch(store: Store, before: float) -> Iterator[Leftover]:
     for path in _files_in(scratch):
         if path.suffix == ".lock" and path.lstat().st_mtime < before and not is_locked(path):
             yield Leftover(path, "lock files of killed runs", _size(path), path)
-
-
-def _find_event_files(store: Store, before: float) -> Iterator[Leftover]:
     for folder in _folders_in(store.root / "tensorboard"):
         if EVENT_FILES.fullmatch(folder.name) and _newest(folder) < before:
             yield Leftover(folder, "event files for TensorBoard", _size(folder))
@@ -224,15 +216,14 @@ def _find_event_files(store: Store, before: float) -> Iterator[Leftover]:
 
 def _find_unfinished(store: Store, before: float) -> Iterator[Leftover]:
     """Yield files, runs and downloads that a kill left incomplete."""
-    candidates = [(path, "half-written files") for path in _entries(store.partial_dir)]
+    links = [path for path in _entries(store.root) if path.name.startswith((".latest.", ".champion."))]
+    champions = [path for path in _entries(store.root / "champions") if path.name.startswith(".")]
+    candidates = [(path, "half-written files") for path in (*_entries(store.partial_dir), *links, *champions)]
     for path in _entries(store.root / "runs"):
         match = UNFINISHED_RUN.fullmatch(path.name)
         # An earlier run whose replacement was killed stays if nothing is in its place.
         if match and (match[2] == "partial" or (path.parent / match[1]).is_dir()):
             candidates.append((path, "half-published runs"))
-    links = [path for path in _entries(store.root) if path.name.startswith((".latest.", ".champion."))]
-    champions = [path for path in _entries(store.root / "champions") if path.name.startswith(".")]
-    candidates += [(path, "half-written files") for path in (*links, *champions)]
     for folder in _folders_in(user_cache_path("fashion-gan")):
         downloads = (path for path in _files_in(folder) if UNFINISHED_DOWNLOAD.fullmatch(path.name))
         candidates += [(path, "half-finished downloads") for path in downloads]
@@ -273,14 +264,11 @@ def _folders_in(folder: Path) -> list[Path]:
 
 def _walk(path: Path) -> Iterator[os.stat_result]:
     """Yield the status of a path and of all below it, without following links; skip what disappears meanwhile."""
-    waiting = [path]
-    while waiting:
-        path = waiting.pop()
-        try:
-            yield path.lstat()
-            waiting += _entries(path)
-        except OSError:
-            continue
+    inside = () if path.is_symlink() else os.walk(path)
+    below = (Path(folder, name) for folder, folders, files in inside for name in (*folders, *files))
+    for found in chain([path], below):
+        with suppress(OSError):
+            yield found.lstat()
 
 
 def _newest(path: Path) -> float:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import SettingsError, StoreError
-from gan.formatting import plain_number
 from gan.storage.file_system import suggest_remedy
 from gan.storage.files import sha256_of
 from gan.storage.locks import exclusive_root_lock
@@ -25,16 +24,7 @@ CONFIG, METRICS, MANIFEST = "config.json", "metrics.json", "manifest.json"
 
 
 def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
-    """Refuse a name that is invalid, or that a run with other settings has.
-
-    Args:
-        root: The output folder.
-        name: The name of the run.
-        config: The settings of the run, as they will be published. A run with equal settings may be replaced.
-
-    Raises:
-        SettingsError: If the name cannot be used.
-    """
+    """Raise SettingsError if a run's name is invalid, or taken by a run with other settings than `config`."""
     if not RUN_NAME.fullmatch(name):
         raise SettingsError(
             f"The run name {name!r} cannot be a folder name.\n"
@@ -42,15 +32,13 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
         )
     folder = root / "runs" / name
     published = _read_settings(folder)
-    if published is None:
-        if _is_foreign(folder):
-            raise SettingsError(
-                f"The run name {name!r} is taken by {folder}, which is not a published run: it has no {CONFIG} and no "
-                f"{MANIFEST}.\nChoose another --run-name, or move it out of runs/."
-            )
-        return  # there is no such run, or it is damaged and will be replaced
+    if published is None and _is_foreign(folder):
+        raise SettingsError(
+            f"The run name {name!r} is taken by {folder}, which is not a published run: it has no {CONFIG} and no "
+            f"{MANIFEST}.\nChoose another --run-name, or move it out of runs/."
+        )
     config = json.loads(to_json(config))  # in the form in which it would be published
-    if published != config:
+    if published is not None and published != config:  # a damaged run may be replaced
         different = sorted(key for key in {*published, *config} if published.get(key) != config.get(key))
         raise SettingsError(
             f"The run name {name!r} is taken by a run with other settings ({', '.join(different)}) in {folder}.\n"
@@ -62,11 +50,11 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
 def staged_run(root: Path, name: str) -> Iterator[Path]:
     """Yield a folder to fill, also with `config.json`; on success it becomes `runs/<name>`.
 
-    It replaces an earlier run of the same name and settings.
+    It replaces an earlier run of the same name and settings. On failure nothing is left in `runs`.
 
     Raises:
-        SettingsError: If the name cannot be used, or another run has taken it in the meantime.
-        StoreError: If the output folder cannot be written; nothing is left behind.
+        SettingsError: If another run has taken the name in the meantime.
+        StoreError: If the output folder cannot be written.
     """
     runs = root / "runs"
     staging: Path | None = None
@@ -91,11 +79,7 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
 
 
 def restore_runs(root: Path) -> None:
-    """Restore published runs whose replacement was killed half-way; acquire the exclusive lock if there are any.
-
-    Raises:
-        StoreError: If the output folder cannot be written.
-    """
+    """Restore published runs whose replacement was killed half-way; acquire the exclusive lock if there are any."""
     try:
         if any((root / "runs").glob(".*.old")):
             with exclusive_root_lock(root):
@@ -110,7 +94,7 @@ def restore_runs(root: Path) -> None:
 def restore_runs_locked(root: Path) -> None:
     """Restore published runs whose replacement was killed half-way; the caller holds the exclusive lock.
 
-    `_replace_folder` had moved such a run away, and nothing is in its place. Of several the newest is restored.
+    `_replace_folder` had moved such a run away, and nothing is in its place. Only the newest run of a name is restored.
     """
     hidden = {}
     for path in sorted((root / "runs").glob(".*.old"), key=lambda path: path.lstat().st_mtime):
@@ -158,21 +142,18 @@ def copy_files(files: Mapping[str, Path], folder: Path) -> None:
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write `manifest.json`: the given facts, and path, SHA-256 and size of every other file in the folder."""
-    write_json(folder / MANIFEST, {**facts, "files": [_describe_file(path, folder) for path in _files_below(folder)]})
+    write_json(folder / MANIFEST, {**facts, "files": list(_describe_files(folder, folder))})
 
 
 def published_files(root: Path, name: str) -> tuple[FileRef, ...]:
     """Return references to all files of a published run; their keys are relative to the output folder."""
-    described = (_describe_file(path, root) for path in _files_below(root / "runs" / name))
-    return tuple(FileRef(key=file.pop("path"), **file) for file in described)
+    return tuple(FileRef(key=file.pop("path"), **file) for file in _describe_files(root / "runs" / name, root))
 
 
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _describe_file(path: Path, folder: Path) -> dict[str, Any]:
-    return {"path": path.relative_to(folder).as_posix(), "sha256": sha256_of(path), "size": path.stat().st_size}
+def _describe_files(folder: Path, base: Path) -> Iterator[dict[str, Any]]:
+    """Yield path (relative to `base`), SHA-256 and size of every file below a folder."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        yield {"path": path.relative_to(base).as_posix(), "sha256": sha256_of(path), "size": path.stat().st_size}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -183,8 +164,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def _read_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of a run; None if they are missing or damaged."""
     try:
-        text = (folder / CONFIG).read_text(encoding="utf-8")
-        content = json.loads(text, parse_float=lambda digits: float(plain_number(float(digits))))
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -200,10 +180,10 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _replace_folder(staging: Path, target: Path) -> None:
-    """Move a folder to `target`, and the folder that was there to the place of the first; needs the exclusive lock.
+    """Swap two folders, while holding the exclusive lock; `target` may be missing.
 
-    Between the two renames there is nothing at `target`. If a kill comes then, `restore_runs_locked` finds the earlier
-    folder by its name.
+    Between the two renames there is nothing at `target`. If the process is killed then, `restore_runs_locked` finds the
+    earlier folder by its name.
     """
     earlier = staging.with_suffix(".old")
     try:
