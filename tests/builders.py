@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan.data.catalog import FILE_NAMES, Dataset
+from gan.data.catalog import FILE_NAMES, Dataset, Kind, Split
 from gan.data.sources import fetch_files
 from gan.judging.features import Extractor
 from gan.storage.store import Store
@@ -36,12 +36,14 @@ def write_own_data(folder: Path, *, num_train: int = 100, num_test: int = 100, p
     """A folder as a user would bring it: four files of smooth squares in three classes, by size."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for split, num in (("train", num_train), ("test", num_test)):
+    sizes: dict[Split, int] = {"train": num_train, "test": num_test}
+    for split, num in sizes.items():
         labels = np.arange(num, dtype=np.uint8) % 3
         pixels = rng.integers(0, 40, (num, 28, 28), dtype=np.uint8)
         for image, label in zip(pixels, labels, strict=True):
             image[10 - 3 * label : 18 + 3 * label, 10 - 3 * label : 18 + 3 * label] += 200
-        for kind, content in (("images", idx_images(pixels)), ("labels", idx_labels(labels))):
+        contents: dict[Kind, bytes] = {"images": idx_images(pixels), "labels": idx_labels(labels)}
+        for kind, content in contents.items():
             name = FILE_NAMES[split, kind]
             (folder / f"{name}.gz" if pack else folder / name).write_bytes(gzip.compress(content) if pack else content)
     return folder

@@ -1,5 +1,7 @@
 """Callbacks of a training, for tests."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gan.training.loop import Callback
@@ -12,11 +14,14 @@ class Stop(Exception):  # noqa: N818
 class OnStep(Callback):
     """Calls a function after every step."""
 
-    def __init__(self, call) -> None:
-        self.on_step = call
+    def __init__(self, call: Callable[[int, np.ndarray], object]) -> None:
+        self.call = call
+
+    def on_step(self, steps_done: int, row: np.ndarray) -> None:
+        self.call(steps_done, row)
 
 
-def stop_after(steps: int):
+def stop_after(steps: int) -> Callable[[int, np.ndarray], None]:
     def on_step(done: int, row: np.ndarray) -> None:
         if done == steps:
             raise Stop

@@ -1,4 +1,5 @@
 from io import StringIO
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_the_floor_is_the_articles_arithmetic() -> None:
 
 
 def contender(name: str, milliseconds: list[float]) -> Contender:
-    found = Contender(name, name, process=None, stderr=StringIO())
+    found = Contender(name, name, process=Mock(), stderr=StringIO())
     found.milliseconds = milliseconds
     return found
 

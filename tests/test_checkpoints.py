@@ -1,18 +1,19 @@
 import logging
 
 import numpy as np
+from narrowing import not_none
 
-from gan.training.checkpoints import NUM_KEPT, Checkpoints
+from gan.training.checkpoints import NUM_KEPT, Arrays, Checkpoints
 
-ARRAYS = {"weights": np.arange(4, dtype=np.float32), "seconds": np.float64(1.5)}
+ARRAYS: Arrays = {"weights": np.arange(4, dtype=np.float32), "seconds": np.array(1.5)}
 
 
 def test_the_newest_checkpoint_is_loaded(tmp_path) -> None:
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.load_latest() is None
     for step in (9, 10, 100):
-        checkpoints.save(step, ARRAYS | {"step": np.int64(step)})
-    step, arrays = checkpoints.load_latest()
+        checkpoints.save(step, ARRAYS | {"step": np.array(step)})
+    step, arrays = not_none(checkpoints.load_latest())
     assert step == arrays["step"] == 100
     np.testing.assert_array_equal(arrays["weights"], ARRAYS["weights"])
     assert len(list(tmp_path.iterdir())) == NUM_KEPT
@@ -25,7 +26,7 @@ def test_a_truncated_checkpoint_is_skipped_with_a_warning(tmp_path, caplog) -> N
     newest = max(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
     with caplog.at_level(logging.WARNING):
-        step, _ = checkpoints.load_latest()
+        step, _ = not_none(checkpoints.load_latest())
     assert step == 1
     assert newest.name in caplog.text
 
@@ -38,7 +39,7 @@ def test_truncated_checkpoints_never_displace_a_new_one(tmp_path) -> None:
         path.write_bytes(b"torn")
     assert checkpoints.load_latest() is None
     checkpoints.save(100, ARRAYS)
-    step, _ = checkpoints.load_latest()
+    step, _ = not_none(checkpoints.load_latest())
     assert step == 100
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
+from narrowing import not_none
 
 from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
@@ -104,7 +105,7 @@ def test_a_comparison_on_equal_splits_gives_a_reason_for_each_missing_interval()
             assert (row.why, row.verdict) == (EQUAL_SPLITS, "not defined")
         else:
             assert not row.undefined
-            assert row.low <= row.difference <= row.high
+            assert not_none(row.low) <= not_none(row.difference) <= not_none(row.high)
 
 
 @pytest.mark.parametrize("name", ["precision", "confidence"])

@@ -19,8 +19,8 @@ from pipeline import Checkout, wait_for_checkpoint, wait_until
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
 SEEDS = (0, 1, 2)
-OPTIONS = ("--recipes", "article", "--seeds", "0-2", "--steps", 400, "--sample-every", 400, "--batch-size", 16)
-OPTIONS += ("--num-samples", 100, "--device", "cpu", "--dataset", "own")
+OPTIONS: tuple[object, ...] = ("--recipes", "article", "--seeds", "0-2", "--steps", 400, "--sample-every", 400)
+OPTIONS += ("--batch-size", 16, "--num-samples", 100, "--device", "cpu", "--dataset", "own")
 
 
 def command(data: Path, folder: Path) -> tuple[object, ...]:

@@ -163,11 +163,12 @@ def test_the_pipeline_compares_the_averaged_weights_of_the_run_with_those_of_the
 
     for average, of_champion, passes in ((better, worse, True), (worse, better, False)):
         metrics = judge.metrics(judge.examine(of_champion), judge.examine(average))
-        champion = Incumbent("before", stored(of_champion))
+        champion_samples = stored(of_champion)
+        champion = Incumbent("before", champion_samples)
         known = bootstrap_differences(
             judge.examine(average), judge.examine(of_champion), judge.floor, extractor="small", seed=0
         )
-        reference = {champion.average_samples: known} if same_as_reference else {stored(average): ()}
+        reference = {champion_samples: known} if same_as_reference else {stored(average): ()}
         decision = challenge_champion(judge, average, metrics, (), champion, reference, seed=0)
         assert (decision.passes, decision.champion) == (passes, "before")
         assert [row.name for row in decision.differences] == list(GATE_METRICS)

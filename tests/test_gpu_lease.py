@@ -61,7 +61,7 @@ def ask_for_a_gpu() -> None:
 
 def test_without_a_limit_on_the_server_the_error_says_how_to_create_it() -> None:
     with pytest.raises(WorkerError, match=r"has no concurrency limit gpu.*\n.*make setup-server"):
-        flow(ask_for_a_gpu, name="gpu")()
+        flow(name="gpu")(ask_for_a_gpu)()
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, *causes: Exception) -> list[Exception]:
@@ -87,7 +87,7 @@ def answer(status: int) -> httpx.HTTPStatusError:
 
 def test_a_request_to_an_absent_or_busy_server_is_repeated(gpu: None, monkeypatch) -> None:
     left = failing(monkeypatch, httpx.ConnectError("refused"), httpx.ReadTimeout("late"), answer(503), answer(429))
-    flow(ask_for_a_gpu, name="gpu")()
+    flow(name="gpu")(ask_for_a_gpu)()
     assert not left
 
 
@@ -101,14 +101,14 @@ def test_a_server_that_is_away_at_the_end_does_not_fail_the_training(gpu: None, 
         raise httpx.ConnectError("refused")
 
     monkeypatch.setattr(gpu_flow, "concurrency", concurrency)
-    flow(ask_for_a_gpu, name="gpu")()
+    flow(name="gpu")(ask_for_a_gpu)()
 
     def fail() -> None:
         with one_gpu():
             raise DataError("the error of the training is reported")
 
     with pytest.raises(DataError, match="the error of the training"):
-        flow(fail, name="gpu")()
+        flow(name="gpu")(fail)()
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_a_server_that_is_away_at_the_end_does_not_fail_the_training(gpu: None, 
 def test_a_rejected_request_for_a_gpu_is_an_error_with_the_reason(monkeypatch, cause: Exception, words: str) -> None:
     left = failing(monkeypatch, cause, httpx.ConnectError("not reached"))
     with pytest.raises(WorkerError, match=f"rejects the request for a GPU.*{words}") as caught:
-        flow(ask_for_a_gpu, name="gpu")()
+        flow(name="gpu")(ask_for_a_gpu)()
     assert "has no concurrency limit" not in str(caught.value)
     assert len(left) == 1

@@ -7,7 +7,7 @@ STEPS = max(MIN_STEPS, CERTAIN_STEPS)
 
 
 def history(accuracy: float, steps: int = STEPS) -> np.ndarray:
-    return np.tile(np.float32([0.5, accuracy, 1.0]), (steps, 1))
+    return np.tile(np.array([0.5, accuracy, 1.0], np.float32), (steps, 1))
 
 
 def test_a_successful_training_shows_no_sign_of_collapse(tiny_images) -> None:

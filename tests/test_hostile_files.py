@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import write_own_data
+from narrowing import not_none
 from pydantic import ValidationError
 
 from gan.errors import StoreError
@@ -55,7 +56,7 @@ def test_a_pickled_checkpoint_is_skipped(tmp_path) -> None:
         checkpoints.folder
         / f"{int(whole.name.split('.')[0]) + 1:0{len(whole.name.split('.')[0])}}.{sha256_of(planted)}.npz"
     )
-    assert checkpoints.load_latest()[0] == 1
+    assert not_none(checkpoints.load_latest())[0] == 1
     assert not trace.exists()
 
 
@@ -96,7 +97,7 @@ def planted_models(folder: Path) -> Iterator[Path]:
     for name, layer in zip(("plain", "lambda"), layers, strict=True):
         save_model(keras.Sequential([keras.Input((4,)), layer]), folder / f"{name}.keras")
     yield folder / "lambda.keras"
-    call = {"module": "subprocess", "class_name": "Popen", "registered_name": None}
+    call: dict[str, object] = {"module": "subprocess", "class_name": "Popen", "registered_name": None}
     call["config"] = {"args": f"touch {folder / 'exploded'}", "shell": True}
     for name, content in (("call", call), ("nothing", None), ("list", [])):
         with (
@@ -128,9 +129,9 @@ EXECUTING_CALLS = {"eval", "exec", "compile", "__import__"}
 def test_no_source_loads_pickles_or_executes_text(package: str) -> None:
     for path in sorted((PROJECT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {name.partition(".")[0] for name in names} & EXECUTING_MODULES, f"{path}:{node.lineno}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+                assert not {name.partition(".")[0] for name in modules} & EXECUTING_MODULES, f"{path}:{node.lineno}"
             if not isinstance(node, ast.Call):
                 continue
             call, where = ast.unparse(node.func), f"{path}:{node.lineno}"

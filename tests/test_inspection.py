@@ -110,7 +110,7 @@ def test_fashion_mnist_causes_no_error_and_no_warning(real_data_dir) -> None:
         (with_shared(150), "150 of 300 test images are also training images"),
     ],
 )
-def test_unusable_pixels_are_refused_with_figures_and_advice(splits, message) -> None:
+def test_unusable_pixels_are_refused_with_figures_and_advice(splits: Both, message: str) -> None:
     with pytest.raises(DataError, match=message):
         refuse_unusable(*splits, NAMES)
 
@@ -131,7 +131,9 @@ def test_unusable_pixels_are_refused_with_figures_and_advice(splits, message) ->
         (with_labels(lambda labels: labels * 0, test=False), NAMES, "The training split has no label but 0"),
     ],
 )
-def test_unusable_labels_are_refused_with_figures_and_advice(splits, names, message) -> None:
+def test_unusable_labels_are_refused_with_figures_and_advice(
+    splits: Both, names: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(DataError, match=message) as caught:
         refuse_unusable(*splits, names)
     assert "altered" not in str(caught.value)
@@ -164,7 +166,7 @@ def test_unusable_labels_are_refused_with_figures_and_advice(splits, names, mess
         (with_pixels(lambda pixels: 255 - pixels, train=False), "in brightness: .* One split looks inverted"),
     ],
 )
-def test_suspicious_data_causes_a_warning_with_figures(splits, warning) -> None:
+def test_suspicious_data_causes_a_warning_with_figures(splits: Both, warning: str) -> None:
     found = find_warnings(*splits, NAMES)
     assert any(re.search(warning, text) for text in found), found
     assert all("\n" not in text for text in found)
@@ -183,7 +185,7 @@ def test_suspicious_data_causes_a_warning_with_figures(splits, warning) -> None:
         with_labels(first(20, 1), train=False),
     ],
 )
-def test_plausible_data_causes_no_warning(splits) -> None:
+def test_plausible_data_causes_no_warning(splits: Both) -> None:
     refuse_unusable(*splits, NAMES)
     assert find_warnings(*splits, NAMES) == ()
 
@@ -198,8 +200,8 @@ def test_two_random_halves_of_one_data_set_do_not_differ(num) -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         pixels, labels = smooth_pixels(2 * num, seed), rng.integers(0, 6, 2 * num).astype(np.uint8)
-        halves = (LabelledPixels(pixels[rows], labels[rows]) for rows in rng.permutation(2 * num).reshape(2, num))
-        assert not [text for text in find_warnings(*halves, NAMES) if "differ" in text]
+        one, other = (LabelledPixels(pixels[rows], labels[rows]) for rows in rng.permutation(2 * num).reshape(2, num))
+        assert not [text for text in find_warnings(one, other, NAMES) if "differ" in text]
 
 
 def test_equal_images_have_equal_hashes_and_different_images_different_ones() -> None:

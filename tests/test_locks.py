@@ -33,7 +33,8 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def test_the_lock_of_a_killed_process_is_free_and_its_file_is_reused(tmp_path) -> None:
-    path, waits = tmp_path / "scratch" / "x.lock", []
+    path = tmp_path / "scratch" / "x.lock"
+    waits: list[str] = []
     process = holder("exclusive_lock(Path(sys.argv[1]), lambda _: None)", path)
     assert is_locked(path)
     kill(process)

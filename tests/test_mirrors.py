@@ -4,6 +4,7 @@ import os
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -15,6 +16,7 @@ from gan.system.proxies import configure_proxies
 
 
 class Mirror(BaseHTTPRequestHandler):
+    server: "MirrorServer"
     behaviour = "good"
 
     def do_GET(self) -> None:
@@ -32,7 +34,7 @@ class Mirror(BaseHTTPRequestHandler):
         if self.behaviour == "wrong":
             content = bytes(declared)
         if self.behaviour == "endless":
-            content = declared = None
+            content, declared = b"", 0
         self.send_response(200)
         if declared:
             self.send_header("Content-Length", str(declared))
@@ -63,12 +65,20 @@ class Mirror(BaseHTTPRequestHandler):
         pass
 
 
+class MirrorServer(ThreadingHTTPServer):
+    """Serves the files of a folder, and records the requests and the end of a connection."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Mirror)
+        self.folder = folder
+        self.asked: list[str] = []
+        self.hung_up, self.given_up = threading.Event(), threading.Event()
+
+
 @pytest.fixture
 def mirror(packed, monkeypatch):
     dataset, folder = packed
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    server.folder, server.asked = folder, []
-    server.hung_up, server.given_up = threading.Event(), threading.Event()
+    server = MirrorServer(folder)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setattr(Mirror, "behaviour", "good")

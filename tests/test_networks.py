@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,7 @@ def test_initial_weights_depend_on_the_seed_only() -> None:
 
 
 def test_recipes_have_the_names_that_the_option_accepts() -> None:
-    assert set(RECIPES) == set(RecipeName.__args__)
+    assert set(RECIPES) == set(get_args(RecipeName))
     assert all(name == recipe.name for name, recipe in RECIPES.items())
 
 

@@ -32,8 +32,9 @@ from gan.judging.definitions import AskedClasses
 from gan.judging.gate import Decision
 from gan.judging.judgement import ClassShare
 from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
+from gan.judging.snapshots import SnapshotJudge
 from gan.models.backend import tf
-from gan.models.networks import build_generator, save_model
+from gan.models.networks import Networks, build_generator, save_model
 from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality
 from gan.report.comparison import RunComparison
 from gan.report.leaderboard import MEASURES, Result, as_csv, as_html, rank, read_result
@@ -127,7 +128,7 @@ def test_a_null_number_requires_a_reason() -> None:
     assert AskedClasses.model_validate_json(content) == found
 
 
-def difference(**numbers: float | None) -> dict:
+def difference(**numbers: float | dict[str, str] | None) -> dict:
     row = {"name": "recall", "title": "Recall", "better": "higher", "n": 9, "extractor": "small"}
     return row | {"this": 0.5, "other": 0.25, "difference": 0.25, "low": 0.125, "high": 0.375} | numbers
 
@@ -346,9 +347,20 @@ def test_the_terminals_comparison_says_what_is_not_defined(capsys) -> None:
     assert page.count("Not defined: all images are equal") == 2
 
 
+class UndefinedDistance(SnapshotJudge):
+    """Measures a distance that is not defined, without an extractor."""
+
+    description = "9 images"
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, pixels: np.ndarray) -> tuple[float, float]:
+        return NAN, 0.5
+
+
 def test_the_live_view_has_no_losses_before_there_are_any() -> None:
-    view = LiveView(TrainConfig(steps=10), lambda pixels: (NAN, 0.5))
-    view._judge.description = "9 images"
+    view = LiveView(TrainConfig(steps=10), UndefinedDistance())
     view.on_resume([0], np.zeros((1, 9, 28, 28), np.uint8))
     text = view._markdown()
     check_words(text, "live view")
@@ -359,7 +371,7 @@ def test_a_gradient_norm_that_overflows_is_a_gap_in_the_events(tiny_config, tiny
     files = EventFiles(tmp_path, tiny_images, tiny_config)
     large = [tf.constant([3e38, 3e38])], [tf.constant([3.0, 4.0])]
     monkeypatch.setattr(files, "_gradients", lambda networks, step: large)
-    files.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), None)
+    files.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), Networks.build(tiny_config.recipe, seed=0))
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
     assert {tag for tag in events.Tags()["tensors"] if "norm" in tag} == {"gradient_norm/discriminator"}
 

@@ -4,6 +4,7 @@ import os
 
 import httpx
 import pytest
+from narrowing import not_none
 
 from gan.system.proxies import bypass_proxies, configure_proxies, faulty_proxies, faulty_proxy, is_loopback, proxy_for
 
@@ -65,7 +66,7 @@ def test_an_unusable_proxy_is_disabled_and_requests_that_need_it_are_refused(
     httpx.Client().close()
     assert "ALL_PROXY" not in os.environ
     (found,) = faulty_proxies()
-    assert fault in found.fault
+    assert fault in not_none(found.fault)
     assert found.variable == "ALL_PROXY"
     assert faulty_proxy("https://elsewhere.invalid") == found
     assert faulty_proxy("http://127.0.0.1:4200") is None
@@ -110,7 +111,7 @@ def test_a_password_that_makes_the_address_invalid_is_not_shown(monkeypatch, pas
     configure_proxies()
     (found,) = faulty_proxies()
     assert "cret" not in f"{found} {found.fault}"
-    assert "%2F" in found.fault
+    assert "%2F" in not_none(found.fault)
 
 
 @pytest.mark.parametrize(("faulty", "other"), [("HTTPS_PROXY", "ALL_PROXY"), ("https_proxy", "HTTPS_PROXY")])

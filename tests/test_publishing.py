@@ -139,8 +139,10 @@ except SettingsError:
 def test_only_one_of_many_processes_publishes_under_a_name(tmp_path) -> None:
     """All processes continue at once, after each has filled its folder."""
     command = [sys.executable, "-c", PUBLISH_TOO, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": PROJECT}
-    processes = [subprocess.Popen([*command, str(seed)], **pipes) for seed in range(5)]
+    processes = [
+        subprocess.Popen([*command, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT)
+        for seed in range(5)
+    ]
     for process in processes:
         assert process.stdout.readline() == b"ready\n"
     for process in processes:

@@ -52,7 +52,7 @@ def test_every_file_that_contributing_names_exists() -> None:
 
 def test_pre_commit_runs_the_commands_of_make_check() -> None:
     (recipe,) = re.findall(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
-    commands = [line.strip().removeprefix("@$(VENV)/bin/") for line in recipe.splitlines()]
+    commands = [line.strip().removeprefix("@$(VENV)/bin/") for line in recipe.replace(" \\\n\t\t", " ").splitlines()]
     (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [hook["entry"].removeprefix(".venv/bin/") for hook in local["hooks"]] == commands
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 
 from gan.data.catalog import FASHION_MNIST
 from gan.models.latents import interpolate_latents, sample_latents
@@ -44,6 +44,7 @@ def test_the_animation_has_one_frame_for_each_snapshot_and_is_lossless(tmp_path)
     path = tmp_path / "training.webp"
     path.write_bytes(animation_bytes(frames))
     with Image.open(path) as animation:
+        assert isinstance(animation, WebPImagePlugin.WebPImageFile)
         assert animation.n_frames == 3
         for number, frame in enumerate(frames):
             animation.seek(number)

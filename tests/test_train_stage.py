@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from builders import put_data, put_extractor
+from narrowing import not_none
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -26,7 +27,7 @@ def data(store, tiny_images) -> NormalizedData:
 def versions_of(key: str) -> list[str]:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
-    return [artifact.data for artifact in sorted(found, key=lambda artifact: artifact.created)]
+    return [str(artifact.data) for artifact in sorted(found, key=lambda artifact: not_none(artifact.created))]
 
 
 def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
@@ -34,9 +35,8 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
 ) -> None:
     elsewhere = Store.open(tmp_path / "elsewhere")
     there, execution = put_data(elsewhere, tiny_images), ExecutionConfig(device="cpu")
-    uninterrupted = flow(
-        lambda: train(elsewhere, there, tiny_config, ExecutionConfig(device="cpu"), put_extractor(elsewhere)),
-        name="test",
+    uninterrupted = flow(name="test")(
+        lambda: train(elsewhere, there, tiny_config, ExecutionConfig(device="cpu"), put_extractor(elsewhere))
     )()
     already_shown = len(versions_of("training-progress"))
     failures = iter([ConnectionResetError])
@@ -50,7 +50,7 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
     monkeypatch.setattr(tasks.callbacks.ProgressBar, "on_step", fail_once_at_7)
     monkeypatch.setattr(Checkpoints, "due", lambda self: True)
     monkeypatch.setattr(train.task, "retry_delay_seconds", [0, 0])
-    trained = flow(lambda: train(store, data, tiny_config, execution, put_extractor(store)), name="test")()
+    trained = flow(name="test")(lambda: train(store, data, tiny_config, execution, put_extractor(store)))()
     assert trained.facts["resumed_at_step"] == 7
     assert trained.identity() == uninterrupted.identity(), "the files have the same bytes"
     shown = versions_of("training-progress")[already_shown:]
@@ -70,8 +70,8 @@ def test_training_continues_if_the_server_does_not_accept_a_picture(store, data,
 
     monkeypatch.setattr(tasks.callbacks, "create_markdown_artifact", fail)
     config = tiny_config.model_copy(update={"seed": 99})
-    trained = flow(
-        lambda: train(store, data, config, ExecutionConfig(device="cpu"), put_extractor(store)), name="test"
+    trained = flow(name="test")(
+        lambda: train(store, data, config, ExecutionConfig(device="cpu"), put_extractor(store))
     )()
     assert trained.facts["resumed_at_step"] == 0
 
@@ -79,9 +79,8 @@ def test_training_continues_if_the_server_does_not_accept_a_picture(store, data,
 def test_tensorboard_is_written_beside_the_runs(store, data, tiny_config, caplog) -> None:
     caplog.set_level(logging.INFO, "tasks")
     config = tiny_config.model_copy(update={"seed": 100})
-    flow(
-        lambda: train(store, data, config, ExecutionConfig(device="cpu", tensorboard=True), put_extractor(store)),
-        name="test",
+    flow(name="test")(
+        lambda: train(store, data, config, ExecutionConfig(device="cpu", tensorboard=True), put_extractor(store))
     )()
     assert len(list(store.root.glob("tensorboard/train-*/events.out.tfevents.*"))) == 1
     assert f"tensorboard --logdir {store.root / 'tensorboard'}" in caplog.text
