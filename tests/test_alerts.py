@@ -183,9 +183,9 @@ def test_a_failed_delivery_is_a_warning_without_the_address(caplog, answers) -> 
     with listening(Mailbox(), answers or 200) as port:
         save_block(port)
         if answers:
-            flow(lambda: alert_on_collapse(SLUG, ("x",)), name="test")()
+            flow(name="test")(lambda: alert_on_collapse(SLUG, ("x",)))()
     if not answers:
-        flow(lambda: alert_on_collapse(SLUG, ("x",)), name="test")()
+        flow(name="test")(lambda: alert_on_collapse(SLUG, ("x",)))()
     (warning,) = [record.getMessage() for record in caplog.records if "could not be delivered" in record.getMessage()]
     assert SLUG in warning
     assert SECRET not in caplog.text
@@ -208,7 +208,7 @@ def test_the_server_alerts_about_a_run_without_heartbeats_and_no_other(mailbox) 
     runs = []
 
     def crash(name: str, message: str = "No heartbeat for 120 s.") -> None:
-        runs.append(client.create_flow_run(flow(lambda: None, name="test"), name=name, state=Running()).id)
+        runs.append(client.create_flow_run(flow(name="test")(lambda: None), name=name, state=Running()).id)
         client.set_flow_run_state(runs[-1], Crashed(message=message), force=True)
 
     def meanwhile() -> None:
@@ -273,8 +273,8 @@ def checkout(tmp_path_factory, prefect_server) -> Checkout:
 
 def test_real_runs_tell_of_collapse_of_failure_and_of_a_crash(checkout, mailbox, tmp_path) -> None:
     data = write_own_data(tmp_path / "own")
-    command = ("flows/train_flow.py", "--batch-size", 16, "--num-samples", 100, "--device", "cpu", "--dataset", "own")
-    command += ("--data-dir", data, "--output-dir", tmp_path / "artifacts", "--alert-block", SLUG)
+    command: tuple[object, ...] = ("flows/train_flow.py", "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+    command += ("--dataset", "own", "--data-dir", data, "--output-dir", tmp_path / "artifacts", "--alert-block", SLUG)
     checkout.run(*command, "--steps", 6, "--run-name", "collapsed")
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: collapsed may have collapsed"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import write_own_data
+from narrowing import not_none
 
 from bench.asked_classes import fit_to_real, measure
 from flows.settings import RunSettings
@@ -53,7 +54,7 @@ def test_labels_are_drawn_with_the_frequencies_of_others_and_in_random_order() -
 def test_a_generator_with_classes_has_them_as_an_input_also_when_loaded(networks, tmp_path) -> None:
     inputs = sample_inputs(networks.generator, 30, seed=1)
     assert inputs.latents.shape == (30, 8)
-    assert np.bincount(inputs.labels).tolist() == [10, 10, 10]
+    assert np.bincount(not_none(inputs.labels)).tolist() == [10, 10, 10]
     save_model(networks.generator, tmp_path / "generator.keras")
     loaded = load_model(tmp_path / "generator.keras")
     assert [tensor.name for tensor in loaded.inputs] == ["latents", "classes"]
@@ -78,7 +79,9 @@ def test_the_logit_of_the_images_own_class_is_used(networks, tiny_images) -> Non
     logits_of_pairs = pair_logits(networks, images, classes)
     np.testing.assert_allclose(logits_of_pairs.real[:, 0], logits[np.arange(8), labels], rtol=1e-5)
     np.testing.assert_allclose(logits_of_pairs.fake[:, 0], logits[np.arange(8, 16), labels], rtol=1e-5)
-    np.testing.assert_allclose(logits_of_pairs.mismatched[:, 0], logits[np.arange(8), np.roll(labels, 1)], rtol=1e-5)
+    np.testing.assert_allclose(
+        not_none(logits_of_pairs.mismatched)[:, 0], logits[np.arange(8), np.roll(labels, 1)], rtol=1e-5
+    )
     pairs, mismatches = (
         relativistic_loss(logits_of_pairs.real, logits_of_pairs.fake),
         relativistic_loss(logits_of_pairs.real, logits_of_pairs.mismatched),
@@ -172,8 +175,8 @@ def test_a_class_can_be_requested_by_name_and_number(networks, tiny_conv, tmp_pa
     drawn = []
     for number, name in enumerate(("ankle boot", "1", "")):
         out = tmp_path / f"{number}.npz"
-        asked = ["--class", name] if name else []
-        assert generate(run, "--num-images", 6, *asked, "--out", out).returncode == 0
+        requested = ["--class", name] if name else []
+        assert generate(run, "--num-images", 6, *requested, "--out", out).returncode == 0
         with np.load(out) as arrays:
             drawn.append((arrays["images"], arrays["labels"]))
     assert drawn[0][1].tolist() == [1] * 6

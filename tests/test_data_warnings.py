@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 from builders import write_own_data
+from narrowing import not_none
 from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -22,7 +23,7 @@ def markdown_of(key: str) -> str:
     """Return the latest artifact with this key from the tests' own server."""
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
-    return max(found, key=lambda artifact: artifact.created).data
+    return str(max(found, key=lambda artifact: not_none(artifact.created)).data)
 
 
 def test_data_warnings_appear_everywhere_and_no_image_of_an_empty_class_is_generated(tmp_path, prefect_server) -> None:

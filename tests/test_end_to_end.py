@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 from pipeline import QUICK, STAGES, Checkout, ran, wait_for_checkpoint
 
 from gan.storage.files import sha256_of
@@ -81,6 +81,7 @@ def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
     samples = np.load(run / "samples.npz")["images"]
     assert (samples.shape, samples.dtype) == ((100, 28, 28), np.uint8)
     with Image.open(run / "training.webp") as animation:
+        assert isinstance(animation, WebPImagePlugin.WebPImageFile)
         assert animation.n_frames == 3
     metrics = json.loads((run / "metrics.json").read_text())
     assert set(metrics["timings_seconds"]) == set(STAGES)

@@ -30,7 +30,7 @@ print(hashlib.sha256(as_png(figure) + as_svg(figure, "losses").encode()).hexdige
 """
 
 
-def python(code: str, cwd: Path = PROJECT, **env: str) -> str:
+def python(code: str, cwd: str | Path = PROJECT, **env: str) -> str:
     """Return what a new process prints."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MPL")}
     done = subprocess.run(

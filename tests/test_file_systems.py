@@ -162,11 +162,11 @@ def test_runs_succeed_on_a_file_system_without_links_modes_and_locks(quick_check
     strange.run("-m", "gan.generate", folder / LATEST, "--num-images", 4, "--out", tmp_path / "four.png")
     strange.run("-m", "gan.champion", "promote", "one", "--output-dir", folder)
     assert (folder / CHAMPION).read_text().startswith("champions/one-")
-    options = (*options, "--seed", 1, "--run-name", "two", "--compare-with", CHAMPION)
-    strange.run(*options)
+    second = (*options, "--seed", 1, "--run-name", "two", "--compare-with", CHAMPION)
+    strange.run(*second)
     manifest = json.loads((folder / "runs" / "two" / "manifest.json").read_text())
     assert manifest["reference"]["name"].startswith("one")
     assert manifest["champion"]["name"] == "one"
 
-    quick_checkout.run(*options)
+    quick_checkout.run(*second)
     assert (folder / LATEST).is_symlink(), "with links again it is one"

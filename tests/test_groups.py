@@ -128,7 +128,7 @@ def test_a_resumed_training_uses_the_groups_of_its_checkpoint(tiny_grouped, tiny
         train(tiny_images, tiny_grouped, checkpoints, hardware, callbacks=[OnStep(stop_after(7))])
     monkeypatch.setattr("gan.training.groups.find_groups", lambda images, num_groups: np.arange(64) % num_groups)
     resumed = train(tiny_images, tiny_grouped, checkpoints, hardware)
-    assert resumed.facts["resumed_at_step"] > 0
+    assert int(resumed.facts["resumed_at_step"]) > 0
     for one, other in zip(uninterrupted.generator.get_weights(), resumed.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(uninterrupted.history, resumed.history)

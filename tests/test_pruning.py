@@ -333,4 +333,4 @@ def test_the_flow_shows_in_the_ui_what_was_removed(store) -> None:
     assert left(store) == set()
     with get_client(sync_client=True) as client:
         (artifact,) = [artifact for artifact in client.read_artifacts() if artifact.key == "pruned"]
-    assert json.loads(artifact.data) == [{"what": "stored files", "how many": "1", "how much": "7 bytes"}]
+    assert json.loads(str(artifact.data)) == [{"what": "stored files", "how many": "1", "how much": "7 bytes"}]

@@ -3,12 +3,15 @@
 import base64
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 import scipy.stats
 from builders import small_extractor, smooth_pixels
+from narrowing import not_none
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -109,7 +112,7 @@ def report(findings, tmp_path) -> Report:
 
 
 @pytest.fixture
-def page(browser: Browser, report, tmp_path) -> Page:
+def page(browser: Browser, report, tmp_path) -> Iterator[Page]:
     """Open the report in Chromium; an error, a warning or a request fails the test."""
     path = tmp_path / "report.html"
     path.write_text(render_html(report), encoding="utf-8")
@@ -117,7 +120,7 @@ def page(browser: Browser, report, tmp_path) -> Page:
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
+    page.on("request", lambda sent: None if sent.url.startswith(("file:", "data:")) else wrong.append(sent.url))
     page.goto(path.as_uri())
     yield page
     assert not wrong
@@ -210,9 +213,9 @@ def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> 
         average=judge.examine(fake),
     )
     exhibits = make_exhibits(found, seed=0)
-    shown = [*exhibits.classes, *exhibits.neighbours]
-    asked = tiles_of(exhibits.test)
-    for pixels in (*(row.real for row in exhibits.classes), *(row.fake for row in shown), fake[:64]):
+    shown = [*(row.fake for row in exhibits.classes), *(row.fake for row in exhibits.neighbours)]
+    asked = tiles_of(not_none(exhibits.test))
+    for pixels in (*(row.real for row in exhibits.classes), *shown, fake[:64]):
         assert not {image.tobytes() for image in pixels} & asked
     assert len(asked) == 240
 
@@ -225,7 +228,7 @@ def tiles_of(test: BlindTest) -> set[bytes]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_and_charts_are_legible_in_light_and_dark_mode(page: Page, scheme: str) -> None:
+def test_text_and_charts_are_legible_in_light_and_dark_mode(page: Page, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme)
     ink, ground = (
         sum(map(int, re.findall(r"\d+", page.evaluate(f"getComputedStyle({of}).{what}"))[:3]))
@@ -353,7 +356,7 @@ def test_noise_is_not_called_an_improvement_and_an_improvement_is(findings) -> N
     better = {row.name: row for row in differences(judge, average, findings.fake)}
     for name in ("frechet_distance", "kernel_distance", "coverage", "two_sample_accuracy", "total_variation"):
         assert better[name].verdict == "better", name
-        assert better[name].low <= better[name].difference <= better[name].high
+        assert not_none(better[name].low) <= not_none(better[name].difference) <= not_none(better[name].high)
     worse = {row.name: row.verdict for row in differences(judge, findings.fake, average)}
     assert worse["frechet_distance"] == "worse"
 

@@ -28,6 +28,7 @@ from pipeline import (
 from playwright.sync_api import Browser, Page, expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 PROJECT = Path(__file__).resolve().parent.parent
 AUTH = "admin:correct-horse-battery"
@@ -120,7 +121,7 @@ def open_websocket(server: Checkout, path: str, token: str | None, subprotocol: 
     """What comes of it: "open", or why it was closed."""
     url = server.env["PREFECT_API_URL"].replace("http", "ws", 1) + path
     try:
-        with connect(url, subprotocols=[subprotocol] if subprotocol else None, proxy=None) as websocket:
+        with connect(url, subprotocols=[Subprotocol(subprotocol)] if subprotocol else None, proxy=None) as websocket:
             if subprotocol:
                 websocket.send(json.dumps({"type": "auth", "token": token}))
             told = json.loads(websocket.recv(20))

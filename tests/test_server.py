@@ -13,7 +13,7 @@ from builders import write_own_data
 from pipeline import FINAL, Checkout, ask, running_postgresql, running_server, runs_of, wait_until
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.server.alerts import CRASHES_WITHOUT_HOOKS
@@ -115,7 +115,8 @@ def test_manual_changes_are_found_and_reverted_and_paused_deployments_stay_pause
         client.pause_deployment(weekly.id)
         assert all(dict(check(client, AUTOMATIONS)).values())
         changed = change_all(client)
-        client.create_deployment_schedules(nightly.id, [(IntervalSchedule(interval=timedelta(hours=3)), True)])
+        more: list[tuple[SCHEDULE_TYPES, bool]] = [(IntervalSchedule(interval=timedelta(hours=3)), True)]
+        client.create_deployment_schedules(nightly.id, more)
         assert {name for name, how in check(client, AUTOMATIONS) if how is None} == changed
         output = server.run("flows/setup_server.py")
         assert all(dict(check(client, AUTOMATIONS)).values())

@@ -72,7 +72,7 @@ def failing(*errors: Exception):
     def work() -> None:
         raise left.pop(0)
 
-    return flow(lambda: work(), name="test")
+    return flow(name="test")(lambda: work())
 
 
 def test_a_failure_is_one_line_for_the_task_and_one_for_the_flow(terminal) -> None:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
+from unittest.mock import Mock
 
 import pytest
 from prefect import flow
@@ -22,6 +24,8 @@ from tasks.records import StageRecord
 from tasks.stage import Stage, StagePolicy, refreshing, stage
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "known_code")
+
+R = TypeVar("R")
 
 
 class Note(StageRecord):
@@ -41,8 +45,8 @@ def counted(body: Callable[[int], object] = lambda run: None) -> tuple[Stage, li
     return write, runs
 
 
-def run(write: Stage, *args, **kwargs) -> Note:
-    return flow(lambda: write(*args, **kwargs), name="test")()
+def run(write: Callable[..., R], *args, **kwargs) -> R:
+    return flow(name="test")(lambda: write(*args, **kwargs))()
 
 
 def test_equal_inputs_are_cached_and_others_are_not(store) -> None:
@@ -227,7 +231,7 @@ def test_a_permanent_failure_is_not_retried(store) -> None:
     ],
 )
 def test_only_transient_failures_are_worth_a_retry(error, is_transient) -> None:
-    assert is_worth_retrying(None, None, State(type="FAILED", data=error)) is is_transient
+    assert is_worth_retrying(None, Mock(), State(type="FAILED", data=error)) is is_transient
 
 
 def test_the_scratch_folder_survives_a_failure_and_is_removed_after_success(store) -> None:

@@ -52,11 +52,19 @@ def usual(tmp_path_factory, quick_checkout, data) -> Path:
     return folder
 
 
+class RecordingServer(http.server.ThreadingHTTPServer):
+    """A server whose handler records the addresses that it is asked for."""
+
+    asked: list[str]
+
+
 @pytest.fixture
-def proxy() -> Iterator[http.server.ThreadingHTTPServer]:
+def proxy() -> Iterator[RecordingServer]:
     """A proxy that refuses everything, and notes what it was asked for."""
 
     class Refuse(http.server.BaseHTTPRequestHandler):
+        server: RecordingServer
+
         def do_GET(self) -> None:
             self.server.asked.append(self.path)
             self.send_error(503)
@@ -67,7 +75,7 @@ def proxy() -> Iterator[http.server.ThreadingHTTPServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    server = RecordingServer(("127.0.0.1", 0), Refuse)
     server.asked = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -209,7 +217,7 @@ def web_server() -> Iterator[http.server.ThreadingHTTPServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    server = RecordingServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -244,8 +252,8 @@ def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(quick_checkout
         "sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], stdout=full).returncode)"
     )
     with started(quick_checkout, "-c", code, *command(data, folder)) as run:
-        code, output = run.end()
-    assert code == 1
+        exit_code, output = run.end()
+    assert exit_code == 1
     assert "Error: The output could not be written (No space left on device). Finished work is kept." in output
     assert "Traceback" not in output
     assert "Exception ignored" not in output

@@ -86,7 +86,7 @@ def test_one_run_refuses_several_values() -> None:
 
 def result(way: str, seed: int, distance: float, tmp_path) -> Result:
     (tmp_path / "average_grid.png").write_bytes(b"a picture")
-    values = dict.fromkeys(MEASURES, 0.5) | {"frechet_distance": distance}
+    values: dict[str, float | None] = {**dict.fromkeys(MEASURES, 0.5), "frechet_distance": distance}
     return Result(
         way=way,
         seed=seed,

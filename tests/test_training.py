@@ -3,6 +3,7 @@ import signal
 
 import numpy as np
 import pytest
+from narrowing import not_none
 from recording_callback import OnStep, Stop, stop_after
 
 import gan.training.engine
@@ -45,14 +46,17 @@ def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) ->
     return gan.training.loop.train(images, config, checkpoints, hardware, callbacks=callbacks, **options)
 
 
+class AlwaysDue(Checkpoints):
+    def due(self) -> bool:
+        return True
+
+
 def every_step(folder) -> Checkpoints:
-    checkpoints = Checkpoints(folder)
-    checkpoints.due = lambda: True
-    return checkpoints
+    return AlwaysDue(folder)
 
 
 def newest_step(checkpoints: Checkpoints) -> int:
-    step, _ = checkpoints.load_latest()
+    step, _ = not_none(checkpoints.load_latest())
     return step
 
 
@@ -80,7 +84,7 @@ def test_a_step_updates_the_moving_statistics_from_the_generators_batch_only(tin
     before = networks.generator.layers[0], networks.generator.layers[1]
     latents = draw_latents_by_xla(tiny_config.seed, tf.constant(0, tf.int64), Draw.GENERATOR_LATENTS, (8, 8))
     activations = before[1](before[0](latents)).numpy()
-    make_train_step(networks, tf.constant(tiny_images), tiny_config)(tf.constant(0, tf.int64))
+    make_train_step(networks, tf.constant(tiny_images), tiny_config)(tf.constant(0, tf.int64), 0)
     momentum = tiny_config.recipe.batch_norm_momentum
     np.testing.assert_allclose(layer.moving_mean, (1 - momentum) * activations.mean(axis=0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(layer.moving_variance, momentum + (1 - momentum) * activations.var(axis=0), rtol=1e-4)
@@ -145,7 +149,7 @@ def test_the_compiled_step_is_the_algorithm(tiny_config, tiny_images) -> None:
     train_step = make_train_step(compiled, images, tiny_config)
     for number in range(3):
         step = tf.constant(number, tf.int64)
-        row = train_step(step).numpy()
+        row = train_step(step, 0).numpy()
         real = tf.gather(images, draw_indices(tiny_config.seed, step, 8, len(tiny_images)))
         fake = by_hand.generator(
             draw_latents_by_xla(tiny_config.seed, step, Draw.DISCRIMINATOR_LATENTS, (8, 8)), training=False
@@ -261,7 +265,7 @@ def test_a_signal_takes_effect_after_the_step_is_saved(
 
 def poison(checkpoints: Checkpoints, steps: int, value: float, name: str) -> None:
     """Replace the checkpoints by one in which a variable is not finite."""
-    step, arrays = checkpoints.load_latest()
+    step, arrays = not_none(checkpoints.load_latest())
     assert step == steps
     for path in checkpoints.folder.iterdir():
         path.unlink()

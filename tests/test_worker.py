@@ -88,7 +88,7 @@ def unit(started_by: str) -> dict[str, str]:
 def running_under_systemd(checkout: Checkout, target: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start the unit of a make target, and stop it at the end as systemd does."""
     settings = unit(f"/usr/bin/make {target}")
-    command = ["make", "--file", PROJECT / "Makefile", f"VENV={sys.prefix}", "--old-file", f"{sys.prefix}/.ready"]
+    command = ["make", "--file", f"{PROJECT}/Makefile", f"VENV={sys.prefix}", "--old-file", f"{sys.prefix}/.ready"]
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -215,7 +215,7 @@ def test_cancelling_a_run_cancels_its_training(server: Checkout, gpu_worker, how
 def test_a_nightly_run_goes_through_both_workers_into_the_projects_own_folder(
     server: Checkout, gpu_worker, worker
 ) -> None:
-    settings = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "seed": 4}
+    settings: dict[str, object] = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "seed": 4}
     settings |= {"dataset": "mine", "data_dir": "mine"}
     ids = [start_nightly(server, **settings, run_name=name) for name in ("tonight", "next")]
     wait_until(lambda: all(ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL for run_id in ids), 600)
