@@ -1,13 +1,12 @@
 """Confidence intervals for the differences of two generators' metrics."""
 
-from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from gan.judging.definitions import METRICS, Better, Definition
+from gan.judging.definitions import METRICS, Better
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
 
@@ -49,7 +48,7 @@ class Difference(MeasuredNumbers):
 
     @property
     def is_from_real(self) -> bool:
-        """Whether the difference is one of distances from the real value."""
+        """Whether the distances of the metric from its real value are compared, not the metric itself."""
         return self.better in ("as real", "no more than real")
 
 
@@ -84,10 +83,25 @@ def bootstrap_differences(
     """
     real = {metric.name: metric.measure(floor) for metric in METRICS}
     is_joint = np.array([metric.joint for metric in METRICS])
-    errors = _bootstrap_errors(this, other, real, seed)
-    errors[is_joint] = np.maximum(errors[is_joint], _batch_means_errors(this, other, real, seed))  # keeps NaN
+
+    def differences_of(this: ImageStatistics, other: ImageStatistics) -> np.ndarray:
+        mine, theirs = (
+            np.array([metric.cost(metric.measure(each), real[metric.name]) for metric in METRICS])
+            for each in (this, other)
+        )
+        return np.asarray(mine - theirs)
+
+    rng, num_real, num_fake = np.random.default_rng(seed), len(this.real.features), len(this.fake.features)
+    rows = []
+    for _ in range(RESAMPLES):
+        chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
+        rows.append(differences_of(this.take(*chosen), other.take(*chosen)))
+    errors = np.std(rows, axis=0, ddof=1)
+    batches = [slice(batch, None, BATCHES) for batch in range(BATCHES)]
+    rows = [differences_of(*(each.recompute_for(batch, seed=seed) for each in (this, other))) for batch in batches]
+    errors_of_batches = np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES)
+    errors = np.where(is_joint, np.maximum(errors, errors_of_batches), errors)  # keeps NaN
     margins = np.where(is_joint, STUDENT_QUANTILE, NORMAL_QUANTILE) * errors
-    differences = _differences(METRICS, this, other, real)
     return tuple(
         Difference(
             name=metric.name,
@@ -104,38 +118,5 @@ def bootstrap_differences(
                 high=difference + margin,
             ),
         )
-        for metric, difference, margin in zip(METRICS, differences, margins, strict=True)
+        for metric, difference, margin in zip(METRICS, differences_of(this, other), margins, strict=True)
     )
-
-
-def _bootstrap_errors(
-    this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int
-) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    num_real, num_fake = len(this.real.features), len(this.fake.features)
-    rows = []
-    for _ in range(RESAMPLES):
-        chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
-        rows.append(_differences(METRICS, this.take(*chosen), other.take(*chosen), real))
-    return np.asarray(np.std(rows, axis=0, ddof=1))
-
-
-def _batch_means_errors(
-    this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int
-) -> np.ndarray:
-    metrics = [metric for metric in METRICS if metric.joint]
-    rows = []
-    for batch in range(BATCHES):
-        mine, theirs = (each.recompute_for(slice(batch, None, BATCHES), seed=seed) for each in (this, other))
-        rows.append(_differences(metrics, mine, theirs, real))
-    return np.asarray(np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES))
-
-
-def _differences(
-    metrics: Sequence[Definition], this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]
-) -> np.ndarray:
-    """Return the difference of both generators' costs for each metric, float64 (len(metrics),)."""
-    mine, theirs = (
-        np.array([metric.cost(metric.measure(each), real[metric.name]) for metric in metrics]) for each in (this, other)
-    )
-    return np.asarray(mine - theirs)
