@@ -60,7 +60,7 @@ def bootstrap_differences(
         difference +- quantile * standard error
 
     Both generators are compared with the same test images, and the i-th images of both are resampled together. If they
-    were generated from the same latents, the variance that they share cancels in the difference.
+    are generated from the same latents, the variance that they share cancels in the difference.
 
     The standard error is that of a bootstrap over images (Efron and Tibshirani 1993, chapter 6; 200 resamples). For
     metrics of joint statistics, whose values a resample keeps, this omits the variance of the balls and classifiers.

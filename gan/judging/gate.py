@@ -72,7 +72,7 @@ def challenge_champion(
     *,
     seed: int,
 ) -> Decision:
-    """Decide whether the averaged generator may become the champion.
+    """Compare the averaged generator with the champion, and decide whether it may become the champion.
 
     Args:
         judge: Judge of n images.

@@ -73,16 +73,9 @@ def real_radii(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def joint_statistics(
     real: np.ndarray, fake: np.ndarray, radii: tuple[np.ndarray, np.ndarray], *, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Compute the statistics that depend on all images of both sides: balls and the two-sample classifier.
+    """Compute the joint fields of `RealStatistics` and `FakeStatistics`, which depend on all images of both sides.
 
-    Args:
-        real: float32, shape (n, d), features of real images.
-        fake: float32, shape (n, d), features of generated images.
-        radii: `real_radii` of real.
-        seed: Seeds the folds of the two-sample test.
-
-    Returns:
-        The joint fields of `RealStatistics` and those of `FakeStatistics`.
+    `real` and `fake` are features, float32 (n, d); `radii` are `real_radii` of real; `seed` draws the two-sample folds.
     """
     precise, recalled = precision_recall(real, fake, radii[0], ball_radii(fake, K_PRECISION_RECALL))
     density, covered = density_coverage(real, fake, radii[1])
