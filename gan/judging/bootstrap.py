@@ -1,5 +1,6 @@
 """Confidence intervals for the differences of two generators' metrics."""
 
+from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Literal
 
@@ -82,26 +83,7 @@ def bootstrap_differences(
         seed: Seeds resamples and folds.
     """
     real = {metric.name: metric.measure(floor) for metric in METRICS}
-    is_joint = np.array([metric.joint for metric in METRICS])
-
-    def differences_of(this: ImageStatistics, other: ImageStatistics) -> np.ndarray:
-        mine, theirs = (
-            np.array([metric.cost(metric.measure(each), real[metric.name]) for metric in METRICS])
-            for each in (this, other)
-        )
-        return np.asarray(mine - theirs)
-
-    rng, num_real, num_fake = np.random.default_rng(seed), len(this.real.features), len(this.fake.features)
-    rows = []
-    for _ in range(RESAMPLES):
-        chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
-        rows.append(differences_of(this.take(*chosen), other.take(*chosen)))
-    errors = np.std(rows, axis=0, ddof=1)
-    batches = [slice(batch, None, BATCHES) for batch in range(BATCHES)]
-    rows = [differences_of(*(each.recompute_for(batch, seed=seed) for each in (this, other))) for batch in batches]
-    errors_of_batches = np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES)
-    errors = np.where(is_joint, np.maximum(errors, errors_of_batches), errors)  # keeps NaN
-    margins = np.where(is_joint, STUDENT_QUANTILE, NORMAL_QUANTILE) * errors
+    margins = _margins(this, other, real, seed)
     return tuple(
         Difference(
             name=metric.name,
@@ -118,5 +100,30 @@ def bootstrap_differences(
                 high=difference + margin,
             ),
         )
-        for metric, difference, margin in zip(METRICS, differences_of(this, other), margins, strict=True)
+        for metric, difference, margin in zip(METRICS, _differences(this, other, real), margins, strict=True)
     )
+
+
+def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int) -> np.ndarray:
+    rng, num_real, num_fake = np.random.default_rng(seed), len(this.real.features), len(this.fake.features)
+    rows = []
+    for _ in range(RESAMPLES):
+        chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
+        rows.append(_differences(this.take(*chosen), other.take(*chosen), real))
+    errors = np.std(rows, axis=0, ddof=1)
+    batches = [
+        [each.recompute_for(slice(k, None, BATCHES), seed=seed) for each in (this, other)] for k in range(BATCHES)
+    ]
+    batch_errors = np.std([_differences(*batch, real) for batch in batches], axis=0, ddof=1) / np.sqrt(BATCHES)
+    return np.array(
+        [
+            STUDENT_QUANTILE * np.maximum(error, batch_error) if metric.joint else NORMAL_QUANTILE * error  # keeps NaN
+            for metric, error, batch_error in zip(METRICS, errors, batch_errors, strict=True)
+        ]
+    )
+
+
+def _differences(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]) -> list[float]:
+    """Return how much each metric's cost for one generator exceeds that for the other."""
+    costs = [[metric.cost(metric.measure(each), real[metric.name]) for metric in METRICS] for each in (this, other)]
+    return [mine - theirs for mine, theirs in zip(*costs, strict=True)]
