@@ -111,16 +111,11 @@ def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, f
         chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
         rows.append(_differences(this.take(*chosen), other.take(*chosen), real))
     errors = np.std(rows, axis=0, ddof=1)
-    batches = [
-        [each.recompute_for(slice(k, None, BATCHES), seed=seed) for each in (this, other)] for k in range(BATCHES)
-    ]
-    batch_errors = np.std([_differences(*batch, real) for batch in batches], axis=0, ddof=1) / np.sqrt(BATCHES)
-    return np.array(
-        [
-            STUDENT_QUANTILE * np.maximum(error, batch_error) if metric.joint else NORMAL_QUANTILE * error  # keeps NaN
-            for metric, error, batch_error in zip(METRICS, errors, batch_errors, strict=True)
-        ]
-    )
+    parts = (slice(batch, None, BATCHES) for batch in range(BATCHES))
+    rows = [_differences(*(each.recompute_for(part, seed=seed) for each in (this, other)), real) for part in parts]
+    batch_errors = np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES)
+    is_joint = np.array([metric.joint for metric in METRICS])
+    return np.where(is_joint, STUDENT_QUANTILE * np.maximum(errors, batch_errors), NORMAL_QUANTILE * errors)
 
 
 def _differences(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]) -> list[float]:

@@ -10,7 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from gan.models.backend import keras
 
-
 BATCH_SIZE = 500
 PARALLEL = 1e-6
 """Two latents are parallel if the sine of the angle between them is less: rounding would decide the arc's direction."""

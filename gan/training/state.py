@@ -61,7 +61,7 @@ class TrainingState:
 
 
 def training_identity(images: np.ndarray, config: TrainConfig, engine_name: str) -> str:
-    """Return a SHA-256 over what a checkpoint must agree with: settings, engine, and the first images."""
+    """Return a SHA-256 of the settings, the engine and the first images, with which a checkpoint must agree."""
     digest = hashlib.sha256(f"{config.model_dump_json()} {engine_name} {images.shape}".encode())
     digest.update(images[:100].tobytes())
     return digest.hexdigest()
