@@ -13,7 +13,7 @@ from gan.config import TrainConfig
 from gan.data.pixels import denormalize_images
 from gan.formatting import describe_number, describe_share
 from gan.judging.features import Extractor
-from gan.judging.snapshots import SnapshotJudge
+from gan.judging.judge import SnapshotJudge
 from gan.models.networks import Networks
 from gan.report.charts import as_png, draw_quality
 from gan.report.markup import as_data_uri

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gan.config import Device, RunContent
-from gan.judging.challenge import Incumbent
+from gan.judging.gate import Incumbent
 from gan.storage.store import Store
 from tasks.records import Comparison, Opponents, RunRecords, put_files
 from tasks.stage import stage

@@ -12,7 +12,7 @@ from gan.judging.bootstrap import bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.gate import decide
 from gan.judging.image_statistics import ImageStatistics
-from gan.judging.judge import Judge
+from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.metrics import neighbours
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.kernel import kernel_terms
@@ -25,7 +25,6 @@ from gan.judging.metrics.neighbours import (
     precision_recall,
 )
 from gan.judging.metrics.two_sample import held_out_logits
-from gan.judging.snapshots import SnapshotJudge
 from gan.models.latents import interpolate_latents
 from gan.training.guards import find_collapse
 

@@ -8,9 +8,8 @@ from builders import small_extractor, smooth_pixels
 
 from gan.data.samples import save_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
-from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.definitions import METRICS, Metric
-from gan.judging.gate import GATE_METRICS, Decision, decide
+from gan.judging.gate import GATE_METRICS, Decision, Incumbent, challenge_champion, decide
 from gan.judging.judge import Judge
 
 N, NAN = 400, float("nan")

@@ -8,10 +8,9 @@ from narrowing import not_none
 from gan.judging.definitions import METRICS
 from gan.judging.features import Extractor
 from gan.judging.image_statistics import ImageStatistics
-from gan.judging.judge import Judge
+from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
 from gan.judging.metrics.neighbours import ball_radii, precision_recall
-from gan.judging.snapshots import SnapshotJudge
 
 N = 100
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import put_data, put_extractor, smooth_pixels
+from gan.judging.snapshots import SnapshotJudge
 from plain_files import check_csv, check_folder, check_json, check_words
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -32,7 +33,6 @@ from gan.judging.definitions import AskedClasses
 from gan.judging.gate import Decision
 from gan.judging.judgement import ClassShare
 from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
-from gan.judging.snapshots import SnapshotJudge
 from gan.models.backend import tf
 from gan.models.networks import Networks, build_generator, save_model
 from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality

@@ -94,10 +94,8 @@ def _describe_network_failure(url: str, error: requests.RequestException) -> Sou
     """Summarize an error of requests in one line, and decide whether it is transient."""
     host, proxy = urlsplit(url).hostname, proxy_for(url)
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        return SourceError(
-            f"{url} answered {status} {error.response.reason}.", transient=status == 429 or status >= 500
-        )
+        status, reason = error.response.status_code, error.response.reason
+        return SourceError(f"{url} answered {status} {reason}.", transient=status == 429 or status >= 500)
     if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL) and proxy:
         refusal = _PROXY_REFUSAL.search(str(error))
         known = next((failure for failure in _FAILURES if failure in str(error)), type(error).__name__)

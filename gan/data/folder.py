@@ -21,15 +21,10 @@ _MAX_CLASS_NAMES_BYTES = 4 * MAX_CLASSES * (MAX_CLASS_NAME + 2)  # UTF-8 has at 
 
 
 def describe_folder(name: str, folder: Path) -> Dataset:
-    """Check the data set in a folder and describe it.
+    """Check the data set in a folder; describe it by its unpacked bytes only, whatever the folder and the packing.
 
-    Args:
-        name: Name of the data set.
-        folder: A folder with the four files of `FILE_NAMES`, packed or unpacked. It may also hold `class-names.txt`:
-            UTF-8, one name per line, in the order of the labels.
-
-    Returns:
-        A description that depends only on the unpacked bytes, not on the folder or on packing.
+    The folder holds the four files of `FILE_NAMES`, packed or unpacked. It may also hold `class-names.txt`: UTF-8, one
+    name per line, in the order of the labels.
 
     Raises:
         DataError: If a file is missing or damaged, or the data is unusable (`gan.data.inspection.refuse_unusable`).

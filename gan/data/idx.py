@@ -31,11 +31,7 @@ _SIGNATURES = {
 
 
 def read_unpacked(path: Path, max_bytes: int) -> bytes:
-    """Read a file, and unpack it if its name ends in .gz.
-
-    Args:
-        path: The file, treated as untrusted input.
-        max_bytes: Limit for the unpacked size. No more is unpacked, whatever size the file declares.
+    """Read an untrusted file, and unpack it if its name ends in .gz; unpack at most `max_bytes`.
 
     Raises:
         DataError: If the unpacked content is larger than `max_bytes`, or a packed file is damaged or no gz file.
@@ -66,12 +62,7 @@ def read_unpacked(path: Path, max_bytes: int) -> bytes:
 
 
 def decode_images(content: bytes, name: str, num_images: int | None = None) -> np.ndarray:
-    """Decode an IDX file of images.
-
-    Args:
-        content: The unpacked file.
-        name: The file's name, for the messages.
-        num_images: Expected number of images; None accepts any number.
+    """Decode the content of an unpacked IDX file of images; `num_images` None accepts any number.
 
     Returns:
         uint8, shape (num_images, 28, 28), values 0..255; a view of `content`.
@@ -90,13 +81,7 @@ def decode_images(content: bytes, name: str, num_images: int | None = None) -> n
 
 
 def decode_labels(content: bytes, name: str, num_labels: int, num_classes: int = 256) -> np.ndarray:
-    """Decode an IDX file of labels.
-
-    Args:
-        content: The unpacked file.
-        name: The file's name, for the messages.
-        num_labels: Expected number of labels.
-        num_classes: Number of classes; each label must be smaller.
+    """Decode the content of an unpacked IDX file of labels.
 
     Returns:
         uint8, shape (num_labels,), values 0..num_classes - 1; a view of `content`.
@@ -119,7 +104,7 @@ def decode_labels(content: bytes, name: str, num_labels: int, num_classes: int =
 
 
 def decode_split(dataset: Dataset, split: Split, images: bytes, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Decode both files of a split, as `decode_images` and `decode_labels` do."""
+    """Decode both files of a split: pixels, uint8 (n, 28, 28), and labels, uint8 (n,)."""
     num, num_classes = dataset.num_images[split], len(dataset.class_names)
     return (
         decode_images(images, FILE_NAMES[split, "images"], num),

@@ -58,22 +58,11 @@ class _GreyLevels(NamedTuple):
 
 
 def refuse_unusable(train: LabelledPixels, test: LabelledPixels, class_names: Sequence[str]) -> None:
-    """Refuse data on which a generator cannot be trained or evaluated.
-
-    Args:
-        train: The training split.
-        test: The test split.
-        class_names: Names of the classes by label; empty if unknown.
-
-    Raises:
-        DataError: If the data breaks a rule; the message gives the figures and says what to do.
-    """
+    """Raise DataError if a generator cannot be trained or evaluated on the data; `class_names` are empty if unknown."""
     refuse_labels(train.labels, test.labels, class_names)
     hashes = hash_images(train.pixels), hash_images(test.pixels)
-    for name, pixels, hashed in (
-        (FILE_NAMES["train", "images"], train.pixels, hashes[0]),
-        (FILE_NAMES["test", "images"], test.pixels, hashes[1]),
-    ):
+    names = FILE_NAMES["train", "images"], FILE_NAMES["test", "images"]
+    for name, pixels, hashed in zip(names, (train.pixels, test.pixels), hashes, strict=True):
         num, num_distinct = len(pixels), len(np.unique(hashed))
         if num_distinct == 1:
             raise DataError(
@@ -96,11 +85,7 @@ def refuse_unusable(train: LabelledPixels, test: LabelledPixels, class_names: Se
 
 
 def find_warnings(train: LabelledPixels, test: LabelledPixels, class_names: Sequence[str]) -> tuple[str, ...]:
-    """Find suspicious properties of usable data.
-
-    Returns:
-        One line of text for each finding, with figures and advice. Fashion-MNIST has no findings.
-    """
+    """Describe each suspicious property of usable data in a line with figures and advice; none for Fashion-MNIST."""
     num, train_hashes, test_hashes = len(test.pixels), hash_images(train.pixels), hash_images(test.pixels)
     found = _find_image_warnings(train.pixels, train_hashes, FILE_NAMES["train", "images"], "training")
     found += _find_image_warnings(test.pixels, test_hashes, FILE_NAMES["test", "images"], "test")
@@ -116,15 +101,9 @@ def find_warnings(train: LabelledPixels, test: LabelledPixels, class_names: Sequ
 
 
 def summarize(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Count the images of a split by class, and compute mean and standard deviation.
+    """Count images by label, uint8 (n,), and compute mean and population standard deviation over all pixels.
 
-    Args:
-        images: float32, shape (n, 28, 28, 1), values in [-1, 1].
-        labels: uint8, shape (n,), indices into `class_names`.
-        class_names: Names of the classes by label.
-
-    Returns:
-        Plain JSON values. Mean and population standard deviation are over all pixels, in image units.
+    `images` are float32 (n, 28, 28, 1) in [-1, 1]. Return plain JSON values.
     """
     counts = np.bincount(labels, minlength=len(class_names))
     return {
@@ -136,12 +115,9 @@ def summarize(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 
 
 def hash_images(pixels: np.ndarray) -> np.ndarray:
-    """Hash the bytes of each image with Python's 64-bit hash, whose seed belongs to this process.
+    """Hash the bytes of each image with Python's 64-bit hash, whose seed belongs to this process; return int64 (n,).
 
     Among a million different images, two have the same hash with a probability of 3e-8.
-
-    Returns:
-        int64, shape (n,); equal images have equal hashes.
     """
     return np.fromiter((hash(image.tobytes()) for image in pixels), np.int64, len(pixels))
 
@@ -225,16 +201,14 @@ def _find_image_warnings(pixels: np.ndarray, hashes: np.ndarray, name: str, spli
 
 def _find_brightness_gap(train_pixels: np.ndarray, test_pixels: np.ndarray) -> list[str]:
     """Warn if the brightness of the splits differs by more than chance can explain."""
-    means = [
-        pixels.reshape(len(pixels), -1).mean(axis=1, dtype=np.float32).astype(float)
-        for pixels in (train_pixels, test_pixels)
-    ]
+    both = train_pixels, test_pixels
+    means = [pixels.reshape(len(pixels), -1).mean(axis=1, dtype=np.float32).astype(float) for pixels in both]
     (train, test), (train_variance, test_variance) = [part.mean() for part in means], [part.var() for part in means]
     gap, deviation = abs(train - test), sqrt((train_variance + test_variance) / 2)
     error = sqrt(train_variance / len(train_pixels) + test_variance / len(test_pixels))
     if gap <= MAX_BRIGHTNESS_GAP * deviation or gap <= MIN_BRIGHTNESS_Z * error:
         return []
-    train_shares, test_shares = (_count_grey_levels(pixels) / pixels.size for pixels in (train_pixels, test_pixels))
+    train_shares, test_shares = (_count_grey_levels(pixels) / pixels.size for pixels in both)
     distance, inverted = (np.abs(train_shares - shares).sum() for shares in (test_shares, test_shares[::-1]))
     advice = "Make both splits in the same way, from images that are drawn at random from one collection."
     if inverted < INVERTED * distance:

@@ -25,25 +25,19 @@ def refuse_labels(train_labels: np.ndarray, test_labels: np.ndarray, class_names
     """Raise DataError if labels do not fit the class names (empty if unknown), or all training labels are equal."""
     limit = len(class_names) or MAX_CLASSES
     known = f"{limit} class names" if class_names else f"at most {limit} classes"
-    for name, labels in (
-        (FILE_NAMES["train", "labels"], train_labels),
-        (FILE_NAMES["test", "labels"], test_labels),
-    ):
+    splits = (FILE_NAMES["train", "labels"], train_labels), (FILE_NAMES["test", "labels"], test_labels)
+    for name, labels in splits:
         low, high = int(labels.min()), int(labels.max())
         if high < limit:
             continue
-        advice = (
-            "Number the classes from 0 on without gaps, in both splits, and give class-names.txt one line for each."
-        )
+        advice = "Number the classes from 0 on without gaps, in both splits; give class-names.txt one line for each."
         if low >= 1 and high - low < limit:
             advice = (
                 f"Labels must start at 0; these start at {low}. Subtract {low} from all labels, in both splits if both "
                 f"start at {low}."
             )
-        raise DataError(
-            f"{name} holds label {high}; expected 0 to {limit - 1}, for {known}. Its labels are {low} to {high}.\n"
-            f"{advice}"
-        )
+        found = f"{name} holds label {high}; expected 0 to {limit - 1}, for {known}. Its labels are {low} to {high}."
+        raise DataError(f"{found}\n{advice}")
     present = np.unique(train_labels)
     if len(present) < MIN_CLASSES:
         raise DataError(

@@ -33,15 +33,9 @@ log = logging.getLogger(__name__)
 
 
 def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None) -> str:
-    """Copy the unpacked, verified files of a data set into a folder.
+    """Copy the unpacked, verified files of a data set into an existing folder; return a description of the source.
 
-    Args:
-        dataset: The data set.
-        target: An existing folder; it receives one file for each of `dataset.files`.
-        data_dir: A folder with the files, packed or unpacked; no other source is tried. None tries all sources.
-
-    Returns:
-        A description of the source, for logs and records.
+    They come from the files in `data_dir`, packed or unpacked; None tries all sources.
 
     Raises:
         DataError: If `data_dir` lacks a file, or a file there is not the original.
@@ -69,11 +63,7 @@ def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None) -> str
 
 
 def fetch_splits(dataset: Dataset, *, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Fetch a data set as `fetch_files` does, and decode the training split and the test split.
-
-    Returns:
-        For each split its pixels, uint8 of shape (n, 28, 28), and its labels, uint8 of shape (n,).
-    """
+    """Fetch a data set as `fetch_files` does; return the pixels and labels of each split, as `decode_split` does."""
     with tempfile.TemporaryDirectory() as name:
         fetch_files(dataset, Path(name), data_dir=data_dir)
         contents = {key: (Path(name) / file_name).read_bytes() for key, file_name in FILE_NAMES.items()}

@@ -1,13 +1,13 @@
 """Confidence intervals for the differences of two generators' metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from gan.judging.definitions import METRICS, Better, Definition
+from gan.judging.definitions import METRICS, Better
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
 
@@ -49,7 +49,7 @@ class Difference(MeasuredNumbers):
 
     @property
     def is_from_real(self) -> bool:
-        """Whether the difference is one of distances from the real value."""
+        """Whether the distances of the metric from its real value are compared, not the metric itself."""
         return self.better in ("as real", "no more than real")
 
 
@@ -61,7 +61,7 @@ def bootstrap_differences(
         difference +- quantile * standard error
 
     Both generators are compared with the same test images, and the i-th images of both are resampled together. If they
-    were generated from the same latents, the variance that they share cancels in the difference.
+    are generated from the same latents, the variance that they share cancels in the difference.
 
     The standard error is that of a bootstrap over images (Efron and Tibshirani 1993, chapter 6; 200 resamples). For
     metrics of joint statistics, whose values a resample keeps, this omits the variance of the balls and classifiers.
@@ -83,11 +83,7 @@ def bootstrap_differences(
         seed: Seeds resamples and folds.
     """
     real = {metric.name: metric.measure(floor) for metric in METRICS}
-    is_joint = np.array([metric.joint for metric in METRICS])
-    errors = _bootstrap_errors(this, other, real, seed)
-    errors[is_joint] = np.maximum(errors[is_joint], _batch_means_errors(this, other, real, seed))  # keeps NaN
-    margins = np.where(is_joint, STUDENT_QUANTILE, NORMAL_QUANTILE) * errors
-    differences = _differences(METRICS, this, other, real)
+    margins = _margins(this, other, real, seed)
     return tuple(
         Difference(
             name=metric.name,
@@ -104,38 +100,25 @@ def bootstrap_differences(
                 high=difference + margin,
             ),
         )
-        for metric, difference, margin in zip(METRICS, differences, margins, strict=True)
+        for metric, difference, margin in zip(METRICS, _differences(this, other, real), margins, strict=True)
     )
 
 
-def _bootstrap_errors(
-    this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int
-) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    num_real, num_fake = len(this.real.features), len(this.fake.features)
+def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int) -> np.ndarray:
+    rng, num_real, num_fake = np.random.default_rng(seed), len(this.real.features), len(this.fake.features)
     rows = []
     for _ in range(RESAMPLES):
         chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
-        rows.append(_differences(METRICS, this.take(*chosen), other.take(*chosen), real))
-    return np.asarray(np.std(rows, axis=0, ddof=1))
+        rows.append(_differences(this.take(*chosen), other.take(*chosen), real))
+    errors = np.std(rows, axis=0, ddof=1)
+    parts = (slice(batch, None, BATCHES) for batch in range(BATCHES))
+    rows = [_differences(*(each.recompute_for(part, seed=seed) for each in (this, other)), real) for part in parts]
+    batch_errors = np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES)
+    is_joint = np.array([metric.joint for metric in METRICS])
+    return np.where(is_joint, STUDENT_QUANTILE * np.maximum(errors, batch_errors), NORMAL_QUANTILE * errors)
 
 
-def _batch_means_errors(
-    this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int
-) -> np.ndarray:
-    metrics = [metric for metric in METRICS if metric.joint]
-    rows = []
-    for batch in range(BATCHES):
-        mine, theirs = (each.recompute_for(slice(batch, None, BATCHES), seed=seed) for each in (this, other))
-        rows.append(_differences(metrics, mine, theirs, real))
-    return np.asarray(np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES))
-
-
-def _differences(
-    metrics: Sequence[Definition], this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]
-) -> np.ndarray:
-    """Return the difference of both generators' costs for each metric, float64 (len(metrics),)."""
-    mine, theirs = (
-        np.array([metric.cost(metric.measure(each), real[metric.name]) for metric in metrics]) for each in (this, other)
-    )
-    return np.asarray(mine - theirs)
+def _differences(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]) -> list[float]:
+    """Return how much each metric's cost for one generator exceeds that for the other."""
+    costs = [[metric.cost(metric.measure(each), real[metric.name]) for metric in METRICS] for each in (this, other)]
+    return [mine - theirs for mine, theirs in zip(*costs, strict=True)]

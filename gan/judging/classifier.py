@@ -14,7 +14,7 @@ from gan.models.backend import keras, tf
 from gan.system.progress import progress
 
 WIDTH, HIDDEN = 24, 64
-TEXTURE_CONVOLUTION, TEXTURE_WEIGHT = 1, 0.3
+TEXTURE_WEIGHT = 0.3
 EPOCHS, MIN_STEPS = 12, 300
 BATCH_SIZE = 128
 PEAK_LEARNING_RATE = 3e-3
@@ -46,17 +46,14 @@ def build_classifier(num_classes: int) -> keras.Model:
         maps = keras.layers.Conv2D(width * WIDTH, 3, padding="same", use_bias=False, name=f"conv_{index}")(maps)
         maps = keras.layers.BatchNormalization(name=f"batch_norm_{index}")(maps)
         maps = keras.layers.ReLU(name=f"relu_{index}")(maps)
-        if index == TEXTURE_CONVOLUTION:
+        if index == 1:  # the second convolution
             texture = keras.layers.GlobalAveragePooling2D(name="texture")(maps)
         if pool:
             maps = keras.layers.MaxPooling2D(name=f"pool_{index}")(maps)
     hidden = keras.layers.Dense(HIDDEN, use_bias=False, name="hidden")(keras.layers.Flatten(name="flat")(maps))
     hidden = keras.layers.ReLU(name="hidden_relu")(keras.layers.BatchNormalization(name="hidden_batch_norm")(hidden))
-    parts = [
-        keras.layers.Rescaling(TEXTURE_WEIGHT, name="texture_weight")(_standardize(texture, "texture")),
-        _standardize(hidden, "hidden"),
-    ]
-    features = keras.layers.Concatenate(name="features")(parts)
+    weighted = keras.layers.Rescaling(TEXTURE_WEIGHT, name="texture_weight")(_standardize(texture, "texture"))
+    features = keras.layers.Concatenate(name="features")([weighted, _standardize(hidden, "hidden")])
     dropped = keras.layers.Dropout(DROPOUT, seed=0, name="dropout")(hidden)
     return keras.Model(images, [features, keras.layers.Dense(num_classes, name="logits")(dropped)], name="classifier")
 

@@ -25,7 +25,6 @@ HALF_RESOLUTION = "pixels196"
 """Name for the means of 2 x 2 pixels, in [0, 1]; averaging lowers the weight of single noisy pixels."""
 
 BATCH_SIZE = 250
-DIGEST_LENGTH = 8
 
 SHIPPED_SHA256 = MappingProxyType({"fashion-mnist": "1a7f4d67d1d65fa67d4caa3d5c0da9fde3dd35ac965caf53913fa155293a6154"})
 """SHA-256 by data set of the weights that are part of the code: `features.<data set>.keras` beside this file."""
@@ -59,12 +58,7 @@ class Extractor:
 
     @classmethod
     def load(cls, path: Path, dataset: str, sha256: str) -> "Extractor":
-        """Load a classifier after checking its SHA-256. No code in the file is executed.
-
-        Args:
-            path: A `.keras` file written by `gan.classifier`.
-            dataset: Name of the data set that it was fitted on; part of the name of the features.
-            sha256: Expected SHA-256 of the file, in hexadecimal.
+        """Load a classifier that was fitted on a data set, after checking its SHA-256; execute no code in the file.
 
         Raises:
             StoreError: If the file is missing or has another SHA-256.
@@ -78,7 +72,7 @@ class Extractor:
                 "Restore the file (git checkout), or fit another extractor: python -m gan.classifier --help"
             )
         network = load_model(path)
-        return cls(network, f"{dataset}-cnn{network.outputs[0].shape[-1]}@{sha256[:DIGEST_LENGTH]}", sha256)
+        return cls(network, f"{dataset}-cnn{network.outputs[0].shape[-1]}@{sha256[:8]}", sha256)
 
     def features(self, pixels: np.ndarray) -> Features:
         """Compute features and class probabilities of pixels, uint8 (n, 28, 28).

@@ -10,14 +10,22 @@ Significance refers to the random choice of images (`gan.judging.bootstrap`), no
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import sqrt
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import BaseModel, Field
 
+from gan.data.samples import load_samples
 from gan.formatting import describe_change, describe_interval, describe_number, describe_share
-from gan.judging.bootstrap import Difference
+from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.definitions import Metric
+from gan.judging.judge import Judge
 from gan.judging.measured import is_defined
+
+FULL_N = 10_000
+"""Number of images that a champion is judged by; the whole test split if that is smaller."""
 
 MUST_IMPROVE = "frechet_distance"
 MUST_NOT_WORSEN = ("precision", "recall", "coverage")
@@ -30,10 +38,8 @@ SIGNIFICANT_ERRORS = 3
 """A share is significantly higher than chance if it is so many standard errors above it."""
 
 
-class Decision(BaseModel):
+class Decision(BaseModel, frozen=True, extra="forbid"):
     """The result of the gate, with its reasons."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     passes: bool
     champion: str | None = Field(description="name of the run that was the champion then")
@@ -45,6 +51,55 @@ class Decision(BaseModel):
         """The decision and its reasons as text."""
         against = f" against the champion {self.champion}" if self.champion else ""
         return f"{'Passes' if self.passes else 'Does not pass'} the gate{against}. {' '.join(self.reasons)}"
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The champion, as far as a new run can be compared with it."""
+
+    name: str
+    average_samples: Path | None  # .npz, samples of the averaged weights
+    obstacle: str = ""  # why a comparison is impossible; empty if it is possible
+
+
+def challenge_champion(
+    judge: Judge,
+    average_pixels: np.ndarray,
+    metrics: Sequence[Metric],
+    warnings: Sequence[str],
+    champion: Incumbent | None,
+    known: Mapping[Path, Sequence[Difference]],
+    *,
+    seed: int,
+) -> Decision:
+    """Compare the averaged generator with the champion, and decide whether it may become the champion.
+
+    Args:
+        judge: Judge of n images.
+        average_pixels: uint8, shape (k, 28, 28), k >= n: samples of the averaged generator.
+        metrics: The metrics of the run.
+        warnings: Signs of collapse in its training.
+        champion: The present champion; None if there is none.
+        known: Differences of the averaged weights from other runs, by the file of the other's samples.
+        seed: Seeds the bootstrap.
+    """
+    full_n = min(FULL_N, judge.num_test)
+    if champion is None:
+        return decide(metrics, warnings, None, (), full_n=full_n)
+    if champion.average_samples is None:
+        return decide(metrics, warnings, champion.name, (), champion.obstacle, full_n=full_n)
+    differences = known.get(champion.average_samples)
+    if differences is None:
+        champion_pixels = load_samples(champion.average_samples)
+        judge = judge.with_n(min(judge.n, len(champion_pixels)))
+        differences = bootstrap_differences(
+            judge.examine(average_pixels),
+            judge.examine(champion_pixels),
+            judge.floor,
+            extractor=judge.extractor.name,
+            seed=seed,
+        )
+    return decide(metrics, warnings, champion.name, differences, full_n=full_n)
 
 
 def decide(

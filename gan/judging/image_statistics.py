@@ -1,7 +1,7 @@
 """The statistics of each image from which metrics are computed, so that a bootstrap can resample them."""
 
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from gan.judging.metrics.neighbours import (
 from gan.judging.metrics.two_sample import held_out_logits
 
 
-@dataclass(frozen=True)
-class RealStatistics:
+class RealStatistics(NamedTuple):
     """Statistics of each test image. The last three are joint: they depend on all images of both sides."""
 
     features: np.ndarray  # float32 (n, d)
@@ -26,8 +25,7 @@ class RealStatistics:
     logits: np.ndarray  # float64 (n,), of "real", by a classifier that was not fitted on this image
 
 
-@dataclass(frozen=True)
-class FakeStatistics:
+class FakeStatistics(NamedTuple):
     """Statistics of each generated image. The last three are joint: they depend on all images of both sides."""
 
     features: np.ndarray  # float32 (n, d)
@@ -44,9 +42,6 @@ class FakeStatistics:
     logits: np.ndarray  # float64 (n,), of "real", by a classifier that was not fitted on this image
 
 
-Side = TypeVar("Side", RealStatistics, FakeStatistics)
-
-
 @dataclass(frozen=True)
 class ImageStatistics:
     """Statistics of n test images and n generated images that are compared with each other."""
@@ -57,7 +52,9 @@ class ImageStatistics:
 
     def take(self, real_rows: np.ndarray, fake_rows: np.ndarray) -> "ImageStatistics":
         """Return the statistics of some images, which may repeat; joint statistics keep their values."""
-        return ImageStatistics(_take(self.real, real_rows), _take(self.fake, fake_rows), self.num_classes)
+        real = RealStatistics(*(values[real_rows] for values in self.real))
+        fake = FakeStatistics(*(values[fake_rows] for values in self.fake))
+        return ImageStatistics(real, fake, self.num_classes)
 
     def recompute_for(self, rows: slice, *, seed: int) -> "ImageStatistics":
         """Return the statistics of some rows of both sides, with joint statistics computed from these images only."""
@@ -65,11 +62,7 @@ class ImageStatistics:
         part = self.take(indices, indices)
         features = part.real.features
         real, fake = joint_statistics(features, part.fake.features, real_radii(features), seed=seed)
-        return ImageStatistics(replace(part.real, **real), replace(part.fake, **fake), self.num_classes)
-
-
-def _take(side: Side, rows: np.ndarray) -> Side:
-    return type(side)(**{field.name: getattr(side, field.name)[rows] for field in fields(side)})
+        return ImageStatistics(part.real._replace(**real), part.fake._replace(**fake), self.num_classes)
 
 
 def real_radii(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,16 +73,9 @@ def real_radii(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def joint_statistics(
     real: np.ndarray, fake: np.ndarray, radii: tuple[np.ndarray, np.ndarray], *, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Compute the statistics that depend on all images of both sides: balls and the two-sample classifier.
+    """Compute the joint fields of `RealStatistics` and `FakeStatistics`, which depend on all images of both sides.
 
-    Args:
-        real: float32, shape (n, d), features of real images.
-        fake: float32, shape (n, d), features of generated images.
-        radii: `real_radii` of real.
-        seed: Seeds the folds of the two-sample test.
-
-    Returns:
-        The joint fields of `RealStatistics` and those of `FakeStatistics`.
+    `real` and `fake` are features, float32 (n, d); `radii` are `real_radii` of real; `seed` draws the two-sample folds.
     """
     precise, recalled = precision_recall(real, fake, radii[0], ball_radii(fake, K_PRECISION_RECALL))
     density, covered = density_coverage(real, fake, radii[1])

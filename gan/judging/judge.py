@@ -8,12 +8,14 @@ import numpy as np
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.features import HALF_RESOLUTION, Extractor, half_resolution
 from gan.judging.image_statistics import FakeStatistics, ImageStatistics, RealStatistics, joint_statistics, real_radii
-from gan.judging.measured import replace_undefined
+from gan.judging.measured import replace_undefined, rounded
+from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.kernel import kernel_terms
 from gan.judging.metrics.memorization import relative_to_test
-from gan.judging.metrics.neighbours import nearest
+from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, nearest, precision_recall
 from gan.judging.metrics.pixels import intensity_histograms, total_variation
-from gan.judging.snapshots import SnapshotJudge
+
+SNAPSHOT_SEED = 0
 
 
 class Judge:
@@ -28,8 +30,7 @@ class Judge:
             extractor: The network whose features are compared.
             train_pixels: uint8, shape (k, 28, 28), k >= n, for memorization and for the floor.
             test_pixels: uint8, shape (m, 28, 28), m >= n.
-            n: Images on each side of every comparison. At least 60, so that each image of a tenth has enough
-                neighbours (`gan.judging.bootstrap`).
+            n: Images on each side of every comparison, at least 60: a tenth of them has enough neighbours.
             seed: Seeds the choice of images and the folds of the two-sample test.
         """
         rng = np.random.default_rng(seed)
@@ -57,7 +58,7 @@ class Judge:
         """Return a judge that compares n images a side, with the same extractor, splits and seed."""
         return self if n == self.n else Judge(self.extractor, *self._splits, n=n, seed=self._seed)
 
-    def for_snapshots(self, num_images: int) -> SnapshotJudge:
+    def for_snapshots(self, num_images: int) -> "SnapshotJudge":
         """Return a judge of training snapshots of num_images images, with the same extractor and test split."""
         return SnapshotJudge(self.extractor, self._splits[1], num_images)
 
@@ -79,8 +80,7 @@ class Judge:
         return self._examine(self._floor_pixels, np.zeros(self.n, np.int64), None)
 
     def _examine(self, pixels: np.ndarray, index: np.ndarray, distances: np.ndarray | None) -> ImageStatistics:
-        found, test = self.extractor.features(pixels), self.test
-        test_side = self._all_distances, self._all_classes
+        found, test, test_side = self.extractor.features(pixels), self.test, (self._all_distances, self._all_classes)
         if distances is None:  # the floor
             first, second = ([part[start::2] for part in test_side] for start in (0, 1))
             relative_distance, near_copy = relative_to_test(*first, *second)
@@ -122,3 +122,26 @@ class Judge:
             )
             for definition in METRICS
         )
+
+
+class SnapshotJudge:
+    """Measures snapshots of a training. With so few images its numbers are comparable only with each other."""
+
+    def __init__(self, extractor: Extractor, test_pixels: np.ndarray, num_images: int) -> None:
+        """Draw min(num_images, k) of all test images, uint8 (k, 28, 28), at random: a split may be sorted by class."""
+        self.n = min(num_images, len(test_pixels))
+        self.extractor = extractor
+        rows = np.sort(np.random.default_rng(SNAPSHOT_SEED).choice(len(test_pixels), self.n, replace=False))
+        self._test = extractor.features(test_pixels[rows]).values
+        self._test_radii = ball_radii(self._test, K_PRECISION_RECALL)
+
+    @property
+    def description(self) -> str:
+        """Number of images and name of the features that the numbers are computed on."""
+        return f"{self.n:,} images a side, {self.extractor.name} features"
+
+    def __call__(self, pixels: np.ndarray) -> tuple[float, float]:
+        """Return Fréchet distance and recall (QUALITY_COLUMNS) of the first n images of pixels, uint8 (m, 28, 28)."""
+        fake = self.extractor.features(pixels[: self.n]).values
+        _, recalled = precision_recall(self._test, fake, self._test_radii, ball_radii(fake, K_PRECISION_RECALL))
+        return rounded(frechet_distance(self._test, fake)), rounded(recalled.mean())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from gan.judging.bootstrap import Difference
 from gan.judging.definitions import AskedClasses, Metric
@@ -11,20 +11,16 @@ from gan.judging.gate import Decision
 from gan.judging.measured import Measured
 
 
-class ClassShare(BaseModel):
+class ClassShare(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How often a class is predicted, as a share of all images, 0 to 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     real: Measured
     generated: Measured
 
 
-class Judgement(BaseModel):
+class Judgement(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Generated images compared with test images, with an earlier run and with the champion, in numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     verdict: str
     metrics: tuple[Metric, ...]

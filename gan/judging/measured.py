@@ -4,15 +4,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Annotated, Any, ClassVar, TypeGuard
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 DIGITS, DECIMALS = 6, 9
 """Significant digits and decimal places that are kept. The standard error of a share of 10,000 images is up to 0.005,
@@ -45,10 +37,8 @@ def replace_undefined(reason: str, **numbers: float | None) -> dict[str, Any]:
     return {**numbers, **dict.fromkeys(undefined), "undefined": undefined}
 
 
-class MeasuredNumbers(BaseModel):
+class MeasuredNumbers(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A record of measured numbers. Each is finite, or None with the reason in `undefined`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset()  # fields that may be None without a reason
 

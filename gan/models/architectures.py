@@ -7,7 +7,6 @@ from gan.models.backend import keras
 from gan.recipes import Recipe
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
-INITIAL_DEVIATION = 0.02
 GROUP_READER = "group_reader"
 
 layers = keras.layers
@@ -21,7 +20,7 @@ def glorot_uniform(seeds: Sequence[int]) -> Initializers:
 
 def narrow_normal(seeds: Sequence[int]) -> Initializers:
     """Yield initializers N(0, 0.02^2), as in DCGAN (Radford et al. 2016, arXiv:1511.06434, section 4)."""
-    return (keras.initializers.RandomNormal(stddev=INITIAL_DEVIATION, seed=seed) for seed in seeds)
+    return (keras.initializers.RandomNormal(stddev=0.02, seed=seed) for seed in seeds)
 
 
 def dense_generator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
@@ -46,10 +45,8 @@ def dense_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Laye
     initializers = glorot_uniform(seeds)
     stack: list[keras.Layer] = [layers.Flatten(name="flatten")]
     for index, units in enumerate(recipe.discriminator_units):
-        stack += [
-            layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
-            _leaky_relu(recipe, index),
-        ]
+        dense = layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}")
+        stack += [dense, _leaky_relu(recipe, index)]
     return [*stack, _logits(recipe, initializers)]
 
 
@@ -85,11 +82,12 @@ def convolutional_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[ke
     for index, channels in enumerate(recipe.discriminator_units):
         size, strides = (4, 2) if index < last else (3, 1)
         convolution = {"strides": strides, "padding": "same", "kernel_initializer": next(initializers)}
-        stack += [
-            layers.Conv2D(channels, size, **convolution, name=f"conv_{index}"),
-            _leaky_relu(recipe, index),
-        ]
+        stack += [layers.Conv2D(channels, size, **convolution, name=f"conv_{index}"), _leaky_relu(recipe, index)]
     return [*stack, layers.Flatten(name="flatten"), _logits(recipe, initializers)]
+
+
+GENERATORS = {"dense": dense_generator, "convolutional": convolutional_generator}
+DISCRIMINATORS = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}
 
 
 def group_reader(recipe: Recipe, bounds: Sequence[float]) -> keras.Model:

@@ -91,9 +91,6 @@ def use_device(device: Device) -> Hardware:
 
 
 def release_free_memory() -> None:
-    """Return freed memory to the system: after compilation, glibc retains 200 MB.
-
-    It does nothing where the C library has no `malloc_trim` (musl, macOS, Windows).
-    """
-    with suppress(AttributeError, OSError, TypeError):
+    """Return freed memory to the system: after compilation, glibc retains 200 MB."""
+    with suppress(AttributeError, OSError, TypeError):  # musl, macOS and Windows have no malloc_trim
         ctypes.CDLL(None).malloc_trim(0)

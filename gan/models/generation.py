@@ -21,15 +21,9 @@ def generate_pixels(generator: keras.Model, inputs: GeneratorInputs) -> np.ndarr
 
 
 def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: int) -> np.ndarray:
-    """Generate images on the path from each latent to the next (spherical interpolation).
+    """Generate num_points images on the path from each of k latents to the next (spherical interpolation).
 
-    Args:
-        generator: A generator as `gan.models.networks.build_generator` builds it.
-        inputs: The k ends of the paths. A path keeps the class or group of its start.
-        num_points: Images on each path, both ends included.
-
-    Returns:
-        uint8, shape ((k - 1) * num_points, 28, 28), path after path.
+    A path keeps the class or group of its start. Return pixels, uint8 ((k - 1) * num_points, 28, 28), path after path.
     """
     paths = [interpolate_latents(start, end, num_points) for start, end in itertools.pairwise(inputs.latents)]
     if has_groups(generator):
@@ -50,9 +44,8 @@ def class_counts(summary: Path, generator: keras.Model) -> dict[str, int]:
     except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):  # overflow: Infinity as a count
         return {}
     of_generator = [tensor.shape[-1] for tensor in generator.inputs[1:]] == [len(counts)]
-    if not of_generator or min(counts.values()) < 0 or not 0 < sum(counts.values()) <= MAX_TRAINING_IMAGES:
-        return {}
-    return counts
+    is_valid = of_generator and min(counts.values()) >= 0 and 0 < sum(counts.values()) <= MAX_TRAINING_IMAGES
+    return counts if is_valid else {}
 
 
 def labels_of(counts: dict[str, int]) -> np.ndarray | None:

@@ -10,7 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from gan.models.backend import keras
 
-
 BATCH_SIZE = 500
 PARALLEL = 1e-6
 """Two latents are parallel if the sine of the angle between them is less: rounding would decide the arc's direction."""
@@ -68,14 +67,9 @@ def sample_inputs(
     stream: Stream = Stream.SAMPLES,
     like_labels: np.ndarray | None = None,
 ) -> GeneratorInputs:
-    """Draw latents, and classes for a generator that is conditioned on them.
+    """Draw latents, and classes for a generator of `build_generator` that is conditioned on them.
 
-    Args:
-        generator: A generator as `gan.models.networks.build_generator` builds it.
-        num_images: Number of images.
-        seed: Seed of latents and classes.
-        stream: The use of the latents.
-        like_labels: Labels with the class frequencies to draw, int, shape (m,); None for equal frequencies.
+    The classes have the frequencies of `like_labels`, int (m,); equal frequencies if that is None.
     """
     latents, *classes = generator.inputs
     drawn = sample_latents(num_images, latents.shape[-1], seed=seed, stream=stream)
@@ -101,13 +95,7 @@ def interpolate_latents(start: np.ndarray, end: np.ndarray, num: int) -> np.ndar
     In many dimensions, samples of N(0, I) lie near a sphere; a straight line would pass through its empty interior.
     Between parallel latents (sin(w) near 0) the arc is not defined, and the path is straight.
 
-    Args:
-        start: First latent, float, shape (latent_dim,).
-        end: Last latent, of the same shape.
-        num: Number of latents on the path, both ends included.
-
-    Returns:
-        float32, shape (num, latent_dim).
+    Both ends, float (latent_dim,), are on the path, float32 (num, latent_dim).
     """
     start, end = start.astype(np.float64), end.astype(np.float64)
     norms = float(np.linalg.norm(start) * np.linalg.norm(end))

@@ -4,22 +4,14 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gan.errors import StoreError
-from gan.models.architectures import (
-    GROUP_READER,
-    IMAGE_SHAPE,
-    convolutional_discriminator,
-    convolutional_generator,
-    dense_discriminator,
-    dense_generator,
-    group_reader,
-)
+from gan.models.architectures import DISCRIMINATORS, GENERATORS, GROUP_READER, IMAGE_SHAPE, group_reader
 from gan.models.backend import keras
 from gan.recipes import Recipe
 from gan.storage.files import check_unpacked_size
@@ -35,20 +27,11 @@ def build_generator(recipe: Recipe, seed: int, *, group_bounds: Sequence[float] 
 
     With conditioning on classes its inputs are [latents, classes], the classes one-hot, float32 (n, num_classes); they
     are concatenated (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1). With conditioning on groups it reads the
-    group from the first number of each latent.
-
-    Args:
-        recipe: Layers, widths, slope, momentum, classes or groups.
-        seed: Seed of the initial weights; each layer has its own stream.
-        group_bounds: Result of `gan.training.groups.group_bounds`, for a recipe with groups.
-
-    Raises:
-        ValueError: If the number of bounds does not match the number of groups.
+    group from the first number of each latent; `group_bounds` are then the result of `gan.training.groups`.
     """
     if len(group_bounds) != max(0, recipe.num_groups - 1):
         raise ValueError(f"build_generator got {len(group_bounds)} bounds for {recipe.num_groups} groups.")
-    build = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
-    stack = build(recipe, _layer_seeds(seed, stream=0))
+    stack = GENERATORS[recipe.layers](recipe, _layer_seeds(seed, stream=0))
     latents = keras.Input((recipe.latent_dim,), name="latents")
     if not recipe.num_classes:
         front = [group_reader(recipe, group_bounds)] if recipe.num_groups else []
@@ -73,17 +56,13 @@ def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
     With conditioning on classes or groups it gives a logit for each condition, float32 (n, num_conditions): "this is a
     real image of that class". Only the logit of the image's own condition is used. This is the projection discriminator
     (Miyato and Koyama 2018, arXiv:1802.05637, section 3), with the unconditional term merged into each class's weights.
-
-    Args:
-        recipe: Layers, widths, slope, classes or groups.
-        seed: Seed of the initial weights; each layer has its own stream.
     """
-    build = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}[recipe.layers]
-    stack = build(recipe, _layer_seeds(seed, stream=1))
+    stack = DISCRIMINATORS[recipe.layers](recipe, _layer_seeds(seed, stream=1))
     return keras.Sequential([keras.Input(IMAGE_SHAPE, name="images"), *stack], name="discriminator")
 
 
 def _layer_seeds(seed: int, stream: int) -> list[int]:
+    """Return a seed for each layer of a network; each network has its own stream."""
     return [int(state >> 1) for state in np.random.SeedSequence((seed, stream)).generate_state(64)]
 
 
@@ -124,16 +103,14 @@ class Networks:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save a model so that equal weights give equal bytes.
+    """Save a model to a path that ends in ".keras", so that equal weights give equal bytes.
 
     A `.keras` file is a zip archive that contains the time of saving, and addresses in memory as identifiers of shared
-    objects. This function rewrites it without the time, and with identifiers that count from 1.
-
-    Args:
-        model: A model with explicit layer names; Keras's automatic names would depend on earlier models.
-        path: A path that ends in ".keras".
+    objects. This function rewrites it without the time, and with identifiers that count from 1. Layers need explicit
+    names, since Keras's automatic names depend on earlier models.
     """
     keras.saving.save_model(model, path)
+    seen: dict[bytes, int] = {}
     with (
         zipfile.ZipFile(io.BytesIO(path.read_bytes())) as source,
         zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target,
@@ -145,13 +122,10 @@ def save_model(model: keras.Model, path: Path) -> None:
                 metadata.pop("date_saved", None)
                 content = json.dumps(metadata, sort_keys=True).encode()
             elif name == "config.json":
-                content = _SHARED_OBJECT_ID.sub(_counter(), content)
+                content = _SHARED_OBJECT_ID.sub(
+                    lambda found: found[1] + str(seen.setdefault(found[2], len(seen) + 1)).encode(), content
+                )
             target.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
-
-
-def _counter() -> Callable[[re.Match[bytes]], bytes]:
-    seen: dict[bytes, int] = {}
-    return lambda match: match[1] + str(seen.setdefault(match[2], len(seen) + 1)).encode()
 
 
 def load_model(path: Path) -> keras.Model:

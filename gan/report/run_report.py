@@ -10,8 +10,8 @@ from gan.config import RunContent
 from gan.data.pixels import denormalize_images
 from gan.data.samples import samples_bytes
 from gan.formatting import describe_seconds, describe_setting, describe_share
-from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.features import Extractor
+from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge
 from gan.judging.judgement import ClassShare, Judgement
 from gan.models.generation import generate_pixels

@@ -41,8 +41,7 @@ def follow_link(path: Path) -> Path:
     """Return the absolute path of the folder to which a link, or a text file in its place, leads.
 
     Raises:
-        OSError: If the system cannot resolve the path (a loop of links).
-        RuntimeError: Python 3.11 and 3.12 raise this for a loop of links.
+        OSError: If the links form a loop; Python 3.11 and 3.12 raise RuntimeError.
         ValueError: If the path is invalid.
     """
     return follow_text_link(path.expanduser()).resolve()

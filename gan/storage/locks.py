@@ -100,9 +100,7 @@ def is_locked(path: Path) -> bool:
 def exclusive_lock(path: Path, on_wait: Callable[[str], object]) -> Iterator[None]:
     """Acquire an exclusive lock, and remove its file at the end.
 
-    Args:
-        path: The lock file.
-        on_wait: Function that is called with a description of the holder, once, if this process has to wait.
+    If this process has to wait, `on_wait` is called once, with a description of the holder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     waited = False

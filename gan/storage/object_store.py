@@ -20,9 +20,7 @@ from urllib.parse import urlsplit
 from gan.errors import StoreError
 from gan.system.proxies import faulty_proxy, is_loopback, proxy_for
 
-URL = re.compile(
-    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[A-Za-z0-9][A-Za-z0-9._-]*)*)/?", re.ASCII
-)
+URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[A-Za-z0-9][A-Za-z0-9._-]*)*)/?")
 PROBE = ".probe"
 MAX_READ_BYTES = 1 << 20
 """Limit for objects that are read into memory; the largest record of a run has a tenth of this size."""

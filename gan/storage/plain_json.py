@@ -10,14 +10,9 @@ from gan.formatting import SETTING_DIGITS, round_significant
 
 
 def to_json(content: object, *, indent: int | None = 2) -> str:
-    """Write plain values as strict JSON.
+    """Write plain values, NumPy scalars and arrays as strict JSON; `indent` None writes one line.
 
-    Args:
-        content: Mappings, lists, tuples, strings, numbers, booleans, None, and NumPy scalars and arrays.
-        indent: Spaces per level; None writes one line.
-
-    Returns:
-        The text without a final newline; keys keep their order, and floating-point numbers have up to 15 digits.
+    The text has no final newline; keys keep their order, and floating-point numbers have up to 15 digits.
 
     Raises:
         ValueError: If a number is not finite; the message says where it is.

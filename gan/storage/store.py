@@ -70,11 +70,7 @@ class Store:
 
     @classmethod
     def open(cls, root: Path, store_url: str | None = None) -> "Store":
-        """Make the folders, and check that they and the object store support what a run needs.
-
-        Args:
-            root: The output folder; created if it does not exist.
-            store_url: Address of an object store, for example s3://bucket/prefix. None uses only the folder.
+        """Make the output folder, and check that it and the object store at `store_url` support what a run needs.
 
         Raises:
             StoreError: If the folder or the object store cannot be used.
@@ -102,15 +98,10 @@ class Store:
         return self.root / "scratch" / name
 
     def put_file(self, write: Callable[[Path], object], suffix: str) -> FileRef:
-        """Store a file under its content.
+        """Store the complete file that `write` writes to the given path, which ends in `suffix` (such as ".npy").
 
-        Args:
-            write: Function that writes the complete file to the given path, which ends in `suffix`.
-            suffix: File name extension with its dot, such as ".npy".
-
-        Returns:
-            The reference. The file replaces an earlier file of the same key, which may be damaged or about to be
-            removed because of its age.
+        The file replaces an earlier file of the same key, which may be damaged or about to be removed because of its
+        age.
         """
         self.partial_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.partial_dir) as folder:

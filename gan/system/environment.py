@@ -119,7 +119,7 @@ def _replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
 
 
 def ignored_variables() -> tuple[str, ...]:
-    """Return the names of the removed variables, without their values, which may be secrets of other programs."""
+    """Return the names of the removed variables; their values may be secrets of other programs."""
     return tuple(_ignored)
 
 

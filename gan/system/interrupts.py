@@ -15,13 +15,13 @@ DEFERRED = (signal.SIGINT, signal.SIGTERM, CANCELLED)
 
 @dataclass
 class Interrupt:
-    """The last deferred signal, if any."""
+    """The last deferred signal; after one, the work should be saved and stopped."""
 
     signal_number: int | None = None
 
     @property
     def received(self) -> bool:
-        """Whether the work should be saved and stopped now."""
+        """Whether a signal was deferred."""
         return self.signal_number is not None
 
 

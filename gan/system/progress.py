@@ -22,11 +22,9 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def progress(description: str, total: int, *, unit: Unit) -> Iterator[Update]:
-    """Show the progress of a long job of `total` units.
+    """Show the progress of a long job of `total` units; yield the function to call with the units done and a note.
 
-    Yields:
-        A function to call with the units done so far and a note, as often as once per step. Its first call sets the
-        starting point from which the remaining time is estimated.
+    The first call sets the starting point from which the remaining time is estimated.
     """
     if sys.stderr.isatty():
         with _show_bar(description, total, unit) as update:

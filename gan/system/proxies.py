@@ -69,9 +69,8 @@ def faulty_proxies() -> list[Proxy]:
 def bypass_proxies(host: str) -> None:
     """Send requests to a host (a name or an address) directly, in this process and its child processes."""
     hosts = _list_exceptions()
-    if (
-        _list_proxies() and "*" not in hosts and host not in hosts
-    ):  # on a Mac, NO_PROXY alone would hide system settings
+    # without proxies nothing is set: on a Mac, NO_PROXY alone would hide the system's settings
+    if _list_proxies() and "*" not in hosts and host not in hosts:
         _set_exceptions([*hosts, host])
 
 

@@ -24,15 +24,12 @@ def update_discriminator(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Run two separate Adam updates of the discriminator: on real images (label 1), then on fake images (label 0).
 
-    Returns:
-        Loss and accuracy, each taken before its update and averaged over the two updates; float32 scalars.
+    Return loss and accuracy, each taken before its update and averaged over the two updates; float32 scalars.
     """
     discriminator, weights = networks.discriminator, networks.discriminator.trainable_variables
     losses, accuracies = [], []
-    for images, loss_of, accuracy_of in (
-        (real_images, real_loss, real_accuracy),
-        (fake_images, fake_loss, fake_accuracy),
-    ):
+    halves = (real_images, real_loss, real_accuracy), (fake_images, fake_loss, fake_accuracy)
+    for images, loss_of, accuracy_of in halves:
         with tf.GradientTape() as tape:
             logits = discriminator(images, training=True)
             loss = loss_of(logits)
@@ -43,12 +40,9 @@ def update_discriminator(
 
 
 def update_generator(networks: Networks, latents: tf.Tensor) -> tf.Tensor:
-    """Run one Adam update of the generator, through a discriminator that does not change.
+    """Run one Adam update of the generator, through a discriminator that does not change; return the loss before it.
 
     The generator runs in training mode: BatchNormalization uses batch statistics and updates its moving statistics.
-
-    Returns:
-        The loss before the update; float32 scalar.
     """
     weights = networks.generator.trainable_variables
     with tf.GradientTape() as tape:

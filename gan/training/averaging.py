@@ -16,17 +16,13 @@ from gan.recipes import Recipe
 AVERAGE_EVERY = 8
 """Steps between two updates of the average: a small part of its half-life, and a multiple of the steps per call."""
 
-NUM_STATISTICS_LATENTS = 10_000
 
-UpdateAverage = Callable[[int, int], None]
-"""Updates the average; takes the number of steps done, and the number of steps since the last update."""
-
-
-def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> UpdateAverage:
+def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> Callable[[int, int], None]:
     """Compile the update of the average:  a <- beta a + (1 - beta) w,  beta = 0.5^(new images / half-life).
 
     The half-life is `recipe.average_half_life_images`, but at most the share `recipe.average_ramp_up` of the images
-    seen so far. Every call changes `networks.average` in place.
+    seen so far. The update takes the number of steps done and the number of steps since the last update, and changes
+    `networks.average` in place.
     """
     pairs = list(zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True))
 
@@ -45,11 +41,8 @@ def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> 
 def estimate_batch_norm_statistics(generator: keras.Model, inputs: GeneratorInputs) -> None:
     """Set the moving statistics of every BatchNormalization to the mean and variance of its inputs.
 
-    Averaged weights need it: they give other activations than the weights whose statistics training has tracked.
-
-    Args:
-        generator: A generator, a sequence of layers; its moving statistics are changed in place.
-        inputs: Thousands of inputs. Each layer processes all batches again, which limits the memory needed.
+    Averaged weights need it: they give other activations than the weights whose statistics training has tracked. For
+    each BatchNormalization, the layers before it process all inputs again, batch by batch, which needs little memory.
     """
     layers = [layer for layer in generator.layers if not isinstance(layer, keras.layers.InputLayer)]
     for index, layer in enumerate(layers):

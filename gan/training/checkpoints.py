@@ -32,37 +32,22 @@ class Checkpoints:
     """The checkpoints of one training, in a folder that no other training uses."""
 
     def __init__(self, folder: Path, *, seconds_between: float | None = None) -> None:
-        """Take a folder, which the first save creates.
+        """Take a folder, which the first save creates, and the time from one save to the next.
 
-        Args:
-            folder: Folder of the checkpoint files.
-            seconds_between: Time from one save to the next; None for MIN_SECONDS_BETWEEN, or longer if saving would
-                take more than MAX_SHARE_OF_TIME of the training.
+        Without a time it is MIN_SECONDS_BETWEEN, or longer if saving would take more than MAX_SHARE_OF_TIME.
         """
         self.folder = folder
         self._seconds_between = seconds_between
-        self._next_save = time.monotonic() + self._wait_after(0.0)
-
-    def _wait_after(self, seconds: float) -> float:
-        """Return the seconds to wait after a save that took `seconds`."""
-        if self._seconds_between is not None:
-            return self._seconds_between
-        return max(MIN_SECONDS_BETWEEN, seconds / MAX_SHARE_OF_TIME)
+        self._next_save = time.monotonic() + (MIN_SECONDS_BETWEEN if seconds_between is None else seconds_between)
 
     def due(self) -> bool:
         """Return whether it is time for the next save."""
         return time.monotonic() >= self._next_save
 
     def save(self, step: int, arrays: Arrays, *, began: float | None = None) -> float:
-        """Write a checkpoint, then remove all but the newest ones.
+        """Write arrays of numbers and strings as the checkpoint after `step` steps; remove all but the newest ones.
 
-        Args:
-            step: Number of steps done.
-            arrays: The content: numbers and strings, no objects.
-            began: `time.monotonic()` when the preparation of this checkpoint began; None means now.
-
-        Returns:
-            Seconds since `began`.
+        Return the seconds since `began`, the `time.monotonic()` at which its preparation began; None means now.
         """
         began = time.monotonic() if began is None else began
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,11 +58,14 @@ class Checkpoints:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())  # before older ones are removed: a power failure must not destroy all of them
-        _sync_folder(self.folder)
+        names = os.open(self.folder, os.O_RDONLY)
+        os.fsync(names)  # makes the names of the files survive a power failure
+        os.close(names)
         for old in self._newest_first()[NUM_KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
-        self._next_save = finished + self._wait_after(finished - began)
+        pause = max(MIN_SECONDS_BETWEEN, (finished - began) / MAX_SHARE_OF_TIME)
+        self._next_save = finished + (pause if self._seconds_between is None else self._seconds_between)
         return finished - began
 
     def load_latest(self) -> tuple[int, Arrays] | None:
@@ -96,12 +84,3 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted((path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the file names in a folder survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -63,10 +63,7 @@ def build_engine(
 def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int = 1) -> RunSteps:
     """Return a function that runs `steps_per_call` steps in one program, and any other number of steps one by one.
 
-    Args:
-        train_step: One iteration.
-        steps_per_call: Steps in one program, which starts at a multiple of it; 1, or a multiple of the period.
-        period: Number of phases of a step.
+    The program starts at a multiple of `steps_per_call`, which is 1 or a multiple of `period`, the number of phases.
     """
 
     @tf.function(jit_compile=True, autograph=False)

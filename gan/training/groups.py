@@ -27,29 +27,22 @@ def hog_features(images: np.ndarray) -> np.ndarray:
         float32, shape (n, 196): for each cell of 4 x 4 pixels and each of 4 directions, the square root of the sum of
         the gradients' lengths.
     """
-    batches = (images[start : start + BATCH_SIZE, :, :, 0] for start in range(0, len(images), BATCH_SIZE))
-    return np.concatenate([_hog_features(batch) for batch in batches])
-
-
-def _hog_features(batch: np.ndarray) -> np.ndarray:
-    n, height, width = batch.shape
-    down, right = np.gradient(batch, axis=(1, 2))
-    direction = np.floor(np.arctan2(down, right) * (NUM_DIRECTIONS / np.pi)) % NUM_DIRECTIONS  # opposite ones are equal
-    by_direction = np.hypot(down, right)[..., np.newaxis] * (direction[..., np.newaxis] == np.arange(NUM_DIRECTIONS))
-    cells = by_direction.reshape(n, height // CELL, CELL, width // CELL, CELL, NUM_DIRECTIONS).sum(axis=(2, 4))
-    features: np.ndarray = np.sqrt(cells, dtype=np.float32).reshape(n, -1)
-    return features
+    features = []
+    for start in range(0, len(images), BATCH_SIZE):
+        down, right = np.gradient(images[start : start + BATCH_SIZE, :, :, 0], axis=(1, 2))
+        angle = np.floor(np.arctan2(down, right) * (NUM_DIRECTIONS / np.pi)) % NUM_DIRECTIONS  # opposite ones are equal
+        by_direction = np.hypot(down, right)[..., np.newaxis] * (angle[..., np.newaxis] == np.arange(NUM_DIRECTIONS))
+        n, height, width = down.shape
+        cells = by_direction.reshape(n, height // CELL, CELL, width // CELL, CELL, NUM_DIRECTIONS).sum(axis=(2, 4))
+        features.append(np.sqrt(cells, dtype=np.float32).reshape(n, -1))
+    return np.concatenate(features)
 
 
 def find_groups(images: np.ndarray, num_groups: int) -> np.ndarray:
     """Cluster images by k-means (Lloyd 1982) on HOG features, starting from randomly drawn images.
 
-    scikit-learn's k-means is not used: it sums in the order in which its threads finish, so its bytes are not
-    reproducible.
-
-    Args:
-        images: float32, shape (n, 28, 28, 1).
-        num_groups: Number of groups; with fewer images, each image starts its own group.
+    scikit-learn's k-means is not reproducible to the last bit: it sums in the order in which its threads finish. With
+    fewer images than groups, each image starts its own group.
 
     Returns:
         int32, shape (n,): the group of each image, 0..num_groups - 1. Groups with close numbers are similar.
@@ -83,25 +76,16 @@ def find_conditions(images: np.ndarray, recipe: Recipe, labels: np.ndarray | Non
 def group_bounds(groups: np.ndarray, num_groups: int) -> list[float]:
     """Split the real line so that N(0, 1) falls into each group as often as the training images do.
 
-    Args:
-        groups: Group of each image, int, shape (n,).
-        num_groups: Number of groups.
-
-    Returns:
-        `num_groups` - 1 ascending bounds; each is the first number of the next group's interval.
+    `groups` are those of the images, int (n,). Each of the `num_groups` - 1 ascending bounds is the first number of the
+    next group's interval.
     """
-    return _quantiles(np.cumsum(_shares(groups, num_groups))[:-1])
+    return _quantiles(np.cumsum(np.bincount(groups, minlength=num_groups) / len(groups))[:-1])
 
 
 def group_latents(groups: np.ndarray, num_groups: int) -> np.ndarray:
     """Return the median of N(0, 1) within each group's interval (see `group_bounds`), float32 (num_groups,)."""
-    shares = _shares(groups, num_groups)
+    shares = np.bincount(groups, minlength=num_groups) / len(groups)
     return np.array(_quantiles(np.cumsum(shares) - shares / 2), np.float32)
-
-
-def _shares(groups: np.ndarray, num_groups: int) -> np.ndarray:
-    shares: np.ndarray = np.bincount(groups, minlength=num_groups) / len(groups)
-    return shares
 
 
 def _quantiles(shares: np.ndarray) -> list[float]:

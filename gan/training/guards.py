@@ -1,4 +1,4 @@
-"""Checks during training: values that are not finite stop it, signs of collapse cause a warning."""
+"""Checks during training: values that are not finite stop it; signs of collapse cause a warning."""
 
 import logging
 from collections.abc import Iterator
@@ -28,11 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networks) -> None:
-    """Refuse rows of the history with a loss that is not finite; weights spoiled by the step before cause this.
-
-    Raises:
-        TrainingError: Names the first such step, its losses, and a weight that is not finite.
-    """
+    """Raise a TrainingError that names the first step with a loss that is not finite, its losses and such a weight."""
     if np.isfinite(rows).all():
         return
     index = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
@@ -46,13 +42,13 @@ def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networ
 
 
 def refuse_non_finite_weights(networks: Networks, steps_done: int) -> None:
-    """Refuse weights, averages and Adam moments that are not finite, with a TrainingError that names one."""
+    """Raise a TrainingError that names a weight, an average or a moment of Adam that is not finite."""
     if weight := _non_finite_weight(networks):
         raise _not_finite(steps_done - 1, weight)
 
 
 def refuse_non_finite_images(fakes: np.ndarray, networks: Networks, steps_done: int) -> None:
-    """Refuse generated images with values that are not finite: a weight is not, or overflows float32 in the layers."""
+    """Raise a TrainingError if images are not finite: a weight is not finite, or activations overflow float32."""
     if not np.isfinite(fakes).all():
         raise _not_finite(steps_done - 1, _non_finite_weight(networks) or "generated images")
 
@@ -74,10 +70,9 @@ def _not_finite(step: int, what: str) -> TrainingError:
 
 
 class CollapseCheck:
-    """A check of generated images, always from the same latents, and of the discriminator's accuracy for collapse.
+    """A check of the discriminator's accuracy and of images from fixed latents for collapse.
 
-    With conditioning it compares images of the most frequent condition only, because images of different conditions
-    always differ.
+    With conditioning it compares images of the most frequent condition, since those of different ones always differ.
     """
 
     def __init__(
@@ -98,7 +93,7 @@ class CollapseCheck:
             self._inputs.latents[:, 0] = group_latents(conditions, config.recipe.num_groups)[label]
 
     def run(self, history: np.ndarray, warnings: list[str], *, stop_on_collapse: bool) -> None:
-        """Log each new sign of collapse and append it to `warnings`, or raise a TrainingError if configured."""
+        """Log each new sign of collapse and append it to `warnings`; with stop_on_collapse, raise a TrainingError."""
         fakes = self._generator(self._inputs.arrays, training=False).numpy()
         for title, sentence in find_collapse(fakes, self._real_spread, history):
             if not any(warning.startswith(title) for warning in warnings):
@@ -114,10 +109,8 @@ class CollapseCheck:
 def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) -> Iterator[tuple[str, str]]:
     """Find signs of collapse: nearly equal images, or a discriminator that has been certain for a long time.
 
-    Args:
-        fakes: Generated images from different latents, float, shape (n, 28, 28, 1), n > 1.
-        real_spread: `spread` of real images.
-        history: Rows of all finished steps, float32, shape (steps_done, 3).
+    `fakes` are generated images from different latents, float (n, 28, 28, 1), n > 1; `real_spread` is the `spread` of
+    real images; `history` has the rows of all finished steps, float32 (steps_done, 3).
 
     Yields:
         Title, and a sentence with the figures.

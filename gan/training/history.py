@@ -1,6 +1,5 @@
 """The values that training records at every step, and their CSV file."""
 
-import csv
 import io
 from collections.abc import Mapping
 
@@ -22,21 +21,13 @@ def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = 
         UTF-8 text. Each number has the fewest digits that restore the same float32, without an exponent. A metric that
         is not finite is an empty cell; losses are always finite (`gan.training.guards`).
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = HISTORY_COLUMNS if quality is None else (*HISTORY_COLUMNS, *QUALITY_COLUMNS)
-    writer.writerow(("step", *columns))
-    unjudged = ("",) * (len(columns) - len(HISTORY_COLUMNS))
+    judged_columns = () if quality is None else QUALITY_COLUMNS
+    lines = [",".join(("step", *HISTORY_COLUMNS, *judged_columns))]
     for step, row in enumerate(history):
-        judged = unjudged if quality is None or step not in quality else quality[step].astype(np.float32)
-        writer.writerow([step, *map(_cell, (*row, *judged))])
-    return text.getvalue().encode()
-
-
-def _cell(value: np.float32 | str) -> str:
-    if isinstance(value, str) or not np.isfinite(value):
-        return ""
-    return np.format_float_positional(value, trim="0")
+        judged = (quality or {}).get(step, np.full(len(judged_columns), np.nan)).astype(np.float32)
+        numbers = (np.format_float_positional(x, trim="0") if np.isfinite(x) else "" for x in (*row, *judged))
+        lines.append(",".join((str(step), *numbers)))
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def read_history(content: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +13,14 @@ from gan.models.backend import Hardware, keras
 from gan.models.latents import GeneratorInputs, Stream, sample_inputs
 from gan.models.networks import Networks
 from gan.system.interrupts import Interrupt, defer_interrupts
-from gan.training.averaging import (
-    AVERAGE_EVERY,
-    NUM_STATISTICS_LATENTS,
-    UpdateAverage,
-    estimate_batch_norm_statistics,
-    make_update_average,
-)
+from gan.training.averaging import AVERAGE_EVERY, estimate_batch_norm_statistics, make_update_average
 from gan.training.checkpoints import Checkpoints
 from gan.training.engine import Engine, build_engine, next_stop
 from gan.training.groups import find_conditions
 from gan.training.guards import CHECK_EVERY, CollapseCheck, refuse_non_finite_images, refuse_non_finite_losses
 from gan.training.state import TrainingState, restore, save_checkpoint, training_identity
+
+NUM_STATISTICS_LATENTS = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +62,7 @@ class _Setup:
     state: TrainingState
     identity: str  # must agree with that of a checkpoint
     conditions: np.ndarray | None
-    update_average: UpdateAverage
+    update_average: Callable[[int, int], None]
     snapshot_inputs: GeneratorInputs
     collapse_check: CollapseCheck
 
@@ -205,7 +201,7 @@ def _finish(setup: _Setup, resumed_at: int) -> TrainingResult:
     average, labels, num = networks.average, setup.conditions, NUM_STATISTICS_LATENTS
     inputs = sample_inputs(average, num, seed=config.seed, stream=Stream.STATISTICS, like_labels=labels)
     estimate_batch_norm_statistics(average, inputs)
-    timings = state.timings()
+    engine, timings = setup.engine, state.timings()
     return TrainingResult(
         generator=networks.generator,
         discriminator=networks.discriminator,
@@ -214,5 +210,5 @@ def _finish(setup: _Setup, resumed_at: int) -> TrainingResult:
         snapshot_steps=config.snapshot_steps,
         snapshots=state.snapshots,
         warnings=tuple(state.warnings),
-        facts={"device": setup.engine.device, "engine": setup.engine.name, "resumed_at_step": resumed_at, **timings},
+        facts={"device": engine.device, "engine": engine.name, "resumed_at_step": resumed_at, **timings},
     )

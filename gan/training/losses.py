@@ -29,11 +29,8 @@ def relativistic_loss(winners: tf.Tensor, losers: tf.Tensor) -> tf.Tensor:
     """Return the relativistic pairing loss E[softplus(-(winner - loser))], eq. 2 of R3GAN, arXiv:2501.05441.
 
     It compares each real image with a generated one, so the generator cannot ignore a mode of the data
-    (Jolicoeur-Martineau 2018, arXiv:1807.00734; Sun et al. 2020, arXiv:2011.04926).
-
-    Args:
-        winners: Logits to be raised: those of real images for the discriminator, of generated ones for the generator.
-        losers: Logits to be lowered, one for each winner.
+    (Jolicoeur-Martineau 2018, arXiv:1807.00734; Sun et al. 2020, arXiv:2011.04926). The winners, whose logits are
+    raised, are the real images for the discriminator and the generated ones for the generator.
     """
     return tf.reduce_mean(tf.nn.softplus(losers - winners))
 
@@ -41,10 +38,8 @@ def relativistic_loss(winners: tf.Tensor, losers: tf.Tensor) -> tf.Tensor:
 def gradient_penalty(gradients: tf.Tensor) -> tf.Tensor:
     """Return the mean squared norm of the logits' gradients: E ||grad D(x)||^2, without the factor gamma / 2.
 
-    On real images it is R1, on generated ones R2: eq. 9 and 10 of Mescheder et al. 2018, arXiv:1801.04406.
-
-    Args:
-        gradients: Gradient of each image's logit with respect to the image, float32 (n, height, width, channels).
+    On real images it is R1, on generated ones R2: eq. 9 and 10 of Mescheder et al. 2018, arXiv:1801.04406. Each
+    gradient is that of an image's logit with respect to the image; float32 (n, height, width, channels).
     """
     return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=(1, 2, 3)))
 

@@ -68,12 +68,8 @@ def pair_logits(networks: Networks, images: tf.Tensor, conditions: Conditions | 
     if conditions is None:
         return Logits(real, fake, None)
     own, others = conditions.one_hot, tf.roll(conditions.one_hot, 1, axis=0)
-    return Logits(
-        *(
-            tf.reduce_sum(logits * one_hot, axis=1, keepdims=True)
-            for logits, one_hot in ((real, own), (fake, own), (real, others))
-        )
-    )
+    pairs = (real, own), (fake, own), (real, others)
+    return Logits(*(tf.reduce_sum(logits * one_hot, axis=1, keepdims=True) for logits, one_hot in pairs))
 
 
 def discriminator_loss(logits: Logits, conditions: Conditions | None = None) -> tf.Tensor:
@@ -130,10 +126,8 @@ def both_gradients(
 ) -> tuple[list[tf.Tensor], Gradients]:
     """Compute the gradients of both networks at their present weights, from n real images and inputs for n fake ones.
 
-    The weights do not change, but the moving statistics of the generator's BatchNormalization do.
-
-    Returns:
-        Gradients of the generator's loss by its weights, and the results of the pass through the discriminator.
+    The weights do not change, but the moving statistics of the generator's BatchNormalization do. Return the gradients
+    of the generator's loss by its weights, and the results of the pass through the discriminator.
     """
     with tf.GradientTape() as tape:
         fake_images = networks.generator(inputs, training=True)
@@ -151,9 +145,7 @@ def update_both(
 ) -> tf.Tensor:
     """Run one Adam update of each network, with gradients at the same weights; arguments as for `both_gradients`.
 
-    Returns:
-        The discriminator's loss on the pairs and its accuracy, and the generator's loss, all before the updates;
-        float32 (3,).
+    Return the discriminator's loss on the pairs and accuracy, and the generator's loss, all before the updates.
     """
     g_gradients, found = both_gradients(networks, real_images, inputs, gamma, conditions)
     networks.d_optimizer.apply(found.by_weight, networks.discriminator.trainable_variables)
@@ -163,15 +155,13 @@ def update_both(
     return tf.stack([losses[0], ranking_accuracy(real, fake), losses[1]])
 
 
-Conditioner = Callable[[tf.Tensor, tf.Tensor], tuple[Inputs, Conditions | None]]
-"""Maps indices of real images, int32 (n,), and latents, float32 (n, latent_dim), to inputs of the generator and
-conditions of the pairs."""
-
-
-def make_conditioner(recipe: Recipe, conditions: np.ndarray | None) -> Conditioner:
+def make_conditioner(
+    recipe: Recipe, conditions: np.ndarray | None
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[Inputs, Conditions | None]]:
     """Return the function that gives generated images the conditions of the real images.
 
-    `conditions` are those of all training images, int (num_images,); None for a recipe without conditioning.
+    It maps indices of real images, int32 (n,), and latents, float32 (n, latent_dim), to inputs of the generator and
+    conditions of the pairs. `conditions` are those of all training images, int (num_images,), or None.
     """
     if (conditions is None) != (not recipe.num_conditions):
         raise ValueError(f"make_conditioner got conditions {conditions}; the recipe has {recipe.num_conditions}.")
@@ -194,10 +184,7 @@ def make_conditioner(recipe: Recipe, conditions: np.ndarray | None) -> Condition
 def make_relativistic_step(
     networks: Networks, images: tf.Tensor, config: TrainConfig, conditions: np.ndarray | None = None
 ) -> TrainStep:
-    """Compile one iteration, which changes the networks in place.
-
-    `images` and `conditions` are those of the whole training split, as for `gan.training.engine.build_engine`.
-    """
+    """Compile one iteration, which changes the networks in place; arguments as for `build_engine`."""
     num, recipe, condition = config.batch_size, config.recipe, make_conditioner(config.recipe, conditions)
 
     @tf.function(jit_compile=recipe.uses_xla, autograph=False)

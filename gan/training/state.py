@@ -50,10 +50,7 @@ class TrainingState:
         The time of a step is the median over groups of eight calls. A median ignores interference by other programs;
         in eight calls, penalties and updates of the average occur as often as they do on average.
         """
-        facts = {
-            "training_seconds": round(self.seconds, 1),
-            "checkpoint_seconds": round(self.checkpoint_seconds, 2),
-        }
+        facts = {"training_seconds": round(self.seconds, 1), "checkpoint_seconds": round(self.checkpoint_seconds, 2)}
         if self.calls:
             facts["first_call_seconds"] = round(self.calls[0][1], 2)
             steps, seconds = np.array(self.calls[1:] or self.calls).T
@@ -64,18 +61,14 @@ class TrainingState:
 
 
 def training_identity(images: np.ndarray, config: TrainConfig, engine_name: str) -> str:
-    """Return a SHA-256 over what a checkpoint must agree with: settings, engine, and the first images."""
+    """Return a SHA-256 of the settings, the engine and the first images, with which a checkpoint must agree."""
     digest = hashlib.sha256(f"{config.model_dump_json()} {engine_name} {images.shape}".encode())
     digest.update(images[:100].tobytes())
     return digest.hexdigest()
 
 
 def save_checkpoint(networks: Networks, state: TrainingState, checkpoints: Checkpoints, identity: str) -> None:
-    """Save everything that is needed to resume training.
-
-    Raises:
-        TrainingError: If a weight is not finite; then nothing is written, and the previous checkpoint is kept.
-    """
+    """Save everything that is needed to resume training; raise a TrainingError if a weight is not finite."""
     began = time.monotonic()
     refuse_non_finite_weights(networks, state.steps_done)
     arrays = {f"variable_{index:03}": variable.numpy() for index, variable in enumerate(networks.variables)}

@@ -35,7 +35,5 @@ def frechet_distance(real_features: np.ndarray, fake_features: np.ndarray) -> fl
     values, vectors = np.linalg.eigh(real_covariance)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T  # S_r^(1/2); rounding may make a zero eigenvalue negative
     cross_trace = np.sqrt(np.linalg.eigvalsh(root @ fake_covariance @ root).clip(0)).sum()
-    distance = (
-        mean_difference @ mean_difference + np.trace(real_covariance) + np.trace(fake_covariance) - 2 * cross_trace
-    )
-    return max(0.0, float(distance))
+    traces = mean_difference @ mean_difference + np.trace(real_covariance) + np.trace(fake_covariance)
+    return max(0.0, float(traces - 2 * cross_trace))

@@ -96,11 +96,7 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray)
 
 
 def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nearest reference of each query.
-
-    Args:
-        queries: float32, shape (n, d).
-        references: float32, shape (m, d).
+    """Find the nearest reference, float32 (m, d), of each query, float32 (n, d).
 
     Returns:
         Indices, int64 (n,), and distances to these references, float64 (n,), in feature units. For a query that equals
