@@ -106,16 +106,21 @@ def bootstrap_differences(
 
 def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int) -> np.ndarray:
     rng, num_real, num_fake = np.random.default_rng(seed), len(this.real.features), len(this.fake.features)
-    rows = []
+    rows: list[list[float]] = []
     for _ in range(RESAMPLES):
         chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
         rows.append(_differences(this.take(*chosen), other.take(*chosen), real))
     errors = np.std(rows, axis=0, ddof=1)
     parts = (slice(batch, None, BATCHES) for batch in range(BATCHES))
-    rows = [_differences(*(each.recompute_for(part, seed=seed) for each in (this, other)), real) for part in parts]
-    batch_errors = np.std(rows, axis=0, ddof=1) / np.sqrt(BATCHES)
+    batch_rows = [
+        _differences(this.recompute_for(part, seed=seed), other.recompute_for(part, seed=seed), real) for part in parts
+    ]
+    batch_errors = np.std(batch_rows, axis=0, ddof=1) / np.sqrt(BATCHES)
     is_joint = np.array([metric.joint for metric in METRICS])
-    return np.where(is_joint, STUDENT_QUANTILE * np.maximum(errors, batch_errors), NORMAL_QUANTILE * errors)
+    margins: np.ndarray = np.where(
+        is_joint, STUDENT_QUANTILE * np.maximum(errors, batch_errors), NORMAL_QUANTILE * errors
+    )
+    return margins
 
 
 def _differences(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]) -> list[float]:
