@@ -31,6 +31,9 @@ STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare",
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that are over
 QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2)
 """Options of a training that saves a checkpoint all the time, and whose feature extractor is fitted in a moment."""
+CARD = {"latent_dim": "8", "generator_units": "[16,24]", "discriminator_units": "[24,16]"}
+SMALL = tuple(part for name, value in CARD.items() for part in ("--set", f"{name}={value}"))
+"""Options of small networks, for the recipes article and mlp."""
 
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
