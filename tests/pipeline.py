@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,17 @@ def ask(server: Checkout, path: str, body: dict | None = None):
             if error.code != 503 or not patience:
                 raise
             time.sleep(patience)
+
+
+def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str]) -> tuple[int, Message]:
+    """Status and headers of what the server answers."""
+    content = None if method in ("get", "options") else b"{}"
+    url = f"{server.env['PREFECT_API_URL']}{path}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, content, headers, method=method.upper())) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
 
 
 def start_nightly(server: Checkout, **settings: object) -> str:
