@@ -136,7 +136,7 @@ class Checkout:
 WAIT_FOR_SERVER = """
 import time
 from prefect.client.orchestration import get_client
-deadline = time.monotonic() + 120
+deadline = time.monotonic() + 300
 while True:
     with get_client(sync_client=True) as client:
         if client.api_healthcheck() is None:
