@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare",
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that are over
 QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2)
 """Options of a training that saves a checkpoint all the time, and whose feature extractor is fitted in a moment."""
+CARD = {"latent_dim": "8", "generator_units": "[16,24]", "discriminator_units": "[24,16]"}
+SMALL = tuple(part for name, value in CARD.items() for part in ("--set", f"{name}={value}"))
+"""Options of small networks, for the recipes article and mlp."""
 
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
@@ -132,7 +136,7 @@ class Checkout:
 WAIT_FOR_SERVER = """
 import time
 from prefect.client.orchestration import get_client
-deadline = time.monotonic() + 120
+deadline = time.monotonic() + 300
 while True:
     with get_client(sync_client=True) as client:
         if client.api_healthcheck() is None:
@@ -244,6 +248,17 @@ def ask(server: Checkout, path: str, body: dict | None = None):
             if error.code != 503 or not patience:
                 raise
             time.sleep(patience)
+
+
+def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str]) -> tuple[int, Message]:
+    """Status and headers of what the server answers."""
+    content = None if method in ("get", "options") else b"{}"
+    url = f"{server.env['PREFECT_API_URL']}{path}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, content, headers, method=method.upper())) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
 
 
 def start_nightly(server: Checkout, **settings: object) -> str:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import boto3
 import requests
@@ -28,6 +29,7 @@ class S3Server:
 
     port: int = field(default_factory=free_port)
     process: subprocess.Popen | None = None
+    clients: dict[str, Any] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:
@@ -64,13 +66,15 @@ class S3Server:
         self.process.wait()
 
     def client(self, service: str = "s3"):
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            aws_access_key_id="root",
-            aws_secret_access_key="root",
-            region_name="us-east-1",
-        )
+        if service not in self.clients:
+            self.clients[service] = boto3.client(
+                service,
+                endpoint_url=self.endpoint,
+                aws_access_key_id="root",
+                aws_secret_access_key="root",
+                region_name="us-east-1",
+            )
+        return self.clients[service]
 
     def keys(self, prefix: str) -> list[str]:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders import write_own_data
-from pipeline import WORKER, Checkout, ask, running, running_server, wait_for_checkpoint, wait_until
+from pipeline import SMALL, WORKER, Checkout, ask, running, running_server, wait_for_checkpoint, wait_until
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
@@ -232,6 +232,7 @@ def server_of_late_runs(tmp_path) -> Iterator[Checkout]:
         yield checkout
 
 
+@pytest.mark.drill
 def test_the_server_alerts_about_a_run_that_no_worker_takes_and_one_whose_code_cannot_be_loaded(
     server_of_late_runs, mailbox
 ) -> None:
@@ -273,8 +274,19 @@ def checkout(tmp_path_factory, prefect_server) -> Checkout:
 
 def test_real_runs_tell_of_collapse_of_failure_and_of_a_crash(checkout, mailbox, tmp_path) -> None:
     data = write_own_data(tmp_path / "own")
-    command: tuple[object, ...] = ("flows/train_flow.py", "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
-    command += ("--dataset", "own", "--data-dir", data, "--output-dir", tmp_path / "artifacts", "--alert-block", SLUG)
+    command: tuple[object, ...] = ("flows/train_flow.py", *SMALL, "--batch-size", 16, "--num-samples", 100)
+    command += (
+        "--device",
+        "cpu",
+        "--dataset",
+        "own",
+        "--data-dir",
+        data,
+        "--output-dir",
+        tmp_path / "artifacts",
+        "--alert-block",
+        SLUG,
+    )
     checkout.run(*command, "--steps", 6, "--run-name", "collapsed")
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: collapsed may have collapsed"

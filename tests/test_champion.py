@@ -294,7 +294,7 @@ def promote_over(root, name, identity) -> None:
 
 
 def test_only_one_of_several_runs_that_beat_the_same_champion_at_once_is_promoted(store, data) -> None:
-    names = [f"run-{number}" for number in range(6)]
+    names = [f"run-{number}" for number in range(4)]
     for name in ("a", *names):
         publish(store, data, name)
     first = promote(store.root, "a", by_hand=True).identity

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import write_own_data
 from conftest import PROJECT
-from pipeline import QUICK, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
 from s3_server import BUCKET, SECRET, Line, key_of
 from test_stage import Note, counted, run
 
@@ -15,7 +15,7 @@ from gan.errors import StoreError
 from gan.storage.store import FileRef, Store
 from tasks.stage import refreshing, stage
 
-FEW = ("--steps", 40, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
+FEW = ("--steps", 40, "--sample-every", 20, *SMALL, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
 
 
 def test_a_file_that_one_machine_shares_is_copied_to_another(s3, machines) -> None:
@@ -175,17 +175,23 @@ def test_without_a_store_url_boto3_is_not_imported(tmp_path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, check=False).returncode == 0
 
 
-def test_two_machines_one_bucket_and_a_server_that_loses_everything(s3, url, tmp_path) -> None:
-    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+IMPATIENT = """
+import flows, runpy, sys
+from gan.storage import object_store
+object_store.ATTEMPTS = 2
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a command that gives up soon when the object store does not answer."""
+
+
+def test_two_machines_one_bucket_and_a_server_that_loses_everything(prefect_server, s3, url, tmp_path) -> None:
+    checkout = Checkout.make_quick(tmp_path)
     checkout.env |= {**s3.env, "FASHION_GAN_STORE_URL": url}
-    checkout.options = QUICK
-    checkout.edit(
-        "gan/storage/object_store.py", "ATTEMPTS, ATTEMPTS_AT_START = 6, 2", "ATTEMPTS, ATTEMPTS_AT_START = 2, 2"
-    )
     one, two = tmp_path / "one", tmp_path / "two"
     data = ("--dataset", "mine", "--data-dir", write_own_data(tmp_path / "mine"))
     command = ("flows/train_flow.py", *FEW, *data, "--output-dir")
-    with checkout.start(*command, one) as process:
+    with checkout.start("-c", IMPATIENT, *command, one) as process:
         wait_for_checkpoint(one, process)
         s3.stop()
         output, _ = process.communicate(timeout=300)

@@ -6,8 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings.models.root import Settings
 
-from flows.server.prefect_settings import API_URL, origin_of
+from flows.server.prefect_settings import (
+    API_URL,
+    EPHEMERAL,
+    describe_settings_error,
+    origin_of,
+    set_defaults,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOML = '[tool.prefect.api]\nurl = "http://one.invalid/api"\n'
@@ -17,6 +24,7 @@ PROFILE = 'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://four.inva
 @pytest.fixture
 def nothing_set(monkeypatch, tmp_path) -> Path:
     """Change to a working directory with a Prefect home in which nothing is set."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # what a test sets ends with it
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
@@ -105,23 +113,37 @@ def import_flow(**env: str) -> subprocess.CompletedProcess[str]:
 )
 def test_invalid_settings_are_one_clear_error(nothing_set, file, content, words) -> None:
     (nothing_set / file).write_bytes(content)
-    done = import_flow()
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever Prefect raises
+        Settings()
+    message = describe_settings_error(caught.value)
+    assert message.startswith("Prefect's settings cannot be read.\n")
+    assert all(part in message for part in words), message
+
+
+def test_a_command_with_invalid_settings_ends_with_that_error(nothing_set) -> None:
+    (nothing_set / ".env").write_text("PREFECT_LOGGING_LEVEL=loud")
+    done = import_flow(PREFECT_CLIENT_CUSTOM_HEADERS="hidden")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: Prefect's settings cannot be read.\n"), done.stderr
-    assert all(part in done.stderr for part in words), done.stderr
     assert "Traceback" not in done.stderr
+    assert "hidden" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["PREFECT_API_REQUEST_TIMEOUT", "PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_API_PORT"])
-def test_an_invalid_variable_is_named(nothing_set, name: str) -> None:
-    assert f"To undo it: unset {name}." in import_flow(**{name: ""}).stderr
+def test_an_invalid_variable_is_named(nothing_set, monkeypatch, name: str) -> None:
+    monkeypatch.setenv(name, "")
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever Prefect raises
+        Settings()
+    assert f"To undo it: unset {name}." in describe_settings_error(caught.value)
 
 
-def test_an_unparsable_variable_is_named_without_its_secret_value(nothing_set) -> None:
-    done = import_flow(PREFECT_CLIENT_CUSTOM_HEADERS="hidden")
-    assert done.returncode == 1
-    assert "To undo it: unset PREFECT_CLIENT_CUSTOM_HEADERS." in done.stderr
-    assert "hidden" not in done.stderr
+def test_an_unparsable_variable_is_named_without_its_secret_value(nothing_set, monkeypatch) -> None:
+    monkeypatch.setenv("PREFECT_CLIENT_CUSTOM_HEADERS", "hidden")
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever Prefect raises
+        Settings()
+    message = describe_settings_error(caught.value)
+    assert "To undo it: unset PREFECT_CLIENT_CUSTOM_HEADERS." in message
+    assert "hidden" not in message
 
 
 def effective(name: str, **env: str) -> str:
@@ -131,18 +153,32 @@ def effective(name: str, **env: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("file", ["home/profiles.toml", ".env", "prefect.toml", "pyproject.toml"])
-def test_a_setting_of_the_user_in_any_place_has_precedence_over_our_defaults(nothing_set, file: str) -> None:
+USERS = {
+    "home/profiles.toml": 'active = "w"\n[profiles.w]\nPREFECT_CLIENT_MAX_RETRIES = "1"\n',
+    ".env": "PREFECT_CLIENT_MAX_RETRIES=1\n",
+    "prefect.toml": "[client]\nmax_retries = 1\n",
+    "pyproject.toml": "[tool.prefect.client]\nmax_retries = 1\n",
+}
+
+
+def retries() -> int:
+    """Return what Prefect reads after our defaults are set."""
+    set_defaults()
+    return Settings().client.max_retries
+
+
+@pytest.mark.parametrize("file", USERS)
+def test_a_setting_of_the_user_in_any_place_has_precedence_over_our_defaults(nothing_set, monkeypatch, file) -> None:
+    (nothing_set / file).write_text(USERS[file])
+    assert retries() == 1
+    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "3")
+    assert retries() == 3
+
+
+def test_a_command_has_our_defaults_where_the_user_has_set_nothing(nothing_set) -> None:
     assert effective("PREFECT_CLIENT_MAX_RETRIES") == "7"
-    content = {
-        "home/profiles.toml": 'active = "w"\n[profiles.w]\nPREFECT_CLIENT_MAX_RETRIES = "1"\n',
-        ".env": "PREFECT_CLIENT_MAX_RETRIES=1\n",
-        "prefect.toml": "[client]\nmax_retries = 1\n",
-        "pyproject.toml": "[tool.prefect.client]\nmax_retries = 1\n",
-    }
-    (nothing_set / file).write_text(content[file])
+    (nothing_set / "prefect.toml").write_text(USERS["prefect.toml"])
     assert effective("PREFECT_CLIENT_MAX_RETRIES") == "1"
-    assert effective("PREFECT_CLIENT_MAX_RETRIES", PREFECT_CLIENT_MAX_RETRIES="3") == "3"
 
 
 def test_a_broken_logging_file_is_one_error_that_lists_the_changed_settings(nothing_set) -> None:
@@ -153,8 +189,10 @@ def test_a_broken_logging_file_is_one_error_that_lists_the_changed_settings(noth
     assert "Traceback" not in done.stderr
 
 
-def test_an_empty_address_counts_as_not_set(nothing_set) -> None:
-    assert effective("PREFECT_API_URL", PREFECT_API_URL=" ") == "None"
+def test_an_empty_address_counts_as_not_set(nothing_set, monkeypatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", " ")
+    set_defaults()
+    assert Settings().api.url is None
 
 
 def test_a_module_of_another_project_does_not_shadow_ours(nothing_set) -> None:
@@ -163,7 +201,12 @@ def test_a_module_of_another_project_does_not_shadow_ours(nothing_set) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_profile_without_a_setting_for_the_embedded_server_leaves_it_enabled(nothing_set) -> None:
+def test_a_profile_without_a_setting_for_the_embedded_server_leaves_it_enabled(nothing_set, monkeypatch) -> None:
     (nothing_set / "home" / "profiles.toml").write_text('active = "w"\n[profiles.w]\nPREFECT_LOGGING_LEVEL = "INFO"\n')
-    assert effective("PREFECT_SERVER_EPHEMERAL_ENABLED") == "True"
-    assert effective("PREFECT_SERVER_EPHEMERAL_ENABLED", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false") == "False"
+    set_defaults()
+    assert Settings().server.ephemeral.enabled
+    for name in EPHEMERAL:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "false")
+    set_defaults()
+    assert not Settings().server.ephemeral.enabled

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -56,12 +57,12 @@ def noise(num: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (num, 28, 28), dtype=np.uint8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def judge() -> Judge:
     return Judge(small_extractor(10), smooth_pixels(300, 0), smooth_pixels(150, 1), n=150, seed=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def findings(judge) -> Findings:
     fake, average = noise(150, 2), smooth_pixels(150, 3)
     snapshots = np.stack([noise(40, step) for step in range(NUM_SNAPSHOTS - 1)] + [smooth_pixels(40, 4)])
@@ -83,8 +84,9 @@ def findings(judge) -> Findings:
     )
 
 
-@pytest.fixture
-def report(findings, tmp_path) -> Report:
+@pytest.fixture(scope="module")
+def report(findings, tmp_path_factory) -> Report:
+    tmp_path = tmp_path_factory.mktemp("pictures")
     (tmp_path / "interpolation.png").write_bytes(png_bytes(draw_grid(smooth_pixels(4, 5), 2, scale=2)))
     (tmp_path / "training.webp").write_bytes(
         animation_bytes([draw_grid(noise(4, step), 2, scale=2) for step in range(3)])
@@ -111,17 +113,22 @@ def report(findings, tmp_path) -> Report:
     )
 
 
-@pytest.fixture
-def page(browser: Browser, report, tmp_path) -> Iterator[Page]:
-    """Open the report in Chromium; an error, a warning or a request fails the test."""
-    path = tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def page_file(report, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render_html(report), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def page(browser: Browser, page_file: Path) -> Iterator[Page]:
+    """Open the report in Chromium; an error, a warning or a request fails the test."""
     page = browser.new_page()
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda sent: None if sent.url.startswith(("file:", "data:")) else wrong.append(sent.url))
-    page.goto(path.as_uri())
+    page.goto(page_file.as_uri())
     yield page
     assert not wrong
     page.close()
@@ -259,11 +266,9 @@ def test_the_blind_test_can_be_played_in_the_page(page: Page) -> None:
     assert re.search(r"\d+ of 40 right", page.locator("#blind-test").inner_text())
 
 
-def test_without_scripts_the_last_grid_is_shown(browser: Browser, report, tmp_path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(render_html(report), encoding="utf-8")
+def test_without_scripts_the_last_grid_is_shown(browser: Browser, page_file: Path) -> None:
     page = browser.new_context(java_script_enabled=False).new_page()
-    page.goto(path.as_uri())
+    page.goto(page_file.as_uri())
     assert page.locator(".film img:visible").count() == 1
     page.close()
 

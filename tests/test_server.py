@@ -1,8 +1,12 @@
 """A server with all that the project needs, and what it shows: set up as with make, on SQLite and on PostgreSQL."""
 
+import io
+import re
 import signal
+import socket
 import urllib.error
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from datetime import timedelta
 from fnmatch import fnmatch
 from pathlib import Path
@@ -10,15 +14,28 @@ from typing import Any
 
 import pytest
 from builders import write_own_data
-from pipeline import FINAL, Checkout, ask, running_postgresql, running_server, runs_of, wait_until
+from pipeline import (
+    FINAL,
+    QUICK,
+    SMALL,
+    Checkout,
+    answer_to,
+    ask,
+    running_postgresql,
+    running_server,
+    runs_of,
+    wait_until,
+)
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.server.alerts import CRASHES_WITHOUT_HOOKS
+import flows.setup_server
+from flows.server.alerts import CRASHES_WITHOUT_HOOKS, AlertError
 from flows.settings import ALERT_VARIABLE
-from flows.setup_server import AUTOMATIONS, check
+from flows.setup_server import AUTOMATIONS, check, main
 
 ALL_IS_THERE = {
     "work pool default: process",
@@ -36,16 +53,30 @@ ALL_IS_THERE = {
     "deployment prune/weekly: 0 12 * * 0 Europe/Berlin, on the work pool default",
     "deployment train-gan/gpu: on demand, on the work pool gpu",
 }
-SAVE_BLOCK = (
-    "from prefect.blocks.notifications import SlackWebhook; SlackWebhook(url='http://127.0.0.1:1/x').save('{}')"
-)
 ALERTS = (
-    "automation Alert about crashed runs: Sends an alert through slack-webhook/{} about crashed runs.",
+    "automation Alert about crashed runs: Sends an alert through custom-webhook/{} about crashed runs.",
     "automation Alert about runs that do not start: "
-    "Sends an alert through slack-webhook/{} about runs that do not start.",
+    "Sends an alert through custom-webhook/{} about runs that do not start.",
 )
+LOOPBACK = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
+EMBEDDED = """
+import flows
+import httpx
+from pathlib import Path
+from prefect import flow
+from prefect.server.api.server import SubprocessASGIServer
+
+def look():
+    server = SubprocessASGIServer()
+    print("port", server.port, "\\n", Path("/proc/net/tcp").read_text())
+    print("from elsewhere", httpx.post(server.api_url + "/deployments/", content=b"{}").status_code)
+    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    print("may a page", httpx.options(server.api_url + "/deployments/", headers=asked).status_code)
+
+flow(look, name="listening", flow_run_name="before")()
+"""
 TINY_FLOW = "import flows; from prefect import flow; flow(lambda: None, name='tiny', flow_run_name='{}')()"
-FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
+FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few", *SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +84,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A server that was set up, in a home where a run was made before with the embedded one."""
     folder = tmp_path_factory.mktemp("server")
     checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.run("-c", TINY_FLOW.format("before"))
+    checkout.options = QUICK
+    (folder / "embedded.txt").write_text(checkout.run("-c", EMBEDDED))
     with running_server(checkout):
         checkout.run("flows/setup_server.py")
         yield checkout
+
+
+def set_up(server: Checkout, **options: Any) -> str:
+    """Run the set-up command in this process; return what it prints."""
+    printed = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}),
+        redirect_stdout(printed),
+    ):
+        patch.setattr(flows.setup_server, "PROJECT_ROOT", server.folder)
+        for name in ("PREFECT_API_URL", "PREFECT_HOME", "PYTHONPATH"):
+            patch.setenv(name, server.env[name])
+        main(**options)
+    return printed.getvalue()
+
+
+@pytest.fixture
+def deployed(monkeypatch) -> None:
+    """Leave out the deployments, which are on the server already: they take the longest."""
+    monkeypatch.setattr(flows.setup_server, "deploy", lambda client: "")
 
 
 def things(server: Checkout) -> dict[str, list[str]]:
@@ -76,12 +129,57 @@ def test_runs_made_with_the_embedded_server_are_shown(server: Checkout) -> None:
     assert "before" in {run["name"] for run in ask(server, "flow_runs/filter", {})}
 
 
+def listening(port: int) -> set[str]:
+    """Addresses that this machine listens on at a port, as the kernel lists them."""
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port}
+
+
+def test_a_server_listens_on_loopback_only(server: Checkout) -> None:
+    assert listening(int(server.env["PREFECT_SERVER_API_PORT"])) == {LOOPBACK}
+
+
+def test_the_embedded_server_listens_on_loopback_only_and_answers_no_foreign_page(server: Checkout) -> None:
+    output = (server.folder.parent / "embedded.txt").read_text()
+    (port,) = re.findall(r"^port (\d+) ", output, re.MULTILINE)
+    addresses = re.findall(rf"^ *\d+: (\w+):{int(port):04X} \w+:\w+ 0A ", output, re.MULTILINE)
+    assert addresses == [LOOPBACK]
+    assert "from elsewhere 403" in output
+    assert "may a page 400" in output
+
+
+ORIGIN = "http://evil.example"
+FROM_ELSEWHERE = [
+    ("options", "/deployments/", {"access-control-request-method": "POST"}, 400),
+    ("post", "/deployments/", {"content-type": "application/json"}, 403),
+    ("post", "/deployments/", {"content-type": ""}, 403),  # of a Blob: browsers send it without asking first
+    ("delete", "/deployments/x", {}, 403),
+    ("get", "/csrf-token?client=x", {}, 200),
+    ("get", "/work_pools/x", {}, 404),
+]
+
+
+def test_a_page_of_another_site_cannot_change_anything_or_read_an_answer(server: Checkout) -> None:
+    for method, path, headers, code in FROM_ELSEWHERE:
+        answered, told = answer_to(server, method, path, {"origin": ORIGIN, **headers})
+        assert (answered, told["access-control-allow-origin"]) == (code, None), (method, path, headers)
+    port = server.env["PREFECT_SERVER_API_PORT"]
+    for own in (f"http://127.0.0.1:{port}", f"http://localhost:{port}"):
+        headers = {"origin": own, "access-control-request-method": "POST"}
+        answered, told = answer_to(server, "options", "/deployments/", headers)
+        assert (answered, told["access-control-allow-origin"]) == (200, own), "the UI is at either name"
+
+
 def test_a_second_set_up_changes_nothing_and_lists_everything(server: Checkout) -> None:
     before = things(server)
-    assert set(server.run("flows/setup_server.py").splitlines()) >= ALL_IS_THERE
+    assert set(set_up(server).splitlines()) >= ALL_IS_THERE
     assert things(server) == before
-    assert "2 trainings at once" in server.run("flows/setup_server.py", "--gpus", 2)
-    assert "2 trainings at once" in server.run("flows/setup_server.py"), "the limit is kept"
+
+
+def test_the_number_of_gpus_is_kept_until_another_one_is_given(server: Checkout, deployed) -> None:
+    before = things(server)
+    assert "2 trainings at once" in set_up(server, gpus=2)
+    assert "2 trainings at once" in set_up(server)
     assert things(server) == before
 
 
@@ -118,7 +216,7 @@ def test_manual_changes_are_found_and_reverted_and_paused_deployments_stay_pause
         more: list[tuple[SCHEDULE_TYPES, bool]] = [(IntervalSchedule(interval=timedelta(hours=3)), True)]
         client.create_deployment_schedules(nightly.id, more)
         assert {name for name, how in check(client, AUTOMATIONS) if how is None} == changed
-        output = server.run("flows/setup_server.py")
+        output = set_up(server)
         assert all(dict(check(client, AUTOMATIONS)).values())
         assert things(server) == before
         for deployment, at in ((nightly, "0 2 * * *"), (weekly, "0 4 * * 0")):
@@ -135,25 +233,26 @@ def test_the_messages_of_runs_that_automations_mark_as_crashed_are_those_that_al
     assert all(any(fnmatch(message, pattern) for pattern in CRASHES_WITHOUT_HOOKS) for message in marking)
 
 
-def test_the_server_alerts_through_the_named_block_about_killed_and_late_runs(server: Checkout) -> None:
-    with server.started("flows/setup_server.py", "--alert-block", "slack-webhook/none") as process:
-        output, _ = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "Error: There is no alert block slack-webhook/none" in output
+def test_the_server_alerts_through_the_named_block_about_killed_and_late_runs(
+    server: Checkout, deployed, monkeypatch
+) -> None:
+    with pytest.raises(AlertError, match="There is no alert block custom-webhook/none"):
+        set_up(server, alert_block="custom-webhook/none")
 
-    for name in ("team", "other"):
-        server.run("-c", SAVE_BLOCK.format(name))
+    with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}):
+        for name in ("team", "other"):
+            CustomWebhookNotificationBlock(name=name, url="http://127.0.0.1:1/x").save(name)
     before = len(things(server)["automations"])
-    output = server.run("flows/setup_server.py", "--alert-block", "slack-webhook/team")
+    output = set_up(server, alert_block="custom-webhook/team")
     assert all(line.format("team") in output for line in ALERTS)
     assert len(things(server)["automations"]) == before + 2
-    server.env[ALERT_VARIABLE] = "slack-webhook/other"
-    output = server.run("flows/setup_server.py")
+    monkeypatch.setenv(ALERT_VARIABLE, "custom-webhook/other")
+    output = set_up(server)
     assert all(line.format("other") in output for line in ALERTS), "the new block replaces the first one"
-    del server.env[ALERT_VARIABLE]
-    server.run("flows/setup_server.py")
+    monkeypatch.delenv(ALERT_VARIABLE)
+    set_up(server)
     assert len(things(server)["automations"]) == before + 2, "the named block is kept"
-    other = ask(server, "block_types/slug/slack-webhook/block_documents/name/other")["id"]
+    other = ask(server, "block_types/slug/custom-webhook/block_documents/name/other")["id"]
     alerts = [found for found in ask(server, "automations/filter", {}) if found["name"].startswith("Alert about")]
     assert [action["block_document_id"] for found in alerts for action in found["actions"]] == [other, other]
 
@@ -247,6 +346,7 @@ def postgresql() -> Iterator[str]:
         yield address
 
 
+@pytest.mark.drill
 def test_one_variable_puts_the_server_on_postgresql(tmp_path: Path, postgresql: str) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     with running_server(checkout, PREFECT_API_DATABASE_CONNECTION_URL=postgresql):

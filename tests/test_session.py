@@ -38,7 +38,10 @@ def test_a_command_killed_while_its_server_starts_leaves_no_process_behind(tmp_p
         run.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("how", ["damaged", "a folder", "locked"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param("damaged", marks=pytest.mark.drill), "a folder", pytest.param("locked", marks=pytest.mark.drill)],
+)
 def test_an_embedded_server_that_cannot_start_is_one_clear_error(tmp_path, how: str) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     database = tmp_path / "prefect" / "prefect.db"

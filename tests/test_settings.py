@@ -2,14 +2,18 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from builders import change_first_label, write_own_data
 from conftest import PROJECT
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import ValidationError
 
 from flows.checks import check_before_work
 from flows.settings import RunSettings
+from flows.train_flow import app
+from gan.command import run_command
 from gan.config import MAX_SNAPSHOTS, TrainConfig
 from gan.errors import DataError, SettingsError
 
@@ -103,10 +107,25 @@ def test_the_content_of_a_run_is_everything_but_its_name_and_where_its_data_lies
     assert RunSettings(data_dir=tmp_path).run_config() == RunSettings().run_config()
 
 
-def command(*options: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "flows/train_flow.py", *options], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens:UserWarning")
+
+
+@pytest.fixture
+def run_main(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs the command in this process; it returns the exit code and what was printed."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*options: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["flows/train_flow.py", *options])
+        with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(SystemExit) as exited:
+            run_command(app)
+        printed = capsys.readouterr()
+        return exited.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked for, but TensorFlow", 1)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +140,6 @@ def command(*options: str) -> subprocess.CompletedProcess:
         (["--output-dir", "/dev/null/x"], "cannot be written", 1),
         (["--store-url", "s3://a:b@c", "--output-dir", "TMP"], "(--store-url) is not one of S3", 1),
         (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder name", 1),
-        (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked for, but TensorFlow", 1),
         (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),
         (["--dataset", "../My Clothes"], "--dataset should match pattern '^[a-z0-9]", 2),
         (["--dataset", "my-clothes", "--data-dir", "TMP", "--output-dir", "TMP"], "has neither train-images-idx3", 1),
@@ -132,17 +150,34 @@ def command(*options: str) -> subprocess.CompletedProcess:
         (["--data-dir", "/nowhere", "--output-dir", "TMP"], "There is no folder /nowhere", 1),
     ],
 )
-def test_nonsense_on_the_command_line_is_one_clear_message(tmp_path, options, message, code) -> None:
-    done = command(*(option.replace("TMP", str(tmp_path)) for option in options))
-    assert done.returncode == code
-    assert done.stderr.startswith("Error: ")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_nonsense_on_the_command_line_is_one_clear_message(run_main, tmp_path, options, message, code) -> None:
+    exit_code, _, errors = run_main(*(option.replace("TMP", str(tmp_path)) for option in options))
+    assert exit_code == code
+    assert_is_one_clear_message(errors, message)
     assert not list(tmp_path.rglob("runs/*"))
 
 
-def test_help_explains_every_option() -> None:
-    text = command("--help").stdout
+def assert_is_one_clear_message(errors: str, message: str) -> None:
+    assert errors.startswith("Error: ")
+    assert errors.count("Error: ") == 1
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "code"), [(["--steps", "-5"], "--steps should be greater than 0", 2), NO_GPU]
+)
+def test_a_command_with_nonsense_ends_its_process_with_that_message(tmp_path, options, message, code) -> None:
+    command = [sys.executable, "flows/train_flow.py", *(option.replace("TMP", str(tmp_path)) for option in options)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert_is_one_clear_message(done.stderr, message)
+    assert not list(tmp_path.rglob("runs/*"))
+
+
+def test_help_explains_every_option(run_main) -> None:
+    code, text, _ = run_main("--help")
+    assert code == 0
     for name, field in RunSettings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
         assert " ".join(field.description.split()[:4]) in " ".join(re.sub(r"[│─]", " ", text).split())

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pipeline import Checkout, ask, running_server
+from pipeline import SMALL, Checkout, ask, running_server
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.real_data
 
-STEPS = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 300, "--run-name", "reviewed")
+STEPS = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 300, "--run-name", "reviewed", *SMALL)
 PICTURES = {
     "final-grid": 1,
     "real-beside-fake": 3,
