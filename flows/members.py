@@ -27,7 +27,7 @@ from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSetti
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
-from gan.recipes import RECIPES, values_by_name
+from gan.recipes import RECIPES, parse_overrides
 from gan.storage.store import Store
 from tasks.publish import download_run
 from tasks.records import PublishedRun
@@ -136,7 +136,7 @@ def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
     Raises:
         SettingsError: If there are too many trainings, or the settings of one are invalid.
     """
-    by_name = values_by_name(settings.set)
+    by_name = parse_overrides(settings.set)
     _check_options(sweep, settings, by_name.keys())
     choices = [[(name, value) for value in values] for name, values in by_name.items()]
     num = len(sweep.recipe_names()) * len(sweep.seed_numbers()) * prod(map(len, choices))

@@ -24,7 +24,7 @@ from gan.config import DataConfig, Device, ExecutionConfig, RunConfig, RunConten
 from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.data.folder import describe_folder
 from gan.errors import DataError, SettingsError
-from gan.recipes import RECIPES, RecipeName, changed, values_by_name
+from gan.recipes import RECIPES, RecipeName, override, parse_overrides
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import check_is_text
 from gan.storage.links import follow_link
@@ -182,7 +182,7 @@ class RunSettings(BaseModel):
 
     def train_config(self) -> TrainConfig:
         """Return the settings of the training stage."""
-        recipe = changed(RECIPES[self.recipe], self._card_changes())
+        recipe = override(RECIPES[self.recipe], self._card_changes())
         return TrainConfig(
             recipe=recipe,
             steps=self.steps or (SMOKE_STEPS if self.smoke else recipe.steps),
@@ -193,7 +193,7 @@ class RunSettings(BaseModel):
 
     def _card_changes(self) -> dict[str, str]:
         changes = {}
-        for name, values in values_by_name(self.set).items():
+        for name, values in parse_overrides(self.set).items():
             if len(values) > 1:
                 raise SettingsError(
                     f"--set got {len(values)} values of {name}; a run has one. flows/sweep_flow.py tries several."

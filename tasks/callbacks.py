@@ -1,6 +1,6 @@
-"""Who watches a training: the terminal or log, the Prefect UI, and TensorBoard.
+"""Callbacks of a training: progress in the terminal or log, the Prefect UI, and TensorBoard.
 
-No part of what a training is: no cache key accounts for this module, so `tasks.train` takes even `progress` from here.
+They do not influence the result, so cache keys ignore this module; hence `tasks.train` imports `progress` from here.
 """
 
 import logging
@@ -33,30 +33,33 @@ log = logging.getLogger(__name__)
 
 
 class ProgressBar(Callback):
-    """A bar in a terminal, a line now and then in a log."""
+    """Shows a progress bar in a terminal, and occasional lines in a log."""
 
     def __init__(self, update: Update) -> None:
-        """Take what `gan.system.progress.progress` yields."""
+        """Use the function that `gan.system.progress.progress` yields."""
         self._update = update
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Move on."""
+        """Show the number of steps and the losses."""
         d_loss, d_accuracy, g_loss = row
         self._update(steps_done, f"d_loss {d_loss:.3f}, d_accuracy {d_accuracy:.2f}, g_loss {g_loss:.3f}")
 
 
 class LiveView(Callback):
-    """How training goes, in the Prefect UI while it goes on: one artifact, a new version at every snapshot.
+    """Shows a running training in the Prefect UI: an artifact with a new version for each snapshot.
 
-    It shows a row of the fixed latents for every snapshot so far, and the curve of what each was judged.
+    It contains a row of images of the fixed latents for each snapshot, and the curve of the snapshots' metrics.
     """
 
     KEY = "training-progress"
 
     def __init__(self, config: TrainConfig, judge: SnapshotJudge) -> None:
-        """Take what is being trained, and who judges it."""
+        """Take the configuration of the training, and the judge of its snapshots."""
         self._config, self._judge = config, judge
         self._row: np.ndarray | None = None
+        self._clear()
+
+    def _clear(self) -> None:
         self._steps: list[int] = []
         self._quality: list[tuple[float, float]] = []
         self._rows: list[np.ndarray] = []
@@ -66,17 +69,17 @@ class LiveView(Callback):
         self._row = row
 
     def on_resume(self, steps: Sequence[int], snapshots: np.ndarray) -> None:
-        """Begin anew with what was shown before; also when a retry goes on in the same process."""
-        self._steps, self._quality, self._rows = [], [], []
+        """Replace all snapshots by those of the checkpoint; a retry in the same process has shown some before."""
+        self._clear()
         for step, pixels in zip(steps, snapshots, strict=True):
             self._add(step, pixels)
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
-        """Judge and show it; a server that does not answer costs a picture, not the training."""
+        """Judge and show a snapshot; if the server does not respond, log a warning and continue training."""
         try:
             self._add(step, pixels)
             create_markdown_artifact(key=self.KEY, markdown=self._markdown(), description=self._description(pixels))
-        except Exception as error:  # whatever the server or the way to it has: training goes on
+        except Exception as error:  # any error of the server or the connection
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
 
     def _add(self, step: int, pixels: np.ndarray) -> None:
@@ -105,21 +108,21 @@ class LiveView(Callback):
         return (
             f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
-            f"{self._judge.description}. The same latents after the steps {steps}:\n\n"
-            f"![fixed latents, a row a snapshot]({as_data_uri(png_bytes(grid), 'png')})"
+            f"{self._judge.description}. Images of the same latents after the steps {steps}:\n\n"
+            f"![fixed latents, a row for each snapshot]({as_data_uri(png_bytes(grid), 'png')})"
         )
 
 
 def snapshot_judge(
     store: Store, data: NormalizedData, extractor: FittedExtractor, config: TrainConfig
 ) -> SnapshotJudge:
-    """Who judges snapshots: as the report does in the end."""
+    """Return the judge of snapshots, which computes the same metrics as the report."""
     network = Extractor.load(store.path(extractor.weights), data.dataset, extractor.weights.sha256)
     return SnapshotJudge(network, denormalize_images(store.load_array(data.test_images)), config.num_snapshot_images)
 
 
 def tensorboard_callback(store: Store, name: str, data: NormalizedData, config: TrainConfig) -> Callback:
-    """Event files in `tensorboard/<name>` of the output folder."""
+    """Return a callback that writes event files to `tensorboard/<name>` in the output folder."""
     folder = store.root / "tensorboard" / name
-    log.info("Look at it with: tensorboard --logdir %s", folder.parent)
+    log.info("View the training with: tensorboard --logdir %s", folder.parent)
     return EventFiles(folder, store.load_array(data.train_images), config)

@@ -1,4 +1,4 @@
-"""Stage 3: the generator. The only stage whose time matters; it goes on where a killed run stopped."""
+"""Stage 3: train the generator. By far the longest stage; it resumes where a killed run stopped."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def train(
 ) -> TrainedGan:
     """Train on the normalized training split.
 
-    `gan.training.loop` has the loop. The extractor judges snapshots, for the Prefect UI. No result depends on it.
+    The extractor judges snapshots for the Prefect UI only; the result does not depend on it.
     """
     if execution.train_on == "gpu":
         from tasks.hand_over import train_on_worker
@@ -33,7 +33,7 @@ def train(
     from gan.models.backend import use_device
     from gan.models.networks import save_model
     from gan.training.history import history_csv
-    from gan.training.loop import train as train_networks
+    from gan.training.loop import train as train_gan
     from tasks.callbacks import LiveView, ProgressBar, progress, snapshot_judge, tensorboard_callback
 
     hardware = use_device(execution.device, data_parallel=execution.data_parallel)
@@ -42,10 +42,10 @@ def train(
         callbacks = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
         if execution.tensorboard:
             callbacks.append(tensorboard_callback(store, scratch.name, data, config))
-        training = train_networks(
+        result = train_gan(
             store.load_array(data.train_images),
             config,
-            # on other hardware the training would not end with the same bytes
+            # on another device the training would give other bytes
             Checkpoints(scratch / hardware.folder_name, seconds_between=execution.checkpoint_seconds),
             hardware,
             labels=store.load_array(data.train_labels),
@@ -53,29 +53,25 @@ def train(
             stop_on_collapse=execution.stop_on_collapse,
         )
     return TrainedGan(
-        generator=store.put_file(lambda path: save_model(training.generator, path), ".keras"),
-        average=store.put_file(lambda path: save_model(training.average, path), ".keras"),
-        history=store.put_bytes(history_csv(training.history), ".csv"),
-        snapshot_steps=training.snapshot_steps,
-        snapshots=store.put_array(training.snapshots),
-        warnings=training.warnings,
-        facts=training.facts,
+        generator=store.put_file(lambda path: save_model(result.generator, path), ".keras"),
+        average=store.put_file(lambda path: save_model(result.average, path), ".keras"),
+        history=store.put_bytes(history_csv(result.history), ".csv"),
+        snapshot_steps=result.snapshot_steps,
+        snapshots=store.put_array(result.snapshots),
+        warnings=result.warnings,
+        facts=result.facts,
     )
 
 
 def train_stage(execution: ExecutionConfig) -> Stage[..., TrainedGan]:
-    """The stage; where a worker trains it is the worker's process that must be the only one at it."""
+    """Return the stage; if a GPU worker trains, the worker's process acquires the lock of the stage."""
     return replace(train, waits=execution.train_on == "here")
 
 
 def refuse_collapse(trained: TrainedGan, execution: ExecutionConfig) -> None:
-    """Hold a cached training to --stop-on-collapse as well.
-
-    Raises:
-        TrainingError: If it has warnings and they are to be errors.
-    """
+    """Apply --stop-on-collapse to a cached training: raise a TrainingError if it has warnings."""
     if execution.stop_on_collapse and trained.warnings:
         raise TrainingError(
             f"{trained.warnings[0]}\nThis training was finished before, and --stop-on-collapse refuses its result. "
-            "Leave the option out to publish it all the same."
+            "Omit the option to publish it nevertheless."
         )

@@ -66,40 +66,40 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "artifacts")
 
 
-TOLD_OF_NOTHING = {"num_groups": 0, "mismatch_weight": 0.0}
+UNCONDITIONAL = {"num_groups": 0, "mismatch_weight": 0.0}
 
 
 @pytest.fixture
 def tiny_config() -> TrainConfig:
-    """Article in small: every kind of layer, a step in a millisecond."""
+    """A small configuration of the article with every type of layer; a step takes a millisecond."""
     recipe = ARTICLE.model_copy(update={"latent_dim": 8, "generator_units": (16, 24), "discriminator_units": (24, 16)})
     return TrainConfig(recipe=recipe, steps=12, batch_size=8, seed=3, sample_every=5, num_snapshot_images=9)
 
 
 @pytest.fixture
 def tiny_mlp(tiny_config: TrainConfig) -> TrainConfig:
-    """The recipe mlp in small, told of nothing."""
+    """A small configuration of mlp without conditioning."""
     small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
-    return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small | TOLD_OF_NOTHING)})
+    return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small | UNCONDITIONAL)})
 
 
 @pytest.fixture
 def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
-    """The recipe conv in small, told of nothing."""
+    """A small configuration of conv without conditioning."""
     small = {"latent_dim": 8, "generator_units": (8, 6, 4), "discriminator_units": (4, 6, 8)}
-    return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small | TOLD_OF_NOTHING)})
+    return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small | UNCONDITIONAL)})
 
 
 @pytest.fixture
 def tiny_grouped(tiny_conv: TrainConfig) -> TrainConfig:
-    """The recipe conv in small, with four groups."""
-    told = {"num_groups": 4, "mismatch_weight": CONV.mismatch_weight}
-    return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update=told)})
+    """A small configuration of conv with four groups."""
+    conditioning = {"num_groups": 4, "mismatch_weight": CONV.mismatch_weight}
+    return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update=conditioning)})
 
 
 @pytest.fixture
 def tiny_conditional(tiny_conv: TrainConfig) -> TrainConfig:
-    """The recipe conditional in small, of three classes."""
+    """A small configuration of conditional with three classes."""
     small = tiny_conv.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
     return tiny_conv.model_copy(update={"recipe": CONDITIONAL.model_copy(update=small | {"num_classes": 3})})
 

@@ -1,4 +1,4 @@
-"""Watchers of a training, for tests."""
+"""Callbacks of a training, for tests."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from gan.training.loop import Callback
 
 
 class Stop(Exception):  # noqa: N818
-    """Ends a training from outside, as a crash would."""
+    """Ends a training as a crash would."""
 
 
 class OnStep(Callback):

@@ -4,7 +4,7 @@ import pytest
 from gan.models.latents import sample_inputs
 from gan.models.networks import Networks
 from gan.recipes import ARTICLE
-from gan.training.averaging import AVERAGE_EVERY, estimate_statistics, make_update_average
+from gan.training.averaging import AVERAGE_EVERY, estimate_batch_norm_statistics, make_update_average
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_after_a_half_life_half_of_the_old_average_is_left(networks) -> None:
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
-def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks, share) -> None:
+def test_early_in_training_the_half_life_is_a_share_of_the_images_seen(networks, share) -> None:
     recipe = ARTICLE.model_copy(update={"average_half_life_images": 10**9, "average_ramp_up": share})
     make_update_average(networks, recipe, batch_size=8)(AVERAGE_EVERY, AVERAGE_EVERY)
     expected = 1 - 0.5 ** (1 / share)
@@ -35,11 +35,11 @@ def test_early_on_the_half_life_is_a_share_of_what_was_seen(networks, share) -> 
 
 
 @pytest.mark.parametrize("config", ["tiny_config", "tiny_conv", "tiny_conditional", "tiny_grouped"])
-def test_estimated_statistics_are_those_of_what_reaches_each_layer(config, request) -> None:
+def test_estimated_statistics_are_those_of_the_inputs_of_each_layer(config, request) -> None:
     recipe = request.getfixturevalue(config).recipe
     generator = Networks.build(recipe, seed=0, group_bounds=[-0.5, 0, 0.5] if recipe.num_groups else ()).generator
     inputs = sample_inputs(generator, 500, seed=0)
-    estimate_statistics(generator, inputs)
+    estimate_batch_norm_statistics(generator, inputs)
     activations = inputs.arrays
     for layer in generator.layers:
         if layer.name in ("latents", "classes"):

@@ -2,12 +2,12 @@ import logging
 
 import numpy as np
 
-from gan.training.checkpoints import KEPT, Checkpoints
+from gan.training.checkpoints import NUM_KEPT, Checkpoints
 
 ARRAYS = {"weights": np.arange(4, dtype=np.float32), "seconds": np.float64(1.5)}
 
 
-def test_the_newest_checkpoint_comes_back(tmp_path) -> None:
+def test_the_newest_checkpoint_is_loaded(tmp_path) -> None:
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.load_latest() is None
     for step in (9, 10, 100):
@@ -15,10 +15,10 @@ def test_the_newest_checkpoint_comes_back(tmp_path) -> None:
     step, arrays = checkpoints.load_latest()
     assert step == arrays["step"] == 100
     np.testing.assert_array_equal(arrays["weights"], ARRAYS["weights"])
-    assert len(list(tmp_path.iterdir())) == KEPT
+    assert len(list(tmp_path.iterdir())) == NUM_KEPT
 
 
-def test_a_torn_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog) -> None:
+def test_a_truncated_checkpoint_is_skipped_with_a_warning(tmp_path, caplog) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, ARRAYS)
     checkpoints.save(2, ARRAYS)
@@ -30,7 +30,7 @@ def test_a_torn_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog) -> No
     assert newest.name in caplog.text
 
 
-def test_torn_checkpoints_never_cost_a_new_one(tmp_path) -> None:
+def test_truncated_checkpoints_never_displace_a_new_one(tmp_path) -> None:
     checkpoints = Checkpoints(tmp_path)
     for step in (900, 1000):
         checkpoints.save(step, ARRAYS)
@@ -56,8 +56,8 @@ def test_a_save_is_due_after_the_given_time(tmp_path) -> None:
     assert not patient.due()
 
 
-def test_slow_saves_come_so_seldom_that_they_take_less_than_one_percent(tmp_path, monkeypatch) -> None:
-    now = iter([0.0, 100.0, 103.0, 403.0, 532.0])  # made, save from 100 to 103 s, two looks
+def test_slow_saves_are_so_rare_that_they_take_less_than_one_percent_of_the_time(tmp_path, monkeypatch) -> None:
+    now = iter([0.0, 100.0, 103.0, 403.0, 532.0])  # creation, a save from 100 to 103 s, two checks
     monkeypatch.setattr("gan.training.checkpoints.time.monotonic", lambda: next(now))
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, ARRAYS)

@@ -1,4 +1,4 @@
-"""Recipes with classes: what both networks are told, and that a class that is asked for comes."""
+"""Recipes with classes: conditioning of both networks, and generation of a requested class."""
 
 import json
 import subprocess
@@ -23,14 +23,14 @@ from gan.recipes import RECIPES
 from gan.report.contestants import ContestantFiles, contestants
 from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents
-from gan.training.engine import make_advance
+from gan.training.engine import make_run_steps
 from gan.training.loop import train
 from gan.training.losses import relativistic_loss
 from gan.training.relativistic import (
-    Kinds,
+    Conditions,
     discriminator_loss,
-    look,
     make_relativistic_step,
+    pair_logits,
     penalized_gradients,
     plain_gradients,
     update_both,
@@ -42,7 +42,7 @@ def networks(tiny_conditional) -> Networks:
     return Networks.build(tiny_conditional.recipe, seed=0)
 
 
-def test_labels_are_drawn_in_the_shares_of_others_and_in_random_order() -> None:
+def test_labels_are_drawn_with_the_frequencies_of_others_and_in_random_order() -> None:
     labels = draw_labels(np.repeat([2, 0, 1], [500, 300, 200]), 100, seed=0)
     assert np.bincount(labels).tolist() == [30, 20, 50]
     assert (np.diff(labels) != 0).sum() > 20
@@ -50,7 +50,7 @@ def test_labels_are_drawn_in_the_shares_of_others_and_in_random_order() -> None:
     assert draw_labels(np.array([4]), 3, seed=0).tolist() == [4, 4, 4]
 
 
-def test_a_generator_with_classes_takes_them_and_its_file_says_so(networks, tmp_path) -> None:
+def test_a_generator_with_classes_has_them_as_an_input_also_when_loaded(networks, tmp_path) -> None:
     inputs = sample_inputs(networks.generator, 30, seed=1)
     assert inputs.latents.shape == (30, 8)
     assert np.bincount(inputs.labels).tolist() == [10, 10, 10]
@@ -71,37 +71,44 @@ def test_each_path_between_latents_stays_within_a_class(networks) -> None:
     np.testing.assert_allclose(paths[[0, 5]].astype(int), starts[:2].astype(int), atol=1)
 
 
-def test_the_logit_that_counts_is_that_of_the_images_class(networks, tiny_images) -> None:
+def test_the_logit_of_the_images_own_class_is_used(networks, tiny_images) -> None:
     images, labels = tf.constant(tiny_images[:16]), np.array([0, 1, 2, 2, 1, 0, 1, 1])
     logits = networks.discriminator(images).numpy()
-    classes = Kinds(tf.one_hot(labels, 3), 0.5)
-    seen = look(networks, images, classes)
-    np.testing.assert_allclose(seen.real[:, 0], logits[np.arange(8), labels], rtol=1e-5)
-    np.testing.assert_allclose(seen.fake[:, 0], logits[np.arange(8, 16), labels], rtol=1e-5)
-    np.testing.assert_allclose(seen.mismatched[:, 0], logits[np.arange(8), np.roll(labels, 1)], rtol=1e-5)
-    pairs, mismatches = relativistic_loss(seen.real, seen.fake), relativistic_loss(seen.real, seen.mismatched)
-    assert float(discriminator_loss(seen, classes)) == pytest.approx(float(pairs + 0.5 * mismatches))
+    classes = Conditions(tf.one_hot(labels, 3), 0.5)
+    logits_of_pairs = pair_logits(networks, images, classes)
+    np.testing.assert_allclose(logits_of_pairs.real[:, 0], logits[np.arange(8), labels], rtol=1e-5)
+    np.testing.assert_allclose(logits_of_pairs.fake[:, 0], logits[np.arange(8, 16), labels], rtol=1e-5)
+    np.testing.assert_allclose(logits_of_pairs.mismatched[:, 0], logits[np.arange(8), np.roll(labels, 1)], rtol=1e-5)
+    pairs, mismatches = (
+        relativistic_loss(logits_of_pairs.real, logits_of_pairs.fake),
+        relativistic_loss(logits_of_pairs.real, logits_of_pairs.mismatched),
+    )
+    assert float(discriminator_loss(logits_of_pairs, classes)) == pytest.approx(float(pairs + 0.5 * mismatches))
 
 
-def test_what_is_said_of_classes_does_not_reach_the_generator(networks, tiny_images) -> None:
-    """It is of real images alone, so the generator's gradient is the same without."""
+def test_the_loss_on_mismatched_classes_does_not_reach_the_generator(networks, tiny_images) -> None:
+    """It involves real images only, so the generator's gradient is the same without it."""
     images, one_hot = tf.constant(tiny_images[:16]), tf.one_hot([0, 1, 2, 2, 1, 0, 1, 1], 3)
     for gradients in (plain_gradients, partial(penalized_gradients, gamma=0.3)):
-        without, told = (gradients(networks, images, kinds=Kinds(one_hot, weight)) for weight in (0.0, 1.0))
-        np.testing.assert_allclose(told.by_fake_image, without.by_fake_image, rtol=1e-4, atol=1e-9)
-        assert not np.allclose(told.by_weight[-1], without.by_weight[-1], rtol=1e-2), "the discriminator's is another"
+        without, weighted = (
+            gradients(networks, images, conditions=Conditions(one_hot, weight)) for weight in (0.0, 1.0)
+        )
+        np.testing.assert_allclose(weighted.by_fake_image, without.by_fake_image, rtol=1e-4, atol=1e-9)
+        assert not np.allclose(weighted.by_weight[-1], without.by_weight[-1], rtol=1e-2), (
+            "the discriminator's gradient differs"
+        )
 
 
-def test_the_compiled_step_asks_for_the_classes_of_its_real_images(tiny_conditional, tiny_images) -> None:
+def test_the_compiled_step_conditions_on_the_classes_of_its_real_images(tiny_conditional, tiny_images) -> None:
     config, labels = tiny_conditional, np.arange(64) * 7 % 3
     compiled, by_hand = (Networks.build(config.recipe, seed=0) for _ in range(2))
     step = make_relativistic_step(compiled, tf.constant(tiny_images), config, labels)
     assert (config.recipe.gradient_penalty, config.recipe.penalty_every) == (0.2, 4)
-    for number, row in enumerate(make_advance(step, 1, 4)(0, 2)):
+    for number, row in enumerate(make_run_steps(step, 1, 4)(0, 2)):
         at = tf.constant(number, tf.int64)
         indices = draw_indices(config.seed, at, 8, 64).numpy()
         latents = draw_latents(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
-        classes, gamma = Kinds(tf.one_hot(labels[indices], 3), 1.0), 0.0 if number else 0.8
+        classes, gamma = Conditions(tf.one_hot(labels[indices], 3), 1.0), 0.0 if number else 0.8
         by_hand_row = update_both(
             by_hand, tf.constant(tiny_images[indices]), [latents, classes.one_hot], gamma, classes
         )
@@ -110,13 +117,13 @@ def test_the_compiled_step_asks_for_the_classes_of_its_real_images(tiny_conditio
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_a_trained_generator_gives_the_class_that_it_is_asked_for(tiny_conditional, tmp_path, monkeypatch) -> None:
-    """Three classes of a third of the image each, of different frequency: none is left out, and none is mixed up.
+def test_a_trained_generator_draws_the_class_that_is_requested(tiny_conditional, tmp_path, monkeypatch) -> None:
+    """In each of three classes, of different frequency, another third of the image is bright; none is confused.
 
-    Collapse is looked for within the commonest: a generator that is deaf to latents still differs from class to class.
+    Collapse is checked within the most frequent class: a generator that ignores its latents still differs by class.
     """
-    looked_at = []
-    monkeypatch.setattr("gan.training.loop.find_collapse", lambda *given: looked_at.append(given) or ())
+    checked = []
+    monkeypatch.setattr("gan.training.guards.find_collapse", lambda *given: checked.append(given) or ())
     labels = np.repeat([0, 1, 2], [300, 150, 50])
     images = np.full((500, 28, 28, 1), -1, np.float32)
     for image, label in zip(images, labels, strict=True):
@@ -127,7 +134,7 @@ def test_a_trained_generator_gives_the_class_that_it_is_asked_for(tiny_condition
     for generator in (trained.generator, trained.average):
         inputs = sample_inputs(generator, 99, seed=5)
         assert (brightest_third(generate_pixels(generator, inputs)) == inputs.labels).mean() >= 0.95
-    ((fakes, real_spread, _),) = looked_at
+    ((fakes, real_spread, _),) = checked
     assert (brightest_third(fakes[..., 0]) == 0).mean() >= 0.95
     assert real_spread == pytest.approx(0, abs=1e-5), "of images that are all the same"
 
@@ -136,7 +143,7 @@ def brightest_third(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(float)[:, :27].reshape(len(pixels), 3, 9, 28).mean(axis=(2, 3)).argmax(axis=1)
 
 
-def test_a_recipe_with_classes_takes_those_of_its_data(tmp_path) -> None:
+def test_a_recipe_with_classes_has_as_many_as_its_data(tmp_path) -> None:
     data = write_own_data(tmp_path / "mine")
     settings = {"dataset": "squares", "data_dir": data}
     for recipe, expected in (("conditional", 3), ("conv", 0), ("article", 0)):
@@ -156,7 +163,7 @@ def generate(*options: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_class_can_be_asked_for_by_name_and_number(networks, tiny_conv, tmp_path) -> None:
+def test_a_class_can_be_requested_by_name_and_number(networks, tiny_conv, tmp_path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     save_model(networks.generator, run / "generator.keras")
@@ -187,13 +194,11 @@ def test_a_class_can_be_asked_for_by_name_and_number(networks, tiny_conv, tmp_pa
 
 
 @pytest.mark.parametrize(("given", "label"), [("a", 1), ("A", 0), ("b", 2), ("2", 2), ("0", 3)])
-def test_a_class_is_found_by_its_exact_name_before_others_that_are_like_it(networks, given, label) -> None:
+def test_a_class_is_found_by_its_exact_name_before_similar_ones(networks, given, label) -> None:
     assert _label(given, networks.generator, dict.fromkeys(["A", "a", "B", "0"], 1), Path("run")) == label
 
 
-def test_images_of_two_runs_side_by_side_are_of_no_class_without_training_images(
-    networks, tmp_path, monkeypatch
-) -> None:
+def test_a_comparison_of_two_runs_shows_no_class_without_training_images(networks, tmp_path, monkeypatch) -> None:
     files = ContestantFiles("run", *(tmp_path / name for name in ("g.keras", "s.npz", "a.npz", "data_summary.json")))
     save_model(networks.generator, files.generator)
     for path in (files.samples, files.average_samples):
@@ -209,7 +214,7 @@ def test_images_of_two_runs_side_by_side_are_of_no_class_without_training_images
     assert class_counts(files.data_summary, networks.generator) == {}, "made up: nothing was trained on no images"
 
 
-def test_samples_of_asked_classes_hold_their_labels(tmp_path) -> None:
+def test_samples_of_requested_classes_contain_their_labels(tmp_path) -> None:
     pixels = np.arange(2 * 784, dtype=np.uint8).reshape(2, 28, 28)
     save_samples(pixels, tmp_path / "samples.npz", np.array([3, 1]))
     np.testing.assert_array_equal(load_samples(tmp_path / "samples.npz"), pixels)
@@ -217,8 +222,8 @@ def test_samples_of_asked_classes_hold_their_labels(tmp_path) -> None:
         assert arrays["labels"].tolist() == [3, 1]
 
 
-def test_a_generator_of_exact_classes_scores_as_real_images_do_and_a_mistaken_one_does_not() -> None:
-    """Of bars at three heights, which a generator without a hidden layer draws exactly."""
+def test_a_generator_of_correct_classes_scores_like_real_images_and_one_that_confuses_them_does_not() -> None:
+    """The images are bars at three heights, which a generator without a hidden layer draws exactly."""
     bars = np.zeros((3, 28, 28), np.uint8)
     for label in range(3):
         bars[label, 9 * label + 1 : 9 * label + 9] = 230

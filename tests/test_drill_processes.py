@@ -41,8 +41,8 @@ def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
             run.assert_nothing_is_left()
         assert not (folder / "latest").exists()
     assert list(folder.glob("store/.partial/*")), "they were in the middle of something"
-    assert "Going on from the checkpoint" not in outputs["train checkpoint"]
-    assert "Going on from the checkpoint after" in outputs["train file"]
+    assert "Resuming from the checkpoint" not in outputs["train checkpoint"]
+    assert "Resuming from the checkpoint after" in outputs["train file"]
     output = assert_the_next_run_ends_well(checkout, data, folder, uninterrupted)
     assert ran(states(output)) == {"publish"}, "what was finished is not done again"
 

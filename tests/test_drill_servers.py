@@ -258,7 +258,7 @@ def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, un
     again = newest(server, "train-gan")
     assert (again["id"] != lost, again["state_type"]) == (True, "COMPLETED"), output
     logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [again["id"]]}}})
-    assert any("Going on from the checkpoint after" in line["message"] for line in logs)
+    assert any("Resuming from the checkpoint after" in line["message"] for line in logs)
     assert same_bytes(tmp_path) == uninterrupted
 
 

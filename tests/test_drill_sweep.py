@@ -62,7 +62,7 @@ def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, da
         run.assert_nothing_is_left(seconds=120)
     before = (tmp_path / "runs" / next(iter(generators(tmp_path))) / "manifest.json").read_bytes()
     output = finish_of(quick_checkout, data, tmp_path)
-    assert "Going on from the checkpoint" in output
+    assert "Resuming from the checkpoint" in output
     assert_whole(tmp_path, uninterrupted)
     assert before in {path.read_bytes() for path in tmp_path.glob("runs/*/manifest.json")}, "never done again"
 

@@ -167,7 +167,7 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
     assert ended(servers[0]), "the embedded server does not outlive the command"
     assert not (killed / "latest").exists()
     output = checkout.run("flows/train_flow.py", *options, "--output-dir", killed)
-    assert "Going on from the checkpoint after" in output
+    assert "Resuming from the checkpoint after" in output
     for name in ("generator.keras", "generator_average.keras", "history.csv", "samples.npz", "training.webp"):
         assert sha256_of(killed / "latest" / name) == sha256_of(uninterrupted / "latest" / name), name
     assert not list(killed.glob("scratch/*")), "checkpoints go when the result is stored"
@@ -188,7 +188,7 @@ def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(
     assert "Run the same command again: it goes on from what is finished." in shown
     assert "Traceback" not in shown
     assert "Finished in state Crashed" in shown or "Crash detected" in shown
-    assert "Going on from the checkpoint after" in checkout.run(*command, *options)
+    assert "Resuming from the checkpoint after" in checkout.run(*command, *options)
 
 
 def read_terminal(terminal: int) -> str:

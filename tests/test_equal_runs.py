@@ -71,7 +71,7 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
         seen = read_until(second, WAITING)
         first.kill()
     output = seen + finish(second)
-    assert "Going on from the checkpoint after" in output
+    assert "Resuming from the checkpoint after" in output
     assert states(output)["train"] == "Completed"
     assert same_bytes(folder, "same") == same_bytes(uninterrupted, "same")
     assert not list(folder.glob("scratch/*"))

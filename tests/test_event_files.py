@@ -10,13 +10,13 @@ from gan.training.loop import train
 
 
 @pytest.mark.parametrize("recipe", ["tiny_config", "tiny_mlp", "tiny_conditional", "tiny_grouped"])
-def test_a_watched_training_writes_events_and_is_the_same_to_the_bit(recipe, tiny_images, tmp_path, request) -> None:
+def test_a_training_with_event_files_is_the_same_to_the_bit(recipe, tiny_images, tmp_path, request) -> None:
     config, hardware = request.getfixturevalue(recipe).model_copy(update={"steps": 21}), Hardware("CPU", "CPU")
     labels = np.arange(len(tiny_images)) % 3
     alone = train(tiny_images, config, Checkpoints(tmp_path / "alone"), hardware, labels=labels)
-    watcher = EventFiles(tmp_path / "events", tiny_images, config)
+    event_files = EventFiles(tmp_path / "events", tiny_images, config)
     watched = train(
-        tiny_images, config, Checkpoints(tmp_path / "watched"), hardware, labels=labels, callbacks=[watcher]
+        tiny_images, config, Checkpoints(tmp_path / "watched"), hardware, labels=labels, callbacks=[event_files]
     )
     for mine, other in zip(alone.generator.get_weights(), watched.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)

@@ -1,4 +1,4 @@
-"""Groups of images that look alike, which stand in for classes."""
+"""Groups of similar images, on which recipes without classes are conditioned."""
 
 from functools import partial
 
@@ -15,11 +15,11 @@ from gan.models.networks import Networks, load_model, save_model
 from gan.recipes import CONDITIONAL, CONV, Recipe
 from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents
-from gan.training.engine import make_advance
-from gan.training.groups import find_groups, find_kinds, group_bounds, group_numbers
+from gan.training.engine import make_run_steps
+from gan.training.groups import find_conditions, find_groups, group_bounds, group_latents
 from gan.training.guards import spread
 from gan.training.loop import train
-from gan.training.relativistic import Kinds, make_ask, make_relativistic_step, update_both
+from gan.training.relativistic import Conditions, make_conditioner, make_relativistic_step, update_both
 
 GROUPS = np.repeat([0, 1, 2, 3], [32, 16, 12, 4])
 
@@ -34,7 +34,7 @@ def stripes() -> tuple[np.ndarray, np.ndarray]:
     return images + np.random.default_rng(0).normal(0, 0.01, images.shape).astype(np.float32), quarters
 
 
-def test_a_group_is_of_images_that_look_alike(stripes, tiny_images) -> None:
+def test_the_images_of_a_group_are_similar(stripes, tiny_images) -> None:
     images, quarters = stripes
     groups = find_groups(images, 12)
     assert groups.dtype == np.int32
@@ -45,40 +45,44 @@ def test_a_group_is_of_images_that_look_alike(stripes, tiny_images) -> None:
     assert within < 0.5 * tiny_images.var(axis=0).sum() * len(tiny_images)
 
 
-def test_of_fewer_images_than_groups_each_is_one_and_equal_ones_are_together(tiny_images) -> None:
+def test_with_fewer_images_than_groups_each_image_is_a_group_and_equal_images_share_one(tiny_images) -> None:
     groups = find_groups(tiny_images[:5], 9)
     assert sorted(groups) == [0, 1, 2, 3, 4]
     bounds = group_bounds(groups, 9)
     assert len(bounds) == 8
     assert np.all(np.diff(bounds) >= 0)
-    assert len({*find_groups(np.zeros((6, 28, 28, 1), np.float32), 3)}) == 1, "without any outline"
+    assert len({*find_groups(np.zeros((6, 28, 28, 1), np.float32), 3)}) == 1, "without any gradient"
 
 
-def test_the_generator_reads_each_group_off_a_latent_as_often_as_it_is_there(tiny_grouped) -> None:
+def test_the_generator_reads_each_group_from_latents_as_often_as_it_occurs_in_the_data(tiny_grouped) -> None:
     reader = group_reader(tiny_grouped.recipe, group_bounds(GROUPS, 4))
     latents = np.random.default_rng(0).standard_normal((20_000, 8)).astype(np.float32)
     read = reader(latents).numpy()
     np.testing.assert_array_equal(read[:, :7], latents[:, 1:])
     np.testing.assert_allclose(read[:, 7:].mean(axis=0), [0.5, 0.25, 0.1875, 0.0625], atol=0.01)
-    latents[:4, 0] = group_numbers(GROUPS, 4)
+    latents[:4, 0] = group_latents(GROUPS, 4)
     np.testing.assert_array_equal(reader(latents[:4]).numpy()[:, 7:], np.eye(4))
 
 
 @pytest.mark.parametrize("layers", ["dense", "convolutional"])
-def test_the_compiled_step_asks_for_the_groups_of_its_real_images(layers, tiny_grouped, tiny_mlp, tiny_images) -> None:
-    """In one graph of TensorFlow with convolutions, in one program of XLA without."""
-    told = tiny_grouped.recipe.model_dump(include={"num_groups", "mismatch_weight"})
-    recipe: Recipe = tiny_grouped.recipe if layers == "convolutional" else tiny_mlp.recipe.model_copy(update=told)
+def test_the_compiled_step_conditions_on_the_groups_of_its_real_images(
+    layers, tiny_grouped, tiny_mlp, tiny_images
+) -> None:
+    """With convolutions the step is a TensorFlow graph, without them an XLA program."""
+    conditioning = tiny_grouped.recipe.model_dump(include={"num_groups", "mismatch_weight"})
+    recipe: Recipe = (
+        tiny_grouped.recipe if layers == "convolutional" else tiny_mlp.recipe.model_copy(update=conditioning)
+    )
     config: TrainConfig = tiny_grouped.model_copy(update={"recipe": recipe})
     build = partial(Networks.build, recipe, seed=0, group_bounds=group_bounds(GROUPS, 4))
     compiled, by_hand = build(), build()
-    row = make_advance(make_relativistic_step(compiled, tf.constant(tiny_images), config, GROUPS), 1, 4)(1, 2)[0]
+    row = make_run_steps(make_relativistic_step(compiled, tf.constant(tiny_images), config, GROUPS), 1, 4)(1, 2)[0]
     at = tf.constant(1, tf.int64)
     indices = draw_indices(config.seed, at, 8, 64)
     draw = tf.function(draw_latents, jit_compile=layers == "dense", autograph=False)
     latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, (8, 8))
-    inputs, classes = make_ask(recipe, GROUPS)(indices, latents)
-    assert isinstance(classes, Kinds)
+    inputs, classes = make_conditioner(recipe, GROUPS)(indices, latents)
+    assert isinstance(classes, Conditions)
     np.testing.assert_array_equal(classes.one_hot, np.eye(4)[GROUPS[indices.numpy()]])
     read = group_reader(recipe, group_bounds(GROUPS, 4))(inputs)
     np.testing.assert_array_equal(read[:, 7:], classes.one_hot)
@@ -89,8 +93,10 @@ def test_the_compiled_step_asks_for_the_groups_of_its_real_images(layers, tiny_g
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_a_trained_generator_draws_each_group_as_often_as_it_is_there(stripes, tiny_grouped, tmp_path) -> None:
-    """Whoever draws latents knows nothing of groups."""
+def test_a_trained_generator_draws_each_group_as_often_as_it_occurs_in_the_data(
+    stripes, tiny_grouped, tmp_path
+) -> None:
+    """Its only input are latents, without a group."""
     images, quarters = stripes
     config = tiny_grouped.model_copy(update={"steps": 300, "batch_size": 32, "sample_every": 100})
     more = {"num_groups": 12, "average_half_life_images": 2000}
@@ -104,21 +110,17 @@ def test_a_trained_generator_draws_each_group_as_often_as_it_is_there(stripes, t
     np.testing.assert_allclose(drawn, np.bincount(quarters) / 400, atol=0.05)
 
 
-def test_what_a_recipe_tells_are_labels_or_groups_or_nothing(
-    tiny_grouped, tiny_conv, tiny_conditional, tiny_images
-) -> None:
-    """Labels that are there all the same are not looked at with groups."""
+def test_conditions_are_labels_or_groups_or_none(tiny_grouped, tiny_conv, tiny_conditional, tiny_images) -> None:
+    """With groups, labels are ignored."""
     labels, groups = np.arange(64) % 3, find_groups(tiny_images, 4)
     for given in (None, labels):
-        np.testing.assert_array_equal(find_kinds(tiny_images, tiny_grouped.recipe, given), groups)
-    assert find_kinds(tiny_images, tiny_conditional.recipe, labels) is labels
-    assert find_kinds(tiny_images, tiny_conv.recipe, labels) is None
+        np.testing.assert_array_equal(find_conditions(tiny_images, tiny_grouped.recipe, given), groups)
+    assert find_conditions(tiny_images, tiny_conditional.recipe, labels) is labels
+    assert find_conditions(tiny_images, tiny_conv.recipe, labels) is None
 
 
-def test_a_training_goes_on_with_the_groups_that_it_began_with(
-    tiny_grouped, tiny_images, tmp_path, monkeypatch
-) -> None:
-    """Another processor might find others."""
+def test_a_resumed_training_uses_the_groups_of_its_checkpoint(tiny_grouped, tiny_images, tmp_path, monkeypatch) -> None:
+    """Another processor might find other groups."""
     hardware = Hardware("CPU", "CPU")
     uninterrupted = train(tiny_images, tiny_grouped, Checkpoints(tmp_path / "uninterrupted"), hardware)
     checkpoints = Checkpoints(tmp_path / "stopped", seconds_between=0)
@@ -132,19 +134,19 @@ def test_a_training_goes_on_with_the_groups_that_it_began_with(
     np.testing.assert_array_equal(uninterrupted.history, resumed.history)
 
 
-def test_collapse_is_looked_for_within_the_commonest_group(stripes, tiny_grouped, tmp_path, monkeypatch) -> None:
-    """A generator that is deaf to all but the group still differs from group to group."""
-    looked_at = []
-    monkeypatch.setattr("gan.training.loop.find_collapse", lambda *given: looked_at.append(given) or ())
+def test_collapse_is_checked_within_the_most_frequent_group(stripes, tiny_grouped, tmp_path, monkeypatch) -> None:
+    """A generator that ignores all but the group still differs from group to group."""
+    checked = []
+    monkeypatch.setattr("gan.training.guards.find_collapse", lambda *given: checked.append(given) or ())
     images, _ = stripes
     config = tiny_grouped.model_copy(update={"steps": 200, "batch_size": 32, "sample_every": 100})
     trained = train(images, config, Checkpoints(tmp_path), Hardware("CPU", "CPU"))
-    ((fakes, real_spread, _),) = looked_at
+    ((fakes, real_spread, _),) = checked
     commonest = np.bincount(find_groups(images, 4)).argmax()
     of_commonest = images[find_groups(images, 4) == commonest]
     assert real_spread == pytest.approx(spread(of_commonest))
     latents = sample_inputs(trained.generator, 64, seed=config.seed, stream=Stream.SNAPSHOTS).latents
-    latents[:, 0] = group_numbers(find_groups(images, 4), 4)[commonest]
+    latents[:, 0] = group_latents(find_groups(images, 4), 4)[commonest]
     np.testing.assert_allclose(fakes, trained.generator(latents, training=False), atol=1e-5)
 
 
@@ -160,20 +162,20 @@ def test_each_path_between_latents_stays_within_a_group(tiny_grouped) -> None:
         np.testing.assert_allclose(paths[[5 * number, 5 * number + 4]].astype(int), expected.astype(int), atol=1)
 
 
-def test_groups_that_are_missing_are_an_error(tiny_grouped) -> None:
+def test_missing_groups_are_an_error(tiny_grouped) -> None:
     with pytest.raises(ValueError, match="0 bounds for 4 groups"):
         Networks.build(tiny_grouped.recipe, seed=0)
-    with pytest.raises(ValueError, match="kinds None for a recipe with 4 of them"):
-        make_ask(tiny_grouped.recipe, None)
+    with pytest.raises(ValueError, match="conditions None; the recipe has 4"):
+        make_conditioner(tiny_grouped.recipe, None)
 
 
 @pytest.mark.parametrize(
     ("card", "changes", "words"),
     [
-        (CONDITIONAL, {"num_groups": 4}, "num_groups stand in for classes"),
+        (CONDITIONAL, {"num_groups": 4}, "num_groups replace classes"),
         (CONV, {"num_groups": 0}, "mismatch_weight is for recipes with classes or groups"),
     ],
 )
-def test_a_card_with_groups_that_cannot_be_is_refused(card, changes, words) -> None:
+def test_a_card_with_contradictory_groups_is_refused(card, changes, words) -> None:
     with pytest.raises(ValueError, match=words):
         Recipe.model_validate(card.model_dump() | changes)

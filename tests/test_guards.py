@@ -10,26 +10,26 @@ def history(accuracy: float, steps: int = STEPS) -> np.ndarray:
     return np.tile(np.float32([0.5, accuracy, 1.0]), (steps, 1))
 
 
-def test_a_training_that_does_well_gives_no_sign(tiny_images) -> None:
+def test_a_successful_training_shows_no_sign_of_collapse(tiny_images) -> None:
     assert not list(find_collapse(tiny_images, spread(tiny_images), history(0.8)))
 
 
 def test_nearly_equal_images_are_mode_collapse_with_the_figure(tiny_images) -> None:
     nearly_equal = tiny_images[:1] + 0.01 * tiny_images
-    ((kind, sentence),) = find_collapse(nearly_equal, spread(tiny_images), history(0.8))
-    assert kind == "Mode collapse"
+    ((title, sentence),) = find_collapse(nearly_equal, spread(tiny_images), history(0.8))
+    assert title == "Mode collapse"
     assert f"after {STEPS:,} steps" in sentence
     assert "1.0% as much" in sentence
 
 
-def test_a_discriminator_that_is_always_right_for_long_is_a_sign(tiny_images) -> None:
-    ((kind, sentence),) = find_collapse(tiny_images, spread(tiny_images), history(0.999))
-    assert kind == "Certain discriminator"
+def test_a_discriminator_that_has_been_right_for_a_long_time_is_a_sign_of_collapse(tiny_images) -> None:
+    ((title, sentence),) = find_collapse(tiny_images, spread(tiny_images), history(0.999))
+    assert title == "Certain discriminator"
     assert "99.90%" in sentence
     mixed = np.concatenate([history(1.0), history(0.9, CERTAIN_STEPS)])
-    assert not list(find_collapse(tiny_images, spread(tiny_images), mixed)), "only lately"
+    assert not list(find_collapse(tiny_images, spread(tiny_images), mixed)), "it was certain only at the beginning"
 
 
 @pytest.mark.parametrize("steps", [1, MIN_STEPS - 1])
-def test_an_untrained_generator_is_not_blamed(tiny_images, steps) -> None:
+def test_an_untrained_generator_shows_no_sign_of_collapse(tiny_images, steps) -> None:
     assert not list(find_collapse(tiny_images * 0, spread(tiny_images), history(1.0, steps)))

@@ -33,18 +33,18 @@ def test_losses_of_extreme_logits_are_finite() -> None:
     np.testing.assert_allclose([real_loss(extreme), fake_loss(extreme)], [5e3, 5e3])
 
 
-def test_accuracy_counts_what_is_on_the_right_side() -> None:
+def test_accuracy_counts_correct_classifications() -> None:
     np.testing.assert_allclose([real_accuracy(LOGITS), fake_accuracy(LOGITS)], [2 / 5, 3 / 5])
 
 
-def test_the_relativistic_loss_looks_at_how_far_the_winners_are_ahead() -> None:
+def test_the_relativistic_loss_depends_on_the_difference_of_the_logits() -> None:
     np.testing.assert_allclose(relativistic_loss(LOGITS, LOGITS), np.log(2), rtol=1e-6)
     ahead = relativistic_loss(winners=LOGITS + 3, losers=LOGITS)
     np.testing.assert_allclose(ahead, np.log1p(np.exp(-3)), rtol=1e-5)
     np.testing.assert_allclose(ranking_accuracy(LOGITS, tf.zeros((5, 1))), 2 / 5)
 
 
-def test_the_gradient_penalty_is_the_mean_squared_length() -> None:
+def test_the_gradient_penalty_is_the_mean_squared_norm() -> None:
     gradients = np.zeros((2, 4, 4, 1), np.float32)
     gradients[0, 0, :2, 0] = 3, 4
     np.testing.assert_allclose(gradient_penalty(tf.constant(gradients)), 25 / 2)

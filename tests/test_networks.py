@@ -20,8 +20,8 @@ def test_the_articles_networks_have_the_articles_weights() -> None:
 
 
 def test_the_generator_is_built_layer_by_layer_as_the_article_says() -> None:
-    kinds = [type(layer).__name__ for layer in build_generator(ARTICLE, seed=0).layers]
-    assert kinds == ["Dense", "LeakyReLU", "BatchNormalization"] * 3 + ["Dense", "Reshape"]
+    layer_types = [type(layer).__name__ for layer in build_generator(ARTICLE, seed=0).layers]
+    assert layer_types == ["Dense", "LeakyReLU", "BatchNormalization"] * 3 + ["Dense", "Reshape"]
     norms = [layer for layer in build_generator(ARTICLE, seed=0).layers if "batch_norm" in layer.name]
     assert {layer.momentum for layer in norms} == {0.8}
 
@@ -34,22 +34,22 @@ def test_every_recipes_networks_take_latents_to_images_and_images_to_a_logit(rec
     images = np.asarray(generator(sample_inputs(generator, 3, seed=0).arrays, training=False))
     assert images.shape == (3, 28, 28, 1)
     assert np.abs(images).max() <= 1
-    assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, max(1, recipe.num_kinds))
+    assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, max(1, recipe.num_conditions))
 
 
-def test_initial_weights_depend_on_the_seed_alone() -> None:
+def test_initial_weights_depend_on_the_seed_only() -> None:
     first, second, other = (build_generator(ARTICLE, seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first[0], other[0])
 
 
-def test_every_recipe_can_be_asked_for_by_its_name() -> None:
+def test_recipes_have_the_names_that_the_option_accepts() -> None:
     assert set(RECIPES) == set(RecipeName.__args__)
     assert all(name == recipe.name for name, recipe in RECIPES.items())
 
 
 def test_a_saved_generator_gives_equal_bytes_and_equal_images(tiny_config, tmp_path) -> None:
-    """Nothing of where a model's parts lie in memory is in the file: each has a policy object of its own here."""
+    """The file contains no addresses in memory: the two models have different policy objects here."""
     for number in range(2):
         keras.config.set_dtype_policy(keras.DTypePolicy("float32"))
         generator = build_generator(tiny_config.recipe, seed=5)
@@ -61,7 +61,7 @@ def test_a_saved_generator_gives_equal_bytes_and_equal_images(tiny_config, tmp_p
     np.testing.assert_array_equal(loaded(latents, training=False), generator(latents, training=False))
 
 
-def test_a_file_that_is_no_generator_is_a_clear_error(tmp_path) -> None:
+def test_a_file_that_is_not_a_model_is_a_clear_error(tmp_path) -> None:
     path = tmp_path / "generator.keras"
     path.write_bytes(b"nonsense")
     with pytest.raises(StoreError, match=f"no model that Keras {keras.__version__} can load"):

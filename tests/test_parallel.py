@@ -1,4 +1,4 @@
-"""Two devices of one machine, here two logical CPUs: a stand-in for two GPUs, which these machines do not have."""
+"""Training on two devices of one machine: two logical CPUs, instead of two GPUs, which these machines do not have."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ tf.config.set_logical_device_configuration(
 from pathlib import Path
 from gan.training.checkpoints import Checkpoints
 from gan.config import TrainConfig
-from gan.training.engine import prepare
+from gan.training.engine import build_engine
 from gan.errors import SettingsError
 from gan.models.networks import load_model, save_model
 from gan.training.loop import train
@@ -26,12 +26,12 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 one_device, two_devices = Hardware("CPU", "CPU"), Hardware("CPU", "2 x CPU", strategy)
 
 keras.config.set_dtype_policy("float64")
-(one, one_engine), (two, two_engine) = prepare(images, config, one_device), prepare(images, config, two_devices)
+one, two = build_engine(images, config, one_device), build_engine(images, config, two_devices)
 for step in range(config.steps):
     np.testing.assert_allclose(
-        two_engine.advance(step, step + 1), one_engine.advance(step, step + 1), rtol=0, atol=TOLERANCE
+        two.run_steps(step, step + 1), one.run_steps(step, step + 1), rtol=0, atol=TOLERANCE
     )
-for mine, other in zip(one.variables, two.variables, strict=True):
+for mine, other in zip(one.networks.variables, two.networks.variables, strict=True):
     np.testing.assert_allclose(np.asarray(mine), np.asarray(other), rtol=0, atol=TOLERANCE, err_msg=mine.path)
 
 keras.config.set_dtype_policy("float32")
@@ -41,14 +41,15 @@ save_model(trained.generator, folder / "g.keras")
 latents = np.zeros((2, 100), np.float32)
 np.testing.assert_allclose(load_model(folder / "g.keras")(latents), trained.generator(latents), atol=1e-6)
 try:
-    prepare(images, config.model_copy(update={"batch_size": 7}), two_devices)
+    build_engine(images, config.model_copy(update={"batch_size": 7}), two_devices)
 except SettingsError as error:
     print(error)
 """
 
 TOLERANCE = 1e-6
-"""Of weights, statistics and Adam's moments after 20 steps in float64, where rounding has no room. (In float32 sums of
-two halves round otherwise, and Adam's first steps move a weight by its gradient's sign: weights part by up to 7e-4.)"""
+"""For weights, statistics and Adam's moments after 20 steps in float64, where rounding is negligible. (In float32 the
+sums of two halves round differently, and Adam's first steps move a weight by its gradient's sign: weights differ by up
+to 7e-4.)"""
 
 
 def test_two_devices_train_as_one_does_on_the_same_global_batch(tmp_path) -> None:

@@ -16,7 +16,7 @@ from gan.models.backend import keras, tf
 from gan.models.networks import Networks
 from gan.training.article import make_train_step
 from gan.training.draws import Draw, draw_indices, draw_latents_by_xla
-from gan.training.engine import make_advance
+from gan.training.engine import make_run_steps
 
 ITERATIONS = 20
 TOLERANCE = 1e-6
@@ -41,21 +41,21 @@ def adam_slots(optimizer) -> list[np.ndarray]:
     return [np.asarray(variable) for variable in optimizer.variables if len(variable.shape) > 0]
 
 
-def iterate_both(seed: int, steps_a_call: int, images: np.ndarray) -> tuple[dict[str, list], np.ndarray, np.ndarray]:
+def iterate_both(seed: int, steps_per_call: int, images: np.ndarray) -> tuple[dict[str, list], np.ndarray, np.ndarray]:
     """All state of both sides by name, as pairs (ours, the article's), and both histories."""
     config = TrainConfig(seed=seed, steps=ITERATIONS)
     ours, article = Networks.build(config.recipe, seed), Article()
     article.generator.set_weights(ours.generator.get_weights())
     article.discriminator.set_weights(ours.discriminator.get_weights())
-    advance = make_advance(make_train_step(ours, tf.constant(images), config), steps_a_call)
-    rows = [row for start in range(0, ITERATIONS, steps_a_call) for row in advance(start, start + steps_a_call)]
+    run_steps = make_run_steps(make_train_step(ours, tf.constant(images), config), steps_per_call)
+    rows = [row for start in range(0, ITERATIONS, steps_per_call) for row in run_steps(start, start + steps_per_call)]
     expected = []
     for number in range(ITERATIONS):
         step = tf.constant(number, tf.int64)
         real_images = images[draw_indices(seed, step, 128, len(images)).numpy()]
         latents, fresh_latents = (
-            draw_latents_by_xla(seed, step, kind, (128, 100)).numpy()
-            for kind in (Draw.DISCRIMINATOR_LATENTS, Draw.GENERATOR_LATENTS)
+            draw_latents_by_xla(seed, step, draw, (128, 100)).numpy()
+            for draw in (Draw.DISCRIMINATOR_LATENTS, Draw.GENERATOR_LATENTS)
         )
         expected.append(article.iterate(real_images, latents, fresh_latents))
     state = {
@@ -70,9 +70,11 @@ def iterate_both(seed: int, steps_a_call: int, images: np.ndarray) -> tuple[dict
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)
-@pytest.mark.parametrize(("seed", "steps_a_call"), [(0, 1), (12345, 4)])
-def test_twenty_iterations_agree_with_the_articles_code_on_keras_2(precision, tiny_images, seed, steps_a_call) -> None:
-    pairs, rows, expected = iterate_both(seed, steps_a_call, tiny_images)
+@pytest.mark.parametrize(("seed", "steps_per_call"), [(0, 1), (12345, 4)])
+def test_twenty_iterations_agree_with_the_articles_code_on_keras_2(
+    precision, tiny_images, seed, steps_per_call
+) -> None:
+    pairs, rows, expected = iterate_both(seed, steps_per_call, tiny_images)
     np.testing.assert_allclose(rows, expected, rtol=0, atol=TOLERANCE)
     for name, variables in pairs.items():
         for one, other in variables:
@@ -81,9 +83,9 @@ def test_twenty_iterations_agree_with_the_articles_code_on_keras_2(precision, ti
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("precision", ["float32"], indirect=True)
-@pytest.mark.parametrize(("seed", "steps_a_call"), [(0, 1), (1, 4)])
-def test_in_float32_they_part_by_rounding_alone(precision, tiny_images, seed, steps_a_call) -> None:
-    pairs, rows, expected = iterate_both(seed, steps_a_call, tiny_images)
+@pytest.mark.parametrize(("seed", "steps_per_call"), [(0, 1), (1, 4)])
+def test_in_float32_they_part_by_rounding_alone(precision, tiny_images, seed, steps_per_call) -> None:
+    pairs, rows, expected = iterate_both(seed, steps_per_call, tiny_images)
     losses = [0, 2]
     np.testing.assert_allclose(rows[:, losses], expected[:, losses], rtol=0, atol=LOSS_TOLERANCE_32)
     assert np.abs(rows[:, 1] - expected[:, 1]).max() <= 1 / 128, "at most one image of 256 is judged otherwise"

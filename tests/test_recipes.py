@@ -1,4 +1,4 @@
-"""The cards as they are, at their full widths."""
+"""The recipes' cards, at their full widths."""
 
 import numpy as np
 import pytest
@@ -9,19 +9,19 @@ from gan.models.backend import Hardware, keras
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import Networks
-from gan.recipes import CONDITIONAL, CONV, CONV_GPU, MLP, RECIPES, Recipe, changed
+from gan.recipes import CONDITIONAL, CONV, CONV_GPU, MLP, RECIPES, Recipe, override
 from gan.training.checkpoints import Checkpoints
 from gan.training.groups import find_groups, group_bounds
 from gan.training.loop import train
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_every_card_trains_at_its_full_widths_and_twice_to_the_same_bytes(
+def test_two_trainings_of_every_card_at_its_full_widths_give_the_same_bytes(
     recipe: Recipe, tiny_images, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(
         "gan.training.loop.NUM_STATISTICS_LATENTS", 500
-    )  # the widest takes minutes for as many as it is
+    )  # with the default the widest network takes minutes
     num = 4 if recipe is CONV_GPU else recipe.batch_size
     config = TrainConfig(recipe=recipe, steps=9, batch_size=num, sample_every=8, num_snapshot_images=9)
     num_groups = recipe.num_groups
@@ -32,7 +32,7 @@ def test_every_card_trains_at_its_full_widths_and_twice_to_the_same_bytes(
         for name in ("one", "other")
     )
     assert np.isfinite(one.history).all()
-    assert one.discriminator.output_shape == (None, max(1, recipe.num_kinds))
+    assert one.discriminator.output_shape == (None, max(1, recipe.num_conditions))
     assert not any(np.array_equal(old, new) for old, new in zip(before, weights(one.generator), strict=True))
     for part in ("generator", "discriminator", "average"):
         for mine, yours in zip(getattr(one, part).get_weights(), getattr(other, part).get_weights(), strict=True):
@@ -46,10 +46,10 @@ def weights(model: keras.Model) -> list[np.ndarray]:
 def test_conv_gpu_is_conv_wider_and_longer_and_conditional_has_classes_for_groups() -> None:
     sizes = {"steps", "batch_size", "latent_dim", "generator_units", "discriminator_units"}
     tuned = {"learning_rate", "average_half_life_images"}
-    told = {"name", "paper", "num_classes", "num_groups"}
+    conditioning = {"name", "paper", "num_classes", "num_groups"}
     assert _differences(CONV, CONV_GPU) <= {"name"} | sizes | tuned
     assert all(getattr(CONV_GPU, size) > getattr(CONV, size) for size in sizes)
-    assert _differences(CONV, CONDITIONAL) == told
+    assert _differences(CONV, CONDITIONAL) == conditioning
 
 
 def _differences(one: Recipe, other: Recipe) -> set[str]:
@@ -57,10 +57,10 @@ def _differences(one: Recipe, other: Recipe) -> set[str]:
 
 
 def test_conv_gpu_trains_correctly_at_a_small_size(tmp_path) -> None:
-    """Narrow, with few groups, a larger step size and a shorter memory.
+    """The networks are narrow, with few groups, a larger step size and a shorter half-life.
 
-    Of images of every brightness, whose lower half is as dark as the upper one is bright: the generator has to find the
-    whole range, and what belongs together.
+    The images have all degrees of brightness, and their lower half is as dark as their upper half is bright: the
+    generator has to learn the whole range and this relation.
     """
     small = {"latent_dim": 8, "generator_units": (16, 12, 8), "discriminator_units": (8, 12, 16), "num_groups": 5}
     quick = {"learning_rate": 1e-3, "average_half_life_images": 2000}
@@ -87,14 +87,14 @@ def test_conv_gpu_trains_correctly_at_a_small_size(tmp_path) -> None:
         ({"generator_units": "[1,1,1,1,1,1,1,1,1]"}, "at most 8 items"),
     ],
 )
-def test_a_card_beyond_what_can_be_trained_and_stored_is_refused(changes, words) -> None:
+def test_a_card_with_values_out_of_range_is_refused(changes, words) -> None:
     with pytest.raises(SettingsError, match=words):
-        changed(MLP, changes)
+        override(MLP, changes)
 
 
-def test_without_kinds_there_is_no_loss_on_mismatches() -> None:
-    plain = changed(CONV, {"num_groups": "0"})
-    assert (plain.num_kinds, plain.mismatch_weight) == (0, 0.0)
-    assert changed(CONDITIONAL, {"num_groups": "0"}) == CONDITIONAL
+def test_without_conditions_there_is_no_loss_on_mismatches() -> None:
+    plain = override(CONV, {"num_groups": "0"})
+    assert (plain.num_conditions, plain.mismatch_weight) == (0, 0.0)
+    assert override(CONDITIONAL, {"num_groups": "0"}) == CONDITIONAL
     with pytest.raises(SettingsError, match="mismatch_weight is for recipes with classes or groups"):
-        changed(CONV, {"num_groups": "0", "mismatch_weight": "1"})
+        override(CONV, {"num_groups": "0", "mismatch_weight": "1"})

@@ -7,12 +7,12 @@ from gan.models.architectures import IMAGE_SHAPE
 from gan.models.backend import keras, tf
 from gan.models.networks import Networks
 from gan.training.draws import Draw, draw_indices, draw_latents_by_xla
-from gan.training.engine import make_advance
+from gan.training.engine import make_run_steps
 from gan.training.losses import relativistic_loss
 from gan.training.relativistic import (
     discriminator_loss,
-    look,
     make_relativistic_step,
+    pair_logits,
     penalized_gradients,
     plain_gradients,
     update_both,
@@ -30,7 +30,7 @@ def test_the_discriminators_loss_is_that_of_pairs_and_its_penalty_that_of_both_h
     (weights, _) = networks.discriminator.get_weights()
     real, fake = tiny_images[:8], tiny_images[8:16] / 2
     images = tf.concat([real, fake], axis=0)
-    logits = look(networks, images)
+    logits = pair_logits(networks, images)
     loss = discriminator_loss(logits)
     ahead = (real.reshape(8, -1) - fake.reshape(8, -1)) @ weights
     assert float(loss) == pytest.approx(np.log1p(np.exp(-ahead)).mean(), rel=1e-4)
@@ -89,8 +89,8 @@ def test_the_compiled_steps_are_the_algorithm_with_penalties_every_fourth(tiny_m
     images = tf.constant(tiny_images)
     compiled, by_hand = (Networks.build(tiny_mlp.recipe, seed=0) for _ in range(2))
     assert (tiny_mlp.recipe.gradient_penalty, tiny_mlp.recipe.penalty_every) == (0.2, 4)
-    advance = make_advance(make_relativistic_step(compiled, images, tiny_mlp), steps_a_call=4, period=4)
-    rows = np.concatenate([advance(0, 4), advance(4, 7)])
+    run_steps = make_run_steps(make_relativistic_step(compiled, images, tiny_mlp), steps_per_call=4, period=4)
+    rows = np.concatenate([run_steps(0, 4), run_steps(4, 7)])
     for number, row in enumerate(rows):
         step = tf.constant(number, tf.int64)
         real = tf.gather(images, draw_indices(tiny_mlp.seed, step, 8, len(tiny_images)))

@@ -29,7 +29,7 @@ def versions_of(key: str) -> list[str]:
     return [artifact.data for artifact in sorted(found, key=lambda artifact: artifact.created)]
 
 
-def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
+def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
     store, data, tiny_config, tiny_images, tmp_path, monkeypatch
 ) -> None:
     elsewhere = Store.open(tmp_path / "elsewhere")
@@ -52,19 +52,19 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_while_training_goes_on(
     monkeypatch.setattr(train.task, "retry_delay_seconds", [0, 0])
     trained = flow(lambda: train(store, data, tiny_config, execution, put_extractor(store)), name="test")()
     assert trained.facts["resumed_at_step"] == 7
-    assert trained.identity() == uninterrupted.identity(), "the same files, to the byte"
+    assert trained.identity() == uninterrupted.identity(), "the files have the same bytes"
     shown = versions_of("training-progress")[already_shown:]
     assert len(shown) == len(tiny_config.snapshot_steps)
-    assert any("after the steps 0, 5, 10, 11" in markdown for markdown in shown), "those before the retry too"
+    assert any("after the steps 0, 5, 10, 11" in markdown for markdown in shown), "including those before the retry"
     for markdown in shown:
-        assert "![fixed latents, a row a snapshot](data:image/png;base64," in markdown
+        assert "![fixed latents, a row for each snapshot](data:image/png;base64," in markdown
         assert "![Fréchet distance and recall so far](data:image/png;base64," in markdown
         assert len(markdown) < 300_000
     assert trained.snapshot_steps == tiny_config.snapshot_steps
     assert not list(store.root.glob("scratch/*"))
 
 
-def test_a_server_that_fails_costs_a_picture_and_not_the_training(store, data, tiny_config, monkeypatch) -> None:
+def test_training_continues_if_the_server_does_not_accept_a_picture(store, data, tiny_config, monkeypatch) -> None:
     def fail(**_) -> None:
         raise ConnectionError
 

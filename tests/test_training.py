@@ -15,9 +15,9 @@ from gan.training.article import update_generator as update_generator_of
 from gan.training.averaging import AVERAGE_EVERY
 from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents, draw_latents_by_xla
-from gan.training.engine import STEPS_A_CALL, next_stop
+from gan.training.engine import STEPS_PER_CALL, next_stop
 from gan.training.guards import CHECK_EVERY
-from gan.training.state import Progress
+from gan.training.state import TrainingState
 
 CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's program on a CPU")
 
@@ -40,7 +40,7 @@ def checkpoints(tmp_path) -> Checkpoints:
     return Checkpoints(tmp_path / "checkpoints")
 
 
-def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.training.loop.Training:
+def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.training.loop.TrainingResult:
     callbacks = [OnStep(on_step)] if on_step else []
     return gan.training.loop.train(images, config, checkpoints, hardware, callbacks=callbacks, **options)
 
@@ -56,7 +56,7 @@ def newest_step(checkpoints: Checkpoints) -> int:
     return step
 
 
-def test_discriminator_step_changes_every_weight_of_its_own_and_none_of_the_generator(networks, tiny_images) -> None:
+def test_discriminator_step_changes_all_its_own_weights_and_none_of_the_generator(networks, tiny_images) -> None:
     before_g, before_d = weights(networks.generator), weights(networks.discriminator)
     update_discriminator(networks, tf.constant(tiny_images[:8]), tf.constant(-tiny_images[:8]))
     assert all(same(before_g, weights(networks.generator)))
@@ -65,7 +65,7 @@ def test_discriminator_step_changes_every_weight_of_its_own_and_none_of_the_gene
     assert int(networks.g_optimizer.iterations) == 0
 
 
-def test_generator_step_changes_every_weight_of_its_own_and_none_of_the_discriminator(networks) -> None:
+def test_generator_step_changes_all_its_own_weights_and_none_of_the_discriminator(networks) -> None:
     before_g, before_d = weights(networks.generator), weights(networks.discriminator)
     update_generator_of(networks, tf.random.stateless_normal((8, 8), seed=(0, 0)))
     assert all(same(before_d, weights(networks.discriminator)))
@@ -73,8 +73,8 @@ def test_generator_step_changes_every_weight_of_its_own_and_none_of_the_discrimi
     assert int(networks.g_optimizer.iterations) == 1
 
 
-def test_a_step_moves_the_statistics_by_the_generators_batch_alone(tiny_config, tiny_images) -> None:
-    """One update with momentum 0.8, of the batch of fresh latents: the fakes for the discriminator leave no trace."""
+def test_a_step_updates_the_moving_statistics_from_the_generators_batch_only(tiny_config, tiny_images) -> None:
+    """The fakes for the discriminator do not change them."""
     networks = Networks.build(tiny_config.recipe, tiny_config.seed)
     layer = next(layer for layer in networks.generator.layers if layer.name == "batch_norm_0")
     before = networks.generator.layers[0], networks.generator.layers[1]
@@ -106,7 +106,7 @@ def test_the_reported_values_are_means_of_the_two_updates(networks, tiny_images)
     assert float(d_accuracy) == pytest.approx(np.mean(expected_accuracy))
 
 
-def test_the_first_adam_updates_have_the_recipes_size(networks, tiny_images, tiny_config) -> None:
+def test_the_first_adam_update_moves_weights_by_the_learning_rate(networks, tiny_images, tiny_config) -> None:
     """Adam's first step is lr * g / (|g| + eps'): every weight with a gradient moves by the learning rate."""
     before = weights(networks.generator)[0]
     update_generator_of(networks, tf.random.stateless_normal((8, 8), seed=(0, 0)))
@@ -115,8 +115,8 @@ def test_the_first_adam_updates_have_the_recipes_size(networks, tiny_images, tin
 
 
 def test_randomness_is_a_function_of_seed_step_and_draw() -> None:
-    def draw(seed: int, step: int, kind: Draw) -> np.ndarray:
-        return draw_latents(seed, tf.constant(step, tf.int64), kind, (4, 8)).numpy()
+    def draw(seed: int, step: int, which: Draw) -> np.ndarray:
+        return draw_latents(seed, tf.constant(step, tf.int64), which, (4, 8)).numpy()
 
     base = draw(0, 5, Draw.DISCRIMINATOR_LATENTS)
     np.testing.assert_array_equal(base, draw(0, 5, Draw.DISCRIMINATOR_LATENTS))
@@ -139,7 +139,7 @@ def test_latents_are_standard_normal_and_indices_uniform_with_replacement() -> N
 
 
 def test_the_compiled_step_is_the_algorithm(tiny_config, tiny_images) -> None:
-    """XLA turns the same random bits into normal numbers in another way than eager kernels, so both draw by XLA."""
+    """Both sides draw with XLA, since eager kernels turn the same random bits into other normal numbers."""
     images = tf.constant(tiny_images)
     compiled, by_hand = (Networks.build(tiny_config.recipe, seed=0) for _ in range(2))
     train_step = make_train_step(compiled, images, tiny_config)
@@ -159,7 +159,7 @@ def test_the_compiled_step_is_the_algorithm(tiny_config, tiny_images) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # XLA sums in another order than eager kernels
 
 
-def test_training_records_every_step_and_the_asked_snapshots(tiny_config, tiny_images, checkpoints) -> None:
+def test_training_records_every_step_and_the_configured_snapshots(tiny_config, tiny_images, checkpoints) -> None:
     seen = []
     result = train(tiny_images, tiny_config, checkpoints, on_step=lambda done, row: seen.append(done))
     assert seen == list(range(1, 13))
@@ -181,7 +181,7 @@ def equal_trainings(one, other) -> bool:
 
 
 @pytest.mark.parametrize("stops", [(1,), (6,), (3, 7, 11)])
-def test_a_training_that_was_interrupted_ends_with_the_same_bytes(tiny_config, tiny_images, tmp_path, stops) -> None:
+def test_an_interrupted_training_ends_with_the_same_bytes(tiny_config, tiny_images, tmp_path, stops) -> None:
     uninterrupted = train(tiny_images, tiny_config, Checkpoints(tmp_path / "uninterrupted"))
     disturbed = every_step(tmp_path / "disturbed")
     for stop in stops:
@@ -192,14 +192,16 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bytes(tiny_config, t
     assert equal_trainings(uninterrupted, resumed)
 
 
-@pytest.mark.parametrize("told", [{}, {"num_groups": 4, "mismatch_weight": 1.0}], ids=["of nothing", "of groups"])
-@pytest.mark.parametrize("unroll_from", [0, 10**6], ids=["unrolled", "one step a call"])
-def test_a_training_of_mlp_goes_on_in_the_phase_of_its_penalties(
-    tiny_mlp, tiny_images, tmp_path, monkeypatch, unroll_from, told
+@pytest.mark.parametrize(
+    "conditioning", [{}, {"num_groups": 4, "mismatch_weight": 1.0}], ids=["unconditional", "on groups"]
+)
+@pytest.mark.parametrize("unroll_from", [0, 10**6], ids=["unrolled", "one step per call"])
+def test_a_resumed_training_of_mlp_continues_in_the_same_phase_of_its_penalties(
+    tiny_mlp, tiny_images, tmp_path, monkeypatch, unroll_from, conditioning
 ) -> None:
     """Snapshots cut calls of four steps in two, after the steps 0, 5 and 10."""
     monkeypatch.setattr(gan.training.engine, "UNROLL_FROM_STEPS", unroll_from)
-    config = tiny_mlp.model_copy(update={"recipe": tiny_mlp.recipe.model_copy(update=told)})
+    config = tiny_mlp.model_copy(update={"recipe": tiny_mlp.recipe.model_copy(update=conditioning)})
     uninterrupted = train(tiny_images, config, Checkpoints(tmp_path / "uninterrupted"))
     disturbed = every_step(tmp_path / "disturbed")
     for stop in (1, 6):
@@ -210,9 +212,7 @@ def test_a_training_of_mlp_goes_on_in_the_phase_of_its_penalties(
     assert equal_trainings(uninterrupted, resumed)
 
 
-def test_a_training_of_convolutions_that_was_interrupted_ends_with_the_same_bytes(
-    tiny_conv, tiny_images, tmp_path
-) -> None:
+def test_an_interrupted_training_of_convolutions_ends_with_the_same_bytes(tiny_conv, tiny_images, tmp_path) -> None:
     config = tiny_conv.model_copy(update={"steps": 40, "batch_size": 32})
     uninterrupted = train(tiny_images, config, Checkpoints(tmp_path / "uninterrupted"))
     assert uninterrupted.facts["engine"] == "one TensorFlow graph a step"
@@ -228,15 +228,15 @@ def test_the_checkpoints_of_another_training_are_refused(tiny_config, tiny_image
     with pytest.raises(Stop):
         train(tiny_images, tiny_config, checkpoints, on_step=stop_after(2))
     for other in ({"seed": 4}, {"batch_size": 4}, {"steps": 10}):
-        with pytest.raises(TrainingError, match="are of another training"):
+        with pytest.raises(TrainingError, match="belong to another training"):
             train(tiny_images, tiny_config.model_copy(update=other), checkpoints)
-    with pytest.raises(TrainingError, match="are of another training"):
+    with pytest.raises(TrainingError, match="belong to another training"):
         train(-tiny_images, tiny_config, checkpoints)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("step", "saved"), [(4, 5), (12, 12)])  # in the next step, or at the end
-def test_a_signal_saves_the_step_before_it_takes_effect(
+def test_a_signal_takes_effect_after_the_step_is_saved(
     tiny_config, tiny_images, checkpoints, number, step, saved
 ) -> None:
     class Signalled(BaseException):
@@ -276,7 +276,7 @@ def index_of(config, part: str, which: str) -> str:
     return f"variable_{index:03}"
 
 
-def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_checkpoint(tiny_config, tiny_images, tmp_path):
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_checkpoint(tiny_config, tiny_images, tmp_path):
     checkpoints = every_step(tmp_path)
     with pytest.raises(Stop):
         train(tiny_images, tiny_config, checkpoints, on_step=stop_after(4))
@@ -304,7 +304,7 @@ def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(tiny_config
     assert sorted(path.name for path in tmp_path.iterdir()) == saved
 
 
-def test_a_torn_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else(tiny_config, tiny_images, tmp_path):
+def test_training_resumes_from_the_previous_checkpoint_if_the_newest_is_truncated(tiny_config, tiny_images, tmp_path):
     uninterrupted = train(tiny_images, tiny_config, Checkpoints(tmp_path / "uninterrupted"))
     torn = every_step(tmp_path / "torn")
     with pytest.raises(Stop):
@@ -316,7 +316,7 @@ def test_a_torn_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else
     assert equal_trainings(uninterrupted, resumed)
 
 
-@pytest.mark.parametrize("hardware", [CPU, GPU], ids=lambda hardware: hardware.kind)
+@pytest.mark.parametrize("hardware", [CPU, GPU], ids=lambda hardware: hardware.device_type)
 def test_steps_unrolled_in_one_program_give_the_same_training(
     tiny_config, tiny_images, tmp_path, monkeypatch, hardware
 ) -> None:
@@ -326,7 +326,7 @@ def test_steps_unrolled_in_one_program_give_the_same_training(
     monkeypatch.setattr("gan.training.engine.UNROLL_FROM_STEPS", 25)
     several = train(tiny_images, config, Checkpoints(tmp_path / "several"), hardware=hardware)
     assert one.facts["engine"] == "one XLA program a step"
-    assert several.facts["engine"] == f"one XLA program for {STEPS_A_CALL[hardware.kind]} steps"
+    assert several.facts["engine"] == f"one XLA program for {STEPS_PER_CALL[hardware.device_type]} steps"
     np.testing.assert_allclose(one.history, several.history, rtol=1e-4, atol=1e-5)
     for mine, other in zip(weights(one.average), weights(several.average), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
@@ -337,18 +337,18 @@ def test_steps_unrolled_in_one_program_give_the_same_training(
     assert equal_trainings(several, train(tiny_images, config, disturbed, hardware=hardware))
 
 
-def test_calls_end_where_something_is_due(tiny_config) -> None:
+def test_calls_end_at_snapshots_and_at_multiples_of_a_call(tiny_config) -> None:
     config = tiny_config.model_copy(update={"steps": 30, "sample_every": 12})
     stops = [0]
     while stops[-1] < config.steps:
         stops.append(next_stop(stops[-1], config, 8))
     assert stops == [0, 1, 8, 13, 16, 24, 25, 30]
     assert next_stop(7, config, 1) == 8
-    for steps_a_call in STEPS_A_CALL.values():
-        assert AVERAGE_EVERY % steps_a_call == CHECK_EVERY % steps_a_call == 0
+    for steps_per_call in STEPS_PER_CALL.values():
+        assert AVERAGE_EVERY % steps_per_call == CHECK_EVERY % steps_per_call == 0
 
 
-def test_collapse_is_warned_of_once_and_stops_training_if_asked(
+def test_collapse_is_warned_of_once_and_stops_training_if_configured(
     tiny_config, tiny_images, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr("gan.training.loop.CHECK_EVERY", 2)
@@ -365,9 +365,9 @@ def test_collapse_is_warned_of_once_and_stops_training_if_asked(
 
 
 @pytest.mark.parametrize(("num_calls", "expected"), [(1, 5000), (2, 200), (3, 150), (9, 125)])
-def test_a_step_with_penalties_counts_as_often_as_it_comes(tiny_config, num_calls, expected) -> None:
-    progress = Progress.empty(tiny_config)
+def test_the_time_of_a_step_weights_steps_with_penalties_by_their_frequency(tiny_config, num_calls, expected) -> None:
+    state = TrainingState.empty(tiny_config)
     for seconds in [5.0, *([0.2, 0.1, 0.1, 0.1] * 3)][:num_calls]:
-        progress.record(np.zeros((1, 3), np.float32), seconds)
-    assert progress.timings()["milliseconds_per_step"] == expected
-    assert progress.timings()["first_call_seconds"] == 5
+        state.record(np.zeros((1, 3), np.float32), seconds)
+    assert state.timings()["milliseconds_per_step"] == expected
+    assert state.timings()["first_call_seconds"] == 5

@@ -1,7 +1,7 @@
-"""TensorFlow and Keras, imported without their start-up chatter, and the device they run on.
+"""TensorFlow and Keras, imported without their start-up messages, and the choice of the device.
 
-TensorFlow's C++ side writes to the process's standard error before any log level is read. What it writes while it is
-imported is kept back, and shown only if the import fails.
+TensorFlow's C++ code writes to standard error before it reads any log level. This module captures that output during
+the import, and prints it only if the import fails.
 """
 
 import ctypes
@@ -20,28 +20,28 @@ from gan.system.environment import keras_defaults
 
 
 @contextmanager
-def _standard_error_kept_back() -> Iterator[None]:
+def _captured_standard_error() -> Iterator[None]:
     sys.stderr.flush()
     original = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
             os.dup2(original, 2)
-            kept.seek(0)
-            os.write(2, kept.read())
+            captured.seek(0)
+            os.write(2, captured.read())
             raise
         finally:
             os.dup2(original, 2)
             os.close(original)
 
 
-with _standard_error_kept_back(), keras_defaults():
+with _captured_standard_error(), keras_defaults():
     import keras
     import tensorflow as tf
 
-# In a sweep each training compiles programs of its own; TensorFlow takes them for one function that is traced in vain.
+# In a sweep each training compiles its own programs; TensorFlow mistakes them for one function that is retraced.
 tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
 __all__ = ["Hardware", "keras", "release_free_memory", "tf", "use_device"]
@@ -49,36 +49,32 @@ __all__ = ["Hardware", "keras", "release_free_memory", "tf", "use_device"]
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a process computes on."""
+    """The device that this process computes on."""
 
-    kind: Literal["CPU", "GPU"]
-    name: str  # for people: the GPU's own, or "CPU"
-    strategy: tf.distribute.Strategy | None = None  # when a batch is split over several
+    device_type: Literal["CPU", "GPU"]
+    name: str  # human-readable: the GPU's model, or "CPU"
+    strategy: tf.distribute.Strategy | None = None  # set if each batch is split over several devices
 
     @property
     def folder_name(self) -> str:
-        """The name as a folder's: letters, digits and dashes."""
+        """Return the name as a folder name of letters, digits and dashes."""
         return re.sub("[^a-z0-9]+", "-", self.name.lower())
 
 
 def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
-    """Choose what this process computes on; call it before the first tensor is made.
+    """Choose the device of this process; call it before the first tensor is created.
 
     Args:
-        device: "gpu" insists on one, "cpu" hides any, "auto" takes a GPU when there is one.
+        device: "gpu" requires a GPU, "cpu" hides all GPUs, "auto" uses a GPU if there is one.
         data_parallel: Split each batch over all GPUs of this machine.
 
-    Returns:
-        What was chosen.
-
     Raises:
-        TrainingError: If a GPU was asked for and TensorFlow sees none, or several and it sees fewer than two.
+        TrainingError: If a required GPU is missing, or fewer than two GPUs are available for `data_parallel`.
     """
     gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
-        why = (
-            "was built with CUDA but finds no usable GPU" if tf.test.is_built_with_cuda() else "was built without CUDA"
-        )
+        with_cuda = tf.test.is_built_with_cuda()
+        why = "was built with CUDA but finds no usable GPU" if with_cuda else "was built without CUDA"
         raise TrainingError(
             f"--device gpu was asked for, but TensorFlow {tf.__version__} {why}.\n"
             "Check that nvidia-smi lists one and that the CUDA build is installed "
@@ -87,14 +83,14 @@ def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
     if gpus:
-        tf.config.experimental.enable_tensor_float_32_execution(False)  # recipes are in float32
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # recipes specify float32
         tf.config.experimental.enable_op_determinism()
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if data_parallel and len(gpus) < 2:
         raise TrainingError(
             f"--data-parallel was asked for, but TensorFlow sees {len(gpus)} usable GPUs.\n"
-            "Train without it: for networks of this size one device is faster anyway (docs/training.md)."
+            "Train without it: for networks of this size one device is faster (docs/training.md)."
         )
     if not gpus:
         return Hardware("CPU", "CPU")
@@ -105,9 +101,9 @@ def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
 
 
 def release_free_memory() -> None:
-    """Give memory that was freed back to the system: compiling leaves 200 MB of it in glibc's hands.
+    """Return freed memory to the system: after compilation, glibc retains 200 MB.
 
-    Where the C library has no `malloc_trim` (musl, macOS, Windows) nothing happens.
+    It does nothing where the C library has no `malloc_trim` (musl, macOS, Windows).
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Images from a generator, and the classes that it is asked for."""
+"""Images from a generator, and the classes to generate them for."""
 
 import itertools
 import json
@@ -15,26 +15,18 @@ MAX_TRAINING_IMAGES = 10_000_000
 
 
 def generate_pixels(generator: keras.Model, inputs: GeneratorInputs) -> np.ndarray:
-    """Run the generator in inference mode, batch by batch.
-
-    Args:
-        generator: As `gan.models.networks.build_generator` makes it: to float32 (n, 28, 28, 1) in [-1, 1].
-        inputs: Of n images.
-
-    Returns:
-        uint8, shape (n, 28, 28).
-    """
+    """Run the generator in inference mode, batch by batch; return pixels, uint8, shape (n, 28, 28)."""
     batches = (generator(batch.arrays, training=False) for batch in inputs.batches())
     return np.concatenate([denormalize_images(np.asarray(images)) for images in batches])
 
 
 def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: int) -> np.ndarray:
-    """Images on the paths from each latent to the next (spherical interpolation), each path within one class or group.
+    """Generate images on the path from each latent to the next (spherical interpolation).
 
     Args:
-        generator: As for `generate_pixels`.
-        inputs: The k corners.
-        num_points: Images a path, both ends included.
+        generator: A generator as `gan.models.networks.build_generator` builds it.
+        inputs: The k ends of the paths. A path keeps the class or group of its start.
+        num_points: Images on each path, both ends included.
 
     Returns:
         uint8, shape ((k - 1) * num_points, 28, 28), path after path.
@@ -48,14 +40,9 @@ def generate_paths(generator: keras.Model, inputs: GeneratorInputs, num_points: 
 
 
 def class_counts(summary: Path, generator: keras.Model) -> dict[str, int]:
-    """Count the training images of each class of a generator.
+    """Read the number of training images of each class, by name and in the order of labels, from a run's summary.
 
-    Args:
-        summary: The run's `data_summary.json`.
-        generator: The run's; has to take as many classes.
-
-    Returns:
-        Images by class name, in the order of labels; empty if the file does not say, or the generator takes no classes.
+    Returns an empty dictionary if the file `data_summary.json` is not valid or does not match the generator's classes.
     """
     try:
         content = json.loads(summary.read_text(encoding="utf-8"))
@@ -69,9 +56,5 @@ def class_counts(summary: Path, generator: keras.Model) -> dict[str, int]:
 
 
 def labels_of(counts: dict[str, int]) -> np.ndarray | None:
-    """Labels in the shares of training images, int (n,), so that no class without any is asked for.
-
-    Args:
-        counts: As from `class_counts`; None comes of an empty one.
-    """
+    """Return a label for each image that `class_counts` has counted, int (n,), in order; None for an empty result."""
     return np.repeat(np.arange(len(counts)), list(counts.values())) if counts else None

@@ -1,4 +1,4 @@
-"""Latents that are drawn outside of training: the same ones on every device, from NumPy."""
+"""Inputs of a generator outside of training steps. NumPy draws them, so that they are equal on every device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 500
 PARALLEL = 1e-6
-"""Sine of an angle below which rounding decides the direction of the arc."""
+"""Two latents are parallel if the sine of the angle between them is less: rounding would decide the arc's direction."""
 
 
 class Stream(IntEnum):
-    """What latents are for; each use of a seed has latents of its own."""
+    """The uses of latents; each draws other latents from the same seed."""
 
     SAMPLES = 0
     SNAPSHOTS = 1
@@ -25,48 +25,38 @@ class Stream(IntEnum):
 
 
 def sample_latents(num_images: int, latent_dim: int, *, seed: int, stream: Stream = Stream.SAMPLES) -> np.ndarray:
-    """Draw latents z ~ N(0, I).
-
-    Args:
-        num_images: Latents to draw; the first k are the same whatever the number.
-        latent_dim: Length of each.
-        seed: Seeds the draw.
-        stream: What they are for.
-
-    Returns:
-        float32, shape (num_images, latent_dim).
-    """
+    """Draw latents z ~ N(0, I), float32 (num_images, latent_dim); the first k do not depend on their number."""
     return np.random.default_rng((seed, stream)).standard_normal((num_images, latent_dim)).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class GeneratorInputs:
-    """What a generator makes images of."""
+    """The inputs of a generator for n images."""
 
     latents: np.ndarray  # float32 (n, latent_dim)
-    classes: np.ndarray | None = None  # float32 (n, num_classes), one-hot; None for a generator that takes none
+    classes: np.ndarray | None = None  # float32 (n, num_classes), one-hot; None without conditioning on classes
 
     def __len__(self) -> int:
-        """Images that come out."""
+        """Return the number of images."""
         return len(self.latents)
 
     def __getitem__(self, rows: slice | np.ndarray) -> "GeneratorInputs":
-        """Those of some images."""
+        """Return the inputs of some images."""
         return GeneratorInputs(self.latents[rows], None if self.classes is None else self.classes[rows])
 
     def batches(self) -> "Iterator[GeneratorInputs]":
-        """All of them in order, BATCH_SIZE at a time: wide networks need much memory for an image."""
+        """Yield all inputs in order, BATCH_SIZE at a time, since wide networks need much memory for each image."""
         for start in range(0, len(self), BATCH_SIZE):
             yield self[start : start + BATCH_SIZE]
 
     @property
     def arrays(self) -> np.ndarray | list[np.ndarray]:
-        """As the generator takes them."""
+        """Return the arguments of the generator."""
         return self.latents if self.classes is None else [self.latents, self.classes]
 
     @property
     def labels(self) -> np.ndarray | None:
-        """The classes that are asked for, int64 (n,)."""
+        """Return the classes as labels, int64 (n,)."""
         return None if self.classes is None else self.classes.argmax(axis=1)
 
 
@@ -78,14 +68,14 @@ def sample_inputs(
     stream: Stream = Stream.SAMPLES,
     like_labels: np.ndarray | None = None,
 ) -> GeneratorInputs:
-    """Draw latents, and classes for a generator that takes them.
+    """Draw latents, and classes for a generator that is conditioned on them.
 
     Args:
-        generator: As `gan.models.networks.build_generator` makes it.
-        num_images: Images to draw inputs for.
-        seed: Seeds the draw.
-        stream: What they are for.
-        like_labels: int, shape (m,), labels whose shares the classes have; None for as many of each class.
+        generator: A generator as `gan.models.networks.build_generator` builds it.
+        num_images: Number of images.
+        seed: Seed of latents and classes.
+        stream: The use of the latents.
+        like_labels: Labels with the class frequencies to draw, int, shape (m,); None for equal frequencies.
     """
     latents, *classes = generator.inputs
     drawn = sample_latents(num_images, latents.shape[-1], seed=seed, stream=stream)
@@ -97,30 +87,24 @@ def sample_inputs(
 
 
 def draw_labels(like_labels: np.ndarray, num: int, *, seed: int) -> np.ndarray:
-    """Labels in the shares of others, as exactly as their number allows, in random order; int64 (num,).
-
-    Args:
-        like_labels: int, shape (m,).
-        num: Labels to draw.
-        seed: Seeds the order.
-    """
+    """Draw `num` labels in random order, int64, with the frequencies of `like_labels` as exactly as possible."""
     rows = (np.arange(num) + 0.5) * len(like_labels) / num
     labels = np.sort(like_labels).astype(np.int64)[rows.astype(np.int64)]
     return np.random.default_rng(seed).permutation(labels)
 
 
 def interpolate_latents(start: np.ndarray, end: np.ndarray, num: int) -> np.ndarray:
-    """Spherical interpolation (Shoemake 1985; White 2016, arXiv:1609.04468, section 2.1).
+    """Interpolate spherically (Shoemake 1985; White 2016, arXiv:1609.04468, section 2.1).
 
         slerp(a, b; t) = sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b,   w the angle between a and b
 
-    In many dimensions N(0, I) lies near a sphere; a straight line would cut through its empty middle. Between parallel
-    latents (sin(w) near 0) there is no such arc, and the path is straight.
+    In many dimensions, samples of N(0, I) lie near a sphere; a straight line would pass through its empty interior.
+    Between parallel latents (sin(w) near 0) the arc is not defined, and the path is straight.
 
     Args:
-        start: float, shape (latent_dim,).
-        end: float, shape (latent_dim,).
-        num: Points, both ends included.
+        start: First latent, float, shape (latent_dim,).
+        end: Last latent, of the same shape.
+        num: Number of latents on the path, both ends included.
 
     Returns:
         float32, shape (num, latent_dim).

@@ -1,4 +1,4 @@
-"""The two networks of a recipe with their optimizers, and files of them that depend on nothing but the weights."""
+"""The two networks of a recipe with their optimizers, and model files whose bytes depend on the weights only."""
 
 import io
 import json
@@ -27,31 +27,31 @@ from gan.storage.files import check_unpacked_size
 _SHARED_OBJECT_ID = re.compile(rb'("shared_object_id": )(\d+)')
 
 MAX_MODEL_BYTES = 2**32
-"""More than the weights of the widest networks that a card can ask for; what is larger is no model of ours."""
+"""Limit on the unpacked size of a model file; the widest networks that a recipe allows are smaller."""
 
 
 def build_generator(
     recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = (), synchronized: bool = False
 ) -> keras.Model:
-    """The generator: latents, float32 (n, latent_dim), to images, float32 (n, 28, 28, 1) in [-1, 1] (tanh).
+    """Build the generator: latents, float32 (n, latent_dim), to images, float32 (n, 28, 28, 1) in [-1, 1] (tanh).
 
-    One that is asked for classes takes [latents, classes], the classes one-hot, float32 (n, num_classes), and reads
-    both as one vector (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1). One with groups reads the group off the
-    first number of a latent.
+    With conditioning on classes its inputs are [latents, classes], the classes one-hot, float32 (n, num_classes); they
+    are concatenated (Mirza and Osindero 2014, arXiv:1411.1784, section 4.1). With conditioning on groups it reads the
+    group from the first number of each latent.
 
     Args:
-        recipe: Kind of layers, widths, slope, momentum, classes or groups.
-        seed: Seeds the initial weights, layer by layer.
-        group_bounds: `gan.training.groups.group_bounds`, for a recipe with groups.
-        synchronized: Whether BatchNormalization takes its statistics over the replicas of a `tf.distribute` strategy.
+        recipe: Layers, widths, slope, momentum, classes or groups.
+        seed: Seed of the initial weights; each layer has its own stream.
+        group_bounds: Result of `gan.training.groups.group_bounds`, for a recipe with groups.
+        synchronized: Whether BatchNormalization uses statistics over all replicas of a `tf.distribute` strategy.
 
     Raises:
-        ValueError: If there is not a bound between each two groups.
+        ValueError: If the number of bounds does not match the number of groups.
     """
     if len(group_bounds) != max(0, recipe.num_groups - 1):
         raise ValueError(f"build_generator got {len(group_bounds)} bounds for {recipe.num_groups} groups.")
-    layers = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
-    stack = layers(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
+    build = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
+    stack = build(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
     latents = keras.Input((recipe.latent_dim,), name="latents")
     if not recipe.num_classes:
         front = [group_reader(recipe, group_bounds)] if recipe.num_groups else []
@@ -64,54 +64,52 @@ def build_generator(
 
 
 def has_groups(generator: keras.Model) -> bool:
-    """Whether the first number of a latent says which group."""
+    """Return whether the generator reads a group from the first number of each latent."""
     return any(layer.name == GROUP_READER for layer in generator.layers)
 
 
 def build_discriminator(recipe: Recipe, seed: int) -> keras.Model:
-    """The discriminator: images to the logit of "this is real".
+    """Build the discriminator: images, float32 (n, 28, 28, 1), to logits of "this image is real", float32 (n, 1).
 
-    Images, float32 (n, 28, 28, 1), to logits, float32 (n, 1). The article's last sigmoid is not here but in the loss,
-    where it can be computed without overflow: probability = sigmoid(logit).
+    The article's final sigmoid is part of the loss, where it cannot overflow: probability = sigmoid(logit).
 
-    One that is told classes gives a logit for each, (n, num_classes): "this is a real one of that class". Only that of
-    the image's own class counts: the projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637, section 3)
-    with what all classes share left in each class's weights. Groups are to it as classes are.
+    With conditioning on classes or groups it gives a logit for each condition, float32 (n, num_conditions): "this is a
+    real image of that class". Only the logit of the image's own condition is used. This is the projection discriminator
+    (Miyato and Koyama 2018, arXiv:1802.05637, section 3), with the unconditional term merged into each class's weights.
 
     Args:
-        recipe: Kind of layers, widths, slope, classes or groups.
-        seed: Seeds the initial weights, layer by layer.
+        recipe: Layers, widths, slope, classes or groups.
+        seed: Seed of the initial weights; each layer has its own stream.
     """
-    layers = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}[recipe.layers]
-    stack = layers(recipe, _layer_seeds(seed, stream=1))
+    build = {"dense": dense_discriminator, "convolutional": convolutional_discriminator}[recipe.layers]
+    stack = build(recipe, _layer_seeds(seed, stream=1))
     return keras.Sequential([keras.Input(IMAGE_SHAPE, name="images"), *stack], name="discriminator")
 
 
 def _layer_seeds(seed: int, stream: int) -> list[int]:
-    """A seed for each layer of one of the two networks."""
     return [int(state >> 1) for state in np.random.SeedSequence((seed, stream)).generate_state(64)]
 
 
 def build_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980) as the recipe sets it."""
+    """Return Adam (Kingma and Ba 2015, arXiv:1412.6980) with the recipe's settings."""
     return keras.optimizers.Adam(recipe.learning_rate, recipe.adam_beta_1, recipe.adam_beta_2, recipe.adam_epsilon)
 
 
 @dataclass
 class Networks:
-    """What training changes: two networks, each with its own optimizer, and the average of the generator's weights."""
+    """The variables of a training: two networks with their optimizers, and the averaged generator."""
 
     generator: keras.Model
     discriminator: keras.Model
     g_optimizer: keras.optimizers.Optimizer
     d_optimizer: keras.optimizers.Optimizer
-    average: keras.Model  # a generator as well
+    average: keras.Model  # a generator with averaged weights
 
     @classmethod
     def build(
         cls, recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = (), synchronized: bool = False
     ) -> "Networks":
-        """Networks with initial weights and optimizers with empty slots."""
+        """Build networks with initial weights; arguments as for `build_generator`."""
         networks = cls(
             build_generator(recipe, seed, group_bounds=group_bounds, synchronized=synchronized),
             build_discriminator(recipe, seed),
@@ -125,25 +123,20 @@ class Networks:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All state, in an order that never changes."""
-        return [
-            *self.generator.variables,
-            *self.discriminator.variables,
-            *self.g_optimizer.variables,
-            *self.d_optimizer.variables,
-            *self.average.variables,
-        ]
+        """Return all variables in a fixed order, on which checkpoints rely."""
+        parts = (self.generator, self.discriminator, self.g_optimizer, self.d_optimizer, self.average)
+        return [variable for part in parts for variable in part.variables]
 
 
 def save_model(model: keras.Model, path: Path) -> None:
     """Save a model so that equal weights give equal bytes.
 
-    A `.keras` file is a zip archive that holds the time of saving, and addresses in memory as the identities of
-    shared objects; here it is written again without the one and with the others counted from 1.
+    A `.keras` file is a zip archive that contains the time of saving, and addresses in memory as identifiers of shared
+    objects. This function rewrites it without the time, and with identifiers that count from 1.
 
     Args:
-        model: Its layers have names of their own, so that nothing depends on what else the process has built.
-        path: Ends in ".keras".
+        model: A model with explicit layer names; Keras's automatic names would depend on earlier models.
+        path: A path that ends in ".keras".
     """
     keras.saving.save_model(model, path)
     with (
@@ -162,16 +155,15 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def _counter() -> Callable[[re.Match[bytes]], bytes]:
-    """Replace each different number by how many different ones came before it, plus one."""
     seen: dict[bytes, int] = {}
     return lambda match: match[1] + str(seen.setdefault(match[2], len(seen) + 1)).encode()
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load a model that `save_model` wrote; nothing in the file is executed.
+    """Load a model that `save_model` wrote; no code in the file is executed.
 
     Raises:
-        StoreError: If the file is no model that this version of Keras reads, or is of the size of none of ours.
+        StoreError: If this version of Keras cannot load the file, or if it unpacks to more than MAX_MODEL_BYTES.
     """
     try:
         check_unpacked_size(path, MAX_MODEL_BYTES)

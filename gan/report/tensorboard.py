@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: losses, accuracy, gradient norms, and the grid of every snapshot."""
+"""Event files for TensorBoard: losses, accuracy, gradient norms, and the grid of each snapshot."""
 
 from pathlib import Path
 
@@ -12,37 +12,36 @@ from gan.training.draws import Draw, draw_indices, draw_latents, draw_latents_by
 from gan.training.history import HISTORY_COLUMNS
 from gan.training.loop import Callback
 from gan.training.losses import fake_loss, generator_loss, real_loss
-from gan.training.relativistic import both_gradients, make_ask
-from gan.training.step import is_compiled_by_xla
+from gan.training.relativistic import both_gradients, make_conditioner
 
 WRITE_EVERY = 10
 NUM_SHOWN = 64
 
 GradientPair = tuple[list[tf.Tensor], list[tf.Tensor]]
-"""Of the generator's loss by its weights, and of the discriminator's by its own."""
+"""Gradients of each network's loss by its own weights: generator, discriminator."""
 
 
 class EventFiles(Callback):
-    """Watches a training for TensorBoard. Nothing of it changes the training, to the bit."""
+    """Writes the events of a training for TensorBoard, without changing a bit of its result."""
 
     def __init__(self, folder: Path, images: np.ndarray, config: TrainConfig) -> None:
-        """Take a folder; a training that goes on adds a file to those of before.
+        """Open a new event file.
 
         Args:
-            folder: Of this training alone.
+            folder: A folder for this training only; a resumed training adds a file.
             images: The training split, float32 (n, 28, 28, 1).
-            config: Of the training.
+            config: The configuration of the training.
         """
         self._writer = tf.summary.create_file_writer(str(folder))
         self._images, self._config = images, config
         self._last_written = 0
 
-    def on_start(self, kinds: np.ndarray | None) -> None:
-        """Keep what the networks are told."""
-        self._ask = make_ask(self._config.recipe, kinds)
+    def on_start(self, conditions: np.ndarray | None) -> None:
+        """Keep the conditions of the training images."""
+        self._condition = make_conditioner(self._config.recipe, conditions)
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Losses and accuracy, every WRITE_EVERY steps or at the end of the call that passes them."""
+        """Write losses and accuracy every WRITE_EVERY steps, or at the end of the call that passes them."""
         if steps_done - self._last_written >= WRITE_EVERY:
             self._last_written = steps_done
             with self._writer.as_default(step=steps_done):
@@ -50,34 +49,33 @@ class EventFiles(Callback):
                     tf.summary.scalar(f"training/{name}", value)
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
-        """The grid, and the norms of the gradients on the batch that is next."""
+        """Write the grid, and the norms of the gradients on the next batch."""
         grid = np.asarray(draw_grid(pixels[:NUM_SHOWN], 8, scale=3))
         with self._writer.as_default(step=step + 1):
             tf.summary.image("fixed latents", grid[np.newaxis, ..., np.newaxis])
-            for name, gradients in zip(
-                ("generator", "discriminator"), self._gradients(networks, step + 1), strict=True
-            ):
-                norm = tf.linalg.global_norm(gradients)
-                if np.isfinite(norm):  # squares of large gradients may overflow; a curve has a gap there
+            gradients = self._gradients(networks, step + 1)
+            for name, by_weight in zip(("generator", "discriminator"), gradients, strict=True):
+                norm = tf.linalg.global_norm(by_weight)
+                if np.isfinite(norm):  # squares of large gradients may overflow; the curve has a gap there
                     tf.summary.scalar(f"gradient_norm/{name}", norm)
         self._writer.flush()
 
     def _gradients(self, networks: Networks, step: int) -> GradientPair:
-        """Of each network's loss on the batch and the latents of a step; nothing in the networks changes."""
+        """Compute the gradients on the batch and latents of a step, then restore the generator's moving statistics."""
         config, at = self._config, tf.constant(step, tf.int64)
         recipe, shape = config.recipe, (config.batch_size, config.recipe.latent_dim)
         rows = draw_indices(config.seed, at, config.batch_size, len(self._images)).numpy()
         real_images = tf.constant(self._images[rows])
-        draw = draw_latents_by_xla if is_compiled_by_xla(recipe) else draw_latents
+        draw = draw_latents_by_xla if recipe.uses_xla else draw_latents
         latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, shape)
         statistics = [variable.numpy() for variable in networks.generator.non_trainable_variables]
         if recipe.algorithm == "article":
-            fixed_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)
-            found = _article_gradients(networks, real_images, fixed_latents, latents)
+            d_latents = draw_latents_by_xla(config.seed, at, Draw.DISCRIMINATOR_LATENTS, shape)
+            found = _article_gradients(networks, real_images, d_latents, latents)
         else:
-            inputs, told = self._ask(tf.constant(rows), latents)
-            by_generator, seen = both_gradients(networks, real_images, inputs, recipe.gradient_penalty, told)
-            found = by_generator, seen.by_weight
+            inputs, conditions = self._condition(tf.constant(rows), latents)
+            g_gradients, d_pass = both_gradients(networks, real_images, inputs, recipe.gradient_penalty, conditions)
+            found = g_gradients, d_pass.by_weight
         for variable, value in zip(networks.generator.non_trainable_variables, statistics, strict=True):
             variable.assign(value)
         return found
@@ -86,7 +84,7 @@ class EventFiles(Callback):
 def _article_gradients(
     networks: Networks, real_images: tf.Tensor, d_latents: tf.Tensor, g_latents: tf.Tensor
 ) -> GradientPair:
-    """Both of the same weights; within a step the discriminator has moved when the generator's gradient is taken."""
+    """Compute both gradients at the same weights, unlike a step, which first updates the discriminator."""
     generator, discriminator = networks.generator, networks.discriminator
     fake_images = generator(d_latents, training=False)
     with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""An exponential moving average of the generator's weights: where training circles around, the average is its centre.
+"""An exponential moving average of the generator's weights, which smooths the oscillation of GAN training.
 
 Yazici et al. 2019, arXiv:1806.04498; half-life in images and ramp-up as in Karras et al. 2020, arXiv:1912.04958.
 """
@@ -14,21 +14,19 @@ from gan.models.networks import Networks
 from gan.recipes import Recipe
 
 AVERAGE_EVERY = 8
-"""Steps between two updates of the average: a small part of its half-life, a multiple of the steps run in one call."""
+"""Steps between two updates of the average: a small part of its half-life, and a multiple of the steps per call."""
 
 NUM_STATISTICS_LATENTS = 10_000
 
 UpdateAverage = Callable[[int, int], None]
-"""Moves the average towards the generator's weights; takes the steps done, and how many of them are new to it."""
+"""Updates the average; takes the number of steps done, and the number of steps since the last update."""
 
 
 def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> UpdateAverage:
     """Compile the update of the average:  a <- beta a + (1 - beta) w,  beta = 0.5^(new images / half-life).
 
-    Args:
-        networks: Its average is changed in place by every call.
-        recipe: The half-life is average_half_life_images, at most the share average_ramp_up of the images seen.
-        batch_size: Images a step.
+    The half-life is `recipe.average_half_life_images`, but at most the share `recipe.average_ramp_up` of the images
+    seen so far. Every call changes `networks.average` in place.
     """
     pairs = list(zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True))
 
@@ -44,14 +42,14 @@ def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> 
     return update_average
 
 
-def estimate_statistics(generator: keras.Model, inputs: GeneratorInputs) -> None:
-    """Set the moving statistics of every BatchNormalization to the mean and variance of what reaches it.
+def estimate_batch_norm_statistics(generator: keras.Model, inputs: GeneratorInputs) -> None:
+    """Set the moving statistics of every BatchNormalization to the mean and variance of its inputs.
 
-    Averaged weights give other activations than the weights whose statistics training has followed.
+    Averaged weights need it: they give other activations than the weights whose statistics training has tracked.
 
     Args:
-        generator: A sequence of layers; its moving statistics are changed in place.
-        inputs: Thousands; they go through in batches, again for each layer, so that wide maps take no more memory.
+        generator: A generator, a sequence of layers; its moving statistics are changed in place.
+        inputs: Thousands of inputs. Each layer processes all batches again, which limits the memory needed.
     """
     layers = [layer for layer in generator.layers if not isinstance(layer, keras.layers.InputLayer)]
     for index, layer in enumerate(layers):
@@ -62,7 +60,7 @@ def estimate_statistics(generator: keras.Model, inputs: GeneratorInputs) -> None
 
 
 def _moments(layers: Sequence[keras.Layer], inputs: GeneratorInputs) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of what layers make of inputs, by channel: float64 (channels,), over all images and places."""
+    """Return mean and variance of each channel of the last layer's output over all images and positions; float64."""
     count, total, squares = 0, 0.0, 0.0
     for batch in inputs.batches():
         activations: Any = batch.arrays

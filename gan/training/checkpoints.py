@@ -1,7 +1,7 @@
-"""Checkpoints of an unfinished training: whole or not there, checked when read, the last ones kept.
+"""Checkpoints of an unfinished training: written atomically, verified when read, the newest ones kept.
 
-A checkpoint is a `.npz` file whose name holds the step and the SHA-256 of its bytes. A file that is torn or altered
-does not match its own name and is passed over for the one before it.
+A checkpoint is a `.npz` file whose name contains the step and the SHA-256 of its bytes. A truncated or altered file
+does not match its name; it is skipped, and the previous checkpoint is used.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 from gan.storage.files import atomic_path, sha256_of
 
 NAME = re.compile(r"[0-9]{10}\.[0-9a-f]{64}\.npz")
-KEPT = 2
+NUM_KEPT = 2
 MIN_SECONDS_BETWEEN = 10.0
 MAX_SHARE_OF_TIME = 0.007
 
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder that belongs to it alone."""
+    """The checkpoints of one training, in a folder that no other training uses."""
 
     def __init__(self, folder: Path, *, seconds_between: float | None = None) -> None:
-        """Take a folder, which the first save creates.
+        """Use a folder, which the first save creates.
 
         Args:
-            folder: Folder of the checkpoint files.
-            seconds_between: Time from one save to the next; None for MIN_SECONDS_BETWEEN, or longer if saving would
-                take more than MAX_SHARE_OF_TIME of the training.
+            folder: The folder of the checkpoint files.
+            seconds_between: Seconds between two saves; None for MIN_SECONDS_BETWEEN, or more if saving would take more
+                than 0.7 % of the time.
         """
         self.folder = folder
         self._seconds_between = seconds_between
@@ -50,19 +50,19 @@ class Checkpoints:
         return max(MIN_SECONDS_BETWEEN, seconds / MAX_SHARE_OF_TIME)
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Return whether it is time for the next save."""
         return time.monotonic() >= self._next_save
 
     def save(self, step: int, arrays: Arrays, *, began: float | None = None) -> float:
-        """Write a checkpoint after `step` steps, then remove all but the last ones.
+        """Write a checkpoint, then remove all but the newest ones.
 
         Args:
-            step: Steps done.
-            arrays: What to keep; plain numbers and strings.
-            began: `time.monotonic()` when the work for this checkpoint began; now, if it is not given.
+            step: Number of steps done.
+            arrays: The content: numbers and strings, no objects.
+            began: `time.monotonic()` when the preparation of this checkpoint began; None means now.
 
         Returns:
-            The seconds that all of it took.
+            Seconds since `began`.
         """
         began = time.monotonic() if began is None else began
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,25 +72,25 @@ class Checkpoints:
         with atomic_path(self.folder / f"{step:010}.{digest}.npz") as partial, partial.open("wb") as file:
             file.write(buffer.getbuffer())
             file.flush()
-            os.fsync(file.fileno())  # before the older ones go: a power cut must not take all of them
+            os.fsync(file.fileno())  # before older ones are removed: a power failure must not destroy all of them
         _sync_folder(self.folder)
-        for old in self._newest_first()[KEPT:]:
+        for old in self._newest_first()[NUM_KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
         self._next_save = finished + self._wait_after(finished - began)
         return finished - began
 
     def load_latest(self) -> tuple[int, Arrays] | None:
-        """The step and the arrays of the newest checkpoint that is whole; None if there is none.
+        """Return the step and the arrays of the newest intact checkpoint, or None if there is none.
 
-        One that is not whole is removed, so that it never counts among the last ones that are kept.
+        Damaged checkpoints are removed, so that they do not count among those that are kept.
         """
         for path in self._newest_first():
             step, digest, _ = path.name.split(".")
             if sha256_of(path) == digest:
                 with suppress(ValueError, zipfile.BadZipFile), np.load(path, allow_pickle=False) as arrays:
                     return int(step), dict(arrays)
-            log.warning("The checkpoint %s is torn or was altered: passed over, and removed.", path)
+            log.warning("The checkpoint %s is truncated or was altered; it is skipped and removed.", path)
             path.unlink(missing_ok=True)
         return None
 
@@ -99,7 +99,7 @@ class Checkpoints:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
+    """Make the file names in a folder survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""How steps are run on some hardware: how many in one call of one XLA program, or split over several devices."""
+"""Execution of training steps: several steps in one XLA program, one TensorFlow graph a step, or several devices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,93 +8,86 @@ import numpy as np
 from gan.config import TrainConfig
 from gan.models.backend import Hardware, tf
 from gan.models.networks import Networks
-from gan.training.article import make_train_step
+from gan.training.article import TrainStep, make_train_step
 from gan.training.groups import group_bounds
 from gan.training.parallel import build_replicated, make_parallel_step
 from gan.training.relativistic import make_relativistic_step
-from gan.training.step import TrainStep, is_compiled_by_xla
 
-Advance = Callable[[int, int], np.ndarray]
-"""Runs the steps from a first one up to a last one, excluded; gives their rows of the history, float32 (n, 3)."""
+RunSteps = Callable[[int, int], np.ndarray]
+"""Runs the steps start <= step < stop; returns their rows of the history, float32 (stop - start, 3)."""
 
-STEPS_A_CALL = {"CPU": 4, "GPU": 8}
-"""Steps unrolled in one XLA program: on a CPU parts of one step fill the gaps of the next, a GPU waits less often."""
+STEPS_PER_CALL = {"CPU": 4, "GPU": 8}
+"""Steps unrolled in one XLA program. On a CPU, steps overlap and leave no core idle; a GPU waits for Python less."""
 
 UNROLL_FROM_STEPS = 4000
-"""Shorter trainings do without: the larger program takes 6 s more to compile, and saves 2 ms a step."""
+"""Shorter trainings are not unrolled: the larger program takes 6 s more to compile and saves 2 ms a step."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """How steps are run on some hardware."""
+    """Networks, the device that they are on, and the compiled function that trains them."""
 
-    name: str  # for people
-    steps_a_call: int
-    advance: Advance
+    networks: Networks
+    device: str  # human-readable
+    name: str  # human-readable, such as "one XLA program a step"
+    steps_per_call: int
+    run_steps: RunSteps
 
 
-def prepare(
-    images: np.ndarray, config: TrainConfig, hardware: Hardware, kinds: np.ndarray | None = None
-) -> tuple[Networks, Engine]:
-    """Networks with initial weights, and how they are trained on this hardware.
+def build_engine(
+    images: np.ndarray, config: TrainConfig, hardware: Hardware, conditions: np.ndarray | None = None
+) -> Engine:
+    """Build networks with initial weights, and compile their training for this hardware.
 
     Args:
         images: The training split, float32 (n, 28, 28, 1) in [-1, 1].
-        config: Of the training.
-        hardware: What `use_device` has chosen.
-        kinds: int (n,), of the images (`gan.training.groups.find_kinds`); None for recipes without.
+        config: Recipe, steps, batch size, seed.
+        hardware: The result of `use_device`.
+        conditions: Class or group of each image, int (n,); None for a recipe without conditioning.
     """
+    # tf.constant alone would keep a second copy of the images on the host
+    on_device, recipe = tf.identity(tf.constant(images)), config.recipe
     if hardware.strategy is not None:
         networks = build_replicated(config, hardware.strategy)
-        step = make_parallel_step(networks, to_device(images), config, hardware.strategy)
+        step = make_parallel_step(networks, on_device, config, hardware.strategy)
         name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
-        return networks, Engine(name, 1, make_advance(step, 1))
-    num_groups = config.recipe.num_groups
-    bounds = group_bounds(kinds, num_groups) if kinds is not None and num_groups else ()
-    networks = Networks.build(config.recipe, config.seed, group_bounds=bounds)
-    period = config.recipe.penalty_every
-    step = _make_step(networks, to_device(images), config, kinds)
-    if not is_compiled_by_xla(config.recipe):
-        return networks, Engine("one TensorFlow graph a step", 1, make_advance(step, 1, period))
-    steps_a_call = STEPS_A_CALL[hardware.kind] if config.steps >= UNROLL_FROM_STEPS else 1
-    name = "one XLA program a step" if steps_a_call == 1 else f"one XLA program for {steps_a_call} steps"
-    return networks, Engine(name, steps_a_call, make_advance(step, steps_a_call, period))
+        return Engine(networks, hardware.name, name, 1, make_run_steps(step, 1))
+    bounds = group_bounds(conditions, recipe.num_groups) if conditions is not None and recipe.num_groups else ()
+    networks = Networks.build(recipe, config.seed, group_bounds=bounds)
+    if recipe.algorithm == "article":
+        step = make_train_step(networks, on_device, config)
+    else:
+        step = make_relativistic_step(networks, on_device, config, conditions)
+    steps_per_call, name = 1, "one XLA program a step" if recipe.uses_xla else "one TensorFlow graph a step"
+    if recipe.uses_xla and config.steps >= UNROLL_FROM_STEPS:
+        steps_per_call = STEPS_PER_CALL[hardware.device_type]
+        name = f"one XLA program for {steps_per_call} steps"
+    run_steps = make_run_steps(step, steps_per_call, recipe.penalty_every)
+    return Engine(networks, hardware.name, name, steps_per_call, run_steps)
 
 
-def _make_step(networks: Networks, images: tf.Tensor, config: TrainConfig, kinds: np.ndarray | None) -> TrainStep:
-    """An iteration of the recipe's algorithm."""
-    if config.recipe.algorithm == "article":
-        return make_train_step(networks, images, config)
-    return make_relativistic_step(networks, images, config, kinds)
-
-
-def to_device(images: np.ndarray) -> tf.Tensor:
-    """Images as a tensor that stays on the device; `tf.constant` alone would keep a second copy on the host."""
-    return tf.identity(tf.constant(images))
-
-
-def make_advance(train_step: TrainStep, steps_a_call: int, period: int = 1) -> Advance:
-    """A function that runs a range of steps: in one program if there are `steps_a_call` of them, else one by one.
+def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int = 1) -> RunSteps:
+    """Return a function that runs `steps_per_call` steps in one program, and any other number of steps one by one.
 
     Args:
         train_step: One iteration.
-        steps_a_call: Steps in one program, which begin at a multiple of it; 1, or a multiple of the period.
-        period: After so many steps the phases begin again.
+        steps_per_call: Steps in one program, which starts at a multiple of it; 1, or a multiple of the period.
+        period: Number of phases of a step.
     """
 
     @tf.function(jit_compile=True, autograph=False)
-    def run_all(start: tf.Tensor) -> tf.Tensor:
-        return tf.stack([train_step(start + index, index % period) for index in range(steps_a_call)])
+    def run_unrolled(start: tf.Tensor) -> tf.Tensor:
+        return tf.stack([train_step(start + index, index % period) for index in range(steps_per_call)])
 
-    def advance(start: int, stop: int) -> np.ndarray:
-        if steps_a_call > 1 and stop - start == steps_a_call:
-            return np.asarray(run_all(tf.constant(start, tf.int64)))
+    def run_steps(start: int, stop: int) -> np.ndarray:
+        if steps_per_call > 1 and stop - start == steps_per_call:
+            return np.asarray(run_unrolled(tf.constant(start, tf.int64)))
         return np.stack([train_step(tf.constant(step, tf.int64), step % period) for step in range(start, stop)])
 
-    return advance
+    return run_steps
 
 
-def next_stop(start: int, config: TrainConfig, steps_a_call: int) -> int:
-    """Where a call that begins at `start` ends: at a multiple of `steps_a_call`, or before at a snapshot or the end."""
+def next_stop(start: int, config: TrainConfig, steps_per_call: int) -> int:
+    """Return where a call that starts at `start` stops: at a snapshot or the end, else at a multiple of a call."""
     next_snapshot = next(step for step in config.snapshot_steps if step >= start)
-    return min(start - start % steps_a_call + steps_a_call, next_snapshot + 1)
+    return min(start - start % steps_per_call + steps_per_call, next_snapshot + 1)

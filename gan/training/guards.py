@@ -1,36 +1,37 @@
-"""What stops a training, and what is worth a warning: numbers that are not finite, and collapse."""
+"""Checks during training: values that are not finite stop it, signs of collapse cause a warning."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import fields
 
 import numpy as np
 
+from gan.config import TrainConfig
 from gan.errors import TrainingError
+from gan.models.backend import keras
+from gan.models.latents import Stream, sample_inputs
 from gan.models.networks import Networks
+from gan.training.groups import group_latents
 from gan.training.history import HISTORY_COLUMNS
 
 CHECK_EVERY = 200
-"""Steps between two looks for collapse; a multiple of the steps that are run in one call."""
+"""Steps between two checks for collapse; a multiple of the steps per call."""
 
 MIN_STEPS = 500
-"""An untrained generator gives nearly equal images, and its discriminator is soon certain: no collapse before this."""
+"""First step of a check: an untrained generator gives nearly equal images, and its discriminator is soon certain."""
 
+NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
 MIN_RELATIVE_SPREAD = 0.05
 CERTAIN_ACCURACY, CERTAIN_STEPS = 0.995, 500
 
+log = logging.getLogger(__name__)
+
 
 def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networks) -> None:
-    """Stop at the first step with a loss that is not finite, and say which, and which weights.
-
-    Weights that an update has spoiled show in the losses of the next step.
-
-    Args:
-        rows: float32, shape (n, 3), of finished steps.
-        first_step: The step of the first row.
-        networks: As they are after the last row.
+    """Refuse rows of the history with a loss that is not finite; weights spoiled by the step before cause this.
 
     Raises:
-        TrainingError: Names the step and the quantities.
+        TrainingError: Names the first such step, its losses, and a weight that is not finite.
     """
     if np.isfinite(rows).all():
         return
@@ -40,32 +41,23 @@ def refuse_non_finite_losses(rows: np.ndarray, first_step: int, networks: Networ
         for name, value in zip(HISTORY_COLUMNS, rows[index], strict=True)
         if not np.isfinite(value)
     )
-    weights = _non_finite_weights(networks)
-    raise _not_finite(first_step + index, f"{values}{f'; {weights}' if weights else ''}")
+    weight = _non_finite_weight(networks)
+    raise _not_finite(first_step + index, f"{values}; {weight}" if weight else values)
 
 
 def refuse_non_finite_weights(networks: Networks, steps_done: int) -> None:
-    """Stop if any weight, average or moment is not finite, so that it is never saved, drawn or published.
-
-    Raises:
-        TrainingError: Names the step and the weight.
-    """
-    weights = _non_finite_weights(networks)
-    if weights:
-        raise _not_finite(steps_done - 1, weights)
+    """Refuse weights, averages and Adam moments that are not finite, with a TrainingError that names one."""
+    if weight := _non_finite_weight(networks):
+        raise _not_finite(steps_done - 1, weight)
 
 
 def refuse_non_finite_images(fakes: np.ndarray, networks: Networks, steps_done: int) -> None:
-    """Stop if any pixel that the generator draws is not finite: its weights are not, or are too large for float32.
-
-    Raises:
-        TrainingError: Names the step, and the weight if it is one.
-    """
+    """Refuse generated images with values that are not finite: a weight is not, or overflows float32 in the layers."""
     if not np.isfinite(fakes).all():
-        raise _not_finite(steps_done - 1, _non_finite_weights(networks) or "generated images")
+        raise _not_finite(steps_done - 1, _non_finite_weight(networks) or "generated images")
 
 
-def _non_finite_weights(networks: Networks) -> str | None:
+def _non_finite_weight(networks: Networks) -> str | None:
     for part in fields(networks):
         for variable in getattr(networks, part.name).variables:
             if not np.isfinite(variable.numpy()).all():
@@ -76,21 +68,59 @@ def _non_finite_weights(networks: Networks) -> str | None:
 def _not_finite(step: int, what: str) -> TrainingError:
     return TrainingError(
         f"Training stopped at step {step:,}: not finite: {what}.\n"
-        "The same settings would fail at the same step again, so there is no retry, and the last checkpoint before it "
-        "is kept. Choose another --seed, or a lower step size (--set learning_rate=...)."
+        "The same settings would fail at the same step again, so there is no retry; the last checkpoint before it is "
+        "kept. Choose another --seed, or a lower step size (--set learning_rate=...)."
     )
 
 
+class CollapseCheck:
+    """A check of generated images, always from the same latents, and of the discriminator's accuracy for collapse.
+
+    With conditioning it compares images of the most frequent condition only, because images of different conditions
+    always differ.
+    """
+
+    def __init__(
+        self, generator: keras.Model, images: np.ndarray, config: TrainConfig, conditions: np.ndarray | None
+    ) -> None:
+        """Measure the spread of real images, and draw the latents."""
+        self._generator = generator
+        rows: slice | np.ndarray = slice(NUM_SPREAD_IMAGES)
+        label = None
+        if conditions is not None:
+            label = np.array([np.bincount(conditions).argmax()])
+            rows = np.flatnonzero(conditions == label)[:NUM_SPREAD_IMAGES]
+        self._real_spread = spread(images[rows])
+        self._inputs = sample_inputs(
+            generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=label
+        )
+        if conditions is not None and config.recipe.num_groups:
+            self._inputs.latents[:, 0] = group_latents(conditions, config.recipe.num_groups)[label]
+
+    def run(self, history: np.ndarray, warnings: list[str], *, stop_on_collapse: bool) -> None:
+        """Log each new sign of collapse and append it to `warnings`, or raise a TrainingError if configured."""
+        fakes = self._generator(self._inputs.arrays, training=False).numpy()
+        for title, sentence in find_collapse(fakes, self._real_spread, history):
+            if not any(warning.startswith(title) for warning in warnings):
+                warnings.append(sentence)
+                log.warning(sentence)
+            if stop_on_collapse:
+                raise TrainingError(
+                    f"{sentence}\nTraining was stopped, as --stop-on-collapse asks. Without this option it would "
+                    "continue; another seed or recipe may do better."
+                )
+
+
 def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) -> Iterator[tuple[str, str]]:
-    """Signs of collapse: nearly equal images, or a discriminator that has been certain for long.
+    """Find signs of collapse: nearly equal images, or a discriminator that has been certain for a long time.
 
     Args:
-        fakes: Images of different latents, float, shape (n, 28, 28, 1), n > 1.
+        fakes: Generated images from different latents, float, shape (n, 28, 28, 1), n > 1.
         real_spread: `spread` of real images.
-        history: float32, shape (steps_done, 3), HISTORY_COLUMNS.
+        history: Rows of all finished steps, float32, shape (steps_done, 3).
 
     Yields:
-        Kind and sentence with the figures; nothing in a training that does well.
+        Title, and a sentence with the figures.
     """
     steps_done = len(history)
     if steps_done < MIN_STEPS:
@@ -112,9 +142,5 @@ def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) ->
 
 
 def spread(images: np.ndarray) -> float:
-    """How much images differ: the standard deviation of each pixel over the images, averaged over the pixels.
-
-    Args:
-        images: float, shape (n, 28, 28, 1), n > 1.
-    """
+    """Return the standard deviation of each pixel over images, float (n, 28, 28, 1), n > 1, averaged over pixels."""
     return float(images.std(axis=0).mean())

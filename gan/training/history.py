@@ -1,4 +1,4 @@
-"""What training records of every step, and its CSV file."""
+"""The values that training records at every step, and their CSV file."""
 
 import csv
 import io
@@ -11,16 +11,16 @@ QUALITY_COLUMNS = ("frechet_distance", "recall")
 
 
 def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = None) -> bytes:
-    """The history as CSV: a header, then a row a step, from step 0.
+    """Write the history as CSV: a header, then one row for each step, from step 0.
 
     Args:
         history: float32, shape (steps, 3), columns as `HISTORY_COLUMNS`.
-        quality: By step of a snapshot, what it was judged: float (2,), columns as `QUALITY_COLUMNS`; these are empty at
-            all other steps. None leaves the columns out.
+        quality: Metrics of each snapshot by its step, float (2,), columns as `QUALITY_COLUMNS`. Other steps get empty
+            cells. None omits these columns.
 
     Returns:
-        UTF-8 text; each number in the fewest digits that give the same float32 again, without an exponent. What is not
-        finite is an empty cell; losses always are (`gan.training.guards`).
+        UTF-8 text. Each number has the fewest digits that restore the same float32, without an exponent. A metric that
+        is not finite is an empty cell; losses are always finite (`gan.training.guards`).
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -40,6 +40,6 @@ def _cell(value: np.float32 | str) -> str:
 
 
 def read_history(content: str) -> np.ndarray:
-    """The inverse of `history_csv`: float32, shape (steps, 3)."""
+    """Read what `history_csv` wrote; return float32, shape (steps, 3)."""
     columns = range(1, 1 + len(HISTORY_COLUMNS))
     return np.loadtxt(io.StringIO(content), delimiter=",", skiprows=1, dtype=np.float32, ndmin=2, usecols=columns)

@@ -1,19 +1,18 @@
-"""One step on several devices of a machine: each replica takes its part of the global batch.
+"""One training step on several devices of a machine: each replica processes its part of the global batch.
 
-Off unless asked for: networks this small spend more time on agreeing than on computing (docs/training.md).
+Off by default: networks of this size spend more time on communication than on computation (docs/training.md).
 """
 
 from gan.config import TrainConfig
 from gan.errors import SettingsError
 from gan.models.backend import tf
 from gan.models.networks import Networks
-from gan.training.article import update_discriminator, update_generator
+from gan.training.article import TrainStep, update_discriminator, update_generator
 from gan.training.draws import Draw, draw_indices, draw_latents_by_xla
-from gan.training.step import TrainStep
 
 
 def build_replicated(config: TrainConfig, strategy: tf.distribute.Strategy) -> Networks:
-    """Networks with a copy on every device; BatchNormalization sees the global batch.
+    """Build networks with a copy on every device; BatchNormalization uses the statistics of the global batch.
 
     Raises:
         SettingsError: If the batch cannot be split evenly.
@@ -27,16 +26,16 @@ def build_replicated(config: TrainConfig, strategy: tf.distribute.Strategy) -> N
     with strategy.scope():
         networks = Networks.build(config.recipe, config.seed, synchronized=True)
         for optimizer in (networks.g_optimizer, networks.d_optimizer):
-            optimizer.loss_scale_factor = num  # Keras sums gradients over replicas; the loss is a mean
+            optimizer.loss_scale_factor = num  # Keras sums gradients over replicas, but each loss is a mean
     return networks
 
 
 def make_parallel_step(
     networks: Networks, images: tf.Tensor, config: TrainConfig, strategy: tf.distribute.Strategy
 ) -> TrainStep:
-    """The step of `make_train_step` (`gan.training.article`) over all devices: equal batches and latents, in parts.
+    """Compile the article's iteration for all devices; it uses the same batches and latents as on one device.
 
-    Only the draws are compiled by XLA: within it Keras's optimizers cannot exchange gradients.
+    XLA compiles the draws only: inside an XLA program, Keras's optimizers cannot exchange gradients.
     """
     num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
     share = num // strategy.num_replicas_in_sync
