@@ -3,10 +3,12 @@
 import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
 
 import gzip
+import importlib
 import shutil
 import signal
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from pipeline import QUICK, STAGES_OF_OWN_DATA, Checkout, ran, states
 from playwright.sync_api import Browser, Page, sync_playwright
 from s3_server import BUCKET, S3Server
 
+from gan.command import run_command
 from gan.config import TrainConfig
 from gan.data import sources
 from gan.data.catalog import FASHION_MNIST, DataFile
@@ -112,6 +115,25 @@ def tiny_images() -> np.ndarray:
     across = np.exp(-(((np.arange(28) - centre[:, 0]) / width) ** 2))
     down = np.exp(-(((np.arange(28) - centre[:, 1]) / width) ** 2))
     return (2 * down[:, :, None] * across[:, None, :] - 1).astype(np.float32)[..., None]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
+    """Call a command in this process, as `python -m <module> <options>` does: its exit code, and what it shows."""
+
+    def call_it(module: str, *options: object) -> tuple[int, str]:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [module, *map(str, options)])
+            patch.setenv("COLUMNS", "200")
+            try:
+                run_command(importlib.import_module(module).app)
+                code = 0
+            except SystemExit as ended:
+                code = ended.code or 0
+        return code, "".join(capsys.readouterr())
+
+    return call_it
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,20 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that a
 QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2)
 """Options of a training that saves a checkpoint all the time, and whose feature extractor is fitted in a moment."""
 
+SMALL = tuple(
+    option
+    for value in ("latent_dim=8", "generator_units=[16,24]", "discriminator_units=[24,16]")
+    for option in ("--set", value)
+)
+"""Options of a training of article or mlp with small networks."""
+
+SMALL_CONV = tuple(
+    option
+    for value in ("latent_dim=8", "generator_units=[8,6,4]", "discriminator_units=[4,6,8]")
+    for option in ("--set", value)
+)
+"""The same for conv and conditional."""
+
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
 
