@@ -54,10 +54,10 @@ def _check_reference(settings: RunSettings) -> None:
 
 
 def _check_gpu(settings: RunSettings) -> None:
-    if settings.train_on == "here" and (settings.device == "gpu" or settings.data_parallel):
+    if settings.train_on == "here" and settings.device == "gpu":
         from gan.models.backend import use_device  # imports TensorFlow, which only these settings need now
 
-        use_device(settings.device, data_parallel=settings.data_parallel)
+        use_device(settings.device)
 
 
 def _check_data_dir(settings: RunSettings) -> None:

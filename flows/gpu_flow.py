@@ -54,7 +54,7 @@ def gpu_flow(
 
     store = _open_shared(root, store_url, data)
     with mark_in_use(store.root), one_gpu(), refreshing(refresh):
-        hardware = use_device(execution.device, data_parallel=execution.data_parallel)
+        hardware = use_device(execution.device)
         if hardware.device_type == "CPU" and execution.device != "cpu":
             get_run_logger().warning(
                 "TensorFlow sees no GPU on this worker: training on its CPU, since --device is auto. "

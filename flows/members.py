@@ -163,8 +163,6 @@ def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Se
         )
     if sweep.ray is not None and sweep.at_once > 1:
         raise SettingsError("--at-once is for this machine; a Ray cluster (--ray) runs as many trainings as it can.")
-    if sweep.ray is not None and settings.data_parallel:
-        raise SettingsError("--data-parallel splits a training over GPUs; with --ray each training has one of them.")
     for name, instead in NOT_IN_A_SWEEP.items():
         value = getattr(settings, name)
         if name in settings.model_fields_set and value is not None and value is not False:  # unused in the Run form

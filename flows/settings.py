@@ -109,10 +109,6 @@ class RunSettings(BaseModel):
         600, description="seconds to wait until a GPU worker starts the training, before this run fails"
     )
     device: Device = Field("auto", description="auto: a GPU if there is one; gpu: a GPU, or an error if there is none")
-    data_parallel: bool = Field(
-        False,
-        description="split each batch of the article over all GPUs of this machine; slower for such small networks",
-    )
     checkpoint_seconds: NonNegativeFloat | None = Field(
         None,
         description="seconds between two checkpoints of a training; empty: 10, or more where saving would take more "
@@ -163,10 +159,6 @@ class RunSettings(BaseModel):
                 f"--dataset {self.dataset} has no known source (known data sets: {', '.join(CATALOG)}).\n"
                 "If it is your own, name the folder with its four files with --data-dir."
             )
-        if self.data_parallel and self.device == "cpu":
-            raise ValueError("--data-parallel splits a batch over GPUs; it cannot be combined with --device cpu.")
-        if self.data_parallel and RECIPES[self.recipe].algorithm != "article":
-            raise ValueError(f"--data-parallel splits the article's iteration; --recipe {self.recipe} has another.")
         return self
 
     @cached_property

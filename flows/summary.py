@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from gan.formatting import describe_seconds
-from gan.runs.champion import describe_standing
+from gan.runs.champion import describe_champion_status
 from gan.runs.pruning import DEFAULT_DAYS, disk_use
 from gan.storage.store import Store
 from tasks.records import PublishedRun
@@ -26,7 +26,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
         "Run": str(folder),
         "Report": str(folder / "report.html"),
         "Verdict": content["verdict"],
-        "Champion": describe_standing(store.root, run.name),
+        "Champion": describe_champion_status(store.root, run.name),
         "Warning": " ".join(content["warnings"]),
         "Data": " ".join(content["data_warnings"]),
         "Training": f"{describe_seconds(training['training_seconds'])} on {training['device']}{pace}",

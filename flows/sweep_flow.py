@@ -48,8 +48,8 @@ from gan.report.leaderboard import (
     read_result,
 )
 from gan.report.markup import code_span, data_uri, escape_markdown
-from gan.runs.champion import describe_standing
-from gan.runs.champion_history import champion_of, still_counts
+from gan.runs.champion import describe_champion_status
+from gan.runs.champion_history import champion_of, is_on_champion_stack
 from gan.storage.files import atomic_path
 
 MAX_GRIDS_SHOWN, MAX_CANDIDATES = 8, 3
@@ -128,8 +128,8 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
         settings = by_key[row.best.key].settings
         train_flow(settings.model_copy(update=changes))
         root = settings.output_dir
-        yield f"{row.best.run}: {describe_standing(root, row.best.run)}"
-        if still_counts(root, row.best.run, row.best.generator):
+        yield f"{row.best.run}: {describe_champion_status(root, row.best.run)}"
+        if is_on_champion_stack(root, row.best.run, row.best.generator):
             return
 
 

@@ -1,4 +1,4 @@
-"""The champion, on the command line: show it, or change which run it is.
+"""Show the champion on the command line, or change which run it is.
 
 python -m gan.champion show
 python -m gan.champion promote NAME
@@ -6,38 +6,31 @@ python -m gan.champion rollback
 """
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.runs.champion import check_root, promote, roll_back
-from gan.runs.champion_history import Change, champions_in, read_history
+from gan.runs.champion_history import Change, champion_stack, read_history
 from gan.storage.links import CHAMPION
 
+RunName = Annotated[str, Parameter(help="Name of the run: a folder in runs/ of the output folder.")]
+OutputDir = Annotated[Path, Parameter(help="Folder with the published runs.")]
 DEFAULT_OUTPUT_DIR = Path("artifacts")
 
-
-app = App(
-    name="python -m gan.champion",
-    help="Show or change which published run is the champion.",
-    version_flags=(),
-    suppress_keyboard_interrupt=False,
-)
+app = new_app("gan.champion", "Show or change which published run is the champion.")
 
 
 @app.command
-def show(*, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
-    """Show the champion, and how it became that.
-
-    Args:
-        output_dir: the output folder
-    """
+def show(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
+    """Show the champion and every change of it."""
     console = Console(highlight=False, soft_wrap=True)
     check_root(output_dir)
     history = read_history(output_dir)
-    champions = champions_in(history)
+    champions = champion_stack(history)
     console.print(f"Champion   {champions[-1].run if champions else 'none yet'}", markup=False)
     if history:
         table = Table("When (UTC)", "What", "Run", "Before it", box=None, pad_edge=False)
@@ -48,27 +41,18 @@ def show(*, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
 
 
 @app.command(name="promote")
-def promote_command(run: str, *, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
-    """Make a published run the champion, whatever the gate said.
-
-    Args:
-        run: its name, a folder in runs/ of the output folder
-        output_dir: the output folder
-    """
-    _say(promote(output_dir, run, by_hand=True), output_dir)
+def promote_command(run: RunName, *, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
+    """Make a published run the champion, whatever the gate decided."""
+    _report(promote(output_dir, run, by_hand=True), output_dir)
 
 
 @app.command
-def rollback(*, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
-    """Make the champion before the present one the champion again.
-
-    Args:
-        output_dir: the output folder
-    """
-    _say(roll_back(output_dir), output_dir)
+def rollback(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
+    """Make the previous champion the champion again."""
+    _report(roll_back(output_dir), output_dir)
 
 
-def _say(change: Change | None, root: Path) -> None:
+def _report(change: Change | None, root: Path) -> None:
     assert change is not None
     was = f" (it was {change.before})" if change.before else ""
     Console(highlight=False, soft_wrap=True).print(f"Champion   {root / CHAMPION}: {change.run}{was}", markup=False)

@@ -1,4 +1,4 @@
-"""Fit the feature extractor for Fashion-MNIST anew, on the command line.
+"""Train the feature extractor for Fashion-MNIST again, on the command line.
 
 python -m gan.classifier --out features.keras
 """
@@ -7,11 +7,11 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from gan.command import check_output, output_file, run_command
+from gan.command import check_output, new_app, output_file, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
@@ -19,12 +19,7 @@ from gan.judging.classifier import accuracy, fit_classifier
 from gan.models.networks import save_model
 from gan.storage.files import sha256_of
 
-app = App(
-    name="python -m gan.classifier",
-    help="Fit the feature extractor for Fashion-MNIST anew.",
-    version_flags=(),
-    suppress_keyboard_interrupt=False,
-)
+app = new_app("gan.classifier")
 
 
 @app.default
@@ -34,16 +29,13 @@ def main(
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
     data_dir: Path | None = None,
 ) -> None:
-    """Fit the feature extractor for Fashion-MNIST anew, and say how good it is.
+    """Train the feature extractor for Fashion-MNIST again, and print its test accuracy.
 
-    Parameters
-    ----------
-    out
-        A .keras file.
-    seed
-        Seeds weights, order, flips and shifts.
-    data_dir
-        Folder with the four files of Fashion-MNIST; else an earlier download, the mirrors, Debian's package.
+    Args:
+        out: Output file, .keras.
+        seed: Seed of the weights, the order of the images, and their flips and shifts.
+        data_dir: Folder with the four files of Fashion-MNIST; by default an earlier download, the mirrors, or Debian's
+            package is used.
     """
     check_output(out, ".keras")
     logging.basicConfig(level=logging.INFO, format="%(message)s")

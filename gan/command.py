@@ -1,4 +1,4 @@
-"""Command lines: whatever goes wrong for a reason that the user can mend is one clear message and an exit code."""
+"""Helpers of the command lines: one clear message and an exit code for every error that the user can fix."""
 
 import errno
 import os
@@ -20,49 +20,55 @@ from gan.system.proxies import faulty_proxies
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
+def new_app(module: str, description: str | None = None) -> App:
+    """Return the command line of `python -m <module>`; without a description it has that of its default command."""
+    return App(name=f"python -m {module}", help=description, version_flags=(), suppress_keyboard_interrupt=False)
+
+
 def run_command(app: App) -> None:
-    """Run a command line from `sys.argv` and leave the process; only unexpected errors show a traceback."""
+    """Run a command line from `sys.argv` and exit the process; only unexpected errors show a traceback."""
     try:
         check_certificates()
         check_working_directory()
-        say_what_is_ignored()
+        warn_of_ignored_variables()
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _fail(f"{_explain(error)}\nSee --help for all options.", EXIT_USAGE)
+        cause = error.__cause__ or error.__context__
+        message = describe_validation(cause) if isinstance(cause, ValidationError) else str(error)
+        _fail(f"{message}\nSee --help for all options.", EXIT_USAGE)
     except FashionGanError as error:
         _fail(str(error), EXIT_FAILED)
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in its buffer goes nowhere
-        _fail(f"The output could not be written ({error.strerror}). What was made is kept.", EXIT_FAILED)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # discard what is left in the buffer of stdout
+        _fail(f"The output could not be written ({error.strerror}). Finished work is kept.", EXIT_FAILED)
     except KeyboardInterrupt:
         _fail("Run the same command again: it goes on from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
 
 
-def say_what_is_ignored() -> None:
-    """Write to the terminal which variables of the environment have no effect here: some may have been meant."""
+def warn_of_ignored_variables() -> None:
+    """Write to the terminal which environment variables have no effect, since the user may rely on one of them."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    ignored = ignored_variables()
-    if ignored:
+    if ignored := ignored_variables():
         console.print(f"Not used: {', '.join(ignored)}. Results would depend on it (docs/design.md).", markup=False)
     for proxy in faulty_proxies():
         console.print(f"Not used: {proxy}: {proxy.fault}. Requests that need it will fail.", markup=False)
 
 
 def check_output(out: Path, *suffixes: str) -> None:
-    """Refuse a target that could not be written, before the work whose result it is to hold.
+    """Refuse an output file that cannot be written, before the work starts.
 
     Args:
-        out: The file.
-        suffixes: What its name may end in, such as ".png".
+        out: The output file.
+        suffixes: Allowed endings of its name, such as ".png".
 
     Raises:
-        SettingsError: If its name ends otherwise, or its folder cannot be made or written.
+        SettingsError: If the name has another ending, or its folder cannot be created or written.
     """
     if out.suffix not in suffixes:
         raise SettingsError(f"--out got {out}; it expects a name that ends in {' or '.join(suffixes)}.")
-    with _explained(out):
+    with _os_errors_as_settings_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out.parent):
             pass
@@ -70,17 +76,17 @@ def check_output(out: Path, *suffixes: str) -> None:
 
 @contextmanager
 def output_file(out: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success it becomes `out`, on failure nothing is left.
+    """Yield a path to write to; on success it becomes `out`, on failure it is removed.
 
     Raises:
-        SettingsError: If it cannot be written.
+        SettingsError: If the file cannot be written.
     """
-    with _explained(out), atomic_path(out) as partial:
+    with _os_errors_as_settings_errors(out), atomic_path(out) as partial:
         yield partial
 
 
 @contextmanager
-def _explained(out: Path) -> Iterator[None]:
+def _os_errors_as_settings_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -88,18 +94,13 @@ def _explained(out: Path) -> Iterator[None]:
 
 
 def describe_validation(error: ValidationError) -> str:
-    """What is wrong with which option, a line each."""
+    """Return one line for each invalid option: its name, what is wrong, and the value that was given."""
     lines = []
     for detail in error.errors(include_url=False):
         option = "--" + "-".join(str(part) for part in detail["loc"]).replace("_", "-") if detail["loc"] else ""
         message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
         lines.append(f"{option} {message} (got {detail['input']!r})." if option else message)
     return "\n".join(lines)
-
-
-def _explain(error: CycloptsError) -> str:
-    cause = error.__cause__ or error.__context__
-    return describe_validation(cause) if isinstance(cause, ValidationError) else str(error)
 
 
 def _fail(message: str, code: int, title: str = "Error:") -> None:

@@ -55,7 +55,6 @@ class ExecutionConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Device = "auto"
-    data_parallel: bool = Field(False, description="split each batch over all GPUs of the machine")
     stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
     tensorboard: bool = Field(False, description="write event files")
     train_on: TrainOn = "here"

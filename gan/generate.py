@@ -1,17 +1,17 @@
-"""Images from a trained generator: for the pipeline, and for anybody with a published run.
+"""Draw images from the generator of a published run, on the command line.
 
 python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.png
-python -m gan.generate artifacts/latest --class Sandal --out sandals.png      with a recipe that takes classes
+python -m gan.generate artifacts/latest --class Sandal --out sandals.png      for a class-conditional generator
 """
 
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from gan.command import check_output, output_file, run_command
+from gan.command import check_output, new_app, output_file, run_command
 from gan.data.samples import MAX_IMAGES, save_samples
 from gan.errors import SettingsError
 from gan.models.backend import keras
@@ -19,18 +19,12 @@ from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.report.rendering import draw_grid, save_png
-from gan.runs.manifest import DATA_SUMMARY
+from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, GENERATOR
 from gan.storage.links import follow_text_link
 
 MAX_COLUMNS, MAX_GRID = 16, 1024
 
-
-app = App(
-    name="python -m gan.generate",
-    help="Draw images from the generator of a published run.",
-    version_flags=(),
-    suppress_keyboard_interrupt=False,
-)
+app = new_app("gan.generate")
 
 
 @app.default
@@ -45,20 +39,15 @@ def generate(
 ) -> None:
     """Draw images from the generator of a published run.
 
-    Parameters
-    ----------
-    run
-        Folder of a published run, such as artifacts/latest.
-    num_images
-        Images to draw.
-    seed
-        Seeds the latents; equal seeds give equal images.
-    average
-        Draw from the averaged weights instead of the last ones.
-    of_class
-        Name or number of the class to ask for, of a generator that takes classes; else as in its training images.
-    out
-        A .png (a grid of at most 1,024) or .npz file (key "images", uint8, (n, 28, 28); with classes also "labels").
+    Args:
+        run: Folder of a published run, such as artifacts/latest.
+        num_images: Number of images to draw.
+        seed: Seed of the latents; equal seeds give equal images.
+        average: Use the averaged weights instead of the last ones.
+        of_class: Name or number of the class to draw, for a class-conditional generator; by default classes are as
+            frequent as in the training images.
+        out: Output file: .png (a grid of at most 1,024 images) or .npz (key "images", uint8, shape (n, 28, 28);
+            a class-conditional generator adds "labels").
     """
     check_output(out, ".png", ".npz")
     if out.suffix == ".png" and num_images > MAX_GRID:
@@ -68,9 +57,7 @@ def generate(
     run = follow_text_link(run)
     generator = load_generator(run, average=average)
     counts = class_counts(run / DATA_SUMMARY, generator)
-    like_labels = labels_of(counts)
-    if of_class is not None:
-        like_labels = np.array([_label(of_class, generator, counts, run)])
+    like_labels = labels_of(counts) if of_class is None else np.array([_find_label(of_class, generator, counts, run)])
     inputs = sample_inputs(generator, num_images, seed=seed, like_labels=like_labels)
     pixels = generate_pixels(generator, inputs)
     with output_file(out) as partial:
@@ -82,17 +69,17 @@ def generate(
 
 
 def load_generator(run: Path, *, average: bool) -> keras.Model:
-    """A generator of a published run.
+    """Load a generator of a published run.
 
     Args:
-        run: The run's folder.
-        average: The averaged weights instead of the last ones.
+        run: Folder of the run.
+        average: Whether to load the averaged weights instead of the last ones.
 
     Raises:
-        SettingsError: If the folder does not hold it.
-        StoreError: If it is no model.
+        SettingsError: If the folder does not hold the generator.
+        StoreError: If the file is not a model.
     """
-    model = follow_text_link(run) / ("generator_average.keras" if average else "generator.keras")
+    model = follow_text_link(run) / (AVERAGE_GENERATOR if average else GENERATOR)
     if not model.is_file():
         raise SettingsError(
             f"{run} holds no {model.name}.\nGive the folder of a published run, such as artifacts/latest."
@@ -100,16 +87,12 @@ def load_generator(run: Path, *, average: bool) -> keras.Model:
     return load_model(model)
 
 
-def _label(given: str, generator: keras.Model, counts: dict[str, int], run: Path) -> int:
-    """The label of a class by its name or number.
-
-    Raises:
-        SettingsError: If the generator takes no classes, or has none like that, or was not trained on any image of it.
-    """
+def _find_label(given: str, generator: keras.Model, counts: dict[str, int], run: Path) -> int:
+    """Return the label of the class with this name or number; refuse a class that the generator has not learned."""
     if len(generator.inputs) == 1:
         raise SettingsError(
-            f"--class got {given!r}, but the generator of {run} takes no classes.\n"
-            "Give a run of a recipe that does, such as conditional."
+            f"--class got {given!r}, but the generator of {run} is not class-conditional.\n"
+            "Give a run of a class-conditional recipe, such as conditional."
         )
     names = list(counts) or [str(label) for label in range(generator.inputs[1].shape[-1])]
     alike = [label for label, name in enumerate(names) if name.casefold() == given.casefold()]
@@ -125,7 +108,7 @@ def _label(given: str, generator: keras.Model, counts: dict[str, int], run: Path
     if counts and not counts[names[label]]:
         raise SettingsError(
             f"--class got {given!r}, but {run} had no training images of {names[label]}: its generator has not learned "
-            "that class.\nAsk for another class, or train on data that has images of it."
+            "that class.\nGive another class, or train on data that has images of it."
         )
     return label
 

@@ -148,8 +148,8 @@ The averaged weights are not part of the article; they do not influence its resu
 
 MLP = Recipe(
     name="mlp",
-    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on dense networks, told groups as in Liu et al. 2020, "
-    "arXiv:2006.10728, and Reed et al. 2016, arXiv:1605.05396",
+    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on dense networks, conditioned on groups as in "
+    "Liu et al. 2020, arXiv:2006.10728, and Reed et al. 2016, arXiv:1605.05396",
     algorithm="relativistic",
     steps=20_000,
     batch_size=128,
@@ -178,8 +178,8 @@ Averaged weights: Fréchet distance 3.42 ± 0.09, recall 0.23 ± 0.00, coverage 
 CONV = _derive(
     MLP,
     name="conv",
-    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on networks as in DCGAN, arXiv:1511.06434, told groups as in "
-    "Liu et al. 2020, arXiv:2006.10728, and Reed et al. 2016, arXiv:1605.05396",
+    paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441, on networks as in DCGAN, arXiv:1511.06434, conditioned on "
+    "groups as in Liu et al. 2020, arXiv:2006.10728, and Reed et al. 2016, arXiv:1605.05396",
     steps=25_000,
     batch_size=32,
     latent_dim=64,
@@ -202,7 +202,7 @@ On Fashion-MNIST a group has 600 images on average; use fewer groups for a small
 CONDITIONAL = _derive(
     CONV,
     name="conditional",
-    paper="conv, told the classes as in Mirza and Osindero 2014, arXiv:1411.1784, Miyato and Koyama 2018, "
+    paper="conv, conditioned on classes as in Mirza and Osindero 2014, arXiv:1411.1784, Miyato and Koyama 2018, "
     "arXiv:1802.05637, and Reed et al. 2016, arXiv:1605.05396",
     num_classes=10,
     num_groups=0,

@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.formatting import describe_number
 from gan.report.markup import code_span, data_uri, escape_markdown
-from gan.runs.champion import describe_standing
+from gan.runs.champion import describe_champion_status
 from gan.runs.publish import METRICS
 from gan.storage.store import Store
 from tasks.records import PublishedRun
@@ -22,7 +22,7 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     """
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    gate = escape_markdown(describe_standing(store.root, run.name))
+    gate = escape_markdown(describe_champion_status(store.root, run.name))
     create_markdown_artifact(
         key="verdict",
         markdown=f"# {run.name}\n\n{gate}\n\n{_differences(content)}"

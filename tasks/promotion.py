@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
 from gan.runs.champion import check_champion, mend_link, promote
-from gan.runs.champion_history import Change, champion_of, still_counts, was_promoted
+from gan.runs.champion_history import Change, champion_of, is_on_champion_stack, was_promoted
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.storage.store import Store
 from tasks.failures import explain_refused_writes
@@ -77,14 +77,14 @@ def _is_final(store: Store, identity: tuple[str, str], gate: Decision, champion:
         return was_promoted(store.root, *identity)
     if champion is None:
         return True
-    return champion.average is not None and still_counts(store.root, champion.name, champion.average.sha256)
+    return champion.average is not None and is_on_champion_stack(store.root, champion.name, champion.average.sha256)
 
 
 def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:
     """Return the champion with its files, or with the reason why it cannot be compared with: a loss is no defeat."""
     folder, run = store.root / present.folder, present.run
     try:
-        check_same_data(folder, check_champion(store.root, present), data)
+        check_same_data(folder, check_champion(folder, present), data)
     except SettingsError as error:
         why = str(error).partition("\n")[0].replace(str(folder), f"the champion {run}")
         obstacle = f"It cannot be compared with the champion: {why}"

@@ -36,7 +36,7 @@ def train(
     from gan.training.loop import train as train_gan
     from tasks.callbacks import LiveView, ProgressBar, progress, snapshot_judge, tensorboard_callback
 
-    hardware = use_device(execution.device, data_parallel=execution.data_parallel)
+    hardware = use_device(execution.device)
     scratch = train.scratch_dir(store, data, config, execution, extractor)
     with progress("Training", config.steps, unit="steps") as update:
         callbacks = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
@@ -45,7 +45,7 @@ def train(
         result = train_gan(
             store.load_array(data.train_images),
             config,
-            # on another device the training would give other bytes
+            # another device gives other bytes
             Checkpoints(scratch / hardware.folder_name, seconds_between=execution.checkpoint_seconds),
             hardware,
             labels=store.load_array(data.train_labels),

@@ -1,4 +1,4 @@
-"""A blind test of random pixels, and its section of the report as a reader sees it."""
+"""A blind test of random pixels, and its section of the report in a browser."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ READ_CANVAS = """canvas => {
 
 
 def read_sheet(test: BlindTest) -> np.ndarray:
-    """Tiles of the sheet, uint8 (n, 28, 28), in its order."""
+    """Return the tiles of the sheet in order, uint8 (n, 28, 28)."""
     content = base64.b64decode(test.sheet.removeprefix("data:image/png;base64,"))
     sheet = np.asarray(Image.open(BytesIO(content)))
     rows = sheet.reshape(-1, 28, test.columns, 28).swapaxes(1, 2)
@@ -35,7 +35,7 @@ def read_sheet(test: BlindTest) -> np.ndarray:
 
 
 def read_key(test: BlindTest) -> np.ndarray:
-    """The algorithm of the page's script, in the test's own words."""
+    """Decrypt the answers; an independent implementation of the script's algorithm."""
     value = 2166136261
     for byte in test.sheet.encode("ascii"):
         value = (value ^ byte) * 16777619 % 2**32
@@ -51,7 +51,7 @@ IS_REAL = dict(zip((tile.tobytes() for tile in read_sheet(TEST)), read_key(TEST)
 
 
 def render_page(test: BlindTest) -> str:
-    """A page around the section, as strict as the report: nothing runs but the one script."""
+    """Return a page with the section and the Content-Security-Policy of the report."""
     folder = Path(blind_test.__file__).parent
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
     section = environment.get_template("blind_test.html.jinja").render(test=test)

@@ -1,4 +1,4 @@
-"""A game of the blind test in the page: what is shown, and what is said of the answers."""
+"""A game of the blind test in the page: the images, the score and the verdict."""
 
 import numpy as np
 import pytest
@@ -17,18 +17,18 @@ def test_a_perfect_player_by_keyboard_alone_tells_them_apart(open_page: Open) ->
     real = sum(blind.answer_by_keys([True] * 40))
     expect(blind.part("score")).to_have_text("40 of 40 right (100 %), 95 % interval 91 to 100 %")
     expect(blind.part("score")).to_be_focused()
-    expect(blind.part("verdict")).to_contain_text("Can be told apart")
+    expect(blind.part("verdict")).to_contain_text("You can tell them apart: ")
     assert blind.group_counts() == {"fooled": 0, "caught": 40 - real, "recognised": real, "doubted": 0}
 
 
-def test_a_player_who_tosses_coins_is_shown_as_one(open_page: Open) -> None:
+def test_a_guessing_player_gets_an_interval_around_50_percent(open_page: Open) -> None:
     blind = Blind(open_page())
     blind.button("One at a time").click()
     is_right = [bool(bit) for bit in np.random.default_rng(0).permutation(40) % 2]
     shown = blind.answer_by_keys(is_right)
     expect(blind.part("score")).to_have_text("20 of 40 right (50 %), 95 % interval 34 to 66 %")
     expect(blind.part("verdict")).to_have_text(
-        "Cannot be told apart by this reader in 40 images: the interval holds 50 %, which is guessing."
+        "You could not tell them apart in 40 images: the interval contains 50 %, which is guessing."
     )
     pairs = list(zip(shown, is_right, strict=True))
     assert blind.group_counts() == {
@@ -51,7 +51,7 @@ def test_score_interval_and_verdict_are_those_of_the_exact_binomial_interval(ope
         )
         left, width = blind.part("interval").evaluate("bar => [bar.style.left, bar.style.width].map(parseFloat)")
         assert (left, left + width) == pytest.approx((100 * low, 100 * high), abs=1e-3)
-        words = "Can be" if low > 0.5 else "Told apart, but the wrong way round" if high < 0.5 else "Cannot be"
+        words = "apart: " if low > 0.5 else "apart, but the wrong way round" if high < 0.5 else "could not"
         expect(blind.part("verdict")).to_contain_text(words)
         blind.button("Play again").click()
 
@@ -62,10 +62,10 @@ def test_an_interval_that_just_misses_50_is_not_rounded_onto_it(open_page: Open)
     blind.button("One at a time").click()
     blind.answer_by_keys([True] * 13 + [False] * 4)
     expect(blind.part("score")).to_have_text("13 of 17 right (76 %), 95 % interval 50.1 to 93 %")
-    expect(blind.part("verdict")).to_contain_text("Can be told apart")
+    expect(blind.part("verdict")).to_contain_text("You can tell them apart: ")
 
 
-def test_a_game_that_was_left_goes_on_where_it_was(open_page: Open) -> None:
+def test_an_unfinished_game_continues_where_it_was_left(open_page: Open) -> None:
     blind = Blind(open_page())
     blind.button("One at a time").click()
     blind.page.keyboard.press("r")
@@ -83,7 +83,7 @@ def test_a_game_that_was_left_goes_on_where_it_was(open_page: Open) -> None:
     expect(blind.progress).to_have_text("0 of 40 marked as generated")
 
 
-def test_a_coin_decides_each_image_and_no_image_returns_while_there_are_others(open_page: Open) -> None:
+def test_each_image_is_real_with_probability_one_half_and_none_repeats_while_others_are_left(open_page: Open) -> None:
     blind = Blind(open_page())
     blind.button("As a board").click()
     shown: list[bytes] = []
@@ -106,7 +106,7 @@ def test_a_game_of_images_seen_before_says_so(open_page: Open) -> None:
     expect(blind.part("seen")).to_be_visible()
 
 
-def test_nothing_but_the_pixels_tells_two_tiles_apart(open_page: Open) -> None:
+def test_tiles_differ_in_nothing_but_their_pixels(open_page: Open) -> None:
     blind = Blind(open_page())
     blind.button("As a board").click()
     texts = [tile.evaluate("tile => tile.outerHTML").replace('tabindex="0"', 'tabindex="-1"') for tile in blind.tiles]

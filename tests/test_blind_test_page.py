@@ -1,4 +1,4 @@
-"""The blind test in the page: by mouse, touch and keyboard, on every screen, and beside all else that is there."""
+"""The blind test in the page: mouse, touch and keyboard, screen sizes, and the rest of the page."""
 
 import pytest
 from blind_page import READ_CANVAS, Blind, Open
@@ -49,7 +49,7 @@ def test_a_board_by_touch_on_a_phone(open_page: Open) -> None:
     blind.button("Finish").tap()
     expect(blind.part("score")).to_contain_text("0 of 40 right (0 %), 95 % interval 0 to 9 %")
     expect(blind.part("verdict")).to_have_text(
-        "Told apart, but the wrong way round: the generated ones look more real."
+        "You can tell them apart, but the wrong way round: the generated images look more real."
     )
     expect(blind.part("score")).to_be_in_viewport()
     counts = {"fooled": 40 - sum(is_real), "caught": 0, "recognised": 0, "doubted": sum(is_real)}
@@ -91,13 +91,13 @@ def test_tab_goes_past_the_board_and_enter_leaves_where_leave_has_the_focus(open
     expect(blind.button("As a board")).to_be_focused()
 
 
-@pytest.mark.parametrize("way", ["One at a time", "As a board"])
-def test_escape_leaves_a_game(open_page: Open, way: str) -> None:
+@pytest.mark.parametrize("mode", ["One at a time", "As a board"])
+def test_escape_leaves_a_game(open_page: Open, mode: str) -> None:
     blind = Blind(open_page())
-    blind.button(way).click()
-    expect(blind.button(way)).to_be_hidden()
+    blind.button(mode).click()
+    expect(blind.button(mode)).to_be_hidden()
     blind.page.keyboard.press("Escape")
-    expect(blind.button(way)).to_be_focused()
+    expect(blind.button(mode)).to_be_focused()
 
 
 def test_keys_pressed_elsewhere_do_nothing(open_page: Open) -> None:
@@ -119,7 +119,7 @@ def test_keys_pressed_elsewhere_do_nothing(open_page: Open) -> None:
     expect(blind.progress).to_have_text("Image 2 of 40")
 
 
-def test_a_key_held_down_is_one_answer_and_a_shortcut_none(open_page: Open) -> None:
+def test_a_key_held_down_is_one_answer_and_a_shortcut_is_no_answer(open_page: Open) -> None:
     blind = Blind(open_page())
     blind.button("One at a time").click()
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_every_view_fits_the_screen_and_shows_whole_pixels(open_page: Open, widt
     check()
 
 
-def test_without_a_screen_or_a_script_one_sentence_stands_there(open_page: Open) -> None:
+def test_without_a_screen_or_a_script_one_sentence_is_shown(open_page: Open) -> None:
     sentence = "The blind test needs a screen and JavaScript"
     page = open_page()
     expect(page.get_by_role("button", name="As a board")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Who is the champion, how that is changed by gate and by hand, and what the pipeline makes of it."""
+"""The champion: how the gate and the user change it, and how the pipeline uses it."""
 
 import json
 import multiprocessing
@@ -14,7 +14,7 @@ from flows.settings import RunSettings
 from gan.champion import app
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
-from gan.runs.champion import describe_standing, mend_link, promote, roll_back
+from gan.runs.champion import describe_champion_status, mend_link, promote, roll_back
 from gan.runs.champion_history import champion_of, read_history
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.runs.publish import write_manifest
@@ -34,7 +34,7 @@ def data(store: Store) -> NormalizedData:
 def publish(
     store: Store, data: NormalizedData, name: str, gate: Decision = PASSES, champion=None, content: str = ""
 ) -> TrainedGan:
-    """A run whose files hold its name, or something else; an earlier one of that name is replaced."""
+    """Publish a run whose files contain its name, or the given content; replace an earlier run of that name."""
     content = content or name
     folder = store.root / "runs" / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -54,10 +54,10 @@ def publish(
     return TrainedGan(generator=ref, average=ref, history=ref, snapshot_steps=(0,), snapshots=ref, warnings=())
 
 
-def run_and_settle(
+def run_and_promote(
     store: Store, data: NormalizedData, name: str, gate: Decision, *, no_promote: bool = False, content: str = ""
 ) -> bool:
-    """What the flow does, with a gate that says what it is told; whether that was the end of it."""
+    """Do what the flow does, with the given decision of the gate; return whether the run need not be judged again."""
     trained = publish(store, data, "not yet", content=content or name)
     champion = find_champion(store, name, data, trained)
     publish(store, data, name, gate, champion, content)
@@ -77,73 +77,73 @@ WORSE = Decision(passes=False, champion="a", reasons=("It is worse.",))
 
 
 def test_a_run_that_passes_becomes_the_champion_with_its_reasons_in_the_history(store, data) -> None:
-    assert run_and_settle(store, data, "a", PASSES)
+    assert run_and_promote(store, data, "a", PASSES)
     assert champion_and_its_generator(store) == ("a", "a")
     (line,) = (store.root / "champion.jsonl").read_text().splitlines()
     assert json.loads(line)["reasons"] == ["It is good."]
-    assert describe_standing(store.root, "a") == "It is the champion. Passes the gate. It is good."
+    assert describe_champion_status(store.root, "a") == "It is the champion. Passes the gate. It is good."
 
 
-def test_a_run_that_does_not_pass_or_may_not_leaves_the_champion_as_it_is(store, data) -> None:
-    run_and_settle(store, data, "a", PASSES)
-    run_and_settle(store, data, "b", WORSE)
-    run_and_settle(store, data, "c", over("a"), no_promote=True)
+def test_a_run_that_fails_the_gate_or_has_no_promote_does_not_change_the_champion(store, data) -> None:
+    run_and_promote(store, data, "a", PASSES)
+    run_and_promote(store, data, "b", WORSE)
+    run_and_promote(store, data, "c", over("a"), no_promote=True)
     assert [change.run for change in read_history(store.root)] == ["a"]
-    assert describe_standing(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
-    assert "It is better. It was not promoted: --no-promote, " in describe_standing(store.root, "c")
-    run_and_settle(store, data, "c", over("a"))
+    assert describe_champion_status(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
+    assert "It is better. It was not promoted: --no-promote, " in describe_champion_status(store.root, "c")
+    run_and_promote(store, data, "c", over("a"))
     assert champion_and_its_generator(store) == ("c", "c")
-    assert describe_standing(store.root, "a").startswith("It was the champion; c is it now.")
+    assert describe_champion_status(store.root, "a").startswith("It was the champion; c is it now.")
 
 
-def test_a_worse_run_of_the_champions_own_name_does_not_take_its_place(store, data) -> None:
-    """The same command after an edit of the code: another generator under the same name."""
-    run_and_settle(store, data, "a", PASSES)
-    run_and_settle(store, data, "a", WORSE, content="other")
+def test_a_worse_run_with_the_name_of_the_champion_does_not_replace_it(store, data) -> None:
+    """The same command after an edit of the code gives another generator under the same name."""
+    run_and_promote(store, data, "a", PASSES)
+    run_and_promote(store, data, "a", WORSE, content="other")
     assert (store.root / "runs" / "a" / AVERAGE_GENERATOR).read_text() == "other"
     assert champion_and_its_generator(store) == ("a", "a")
-    run_and_settle(store, data, "a", over("a"), content="better")
+    run_and_promote(store, data, "a", over("a"), content="better")
     assert champion_and_its_generator(store) == ("a", "better")
     roll_back(store.root)
     assert champion_and_its_generator(store) == ("a", "a")
 
 
-def test_a_run_that_was_judged_against_an_earlier_champion_is_to_be_judged_again(store, data, caplog) -> None:
+def test_a_run_that_was_judged_against_an_earlier_champion_must_be_judged_again(store, data, caplog) -> None:
     late = publish(store, data, "late")
     champion = find_champion(store, "late", data, late)
-    run_and_settle(store, data, "a", PASSES)
+    run_and_promote(store, data, "a", PASSES)
     assert not promote_if_passed(store, "late", late, champion, PASSES, no_promote=False)
     assert champion_and_its_generator(store)[0] == "a"
     assert "Since late was judged, the champion has changed (now: a)" in caplog.text
     assert find_champion(store, "late", data, late).name == "a"
-    assert run_and_settle(store, data, "late", over("a"))
+    assert run_and_promote(store, data, "late", over("a"))
 
 
-def test_a_cached_repeat_of_a_champion_of_before_does_not_bring_it_back(store, data) -> None:
-    run_and_settle(store, data, "a", PASSES)
-    run_and_settle(store, data, "b", over("a"))
+def test_a_cached_repeat_of_an_earlier_champion_does_not_promote_it_again(store, data) -> None:
+    run_and_promote(store, data, "a", PASSES)
+    run_and_promote(store, data, "b", over("a"))
     first = publish(store, data, "a")
     assert promote_if_passed(store, "a", first, find_champion(store, "a", data, first), PASSES, no_promote=False)
     assert champion_and_its_generator(store)[0] == "b"
-    assert find_champion(store, "a", data, first) is None, "as it was when it was decided on"
+    assert find_champion(store, "a", data, first) is None, "the champion at the time of the decision"
 
 
-def test_a_run_that_passed_and_was_not_promoted_is_judged_anew_against_the_present_champion(store, data) -> None:
+def test_a_run_that_passed_and_was_not_promoted_is_judged_again_against_the_current_champion(store, data) -> None:
     waiting = publish(store, data, "waiting")
     assert find_champion(store, "waiting", data, waiting) is None
-    run_and_settle(store, data, "a", PASSES)
+    run_and_promote(store, data, "a", PASSES)
     found = find_champion(store, "waiting", data, waiting)
     assert found.name == "a"
     assert store.path(found.average_samples).read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("damage", ["samples altered", "gone", "other data"])
-def test_a_champion_that_cannot_be_compared_with_is_an_obstacle_until_it_is_mended(store, data, damage) -> None:
-    run_and_settle(store, data, "a", PASSES)
+def test_a_damaged_or_incomparable_champion_is_an_obstacle_until_it_is_repaired(store, data, damage) -> None:
+    run_and_promote(store, data, "a", PASSES)
     (folder,) = (store.root / "champions").iterdir()
     other = put_data(store, np.ones((3, 28, 28, 1), np.float32)) if damage == "other data" else data
     if damage == "samples altered":
-        (folder / AVERAGE_SAMPLES).unlink()  # else the run's own, which it is a link to, would be altered too
+        (folder / AVERAGE_SAMPLES).unlink()  # otherwise the run's own file, a hard link to it, would change too
         (folder / AVERAGE_SAMPLES).write_bytes(b"else")
     elif damage == "gone":
         folder.rename(store.root / "elsewhere")
@@ -157,33 +157,33 @@ def test_a_champion_that_cannot_be_compared_with_is_an_obstacle_until_it_is_mend
     if damage == "other data":
         return
     promote(store.root, "a", by_hand=True)
-    assert champion_and_its_generator(store) == ("a", "a"), "kept anew"
+    assert champion_and_its_generator(store) == ("a", "a"), "the copy is restored"
     assert [change.run for change in read_history(store.root)] == ["a"]
     with pytest.raises(SettingsError, match="a is the champion already"):
         promote(store.root, "a", by_hand=True)
     assert find_champion(store, "b", data, trained).obstacle == ""
-    run_and_settle(store, data, "c", PASSES)
-    assert find_champion(store, "b", data, trained).name == "c", "it is asked again"
+    run_and_promote(store, data, "c", PASSES)
+    assert find_champion(store, "b", data, trained).name == "c", "the gate must decide again"
 
 
-def test_a_run_that_was_refused_for_a_champion_that_was_rolled_back_is_judged_anew(store, data) -> None:
+def test_a_run_that_lost_to_a_champion_that_was_rolled_back_is_judged_again(store, data) -> None:
     for name in ("z", "a"):
         publish(store, data, name)
         promote(store.root, name, by_hand=True)
-    run_and_settle(store, data, "b", WORSE)
+    run_and_promote(store, data, "b", WORSE)
     b = publish(store, data, "b", WORSE, find_champion(store, "b", data, publish(store, data, "not yet", content="b")))
-    assert find_champion(store, "b", data, b).name == "a", "as it was decided on"
-    run_and_settle(store, data, "c", over("a"))
-    assert find_champion(store, "b", data, b).name == "a", "beaten since, by a better one"
+    assert find_champion(store, "b", data, b).name == "a", "the champion at the time of the decision"
+    run_and_promote(store, data, "c", over("a"))
+    assert find_champion(store, "b", data, b).name == "a", "it was beaten since, not rolled back"
     roll_back(store.root)
     roll_back(store.root)
     assert find_champion(store, "b", data, b).name == "z"
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
-def test_a_run_that_a_person_has_made_the_champion_is_not_asked_to_beat_itself(store, data, is_lost) -> None:
-    """Whether the champion that it was refused for was rolled back, or could not be compared with."""
-    run_and_settle(store, data, "a", PASSES)
+def test_a_run_that_was_promoted_by_hand_need_not_beat_itself(store, data, is_lost) -> None:
+    """The champion that it lost to is intact, or its copy is lost."""
+    run_and_promote(store, data, "a", PASSES)
     if is_lost:
         shutil.rmtree(store.root / "champions")
     b = publish(store, data, "not yet", content="b")
@@ -191,19 +191,19 @@ def test_a_run_that_a_person_has_made_the_champion_is_not_asked_to_beat_itself(s
     assert bool(champion.obstacle) == is_lost
     publish(store, data, "b", WORSE, champion, "b")
     promote(store.root, "b", by_hand=True)
-    assert find_champion(store, "b", data, b) == champion, "as it was decided on"
+    assert find_champion(store, "b", data, b) == champion, "the champion at the time of the decision"
     shutil.rmtree(store.root / "runs" / "b")
     assert find_champion(store, "b", data, b) is None
 
 
-def test_a_generator_that_another_run_of_that_name_has_published_meanwhile_is_not_promoted(store, data) -> None:
+def test_a_run_is_not_promoted_if_its_name_has_another_generator_since(store, data) -> None:
     judged = publish(store, data, "b")
     publish(store, data, "b", content="by other code")
     assert not promote_if_passed(store, "b", judged, None, PASSES, no_promote=False)
     assert champion_of(store.root) is None
 
 
-def test_a_run_that_is_being_replaced_is_waited_for(store, data) -> None:
+def test_promotion_waits_until_a_run_is_replaced(store, data) -> None:
     publish(store, data, "a")
     promoting = threading.Thread(target=promote, args=(store.root, "a"), kwargs={"by_hand": True})
     with exclusive_root_lock(store.root):
@@ -214,7 +214,7 @@ def test_a_run_that_is_being_replaced_is_waited_for(store, data) -> None:
     assert champion_of(store.root).run == "a"
 
 
-def test_a_person_can_promote_and_roll_back_step_by_step(store, data, capsys) -> None:
+def test_promotions_by_hand_can_be_rolled_back_one_by_one(store, data, capsys) -> None:
     for name in ("a", "b", "c"):
         publish(store, data, name)
         promote(store.root, name, by_hand=True)
@@ -233,14 +233,14 @@ def test_a_person_can_promote_and_roll_back_step_by_step(store, data, capsys) ->
 
 
 @pytest.mark.parametrize("name", ["nobody", "../runs/a", "", "a/../a", ".hidden"])
-def test_a_run_that_is_not_there_cannot_be_promoted(store, data, name) -> None:
+def test_a_run_that_does_not_exist_cannot_be_promoted(store, data, name) -> None:
     publish(store, data, "a")
-    with pytest.raises(SettingsError, match=r"is no published run|cannot be a run's name"):
+    with pytest.raises(SettingsError, match=r"is not a complete published run|cannot be a run's name"):
         promote(store.root, name, by_hand=True)
     assert champion_of(store.root) is None
 
 
-def test_a_run_that_is_not_whole_cannot_be_promoted(store, data) -> None:
+def test_a_damaged_run_cannot_be_promoted(store, data) -> None:
     publish(store, data, "a")
     (store.root / "runs" / "a" / AVERAGE_GENERATOR).write_bytes(b"else")
     with pytest.raises(SettingsError, match="is missing, or is not what was published"):
@@ -253,19 +253,19 @@ def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line)
     promote(store.root, "a", by_hand=True)
     with (store.root / "champion.jsonl").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl cannot be understood"):
+    with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl is invalid"):
         check_before_work(RunSettings(output_dir=store.root))
 
 
-def test_a_history_that_does_not_follow_from_itself_is_one_clear_error(store, data) -> None:
-    """A line was removed, as a person might who is told that it is damaged: the link must not go to another run."""
+def test_a_contradictory_history_is_one_clear_error(store, data) -> None:
+    """A line was removed, as a user might who reads that it is damaged; the link must not change to another run."""
     for name in ("a", "b", "c"):
         publish(store, data, name)
         promote(store.root, name, by_hand=True)
     roll_back(store.root)
     first, second, third, last = (store.root / "champion.jsonl").read_text().splitlines()
     (store.root / "champion.jsonl").write_text("\n".join((first, second, last)))
-    with pytest.raises(SettingsError, match=r"Line 3 of .* says that b is the champion again, which the lines before"):
+    with pytest.raises(SettingsError, match=r"Line 3 of .* says that b is the champion again, which contradicts"):
         mend_link(store.root)
     assert champion_and_its_generator(store) == ("b", "b")
     (store.root / "champion.jsonl").write_text("\n".join((first, "", second, third, "", last, "")))
@@ -294,7 +294,7 @@ def promote_over(root, name, identity) -> None:
     promote(root, name, over=identity, judged=judged, reasons=("better",))
 
 
-def test_of_runs_that_beat_the_same_champion_at_the_same_moment_one_is_promoted(store, data) -> None:
+def test_only_one_of_several_runs_that_beat_the_same_champion_at_once_is_promoted(store, data) -> None:
     names = [f"run-{number}" for number in range(6)]
     for name in ("a", *names):
         publish(store, data, name)

@@ -14,13 +14,13 @@ from bench.asked_classes import fit_to_real, measure
 from flows.settings import RunSettings
 from gan.data.samples import load_samples, save_samples
 from gan.errors import SettingsError
-from gan.generate import _label
+from gan.generate import _find_label
 from gan.models.backend import Hardware, keras, tf
 from gan.models.generation import class_counts, generate_paths, generate_pixels
 from gan.models.latents import draw_labels, sample_inputs
 from gan.models.networks import Networks, load_model, save_model
 from gan.recipes import RECIPES
-from gan.report.contestants import ContestantFiles, contestants
+from gan.report.contestants import ContestantFiles, load_contestant
 from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents
 from gan.training.engine import make_run_steps
@@ -189,13 +189,13 @@ def test_a_class_can_be_requested_by_name_and_number(networks, tiny_conv, tmp_pa
     assert "--class got 'Hat'; the classes are 0 Trouser, 1 Ankle boot, 2 Bag." in refused.stderr
     save_model(Networks.build(tiny_conv.recipe, seed=0).generator, run / "generator.keras")
     refused = generate(run, "--class", "Bag", "--out", tmp_path / "x.png")
-    assert "takes no classes" in refused.stderr
+    assert "is not class-conditional" in refused.stderr
     assert not (tmp_path / "x.png").exists()
 
 
 @pytest.mark.parametrize(("given", "label"), [("a", 1), ("A", 0), ("b", 2), ("2", 2), ("0", 3)])
 def test_a_class_is_found_by_its_exact_name_before_similar_ones(networks, given, label) -> None:
-    assert _label(given, networks.generator, dict.fromkeys(["A", "a", "B", "0"], 1), Path("run")) == label
+    assert _find_label(given, networks.generator, dict.fromkeys(["A", "a", "B", "0"], 1), Path("run")) == label
 
 
 def test_a_comparison_of_two_runs_shows_no_class_without_training_images(networks, tmp_path, monkeypatch) -> None:
@@ -206,9 +206,9 @@ def test_a_comparison_of_two_runs_shows_no_class_without_training_images(network
     counts = {"Trouser": 5, "Bag": 0, "Coat": 15}
     files.data_summary.write_text(json.dumps({"train": {"images_per_class": counts}}))
     drawn = []
-    monkeypatch.setattr("gan.compare.generate_pixels", lambda _, inputs: drawn.append(inputs.labels))
-    contestants(files, files, seed=0)
-    assert [np.bincount(labels).tolist() for labels in drawn] == [[8, 0, 24], [8, 0, 24]]
+    monkeypatch.setattr("gan.report.contestants.generate_pixels", lambda _, inputs: drawn.append(inputs.labels))
+    load_contestant(files, seed=0)
+    assert [np.bincount(labels).tolist() for labels in drawn] == [[8, 0, 24]]
     counts = dict.fromkeys(counts, 0)
     files.data_summary.write_text(json.dumps({"train": {"images_per_class": counts}}))
     assert class_counts(files.data_summary, networks.generator) == {}, "made up: nothing was trained on no images"

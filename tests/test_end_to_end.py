@@ -258,6 +258,6 @@ def test_a_run_to_compare_with_that_does_not_exist_is_a_clear_error_before_any_w
     with quick_checkout.start(*command) as process:
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "nobody is no published run that is whole" in output
+    assert "nobody is not a complete published run" in output
     assert "Traceback" not in output
     assert "Beginning flow run" not in output

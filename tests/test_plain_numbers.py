@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import tasks.artifacts
 from flows.summary import print_summary
 from flows.sweep_flow import Sweep, print_board
-from gan.compare import _print as print_comparison
+from gan.compare import _print_comparison as print_comparison
 from gan.config import RunConfig, SampleConfig, TrainConfig
 from gan.data.pixels import normalize_images
 from gan.formatting import (
@@ -39,7 +39,7 @@ from gan.report.comparison import RunComparison
 from gan.report.leaderboard import MEASURES, Result, as_csv, as_html, rank, read_result
 from gan.report.page import render_comparison
 from gan.report.tensorboard import EventFiles
-from gan.runs.champion import describe_standing
+from gan.runs.champion import describe_champion_status
 from gan.runs.publish import check_run_name, write_json
 from gan.storage.plain_json import to_json
 from gan.storage.store import FileRef, Store
@@ -183,7 +183,7 @@ def test_a_curve_has_a_gap_where_a_value_is_not_defined(undefined) -> None:
 
 def test_charts_of_constant_values_are_drawn_without_a_warning() -> None:
     black = np.eye(1, 256)[0]
-    as_svg(draw_intensities(black, black, black), "intensities")
+    as_svg(draw_intensities([black, black, black]), "intensities")
     as_svg(draw_quality([0, 1], np.zeros((2, 2)), "9 images"), "quality")
     for value in (0, 1e-30, 1e30):
         as_svg(draw_losses(np.full((5, 3), value, np.float32)), "losses")
@@ -287,7 +287,7 @@ def test_a_published_run_says_what_is_not_defined_and_why(published) -> None:
         assert text.count("not defined") >= 6
     assert "Adam" in text
     assert "0.00001, betas" in text
-    assert "Nearest training image is not defined" in describe_standing(store.root, "second")
+    assert "Nearest training image is not defined" in describe_champion_status(store.root, "second")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert not Decision.model_validate(manifest["gate"]).passes
     found = read_result("article", 0, folder)

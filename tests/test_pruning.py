@@ -1,4 +1,4 @@
-"""House-keeping on files as the stages leave them: what goes, what stays, and what nobody can be sure of."""
+"""Pruning of files as the stages write them: what is removed, what stays, and what is unknown."""
 
 import errno
 import json
@@ -39,14 +39,14 @@ def age(*paths: Path) -> None:
 
 
 def put(store: Store, content: str) -> FileRef:
-    """A file that was stored long ago."""
+    """Store a file, and make it old."""
     ref = store.put_bytes(content.encode(), ".txt")
     age(store.root / ref.key)
     return ref
 
 
 def put_record(store: Store, name: str, record: StageRecord) -> Path:
-    """A result record as Prefect writes it, long ago."""
+    """Write a result record as Prefect does, and make it old."""
     store.results_dir.mkdir(exist_ok=True)
     path = store.results_dir / name
     metadata = ResultRecordMetadata(serializer=JSONSerializer(), storage_key=str(path))
@@ -71,7 +71,7 @@ def left(store: Store) -> set[str]:
 
 
 def pruned(store: Store, days: int = 30) -> list[str]:
-    """What goes, after a look that says the same and changes nothing."""
+    """Prune after a dry run, which must find the same and change nothing; return the names of what was removed."""
     before = left(store)
     seen = prune(store.root, days, dry_run=True)
     assert left(store) == before
@@ -81,15 +81,15 @@ def pruned(store: Store, days: int = 30) -> list[str]:
     return sorted(leftover.path.name for leftover in done.leftovers)
 
 
-def test_what_a_published_run_names_stays_and_what_nobody_names_goes(store) -> None:
+def test_files_named_by_a_published_run_stay_and_unnamed_files_are_removed(store) -> None:
     published, unnamed, reference = put(store, "published"), put(store, "unnamed"), put(store, REFERENCE)
     publish(store, "one", published, reference=reference)
     assert pruned(store) == [Path(unnamed.key).name]
     assert store.is_available(published)
-    assert store.is_available(reference), "what a run was compared with is needed for the same comparison"
+    assert store.is_available(reference), "a run's reference is needed to repeat the comparison"
 
 
-def test_a_record_that_was_used_keeps_its_files_and_one_that_was_not_goes_with_them(store) -> None:
+def test_a_used_record_keeps_its_files_and_an_unused_one_is_removed_with_them(store) -> None:
     used, unused = put(store, "used"), put(store, "unused")
     os.utime(put_record(store, "a" * 64, FittedExtractor(weights=used)))
     gone = put_record(store, "b" * 64, FittedExtractor(weights=unused))
@@ -97,7 +97,7 @@ def test_a_record_that_was_used_keeps_its_files_and_one_that_was_not_goes_with_t
     assert store.is_available(used)
 
 
-def test_the_records_of_a_published_run_stay_while_all_their_files_do(store) -> None:
+def test_the_records_of_a_published_run_stay_while_all_their_files_exist(store) -> None:
     ref = put(store, "published")
     publish(store, "one", ref)
     records = [
@@ -109,7 +109,7 @@ def test_the_records_of_a_published_run_stay_while_all_their_files_do(store) -> 
     assert pruned(store) == [records[0].name]
 
 
-def test_damaged_records_go_when_they_are_old_and_keep_what_they_name_until_then(store) -> None:
+def test_damaged_records_are_removed_when_old_and_keep_their_files_until_then(store) -> None:
     refs = [put(store, text) for text in ("cut short", "of other code")]
     cut = put_record(store, "a" * 64, FittedExtractor(weights=refs[0]))
     cut.write_bytes(cut.read_bytes()[:-5])
@@ -137,7 +137,7 @@ def test_damaged_records_go_when_they_are_old_and_keep_what_they_name_until_then
     ],
     ids=["cut short", "empty", "no text", "missing"],
 )
-def test_where_a_manifest_cannot_be_read_nothing_is_removed(store, damage) -> None:
+def test_if_a_manifest_cannot_be_read_nothing_is_removed(store, damage) -> None:
     ref = put(store, "unnamed")
     damage(publish(store, "one", put(store, "published")) / "manifest.json")
     with pytest.raises(StoreError, match=r"manifest.json of the published run .*one.* cannot be read.*\nNothing was"):
@@ -147,7 +147,7 @@ def test_where_a_manifest_cannot_be_read_nothing_is_removed(store, damage) -> No
     assert "make prune says why" in describe_disk(store.root)
 
 
-def test_runs_on_a_drive_that_is_not_there_count_as_unreadable(store) -> None:
+def test_runs_on_a_missing_drive_count_as_unreadable(store) -> None:
     (store.root / "runs").mkdir()
     (store.root / "runs" / "moved").symlink_to("/nowhere/at/all")
     with pytest.raises(StoreError, match="moved"):
@@ -166,7 +166,7 @@ def test_runs_that_were_moved_and_linked_keep_what_they_need(store, tmp_path) ->
     assert pruned(store) == []
 
 
-def test_links_are_never_followed_and_odd_names_left_alone(store, tmp_path) -> None:
+def test_links_are_never_followed_and_unknown_names_are_left_alone(store, tmp_path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     precious = outside / ("a" * 64)
@@ -183,12 +183,12 @@ def test_links_are_never_followed_and_odd_names_left_alone(store, tmp_path) -> N
     for path in odd:
         path.touch()
     age(*odd, folder / f"{'b' * 64}.npy", store.root / "scratch" / "train-x", store.partial_dir / "link")
-    assert pruned(store, 0) == ["link"], "a link that a kill left half-written goes, not what it points to"
+    assert pruned(store, 0) == ["link"], "the link that a kill left is removed, not its target"
     assert precious.read_text() == "mine"
     assert all(path.exists() for path in odd)
 
 
-def test_unfinished_work_goes_when_it_is_old_and_nobody_is_at_it(store) -> None:
+def test_old_checkpoints_are_removed_unless_their_lock_is_held(store) -> None:
     scratch = {name: store.scratch_dir(name) for name in ("train-old", "train-held", "train-new")}
     for folder in scratch.values():
         (folder / "cpu").mkdir(parents=True)
@@ -205,7 +205,7 @@ def test_unfinished_work_goes_when_it_is_old_and_nobody_is_at_it(store) -> None:
     assert scratch["train-new"].exists()
 
 
-def test_event_files_for_tensorboard_go_when_they_are_old(store) -> None:
+def test_old_event_files_for_tensorboard_are_removed(store) -> None:
     folders = [store.root / "tensorboard" / f"train-{letter * 16}" for letter in "abc"]
     mine = store.root / "tensorboard" / "mine"
     for folder in (*folders, mine):
@@ -216,11 +216,11 @@ def test_event_files_for_tensorboard_go_when_they_are_old(store) -> None:
     (store.root / "tensorboard" / "link").symlink_to(folders[2])
     assert describe_disk(store.root).endswith("4.0 MB of it could be pruned (make prune)")
     assert pruned(store) == [folders[0].name, folders[2].name]
-    assert mine.exists(), "its name is none of ours"
+    assert mine.exists(), "this project does not give such a name"
     assert "of it needed or used" in describe_disk(store.root)
 
 
-def test_what_kills_left_half_written_goes(store, downloads) -> None:
+def test_files_that_a_kill_left_incomplete_are_removed(store, downloads) -> None:
     runs = store.root / "runs"
     publish(store, "one.b", put(store, "published"))
     left_behind = [
@@ -247,11 +247,11 @@ def test_what_kills_left_half_written_goes(store, downloads) -> None:
         "tmpabc",
     ]
     assert pruned(store) == expected
-    assert (runs / ".gone.x1y2.old").exists(), "where a kill left no run in its place, it is all there is"
+    assert (runs / ".gone.x1y2.old").exists(), "it stays, since no other run is in its place"
     assert files[2].exists()
 
 
-def test_what_a_run_that_goes_on_has_filed_or_taken_stays_even_at_0_days(store) -> None:
+def test_files_that_a_running_run_uses_stay_even_at_0_days(store) -> None:
     before = put(store, "before")
     with mark_in_use(store.root):
         filed, again = store.put_bytes(b"filed", ".txt"), put(store, "again")
@@ -264,20 +264,20 @@ def test_what_a_run_that_goes_on_has_filed_or_taken_stays_even_at_0_days(store) 
     assert len(pruned(store, 0)) == 4
 
 
-def test_a_folder_that_is_no_output_folder_is_refused_and_not_touched(tmp_path) -> None:
+def test_a_folder_without_a_store_is_refused_and_not_changed(tmp_path) -> None:
     with pytest.raises(SettingsError, match="has no store"):
         prune(tmp_path / "cache", 0, dry_run=False)
     assert not (tmp_path / "cache" / ".in-use").exists()
 
 
-def test_disk_use_is_told_with_what_could_go(store) -> None:
+def test_disk_use_is_shown_with_the_size_that_can_be_pruned(store) -> None:
     store.put_bytes(b"x" * 3_000_000, ".bin")
     assert describe_disk(store.root) == f"3.0 MB in {store.root}, all of it needed or used in the last 30 days"
     put(store, "y" * 1_500_000)
     assert describe_disk(store.root) == f"4.5 MB in {store.root}, 1.5 MB of it could be pruned (make prune)"
 
 
-def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(store, monkeypatch) -> None:
+def test_checkpoints_that_a_run_locks_just_before_their_removal_stay(store, monkeypatch) -> None:
     folder = store.scratch_dir("train-old")
     folder.mkdir(parents=True)
     age(folder)
@@ -295,8 +295,8 @@ def test_checkpoints_that_a_run_takes_up_in_the_moment_of_their_removal_stay(sto
         assert lock_path(folder).exists()
 
 
-def test_what_cannot_be_removed_is_told_and_all_else_goes(store, monkeypatch) -> None:
-    """The refusal is made up: root, who may run this, is refused nothing."""
+def test_files_that_cannot_be_removed_are_reported_and_all_others_are_removed(store, monkeypatch) -> None:
+    """Simulate the refusal, since root may remove every file."""
     kept, gone = put(store, "kept"), put(store, "gone")
     unlink = Path.unlink
 
@@ -313,7 +313,7 @@ def test_what_cannot_be_removed_is_told_and_all_else_goes(store, monkeypatch) ->
     assert not (store.root / gone.key).exists()
 
 
-def test_a_run_that_a_kill_has_hidden_is_brought_back_and_keeps_what_it_needs(store) -> None:
+def test_a_run_hidden_by_a_kill_is_restored_and_keeps_what_it_needs(store) -> None:
     ref = put(store, "published")
     folder = publish(store, "one", ref)
     record = put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(store.root, "one")))
@@ -325,7 +325,7 @@ def test_a_run_that_a_kill_has_hidden_is_brought_back_and_keeps_what_it_needs(st
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_as_a_flow_it_shows_in_the_ui_what_went(store) -> None:
+def test_the_flow_shows_in_the_ui_what_was_removed(store) -> None:
     from prefect.client.orchestration import get_client
 
     put(store, "unnamed")

@@ -39,7 +39,7 @@ def test_latest_can_be_pointed_elsewhere_at_any_time(tmp_path) -> None:
     publish(tmp_path, "first", "one")
     publish(tmp_path, "second", "two")
     assert (tmp_path / "latest" / "report.html").read_text() == "two"
-    assert not (tmp_path / "latest").readlink().is_absolute(), "so that the folder can be moved"
+    assert not (tmp_path / "latest").readlink().is_absolute(), "the link is relative, so that the folder can be moved"
 
 
 def test_a_run_is_replaced_as_a_whole(tmp_path) -> None:
@@ -69,8 +69,8 @@ def test_a_failure_leaves_the_earlier_run_and_nothing_else(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "-x", "x" * 101, "a b", "<b>", "a\n"])
-def test_names_that_cannot_be_a_folders_are_refused(tmp_path, name) -> None:
-    with pytest.raises(SettingsError, match="cannot be a folder's"):
+def test_names_that_are_not_valid_folder_names_are_refused(tmp_path, name) -> None:
+    with pytest.raises(SettingsError, match="cannot be a folder name"):
         check_run_name(tmp_path, name, {})
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_run_may_be_renewed(tmp_path, damaged) -> None:
     assert (tmp_path / "latest" / "report.html").read_text() == "renewed"
 
 
-def test_what_is_no_run_is_never_replaced(tmp_path) -> None:
+def test_files_and_folders_that_are_not_runs_are_never_replaced(tmp_path) -> None:
     runs = tmp_path / "runs"
     (runs / "notes").mkdir(parents=True)
     (runs / "notes" / "mine.txt").write_text("mine")
@@ -99,9 +99,9 @@ def test_what_is_no_run_is_never_replaced(tmp_path) -> None:
     (runs / "on-a-drive").symlink_to("/nowhere/at/all")
     (runs / "empty").mkdir()
     for name in ("notes", "file", "on-a-drive"):
-        with pytest.raises(SettingsError, match=r"which is no published run.*\n.*move it out of runs/"):
+        with pytest.raises(SettingsError, match=r"which is not a published run.*\n.*move it out of runs/"):
             check_run_name(tmp_path, name, {"seed": 0})
-        with pytest.raises(SettingsError, match="which is no published run"):
+        with pytest.raises(SettingsError, match="which is not a published run"):
             publish(tmp_path, name, "one")
     publish(tmp_path, "empty", "one")
     assert (runs / "notes" / "mine.txt").read_text() == "mine"
@@ -109,7 +109,7 @@ def test_what_is_no_run_is_never_replaced(tmp_path) -> None:
     assert sorted(path.name for path in runs.iterdir()) == ["empty", "file", "notes", "on-a-drive"]
 
 
-def test_of_two_runs_that_fill_the_same_name_at_once_the_later_one_is_refused(tmp_path) -> None:
+def test_the_later_of_two_concurrent_runs_with_the_same_name_is_refused(tmp_path) -> None:
     def be_late() -> None:
         with staged_run(tmp_path, "first") as folder:
             write_json(folder / "config.json", {"seed": 1})
@@ -136,8 +136,8 @@ except SettingsError:
 """
 
 
-def test_of_many_processes_that_publish_under_one_name_one_does(tmp_path) -> None:
-    """All are let go together, when each has its folder full."""
+def test_only_one_of_many_processes_publishes_under_a_name(tmp_path) -> None:
+    """All processes continue at once, after each has filled its folder."""
     command = [sys.executable, "-c", PUBLISH_TOO, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": PROJECT}
     processes = [subprocess.Popen([*command, str(seed)], **pipes) for seed in range(5)]
@@ -155,7 +155,7 @@ def test_of_many_processes_that_publish_under_one_name_one_does(tmp_path) -> Non
 
 
 def killed_in_the_middle(root: Path) -> Path:
-    """Publish the run anew, and die between the two renames; where the earlier one is then."""
+    """Publish the run again, kill the process between the two renames, and return where the earlier run is then."""
     script = (
         "import os, pathlib, sys\n"
         "from test_publishing import publish\n"
@@ -175,9 +175,9 @@ def killed_in_the_middle(root: Path) -> Path:
     return hidden
 
 
-def test_a_run_that_a_kill_has_hidden_is_brought_back(tmp_path) -> None:
+def test_a_run_hidden_by_a_kill_is_restored(tmp_path) -> None:
     restore_runs(tmp_path)
-    assert list(tmp_path.iterdir()) == [], "nothing is made where there is nothing to bring back"
+    assert list(tmp_path.iterdir()) == [], "no file is created if there is nothing to restore"
     publish(tmp_path, "first", "one")
     killed_in_the_middle(tmp_path)
     restore_runs(tmp_path)
@@ -185,7 +185,7 @@ def test_a_run_that_a_kill_has_hidden_is_brought_back(tmp_path) -> None:
     assert not list((tmp_path / "runs").glob(".*.old"))
 
 
-def test_a_hidden_run_still_has_its_name(tmp_path) -> None:
+def test_a_hidden_run_still_reserves_its_name(tmp_path) -> None:
     publish(tmp_path, "first", "one")
     killed_in_the_middle(tmp_path)
     with pytest.raises(SettingsError, match="other settings"):
@@ -193,7 +193,7 @@ def test_a_hidden_run_still_has_its_name(tmp_path) -> None:
     assert (tmp_path / "latest" / "report.html").read_text() == "one"
 
 
-def test_what_is_hidden_stays_so_where_a_run_is_in_its_place_or_it_is_none(tmp_path) -> None:
+def test_a_hidden_folder_is_not_restored_if_its_place_is_taken_or_it_is_not_a_run(tmp_path) -> None:
     publish(tmp_path, "first", "one")
     hidden = killed_in_the_middle(tmp_path)
     shutil.copytree(hidden, tmp_path / "runs" / "first")
@@ -204,7 +204,7 @@ def test_what_is_hidden_stays_so_where_a_run_is_in_its_place_or_it_is_none(tmp_p
     assert no_run.exists()
 
 
-def test_the_newest_of_two_that_kills_have_hidden_is_brought_back(tmp_path) -> None:
+def test_the_newest_of_two_hidden_runs_is_restored(tmp_path) -> None:
     publish(tmp_path, "first", "one")
     hidden = killed_in_the_middle(tmp_path)
     older = shutil.copytree(hidden, hidden.with_name(".first.zzz.old"))

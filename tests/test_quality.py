@@ -1,4 +1,4 @@
-"""Quality against time: which runs are drawn, and what of them."""
+"""The chart of quality by time: which runs it shows, and which numbers."""
 
 import json
 
@@ -38,7 +38,7 @@ def publish(
     (folder / "history.csv").write_bytes(history_csv(np.zeros((steps, 3), np.float32), quality))
 
 
-def test_only_whole_trainings_that_can_be_compared_are_drawn_once_a_seed(tmp_path) -> None:
+def test_only_complete_and_comparable_trainings_are_drawn_one_for_each_seed(tmp_path) -> None:
     publish(tmp_path, "0, judged by others", ARTICLE, n=99)
     publish(tmp_path, "a", ARTICLE)
     publish(tmp_path, "b", MLP, seed=1)
@@ -54,13 +54,13 @@ def test_only_whole_trainings_that_can_be_compared_are_drawn_once_a_seed(tmp_pat
     assert [(curve.recipe, curve.seed) for curve in curves] == [("article", 0), ("mlp", 0), ("mlp", 1)]
     assert curves[0].seconds.tolist() == pytest.approx([2, 2 * (ARTICLE.steps // 2 + 1), 2 * ARTICLE.steps])
     assert {curve.total_seconds for curve in curves[1:]} == {2.0 * MLP.steps}, (
-        "something else ran beside the slower one"
+        "the slower training shared the machine with another program"
     )
     assert curves[1].seconds[-1] == curves[2].seconds[-1] == 2.0 * MLP.steps
     assert as_png(draw(curves)).startswith(b"\x89PNG")
 
 
-def test_numbers_that_are_not_defined_leave_a_gap_and_are_called_so(tmp_path) -> None:
+def test_numbers_that_are_not_defined_leave_a_gap_and_are_labelled_so(tmp_path) -> None:
     publish(tmp_path, "a", ARTICLE)
     content = json.loads((tmp_path / "a" / "metrics.json").read_text())
     content["metrics"]["recall"] |= {"average": None, "floor": None}

@@ -1,4 +1,4 @@
-"""Which run a new one is compared with: never itself, never one of other data, never one that is not whole."""
+"""The run that a new run is compared with: never itself, a run of other data or a damaged run."""
 
 import json
 
@@ -28,7 +28,7 @@ def trained(store: Store, generator: bytes, average: bytes | None = None) -> Tra
 
 
 def publish(store: Store, data: NormalizedData, name: str, reference=None) -> None:
-    """A run whose generator is its name."""
+    """Publish a run whose generator file contains its name."""
     folder = store.root / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("generator.keras", "generator_average.keras", "samples.npz", "samples_average.npz"):
@@ -48,7 +48,7 @@ def reference_of(store: Store, data: NormalizedData, name: str, compare_with=Non
     return find_reference(store, name, data, trained(store, name.encode()), compare_with)
 
 
-def test_the_first_run_has_none_and_a_later_one_the_latest(store, data) -> None:
+def test_the_first_run_has_no_reference_and_a_later_run_has_the_latest(store, data) -> None:
     assert reference_of(store, data, "a") is None
     publish(store, data, "a")
     found = reference_of(store, data, "b")
@@ -56,15 +56,17 @@ def test_the_first_run_has_none_and_a_later_one_the_latest(store, data) -> None:
     assert store.path(found.samples).read_bytes() == b"a"
 
 
-def test_runs_in_turn_keep_their_references(store, data) -> None:
+def test_runs_that_are_repeated_alternately_keep_their_references(store, data) -> None:
     publish(store, data, "a")
     first = reference_of(store, data, "b")
     publish(store, data, "b", first)
-    assert reference_of(store, data, "a") is None, "it was there first"
-    assert reference_of(store, data, "b") == first, "and not itself, though it is the latest"
+    assert reference_of(store, data, "a") is None, "it is the first run, which has no reference"
+    assert reference_of(store, data, "b") == first, "not itself, though it is the latest"
     publish(store, data, "a")
     assert reference_of(store, data, "b") == first
-    assert reference_of(store, data, "b", store.root / "latest") == first.model_copy(), "a, whichever way it is said"
+    assert reference_of(store, data, "b", store.root / "latest") == first.model_copy(), (
+        "the link and the name lead to the same run"
+    )
 
 
 def test_a_twin_under_another_name_has_the_same_reference(store, data) -> None:
@@ -75,19 +77,19 @@ def test_a_twin_under_another_name_has_the_same_reference(store, data) -> None:
     assert twin == first
 
 
-def test_a_run_that_differs_in_its_average_alone_is_another_one(store, data) -> None:
+def test_a_run_with_another_averaged_generator_is_another_run(store, data) -> None:
     publish(store, data, "a")
     assert find_reference(store, "b", data, trained(store, b"a", average=b"longer"), None).name == "a"
 
 
-def test_a_reference_outlives_its_folder(store, data) -> None:
+def test_a_reference_is_kept_after_its_folder_is_damaged(store, data) -> None:
     publish(store, data, "a")
     publish(store, data, "b", reference_of(store, data, "b"))
     (store.root / "runs" / "a" / "manifest.json").unlink()
     assert reference_of(store, data, "b").name == "a"
 
 
-def test_new_code_under_an_old_name_is_compared_with_what_the_old_code_made(store, data) -> None:
+def test_a_run_of_new_code_is_compared_with_the_run_of_old_code_of_the_same_name(store, data) -> None:
     publish(store, data, "nightly")
     found = find_reference(store, "nightly", data, trained(store, b"of the new code"), None)
     assert found.name == "nightly"
@@ -95,7 +97,7 @@ def test_new_code_under_an_old_name_is_compared_with_what_the_old_code_made(stor
 
 
 @pytest.mark.parametrize("damage", ["samples altered", "samples gone", "no manifest", "nonsense", "other data"])
-def test_a_latest_run_that_is_not_whole_or_of_other_data_is_left_out_and_no_error(store, data, damage, caplog) -> None:
+def test_a_latest_run_that_is_damaged_or_of_other_data_is_skipped_without_an_error(store, data, damage, caplog) -> None:
     publish(store, data, "a")
     folder = store.root / "runs" / "a"
     if damage == "samples altered":
@@ -112,7 +114,7 @@ def test_a_latest_run_that_is_not_whole_or_of_other_data_is_left_out_and_no_erro
         write_json(folder / "manifest.json", manifest)
     assert reference_of(store, data, "b") is None
     assert "Not compared with a:" in caplog.text
-    with pytest.raises(SettingsError, match=r"that is whole|other data"):
+    with pytest.raises(SettingsError, match=r"not a complete published run|other data"):
         reference_of(store, data, "b", folder)
 
 
@@ -123,9 +125,9 @@ def test_a_run_of_another_data_set_is_refused_before_any_work(store, data) -> No
 
 
 @pytest.mark.parametrize("nonsense", ["nobody", "x" * 300, "~nobodyhere/x", "a\0b", "<b>|"])
-def test_a_run_that_is_none_is_one_clear_error(nonsense, tmp_path) -> None:
+def test_a_reference_that_is_not_a_run_is_one_clear_error(nonsense, tmp_path) -> None:
     settings = RunSettings(compare_with=nonsense, output_dir=tmp_path)
-    with pytest.raises(SettingsError, match="is no published run that is whole"):
+    with pytest.raises(SettingsError, match="is not a complete published run"):
         check_before_work(settings)
 
 

@@ -21,7 +21,7 @@ def test_titles_and_captions_are_drawn_and_must_fit_the_images() -> None:
     titled = draw_grid(PIXELS, 3, scale=4, titles=["Bag"] * 9)
     assert captioned.height > plain.height
     assert titled.height > plain.height
-    assert np.asarray(captioned)[16:46].min() < 128, "there is ink above the images"
+    assert np.asarray(captioned)[16:46].min() < 128, "the caption is drawn above the images"
     with pytest.raises(ValueError, match="2 titles for 9 images"):
         draw_grid(PIXELS, 3, scale=4, titles=["Bag", "Coat"])
 
@@ -38,7 +38,7 @@ def test_the_real_examples_depend_on_the_seed(tiny_images) -> None:
     assert one.tobytes() == same.tobytes() != other.tobytes()
 
 
-def test_the_animation_has_a_frame_a_snapshot_and_loses_nothing(tmp_path) -> None:
+def test_the_animation_has_one_frame_for_each_snapshot_and_is_lossless(tmp_path) -> None:
     snapshots = np.stack([PIXELS, PIXELS[::-1], 255 - PIXELS])
     frames = draw_snapshots(snapshots, (0, 5, 11), num=4, columns=2, scale=2)
     path = tmp_path / "training.webp"

@@ -1,4 +1,4 @@
-"""The report of small synthetic images: what it says, that it asks nobody for anything, what is called progress."""
+"""The report on small synthetic images: its content, its safety, and the verdicts of comparisons."""
 
 import base64
 import io
@@ -84,8 +84,8 @@ def findings(judge) -> Findings:
 def report(findings, tmp_path) -> Report:
     save_png(draw_grid(smooth_pixels(4, 5), 2, scale=2), tmp_path / "interpolation.png")
     save_animation([draw_grid(noise(4, step), 2, scale=2) for step in range(3)], tmp_path / "training.webp")
-    this = Contestant("This run", smooth_pixels(32, 6), findings.average_pixels, findings.average_pixels)
-    other = Contestant(HOSTILE, noise(32, 7), findings.fake_pixels, findings.average_pixels)
+    this = Contestant("This run", smooth_pixels(32, 6), [(None, 100)], findings.average_pixels, findings.average_pixels)
+    other = Contestant(HOSTILE, noise(32, 7), [(None, 100)], findings.fake_pixels, findings.average_pixels)
     return Report(
         title=f"{HOSTILE}: real and generated",
         subtitle="Recipe article",
@@ -95,7 +95,7 @@ def report(findings, tmp_path) -> Report:
         exhibits=make_exhibits(findings, seed=0),
         animation=tmp_path / "training.webp",
         interpolation=tmp_path / "interpolation.png",
-        against=compare_runs(findings.judge, this, other, same_latents=True, seed=0),
+        against=compare_runs(findings.judge, this, other, seed=0),
         gate=GATE,
         asked_classes=None,
         settings=[("steps", "10,001")],
@@ -108,7 +108,7 @@ def report(findings, tmp_path) -> Report:
 
 @pytest.fixture
 def page(browser: Browser, report, tmp_path) -> Page:
-    """The report opened in Chromium; whatever goes wrong in it fails the test."""
+    """Open the report in Chromium; an error, a warning or a request fails the test."""
     path = tmp_path / "report.html"
     path.write_text(render_html(report), encoding="utf-8")
     page = browser.new_page()
@@ -122,7 +122,7 @@ def page(browser: Browser, report, tmp_path) -> Page:
     page.close()
 
 
-def test_every_picture_of_the_page_is_loaded_and_nothing_is_asked_of_anybody(page: Page, report) -> None:
+def test_every_picture_is_loaded_and_the_page_makes_no_request(page: Page, report) -> None:
     widths = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
     num_rows = sum(1 + bool(len(row.fake)) for row in report.exhibits.classes) + 4
     assert len(widths) == 3 + num_rows + 2 + 2 + NUM_SNAPSHOTS + 1 + 1
@@ -130,16 +130,16 @@ def test_every_picture_of_the_page_is_loaded_and_nothing_is_asked_of_anybody(pag
     assert page.locator("svg").count() >= 4
 
 
-def test_a_report_says_how_often_the_asked_class_came_and_shows_images_under_it(findings, report) -> None:
+def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it(findings, report) -> None:
     judge = findings.judge
     asked = np.roll(findings.fake.fake.classes, 15)
     asked[:75] = findings.fake.fake.classes[:75]
-    told = replace(findings, asked_labels=np.concatenate([asked, [0, 0]]))
-    shares = told.asked_classes
+    conditional = replace(findings, asked_labels=np.concatenate([asked, [0, 0]]))
+    shares = conditional.asked_classes
     assert shares.value == rounded((findings.fake.fake.classes == asked).mean()) >= 0.5
     assert shares.average == rounded((findings.average.fake.classes == asked).mean())
-    assert shares.real == rounded((judge.test.classes == told.test_labels[judge.test_rows]).mean())
-    rows = make_exhibits(told, seed=0).classes
+    assert shares.real == rounded((judge.test.classes == conditional.test_labels[judge.test_rows]).mean())
+    rows = make_exhibits(conditional, seed=0).classes
     assert [row.fake_rows.tolist() for row in rows] == [np.flatnonzero(asked == k)[:10].tolist() for k in range(10)]
     assert findings.asked_classes is None
     page, digest = (render(replace(report, asked_classes=shares)) for render in (render_html, render_markdown))
@@ -155,7 +155,7 @@ def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
     assert re.sub(r"\s+", " ", row) == "Recall 0.1 0.4 −0.3 −0.4 to −0.2 worse"
 
 
-def test_warnings_about_the_data_are_said_to_be_about_the_data(report) -> None:
+def test_warnings_about_the_data_are_marked_as_such(report) -> None:
     page, digest = render_html(report), render_markdown(report)
     assert "<strong>About the data:</strong> No training images of &lt;b&gt;Bag&lt;/b&gt;" in page
     assert "> **About the data:** No training images of &lt;b&gt;Bag&lt;/b&gt;" in digest
@@ -163,8 +163,8 @@ def test_warnings_about_the_data_are_said_to_be_about_the_data(report) -> None:
     assert "About the data" not in render_markdown(replace(report, data_warnings=[]))
 
 
-def test_hostile_words_stay_words(page: Page) -> None:
-    assert page.title().startswith("<img src=x"), "as text, and no script has changed it"
+def test_hostile_text_is_shown_as_text(page: Page) -> None:
+    assert page.title().startswith("<img src=x"), "the title is text, and no script has changed it"
     assert page.locator("img[src=x]").count() == 0
     assert page.locator(f"text={HOSTILE.split('|')[0].strip()}").count() >= 3
 
@@ -189,12 +189,12 @@ def test_every_point_of_a_curve_has_a_grid_though_not_every_snapshot_has(browser
     }
     assert len(shown) >= 4
     page.emulate_media(media="print")
-    assert page.locator(".film img:visible").count() == len(exhibits.snapshots), "on paper all of them"
+    assert page.locator(".film img:visible").count() == len(exhibits.snapshots), "print shows all grids"
     page.close()
     assert render_markdown(replace(report, exhibits=exhibits)).count("\n| 59 | 1 | 100 % |") == 1
 
 
-def test_no_question_of_the_blind_test_stands_above_it(findings) -> None:
+def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> None:
     judge = Judge(findings.judge.extractor, smooth_pixels(900, 0), smooth_pixels(700, 1), n=700, seed=0)
     fake = noise(700, 2)
     found = replace(
@@ -223,7 +223,7 @@ def tiles_of(test: BlindTest) -> set[bytes]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_and_charts_can_be_read_in_light_and_in_dark(page: Page, scheme: str) -> None:
+def test_text_and_charts_are_legible_in_light_and_dark_mode(page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     ink, ground = (
         sum(map(int, re.findall(r"\d+", page.evaluate(f"getComputedStyle({of}).{what}"))[:3]))
@@ -237,7 +237,7 @@ def test_words_and_charts_can_be_read_in_light_and_in_dark(page: Page, scheme: s
 
 def test_the_slider_and_the_points_of_the_curve_show_the_grid_of_a_snapshot(page: Page) -> None:
     shown = page.locator(".film img:visible")
-    assert shown.get_attribute("alt") == "Fixed latents at step 4,000", "the last one first"
+    assert shown.get_attribute("alt") == "Fixed latents at step 4,000", "the last snapshot is shown first"
     page.locator("#film-slider").focus()
     page.keyboard.press("Home")
     assert shown.get_attribute("alt") == "Fixed latents at step 0"
@@ -254,7 +254,7 @@ def test_the_blind_test_can_be_played_in_the_page(page: Page) -> None:
     assert re.search(r"\d+ of 40 right", page.locator("#blind-test").inner_text())
 
 
-def test_without_scripts_the_last_grid_is_there(browser: Browser, report, tmp_path) -> None:
+def test_without_scripts_the_last_grid_is_shown(browser: Browser, report, tmp_path) -> None:
     path = tmp_path / "report.html"
     path.write_text(render_html(report), encoding="utf-8")
     page = browser.new_context(java_script_enabled=False).new_page()
@@ -290,11 +290,11 @@ def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_feature
     assert "not an FID" in digest
 
 
-def test_the_digest_is_markdown_whatever_the_words(report) -> None:
+def test_the_digest_is_valid_markdown_for_any_text(report) -> None:
     digest = render_markdown(report)
     assert "<img" not in digest
     assert not re.search(r"(?<!\\)\]\(", digest), "no link"
-    assert "://" not in digest, "no address that a page would link"
+    assert "://" not in digest, "no address that would become a link"
     previous = 0
     for line in digest.splitlines():
         if line.startswith("|"):
@@ -305,7 +305,7 @@ def test_the_digest_is_markdown_whatever_the_words(report) -> None:
             previous = 0
 
 
-def test_the_verdict_says_told_apart_copies_or_collapsed(report, findings) -> None:
+def test_the_verdict_names_distinguishable_and_copied_images(report, findings) -> None:
     assert report.verdict.startswith("The generated images can be told from real ones: a classifier is right for 100 %")
     judge = findings.judge
     copies = judge.examine(findings.train_pixels[:150])
@@ -333,18 +333,18 @@ def differences(judge: Judge, this: ImageStatistics, other: ImageStatistics) -> 
     return bootstrap_differences(this, other, judge.floor, extractor=judge.extractor.name, seed=0)
 
 
-def test_the_quantiles_are_those_of_thirteen_intervals_that_hold_together() -> None:
+def test_the_quantiles_are_bonferroni_corrected_for_thirteen_intervals() -> None:
     level = 1 - 0.05 / 2 / len(METRICS)
     assert pytest.approx(scipy.stats.norm.ppf(level)) == NORMAL_QUANTILE
     assert pytest.approx(scipy.stats.t.ppf(level, BATCHES - 1), abs=1e-4) == STUDENT_QUANTILE
 
 
-def test_fewer_near_copies_than_real_images_have_are_no_progress(findings) -> None:
+def test_fewer_near_copies_than_among_real_images_are_not_an_improvement(findings) -> None:
     of = next(metric for metric in METRICS if metric.name == "near_copies")
     assert of.cost(0.0, 0.015) == of.cost(0.015, 0.015) == 0 < of.cost(0.02, 0.015)
 
 
-def test_noise_is_not_called_progress_and_progress_is(findings) -> None:
+def test_noise_is_not_called_an_improvement_and_an_improvement_is(findings) -> None:
     judge, average = findings.judge, findings.average
     other = judge.examine(smooth_pixels(150, 8))
     assert {row.verdict for row in differences(judge, average, other)} == {"no difference beyond noise"}

@@ -246,7 +246,7 @@ def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(quick_checkout
     with started(quick_checkout, "-c", code, *command(data, folder)) as run:
         code, output = run.end()
     assert code == 1
-    assert "Error: The output could not be written (No space left on device). What was made is kept." in output
+    assert "Error: The output could not be written (No space left on device). Finished work is kept." in output
     assert "Traceback" not in output
     assert "Exception ignored" not in output
 

@@ -59,7 +59,6 @@ def test_values_of_set_are_in_the_training_settings() -> None:
         ({}, {"run_name": "x"}, "--run-name is for one run"),
         ({}, {"steps": 5, "set": ("steps=1,2",)}, "--steps and --set steps=... say the same"),
         ({"ray": "local", "at_once": 2}, {}, "--at-once is for this machine"),
-        ({"ray": "local"}, {"data_parallel": True}, "with --ray each training has one of them"),
         ({}, {"set": ("learning_rate=1e-4", "learning_rate=2e-4")}, "--set names learning_rate twice"),
         ({"recipes": "conv"}, {"set": ("generator_units=[8,8,8,8]",)}, "28 pixels can be halved twice"),
         ({"ray": "10.0.0.5:6379"}, {}, "PREFECT_API_URL is not set: they cannot reach"),
@@ -137,7 +136,7 @@ def test_the_winner_is_promoted_and_if_it_fails_the_gate_the_best_of_the_next_ro
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
-    monkeypatch.setattr("flows.sweep_flow.describe_standing", lambda _, run: f"what the gate says of {run}")
+    monkeypatch.setattr("flows.sweep_flow.describe_champion_status", lambda _, run: f"what the gate says of {run}")
     said = list(promote_best(board, members, here=True))
     assert said == [f"{way}-0: what the gate says of {way}-0" for way in list(RECIPES)[:3]]
     assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"

@@ -35,18 +35,18 @@ def test_durations_are_in_seconds_minutes_or_hours(seconds, text) -> None:
     assert describe_seconds(seconds) == text
 
 
-def test_markdown_of_hostile_words_has_no_markup() -> None:
+def test_hostile_text_in_markdown_has_no_markup() -> None:
     escaped = escape_markdown("a|b <b>\nc [d](e) `f`")
     assert escaped == r"a\|b &lt;b&gt; c \[d\](e) \`f\`"
 
 
-def test_addresses_become_no_links_and_paths_stay_in_their_code() -> None:
+def test_addresses_do_not_become_links_and_paths_stay_in_their_code_span() -> None:
     assert escape_markdown("http://a.b www.c.d e@f.g") == "http&#58;//a.b www&#46;c.d e&#64;f.g"
     assert code_span("/a`b``c") == "``` /a`b``c ```"
     assert code_span("/plain") == "`/plain`"
 
 
-def test_history_survives_its_csv_file_to_the_bit_and_has_quality_where_there_is_any() -> None:
+def test_history_is_restored_exactly_from_csv_and_has_quality_at_snapshots() -> None:
     history = np.random.default_rng(0).random((7, 3), dtype=np.float32) / 3
     plain, judged = history_csv(history).decode(), history_csv(history, {2: np.array([351.5, 0.25])}).decode()
     assert plain.startswith("step,d_loss,d_accuracy,g_loss\n0,")
@@ -58,7 +58,7 @@ def test_history_survives_its_csv_file_to_the_bit_and_has_quality_where_there_is
 
 
 @pytest.mark.parametrize("steps", [1, 2, 1000])
-def test_charts_are_drawn_for_any_length_and_the_same_each_time(steps) -> None:
+def test_charts_are_drawn_for_any_length_and_are_reproducible(steps) -> None:
     history = np.random.default_rng(0).random((steps, 3), dtype=np.float32)
     picture = as_png(draw_losses(history))
     assert picture.startswith(b"\x89PNG")

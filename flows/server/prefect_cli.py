@@ -7,8 +7,8 @@ import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is 
 
 from prefect.cli import app
 
-from gan.command import say_what_is_ignored
+from gan.command import warn_of_ignored_variables
 
 if __name__ == "__main__":
-    say_what_is_ignored()
+    warn_of_ignored_variables()
     app()

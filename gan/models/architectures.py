@@ -24,7 +24,7 @@ def narrow_normal(seeds: Sequence[int]) -> Initializers:
     return (keras.initializers.RandomNormal(stddev=INITIAL_DEVIATION, seed=seed) for seed in seeds)
 
 
-def dense_generator(recipe: Recipe, seeds: Sequence[int], *, synchronized: bool) -> list[keras.Layer]:
+def dense_generator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
     """Build blocks of Dense, LeakyReLU and BatchNormalization, then a Dense layer with one unit for each pixel."""
     initializers = glorot_uniform(seeds)
     stack: list[keras.Layer] = []
@@ -32,7 +32,7 @@ def dense_generator(recipe: Recipe, seeds: Sequence[int], *, synchronized: bool)
         stack += [
             layers.Dense(units, kernel_initializer=next(initializers), name=f"dense_{index}"),
             _leaky_relu(recipe, index),
-            _batch_norm(recipe, index, synchronized=synchronized),
+            _batch_norm(recipe, index),
         ]
     return [
         *stack,
@@ -53,7 +53,7 @@ def dense_discriminator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Laye
     return [*stack, _logits(recipe, initializers)]
 
 
-def convolutional_generator(recipe: Recipe, seeds: Sequence[int], *, synchronized: bool) -> list[keras.Layer]:
+def convolutional_generator(recipe: Recipe, seeds: Sequence[int]) -> list[keras.Layer]:
     """Upsample from 7 x 7 over 14 x 14 to 28 x 28 pixels, as in DCGAN; the recipe's widths are the channels.
 
     BatchNormalization comes before LeakyReLU, also as in DCGAN.
@@ -69,7 +69,7 @@ def convolutional_generator(recipe: Recipe, seeds: Sequence[int], *, synchronize
         if index:
             convolution = {"strides": 2, "padding": "same", "kernel_initializer": next(initializers)}
             stack.append(layers.Conv2DTranspose(channels, 4, **convolution, name=f"conv_{index}"))
-        stack += [_batch_norm(recipe, index, synchronized=synchronized), _leaky_relu(recipe, index)]
+        stack += [_batch_norm(recipe, index), _leaky_relu(recipe, index)]
     pixels = {"padding": "same", "activation": "tanh", "kernel_initializer": next(initializers)}
     return [*stack, layers.Conv2D(1, 3, **pixels, name="images")]
 
@@ -116,7 +116,5 @@ def _leaky_relu(recipe: Recipe, index: int) -> keras.Layer:
     return layers.LeakyReLU(recipe.leaky_relu_slope, name=f"leaky_relu_{index}")
 
 
-def _batch_norm(recipe: Recipe, index: int, *, synchronized: bool) -> keras.Layer:
-    return layers.BatchNormalization(
-        momentum=recipe.batch_norm_momentum, synchronized=synchronized, name=f"batch_norm_{index}"
-    )
+def _batch_norm(recipe: Recipe, index: int) -> keras.Layer:
+    return layers.BatchNormalization(momentum=recipe.batch_norm_momentum, name=f"batch_norm_{index}")

@@ -53,7 +53,6 @@ class Hardware:
 
     device_type: Literal["CPU", "GPU"]
     name: str  # human-readable: the GPU's model, or "CPU"
-    strategy: tf.distribute.Strategy | None = None  # set if each batch is split over several devices
 
     @property
     def folder_name(self) -> str:
@@ -61,15 +60,14 @@ class Hardware:
         return re.sub("[^a-z0-9]+", "-", self.name.lower())
 
 
-def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
+def use_device(device: Device) -> Hardware:
     """Choose the device of this process; call it before the first tensor is created.
 
     Args:
         device: "gpu" requires a GPU, "cpu" hides all GPUs, "auto" uses a GPU if there is one.
-        data_parallel: Split each batch over all GPUs of this machine.
 
     Raises:
-        TrainingError: If a required GPU is missing, or fewer than two GPUs are available for `data_parallel`.
+        TrainingError: If a required GPU is missing.
     """
     gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
@@ -87,17 +85,9 @@ def use_device(device: Device, *, data_parallel: bool = False) -> Hardware:
         tf.config.experimental.enable_op_determinism()
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    if data_parallel and len(gpus) < 2:
-        raise TrainingError(
-            f"--data-parallel was asked for, but TensorFlow sees {len(gpus)} usable GPUs.\n"
-            "Train without it: for networks of this size one device is faster (docs/training.md)."
-        )
     if not gpus:
         return Hardware("CPU", "CPU")
-    name = str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
-    if not data_parallel:
-        return Hardware("GPU", name)
-    return Hardware("GPU", f"{len(gpus)} x {name}", tf.distribute.MirroredStrategy())
+    return Hardware("GPU", str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")))
 
 
 def release_free_memory() -> None:

@@ -30,9 +30,7 @@ MAX_MODEL_BYTES = 2**32
 """Limit on the unpacked size of a model file; the widest networks that a recipe allows are smaller."""
 
 
-def build_generator(
-    recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = (), synchronized: bool = False
-) -> keras.Model:
+def build_generator(recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = ()) -> keras.Model:
     """Build the generator: latents, float32 (n, latent_dim), to images, float32 (n, 28, 28, 1) in [-1, 1] (tanh).
 
     With conditioning on classes its inputs are [latents, classes], the classes one-hot, float32 (n, num_classes); they
@@ -43,7 +41,6 @@ def build_generator(
         recipe: Layers, widths, slope, momentum, classes or groups.
         seed: Seed of the initial weights; each layer has its own stream.
         group_bounds: Result of `gan.training.groups.group_bounds`, for a recipe with groups.
-        synchronized: Whether BatchNormalization uses statistics over all replicas of a `tf.distribute` strategy.
 
     Raises:
         ValueError: If the number of bounds does not match the number of groups.
@@ -51,7 +48,7 @@ def build_generator(
     if len(group_bounds) != max(0, recipe.num_groups - 1):
         raise ValueError(f"build_generator got {len(group_bounds)} bounds for {recipe.num_groups} groups.")
     build = {"dense": dense_generator, "convolutional": convolutional_generator}[recipe.layers]
-    stack = build(recipe, _layer_seeds(seed, stream=0), synchronized=synchronized)
+    stack = build(recipe, _layer_seeds(seed, stream=0))
     latents = keras.Input((recipe.latent_dim,), name="latents")
     if not recipe.num_classes:
         front = [group_reader(recipe, group_bounds)] if recipe.num_groups else []
@@ -106,12 +103,10 @@ class Networks:
     average: keras.Model  # a generator with averaged weights
 
     @classmethod
-    def build(
-        cls, recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = (), synchronized: bool = False
-    ) -> "Networks":
+    def build(cls, recipe: Recipe, seed: int, *, group_bounds: Sequence[float] = ()) -> "Networks":
         """Build networks with initial weights; arguments as for `build_generator`."""
         networks = cls(
-            build_generator(recipe, seed, group_bounds=group_bounds, synchronized=synchronized),
+            build_generator(recipe, seed, group_bounds=group_bounds),
             build_discriminator(recipe, seed),
             build_optimizer(recipe),
             build_optimizer(recipe),

@@ -8,7 +8,7 @@
   const questions = Number(section.dataset.questions);
   const sheet = new Image();
 
-  // Undoes `_mask` of blind_test.py: a bit a tile, highest first, under the sheet's FNV-1a hash led on over 0, 1, 2...
+  // Decrypts the answers; `_mask` of blind_test.py describes the algorithm.
   function readAnswers() {
     let hash = 0x811c9dc5;
     const absorb = (byte) => (hash = Math.imul(hash ^ byte, 0x01000193) >>> 0);
@@ -19,7 +19,7 @@
     return Array.from({ length: Number(section.dataset.tiles) }, isRealTile);
   }
 
-  // Chance
+  // Random draws
 
   const random = () => crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32;
 
@@ -31,8 +31,9 @@
     return items;
   }
 
-  // A game: for each image a coin decides the kind, so that right answers of a guesser are binomial with p = 1/2,
-  // whatever the guesses. The images come off two shuffled decks and return only when a deck may run out.
+  // Draw the images of a game. Each is real with probability 1/2, so that the number of right answers of a guessing
+  // player is binomial with p = 1/2, whatever the guesses. The images come from two shuffled decks, which are
+  // reshuffled only when one of them may run out.
   function deal() {
     if (Math.min(decks.real.length, decks.fake.length) < questions) {
       seenBefore = dealtBefore;
@@ -43,15 +44,15 @@
     return Array.from({ length: questions }, () => (random() < 0.5 ? decks.real : decks.fake).pop());
   }
 
-  // Whether the reader had left a game of this kind before its end, and finds it as it was; else a new one is dealt.
-  function goesOn(kind) {
-    const left = unfinished === kind;
-    if (!left) dealt = deal();
-    unfinished = mode = kind;
-    return left;
+  // Return whether the reader continues an unfinished game in this mode; otherwise start a new game.
+  function continuesGame(newMode) {
+    const continues = unfinished === newMode;
+    if (!continues) dealt = deal();
+    unfinished = mode = newMode;
+    return continues;
   }
 
-  // P(X <= most) for X binomial of n trials with probability p.
+  // P(X <= most) for a binomial X with n trials of probability p.
   function atMost(most, n, p) {
     let choices = 1;
     let sum = 0;
@@ -62,8 +63,8 @@
     return sum;
   }
 
-  // The exact 95 % interval of Clopper and Pearson 1934 (Biometrika 26, 404-413): every p under which neither so many
-  // right answers or more, nor so many or fewer, are rarer than 2.5 %. Bisection finds either end.
+  // The exact 95 % interval of Clopper and Pearson 1934 (Biometrika 26, 404-413): every p with
+  // P(X >= right) >= 2.5 % and P(X <= right) >= 2.5 %. Bisection finds both ends.
   function confidenceInterval(right, n) {
     const smallest = (isReached) => {
       let [low, high] = [0, 1];
@@ -77,7 +78,7 @@
     return [smallest((p) => 1 - atMost(right - 1, n, p) >= 0.025), smallest((p) => atMost(right, n, p) <= 0.025)];
   }
 
-  // What is shown
+  // Views
 
   function show(name) {
     view = name;
@@ -97,7 +98,7 @@
   // One at a time
 
   function startSingle() {
-    if (!goesOn("single")) takenForReal = [];
+    if (!continuesGame("single")) takenForReal = [];
     show("single");
     showQuestion();
     stage.focus({ preventScroll: true });
@@ -121,14 +122,14 @@
 
   function takeBack() {
     takenForReal.pop();
-    if (takenForReal.length === 0) stage.focus(); // the button goes
+    if (takenForReal.length === 0) stage.focus(); // the button gets disabled and loses the focus
     showQuestion();
   }
 
   // As a board
 
   function startBoard() {
-    if (!goesOn("board")) {
+    if (!continuesGame("board")) {
       takenForReal = dealt.map(() => true);
       part("board").replaceChildren(...dealt.map(boardTile));
     }
@@ -158,7 +159,7 @@
     part("board-progress").textContent = `${marked} of ${questions} marked as generated`;
   }
 
-  // Tab enters and leaves the board as one; inside it the arrow keys move.
+  // Tab enters and leaves the board as a whole; the arrow keys move inside it.
   function moveTo(index) {
     const buttons = part("board").children;
     if (!buttons[index]) return;
@@ -171,7 +172,7 @@
     moveTo([...part("board").children].indexOf(document.activeElement) + columns + rows * width);
   }
 
-  // The end
+  // Result
 
   function finish() {
     unfinished = "";
@@ -193,17 +194,16 @@
     part("score").focus();
   }
 
-  // Whole per cent; one decimal where rounding would move an end of the interval onto 50.
+  // Whole per cent; one decimal if rounding would move an end of the interval onto 50.
   function percent(share) {
     const whole = Math.round(100 * share);
     return whole === 50 ? (100 * share).toFixed(1) : String(whole);
   }
 
   function verdict(low, high) {
-    if (low > 0.5) return "Can be told apart: the interval lies above 50\u00a0%, which is guessing.";
-    if (high < 0.5) return "Told apart, but the wrong way round: the generated ones look more real.";
-    const reader = `by this reader in ${questions} images`;
-    return `Cannot be told apart ${reader}: the interval holds 50\u00a0%, which is guessing.`;
+    if (low > 0.5) return "You can tell them apart: the interval lies above 50\u00a0%, which is guessing.";
+    if (high < 0.5) return "You can tell them apart, but the wrong way round: the generated images look more real.";
+    return `You could not tell them apart in ${questions} images: the interval contains 50\u00a0%, which is guessing.`;
   }
 
   function showGroup(name, real, taken) {
@@ -249,20 +249,20 @@
     },
   };
 
-  // Keys count where the reader is: inside the section, or, with focus nowhere, before an image that is in sight.
-  function isHere() {
+  // Keys have an effect if the focus is inside the section, or if nothing has the focus and the image is visible.
+  function acceptsKeys() {
     if (section.contains(document.activeElement)) return true;
     const { top, bottom } = part("picture").getBoundingClientRect();
     return view === "single" && document.activeElement === document.body && bottom > 0 && top < innerHeight;
   }
 
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !isHere()) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !acceptsKeys()) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const onBoard = part("board").contains(event.target);
     const action = view === "board" && key !== "Escape" && !onBoard ? undefined : keys[view]?.[key];
     if (event.repeat && !(onBoard && key.startsWith("Arrow"))) {
-      if (action || key === "Enter") event.preventDefault(); // a key held down is one answer
+      if (action || key === "Enter") event.preventDefault(); // a key that is held down counts once
     } else if (action) {
       event.preventDefault();
       action();
@@ -275,9 +275,9 @@
   let dealtBefore = false;
   let seenBefore = false;
   let view = "";
-  let mode = ""; // the way of the last game
-  let unfinished = ""; // the same, until its end
-  let dealt = []; // the tiles of a game
+  let mode = ""; // of the last game: "single" or "board"
+  let unfinished = ""; // mode of the game that is not finished
+  let dealt = []; // tiles of the game
   let takenForReal = []; // the answers so far
 
   section.addEventListener("click", (event) => actions[event.target.closest("[data-do]")?.dataset.do]?.());

@@ -1,4 +1,4 @@
-"""Charts of a report: drawn once, shown as PNG where only pictures are, and as SVG that takes the page's colours."""
+"""Charts of a report, as PNG files and as SVG that uses the colours of the page."""
 
 import io
 import re
@@ -16,32 +16,25 @@ from matplotlib.ticker import FuncFormatter
 from gan.formatting import describe_number
 
 REAL_COLOR, FAKE_COLOR, AVERAGE_COLOR = "#2a7ab8", "#c8553d", "#a8840f"
+SETS = {"real": REAL_COLOR, "generated": FAKE_COLOR, "averaged": AVERAGE_COLOR}
+"""The sets of images in a chart and their colours: test images, generated ones, those of the averaged generator."""
+
 POINTS_IN_A_CURVE = 400
 LONGEST_NAME = 24
 INK = "#0a0b0c"
-"""Of axes and words; in SVG it becomes the colour of the text around it."""
+"""Colour of axes and text; in SVG it becomes the colour of the surrounding text."""
 
 STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "svg.fonttype": "none",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
     "font.size": 10,
 }
 
 
 @contextmanager
 def chart_style(more: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Draw within it: matplotlib's own defaults and ours, whatever a settings file of the user's says.
-
-    Args:
-        more: More settings of matplotlib, by name.
-    """
+    """Use matplotlib's defaults, STYLE and `more`, whatever the user's matplotlibrc says."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE | dict(more or {}))
@@ -49,9 +42,9 @@ def chart_style(more: Mapping[str, Any] | None = None) -> Iterator[None]:
 
 
 def draw_losses(history: np.ndarray) -> Figure:
-    """Losses and discriminator accuracy over training.
+    """Draw losses and discriminator accuracy by step.
 
-    A line is the mean over a few steps, the band around it their 10th to 90th percentile.
+    A line is the mean over a few steps; the band around it spans their 10th to 90th percentile.
 
     Args:
         history: float, shape (steps, 3): d_loss, d_accuracy, g_loss.
@@ -60,30 +53,29 @@ def draw_losses(history: np.ndarray) -> Figure:
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         loss_axes, accuracy_axes = figure.subplots(1, 2)
         chunks = np.array_split(np.arange(len(history)), min(POINTS_IN_A_CURVE, len(history)))
-        steps = np.array([chunk.mean() for chunk in chunks])
         d_loss, d_accuracy, g_loss = history.T
-        _draw_curve(loss_axes, steps, d_loss, chunks, "discriminator", REAL_COLOR)
-        _draw_curve(loss_axes, steps, g_loss, chunks, "generator", FAKE_COLOR)
+        _draw_curve(loss_axes, d_loss, chunks, "discriminator", REAL_COLOR)
+        _draw_curve(loss_axes, g_loss, chunks, "generator", FAKE_COLOR)
         loss_axes.set(title="Loss", xlabel="step", ylim=(0, None))
         loss_axes.legend()
-        _draw_curve(accuracy_axes, steps, d_accuracy, chunks, "discriminator", REAL_COLOR)
+        _draw_curve(accuracy_axes, d_accuracy, chunks, "discriminator", REAL_COLOR)
         accuracy_axes.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
         accuracy_axes.annotate("guessing", (0, 0.5), (4, 4), textcoords="offset points", fontsize=8)
         accuracy_axes.set(title="Discriminator accuracy", xlabel="step", ylim=(0, 1))
         for axes in (loss_axes, accuracy_axes):
-            _count_steps(axes)
+            _label_steps(axes)
     return figure
 
 
 def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> Figure:
-    """Fréchet distance and recall at every snapshot, with the best of each.
+    """Draw Fréchet distance and recall at every snapshot, and mark the best of each.
 
-    The mark of snapshot i is a group "point-i" in the SVG, for a page to answer to.
+    In the SVG the marks of snapshot i are the groups "point-i" and "recall-i", for the page's script.
 
     Args:
-        steps: Of the snapshots.
+        steps: Steps of the snapshots.
         quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS; the curve has a gap where a value is not finite.
-        described: What the numbers are of: images and features.
+        described: Number of images and name of the features, as text below the chart.
     """
     with chart_style():
         figure = Figure(figsize=(9, 3.5), layout="constrained")
@@ -98,68 +90,64 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
         defined = distances[np.isfinite(distances)]
         if len(defined) and defined.max() > 10 * defined.min() > 0:
             distance_axes.set_yscale("log")
-        _write_plainly(distance_axes)
+        _label_numbers(distance_axes)
         best = f"best: {describe_number(float(recalls[highest]))} at step {steps[highest]:,}"
         recall_axes.set(
             title=f"Recall, high is good\n{best}", xlabel="step", ylim=(0, max(0.05, 1.25 * recalls[highest]))
         )
         for axes in (distance_axes, recall_axes):
-            _count_steps(axes)
+            _label_steps(axes)
     return figure
 
 
 def best_snapshot(values: np.ndarray) -> int:
-    """Index of the lowest value; those that are not finite come last. float, shape (n,)."""
+    """Return the index of the lowest value, of float values of shape (n,); values that are not finite count as high."""
     return int(np.where(np.isfinite(values), values, np.inf).argmin())
 
 
-def draw_class_balance(names: Sequence[str], real: np.ndarray, fake: np.ndarray, average: np.ndarray) -> Figure:
-    """Share of each predicted class.
+def draw_class_balance(names: Sequence[str], shares: Sequence[np.ndarray]) -> Figure:
+    """Draw the share of each predicted class.
 
     Args:
-        names: By label.
-        real: float, shape (num_classes,), shares of test images.
-        fake: The same of generated images.
-        average: The same of images of the averaged generator.
+        names: Class names by label.
+        shares: float, shape (3, num_classes), 0 to 1: shares of the images of each of SETS.
     """
     with chart_style():
         figure = Figure(figsize=(6, 0.9 + 0.42 * len(names)), layout="constrained")
         axes = figure.subplots()
         places = np.arange(len(names))
-        for offset, shares, color, label in _three_kinds(real, fake, average):
-            axes.barh(places + offset, 100 * shares, height=0.26, color=color, label=label)
+        for offset, values, (label, color) in zip((-0.28, 0, 0.28), shares, SETS.items(), strict=True):
+            axes.barh(places + offset, 100 * values, height=0.26, color=color, label=label)
         axes.set(xlabel="share of the images, %")
-        axes.set_yticks(places, [_plain(name) for name in names])
+        axes.set_yticks(places, [_shorten(name) for name in names])
         axes.invert_yaxis()
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return figure
 
 
-def draw_intensities(real: np.ndarray, fake: np.ndarray, average: np.ndarray) -> Figure:
-    """Share of the pixels by grey level, 16 levels a step.
+def draw_intensities(histograms: Sequence[np.ndarray]) -> Figure:
+    """Draw histograms of grey levels, in bins of 16 levels.
 
     Args:
-        real: float, shape (256,), sums to 1, of test images.
-        fake: The same of generated images.
-        average: The same of images of the averaged generator.
+        histograms: float, shape (3, 256): shares of the pixels, one row for each of SETS; each row sums to 1.
     """
     with chart_style():
         figure = Figure(figsize=(6, 3.6), layout="constrained")
         axes = figure.subplots()
         edges = np.arange(0, 257, 16)
-        for _, histogram, color, label in _three_kinds(real, fake, average):
+        for histogram, (label, color) in zip(histograms, SETS.items(), strict=True):
             shares = 100 * histogram.reshape(16, 16).sum(axis=1)
             axes.stairs(shares, edges, color=color, linewidth=1.6, label=label)
         axes.set(
             xlabel="grey level, 0 black to 255 white", ylabel="share of the pixels, %", yscale="log", xlim=(0, 256)
         )
-        _write_plainly(axes)
+        _label_numbers(axes)
         axes.legend(loc="upper right")
     return figure
 
 
 def as_png(figure: Figure) -> bytes:
-    """A picture with a white ground; equal charts give equal bytes."""
+    """Return a PNG with a white background; equal charts give equal bytes."""
     buffer = io.BytesIO()
     with chart_style():
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
@@ -167,11 +155,11 @@ def as_png(figure: Figure) -> bytes:
 
 
 def as_svg(figure: Figure, name: str) -> Markup:
-    """A part of a page: no ground, words and axes in the colour of the text, as wide as there is room.
+    """Return an SVG element: transparent, axes and text in the page's text colour, as wide as its container.
 
     Args:
-        figure: Drawn here.
-        name: Unique in the page; identities in the SVG start with it.
+        figure: A figure of this module.
+        name: Prefix of all ids in the SVG, unique in the page.
     """
     buffer = io.StringIO()
     with chart_style({"svg.hashsalt": name}):
@@ -185,17 +173,8 @@ def as_svg(figure: Figure, name: str) -> Markup:
     return Markup(re.sub(r"\n\s*", "\n", svg))
 
 
-def _three_kinds(real: np.ndarray, fake: np.ndarray, average: np.ndarray) -> list[tuple[float, np.ndarray, str, str]]:
-    return [
-        (-0.28, real, REAL_COLOR, "real"),
-        (0.0, fake, FAKE_COLOR, "generated"),
-        (0.28, average, AVERAGE_COLOR, "averaged"),
-    ]
-
-
-def _draw_curve(
-    axes: Axes, steps: np.ndarray, values: np.ndarray, chunks: Sequence[np.ndarray], label: str, color: str
-) -> None:
+def _draw_curve(axes: Axes, values: np.ndarray, chunks: Sequence[np.ndarray], label: str, color: str) -> None:
+    steps = np.array([chunk.mean() for chunk in chunks])
     mean = [values[chunk].mean() for chunk in chunks]
     low, high = np.transpose([np.percentile(values[chunk], (10, 90)) for chunk in chunks])
     axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
@@ -210,18 +189,18 @@ def _draw_points(axes: Axes, steps: Sequence[int], values: np.ndarray, best: int
     ring.set_gid(f"best-{gid}")
 
 
-def _write_plainly(axes: Axes) -> None:
-    """1,000 and not 10 to the third; on a logarithmic axis only at the powers of ten."""
+def _label_numbers(axes: Axes) -> None:
+    """Label the y axis with numbers such as 1,000; a logarithmic axis only at powers of ten."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: describe_number(value)))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 
-def _count_steps(axes: Axes) -> None:
+def _label_steps(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{round(step):,}"))
     axes.margins(x=0.03)
 
 
-def _plain(name: str) -> str:
-    """The start of a name as it is: a dollar sign would start a formula."""
+def _shorten(name: str) -> str:
+    """Shorten a name, and escape dollar signs, which would start a formula."""
     short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
     return short.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Two generators side by side: pictures of the same latents, and every metric's difference with its interval."""
+"""Compare two generators: images of the same latents, and the difference in every metric with its interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,30 +8,33 @@ import numpy as np
 
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.judge import Judge
-from gan.report.exhibits import tiles
+from gan.report.rendering import tiles_png
 
 NUM_SHOWN, COLUMNS = 32, 8
+
+InputShapes = list[tuple[int | None, ...]]
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A run that takes part in a comparison."""
+    """One of the two runs of a comparison."""
 
     name: str
-    shown: np.ndarray  # uint8 (k, 28, 28): images of the same latents as the other's, if both take such latents
+    shown: np.ndarray  # uint8 (k, 28, 28): images of the same latents as the other run's if the input shapes are equal
+    input_shapes: InputShapes  # of the generator: latents, and classes if it is conditional
     samples: np.ndarray  # uint8 (n, 28, 28)
     average_samples: np.ndarray  # uint8 (n, 28, 28)
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """What a page shows of a comparison; the last weights, and the averaged ones."""
+    """The comparison of two runs, for the last and the averaged weights."""
 
     NOTE: ClassVar[str] = (
-        "Intervals are of the chance in drawing images; those of all metrics hold together at 95 %. One that holds "
-        "zero shows no difference, which does not prove that there is none; and they are about these two trainings: "
-        "another seed of the same recipe may differ by more. (from real): the difference is of the distances from the "
-        "value of real images."
+        "The intervals cover the randomness of drawing images; together, the intervals of all metrics hold at 95 %. An "
+        "interval that contains zero shows no difference, which does not prove that there is none. The intervals are "
+        "about these two trainings: another seed of the same recipe may differ by more. (from real): the difference is "
+        "between the distances to the value of real images."
     )
 
     this_name: str
@@ -46,20 +49,21 @@ class RunComparison:
 
     @property
     def verdict(self) -> str:
-        """One sentence: which metrics are better, which worse, beyond noise."""
-        kinds = (("the last weights", self.differences), ("the averaged weights", self.average_differences))
-        return f"Against {self.other_name}: " + "; ".join(f"{kind} {_summary(rows)}" for kind, rows in kinds) + "."
+        """One sentence that names the metrics which are better or worse beyond noise."""
+        return (
+            f"Against {self.other_name}: the last weights {_summarize(self.differences)}; "
+            f"the averaged weights {_summarize(self.average_differences)}."
+        )
 
 
-def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_latents: bool, seed: int) -> RunComparison:
+def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, seed: int) -> RunComparison:
     """Judge two runs against the same test images.
 
     Args:
-        judge: Of n images, no more than either run has samples.
-        this: The run that is asked about.
-        other: The one that it is compared with.
-        same_latents: Whether `shown` of both are of the same latents.
-        seed: Seeds the bootstrap.
+        judge: A judge of n images; both runs have at least n samples.
+        this: The run under test.
+        other: The reference.
+        seed: Seed of the bootstrap.
     """
     differences, average_differences = (
         bootstrap_differences(
@@ -70,9 +74,9 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_late
     return RunComparison(
         this_name=this.name,
         other_name=other.name,
-        same_latents=same_latents,
-        this_picture=tiles(this.shown[:NUM_SHOWN], COLUMNS),
-        other_picture=tiles(other.shown[:NUM_SHOWN], COLUMNS),
+        same_latents=this.input_shapes == other.input_shapes,
+        this_picture=tiles_png(this.shown[:NUM_SHOWN], COLUMNS),
+        other_picture=tiles_png(other.shown[:NUM_SHOWN], COLUMNS),
         differences=differences,
         average_differences=average_differences,
         n=judge.n,
@@ -80,17 +84,16 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, same_late
     )
 
 
-def _summary(differences: Sequence[Difference]) -> str:
-    better = [row.title for row in differences if row.verdict == "better"]
-    worse = [row.title for row in differences if row.verdict == "worse"]
-    undefined = [row.title for row in differences if row.verdict == "not defined"]
+def _summarize(differences: Sequence[Difference]) -> str:
+    titles = {
+        verdict: [row.title for row in differences if row.verdict == verdict]
+        for verdict in ("better", "worse", "not defined")
+    }
+    undefined = titles.pop("not defined")
     note = f" (not defined: {', '.join(undefined)})" if undefined else ""
-    if not better and not worse:
-        return f"show no difference beyond noise{note}"
-    counts = (("better", better), ("worse", worse))
-    said = " and ".join(
-        f"are {word} by {len(names)} of {len(differences)} metrics ({', '.join(names)})"
-        for word, names in counts
+    counts = [
+        f"are {verdict} by {len(names)} of {len(differences)} metrics ({', '.join(names)})"
+        for verdict, names in titles.items()
         if names
-    )
-    return said + note
+    ]
+    return (" and ".join(counts) or "show no difference beyond noise") + note

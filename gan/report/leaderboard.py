@@ -1,14 +1,13 @@
-"""A leaderboard of many trainings: what each way to train reaches, over seeds, as a page and as CSV."""
+"""The leaderboard of a sweep: the metrics of every training configuration over its seeds, as HTML and as CSV."""
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from gan.formatting import describe_mean, describe_setting
 from gan.judging.measured import NOT_FINITE, rounded
@@ -17,40 +16,40 @@ from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
 from gan.runs.publish import METRICS
 
 MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
-"""Of the averaged weights, as the gate looks at them; rows are in the order of the first."""
+"""Metrics of the averaged weights, which the gate also uses; rows are sorted by the first."""
 
 AVERAGE_GRID = "average_grid.png"
 
 MIN_SEEDS = 3
-"""Of fewer a mean says little."""
+"""The smallest number of seeds whose mean is meaningful."""
 
 
 @dataclass(frozen=True)
 class Result:
     """A published run of a sweep."""
 
-    way: str  # recipe, and what was set otherwise
+    way: str  # the configuration: recipe, and settings that differ from it
     seed: int
     run: str
     folder: Path
-    values: dict[str, float | None]  # MEASURES; None: not defined
-    titles: dict[str, str]
+    values: dict[str, float | None]  # by name of MEASURES; None if not defined
+    titles: dict[str, str]  # of the metrics, by name
     n: int
     extractor: str
-    generator: str  # SHA-256 of the averaged one
+    generator: str  # SHA-256 of the averaged generator
     seconds: float | None  # of training
-    undefined: dict[str, str] = field(default_factory=dict)  # by measure: why it is not defined
+    undefined: dict[str, str] = field(default_factory=dict)  # reasons why a metric is not defined, by name
     data_warnings: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from all others of the sweep."""
+        """Configuration and seed, which identify a training of the sweep."""
         return self.way, self.seed
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A training that came to nothing."""
+    """A training that failed."""
 
     way: str
     seed: int
@@ -58,27 +57,27 @@ class Failure:
 
     @property
     def described(self) -> str:
-        """A line for people."""
+        """Configuration, seed and reason in one line."""
         return f"{self.way}, seed {self.seed}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one measure over seeds; not defined unless it is for every seed."""
+    """Mean and standard deviation over seeds; not defined unless the value of every seed is."""
 
     mean: float | None
-    deviation: float | None  # None of a single seed
-    undefined: str = ""  # the reason, if the mean is None
+    deviation: float | None  # None for a single seed
+    undefined: str = ""  # the reason if the mean is None
 
     @property
     def described(self) -> str:
-        """Mean and deviation for people."""
+        """Mean and standard deviation as text."""
         return describe_mean(self.mean, self.deviation)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to train, over its seeds."""
+    """A training configuration, over its seeds."""
 
     way: str
     seeds: tuple[int, ...]
@@ -89,50 +88,50 @@ class Row:
 
     @property
     def described_seeds(self) -> str:
-        """The seeds, and how many more failed."""
+        """The seeds, and the number of failed ones."""
         failed = f"; {self.num_failed} failed" if self.num_failed else ""
         return f"{', '.join(map(str, self.seeds))}{failed}"
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What a page shows."""
+    """The content of the leaderboard page."""
 
     title: str
     rows: Sequence[Row]
     failures: Sequence[Failure]
-    gate: Sequence[str] = ()  # what it said of the best runs, one sentence or more each
+    gate: Sequence[str] = ()  # decisions of the gate on the best runs
 
     @property
     def measures(self) -> list[tuple[str, str]]:
-        """Names and titles of the columns."""
+        """Names and titles of the metrics that are columns."""
         titles = self.rows[0].best.titles if self.rows else {}
         return [(name, titles[name]) for name in MEASURES if name in titles]
 
     @property
     def described(self) -> str:
-        """What the numbers are of."""
+        """Number of images and features that the metrics are computed on."""
         best = self.rows[0].best
         return f"{best.n:,} images a side, {best.extractor} features (not an FID)"
 
     @property
     def data_warnings(self) -> tuple[str, ...]:
-        """What looks wrong in the data, which all runs share; each text once."""
+        """Warnings about the data, each once, since all runs use the same data."""
         return tuple(dict.fromkeys(warning for row in self.rows for warning in row.best.data_warnings))
 
     @property
     def winner(self) -> Result | None:
-        """The best run of the best way."""
+        """The best run of the best configuration; None if no training succeeded."""
         return self.rows[0].best if self.rows else None
 
 
 def read_result(way: str, seed: int, folder: Path) -> Result:
-    """What a published run was judged.
+    """Read the metrics of a published run.
 
     Args:
-        way: Recipe, and what was set otherwise.
-        seed: Of the training.
-        folder: The run's.
+        way: The configuration: recipe, and settings that differ from it.
+        seed: Seed of the training.
+        folder: Folder of the run.
     """
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     metrics = {name: content["metrics"][name] for name in MEASURES}
@@ -144,7 +143,11 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
         run=folder.name,
         folder=folder,
         values=values,
-        undefined={name: _reason(metrics[name]) for name, value in values.items() if value is None},
+        undefined={
+            name: metrics[name].get("undefined", {}).get("average", NOT_FINITE)
+            for name, value in values.items()
+            if value is None
+        },
         titles={name: metric["title"] for name, metric in metrics.items()},
         n=first["n"],
         extractor=first["extractor"],
@@ -155,22 +158,17 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
 
 
 def _finite(value: float | None) -> float | None:
-    """A number as it is now: earlier versions wrote NaN and Infinity where there is null."""
+    """Return None for NaN and infinity, which earlier versions wrote instead of null."""
     return value if value is not None and isfinite(value) else None
 
 
-def _reason(metric: Mapping[str, Any]) -> str:
-    reason: str = metric.get("undefined", {}).get("average", NOT_FINITE)
-    return reason
-
-
 def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
-    """Mean and deviation of every way over its seeds, the best first; ways that have failed seeds come last.
+    """Rank configurations by their mean over seeds; those with failed seeds come last.
 
     Args:
-        title: Of the page.
-        results: Runs, in any order.
-        failures: Trainings that came to nothing.
+        title: Title of the page.
+        results: Published runs, in any order.
+        failures: Failed trainings.
     """
     rows = []
     for way in dict.fromkeys(result.way for result in results):
@@ -186,10 +184,8 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
             )
         )
 
-    def place(row: Row) -> tuple[bool, tuple[bool, float]]:
-        return row.num_failed > 0, _undefined_last(row.measures[MEASURES[0]].mean)
-
-    return Leaderboard(title, sorted(rows, key=place), failures)
+    rows.sort(key=lambda row: (row.num_failed > 0, _undefined_last(row.measures[MEASURES[0]].mean)))
+    return Leaderboard(title, rows, failures)
 
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:
@@ -201,17 +197,17 @@ def _spread_of(name: str, results: Sequence[Result]) -> Spread:
     return _spread([result.values[name] for result in results], "; ".join(reasons))
 
 
-def _spread(values: Sequence[float | None], why: str = NOT_FINITE) -> Spread:
+def _spread(values: Sequence[float | None], reason: str = NOT_FINITE) -> Spread:
     defined = [value for value in values if value is not None]
     if len(defined) < len(values):
-        return Spread(None, None, why)
+        return Spread(None, None, reason)
     return Spread(rounded(fmean(defined)), rounded(stdev(defined)) if len(defined) > 1 else None)
 
 
 def as_csv(board: Leaderboard) -> str:
-    """The rows for a spreadsheet: mean and deviation of every measure, training seconds, the best run.
+    """Return the leaderboard as CSV: mean and deviation of every metric, seconds of training, and the best run.
 
-    A cell is empty where there is no number; the column `reason` says why, as it does of a training that failed.
+    The cell of a number that is not defined is empty. The column `reason` says why, also for a failed training.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -231,5 +227,5 @@ def as_csv(board: Leaderboard) -> str:
 
 
 def as_html(board: Leaderboard) -> str:
-    """The page: numbers, and the grid of each way's best run beside them; links to its report."""
+    """Return the page: numbers, and for every configuration the image grid of its best run and a link to its report."""
     return render_page("leaderboard.html.jinja", [], board=board, grid=AVERAGE_GRID)

@@ -1,4 +1,4 @@
-"""Pictures and foreign text in markdown and HTML."""
+"""Pictures and untrusted text in Markdown and HTML."""
 
 import base64
 import html
@@ -6,30 +6,25 @@ import re
 from pathlib import Path
 
 
-def as_data_uri(content: bytes, kind: str) -> str:
-    """A picture as an address that needs no server.
-
-    Args:
-        content: The file.
-        kind: "png" or "webp".
-    """
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def as_data_uri(content: bytes, image_format: str) -> str:
+    """Return a picture, in the format "png" or "webp", as a data URI."""
+    return f"data:image/{image_format};base64,{base64.b64encode(content).decode()}"
 
 
 def data_uri(path: Path) -> str:
-    """A picture's file, .png or .webp, as an address that needs no server."""
+    """Return the picture in a .png or .webp file as a data URI."""
     return as_data_uri(path.read_bytes(), path.suffix.removeprefix("."))
 
 
 def code_span(text: str) -> str:
-    """Text that stays as it is in markdown, between more backticks than it holds anywhere."""
+    """Return a Markdown code span; its fence has more backticks than any sequence of them in the text."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{' '.join(text.split())}{pad}{fence}"
 
 
 def escape_markdown(text: str) -> str:
-    """Text that stays text in markdown, on one line of a table; addresses in it become no links."""
+    """Escape text for one line of Markdown, also in a table; addresses in it do not become links."""
     one_line = " ".join(text.split())
     escaped = re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", html.escape(one_line, quote=False))
     return re.sub(

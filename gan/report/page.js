@@ -1,18 +1,18 @@
-// The film of a training: the grid at a snapshot, chosen with the slider or by a point of the curves.
+// Show the image grid of one snapshot, chosen with the slider or by a point of the curves.
 (() => {
   const film = document.querySelector(".film");
   if (!film) return;
   const slider = film.querySelector("input");
   const words = film.querySelector("output");
   const grids = [...film.querySelectorAll("img")];
-  // Every point of the curves has the grid that is nearest to it: of many snapshots not all have one of their own.
+  // A point of the curves shows the nearest grid, since not every snapshot has a grid.
   const points = document.querySelectorAll('[id^="quality-point-"]').length;
   const marks = grids.map(() => []);
   const nearest = (point) => grids.reduce((best, grid, index) =>
     Math.abs(grid.dataset.point - point) < Math.abs(grids[best].dataset.point - point) ? index : best, 0);
   for (let point = 0; point < points; point++) {
-    for (const kind of ["point", "recall"]) {
-      const mark = document.getElementById(`quality-${kind}-${point}`);
+    for (const curve of ["point", "recall"]) {
+      const mark = document.getElementById(`quality-${curve}-${point}`);
       if (mark) marks[nearest(point)].push({ mark, own: Number(grids[nearest(point)].dataset.point) === point });
     }
   }

@@ -1,4 +1,4 @@
-"""The real-vs-fake report: one self-contained page for people, and its digest in markdown."""
+"""The report on real and generated images: a self-contained HTML page, and a digest in Markdown."""
 
 import base64
 import hashlib
@@ -21,23 +21,28 @@ from gan.formatting import (
 from gan.judging.definitions import AskedClasses, Metric
 from gan.judging.gate import SIGNIFICANT_ERRORS, Decision, copies_training_images, lacks_diversity
 from gan.report.comparison import RunComparison
-from gan.report.exhibits import Exhibits, tiles
+from gan.report.exhibits import Exhibits
 from gan.report.markup import as_data_uri, data_uri, escape_markdown
+from gan.report.rendering import tiles_png
 
-TOLD_APART, HARDLY = 0.75, 0.03
+DISTINGUISHABLE_ACCURACY = 0.75
+"""Accuracy of the two-sample classifier from which on images count as easy to tell from real ones."""
+
+CHANCE_MARGIN = 0.03
+"""Accuracy above 0.5 that still counts as chance."""
 
 Rows = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report shows; the templates beside this file say how."""
+    """The content of a report; the templates beside this file have its form."""
 
     title: str
     subtitle: str
     metrics: Sequence[Metric]
     extractor_sha256: str
-    warnings: Sequence[str]  # of collapse
+    warnings: Sequence[str]  # signs of collapse in the training
     exhibits: Exhibits
     animation: Path  # .webp
     interpolation: Path  # .png
@@ -52,62 +57,62 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """Whether the images can be told from real ones, in one sentence with the numbers that carry it."""
+        """One sentence: whether the images can be told from real ones, and the numbers that show it."""
         of = {metric.name: metric for metric in self.metrics}
-        told, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
-        share, number = describe_share, describe_number
+        accuracy, distance, recall = of["two_sample_accuracy"], of["frechet_distance"], of["recall"]
         copies = of["near_copies"]
+        share, number = describe_share, describe_number
         clauses = [
-            f"a classifier is right for {share(told.value)} of the images that it has not seen (averaged weights: "
-            f"{share(told.average)}; guessing: 50 %)",
+            f"a classifier is right for {share(accuracy.value)} of the images that it has not seen (averaged weights: "
+            f"{share(accuracy.average)}; guessing: 50 %)",
             f"the Fréchet distance is {number(distance.value)} (averaged: {number(distance.average)}; real images: "
             f"{number(distance.floor)})",
             f"{share(recall.value)} of the real images lie among generated ones (recall; averaged: "
             f"{share(recall.average)}; real images: {share(recall.floor)})",
             f"and {share(copies.value)} are near copies of training images (test images: {share(copies.floor)})",
         ]
-        for index, metric in enumerate((told, distance, recall, copies)):
+        for index, metric in enumerate((accuracy, distance, recall, copies)):
             if metric.value is None:
                 clauses[index] = f"{metric.title} is not defined ({metric.why})"
         return (
-            f"{_lead(told.value, of)}: {', '.join(clauses)}. On {distance.n:,} images a side and {distance.extractor} "
-            "features."
+            f"{_conclude(accuracy.value, of)}: {', '.join(clauses)}. "
+            f"On {distance.n:,} images a side and {distance.extractor} features."
         )
 
 
-def _lead(accuracy: float | None, of: Mapping[str, Metric]) -> str:
+def _conclude(accuracy: float | None, of: Mapping[str, Metric]) -> str:
     if copies_training_images(of["near_copies"].value, of):
         return "The generator copies training images"
     if lacks_diversity(of["class_entropy"].value, of):
         return "The generator makes only a few kinds of images"
     if accuracy is None:
         return "It is not known whether the generated images can be told from real ones"
-    if accuracy >= TOLD_APART:
+    if accuracy >= DISTINGUISHABLE_ACCURACY:
         return "The generated images can be told from real ones"
-    if accuracy >= 0.5 + max(HARDLY, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * of["near_copies"].n)):
+    if accuracy >= 0.5 + max(CHANCE_MARGIN, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * of["near_copies"].n)):
         return "The generated images can sometimes be told from real ones"
     return "The generated images can hardly be told from real ones"
 
 
 def render_html(report: Report) -> str:
-    """The page: every picture inside it, no request to anywhere."""
+    """Return the page, with all pictures embedded; it makes no requests."""
     names = ["page.js", "blind_test.js"] if report.exhibits.test else ["page.js"]
     return render_page("page.html.jinja", names, report=report)
 
 
 def render_comparison(against: RunComparison, credit: str) -> str:
-    """A page with nothing but the comparison of two runs."""
+    """Return a page with only the comparison of two runs."""
     return render_page("page.comparison.html.jinja", [], against=against, credit=credit)
 
 
 def render_markdown(report: Report) -> str:
-    """The digest, for terminals, pull requests and the orchestrator's pages; no pictures."""
+    """Return the digest in Markdown, without pictures, for terminals, pull requests and the Prefect UI."""
     return _ENVIRONMENT.get_template("page.md.jinja").render(report=report)
 
 
-def render_page(template: str, names: Sequence[str], **content: object) -> str:
-    """A page may run the scripts beside this file and nothing else, and ask no one for anything."""
-    scripts = [_SOURCES[name] for name in names]
+def render_page(template: str, script_names: Sequence[str], **content: object) -> str:
+    """Return a page whose Content-Security-Policy allows the named scripts only, and no requests."""
+    scripts = [_SOURCES[name] for name in script_names]
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     return _ENVIRONMENT.get_template(template).render(
         styles=[Markup(_SOURCES[name]) for name in ("page.css", "blind_test.css")],
@@ -117,32 +122,27 @@ def render_page(template: str, names: Sequence[str], **content: object) -> str:
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=DictLoader(_SOURCES),
-        autoescape=select_autoescape(("html", "html.jinja")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": describe_number,
-        "deviation": describe_deviation,
-        "change": describe_change,
-        "interval": describe_interval,
-        "share": describe_share,
-        "seconds": describe_seconds,
-        "markdown": escape_markdown,
-        "uri": data_uri,
-        "png": lambda content: as_data_uri(content, "png"),
-        "tiles": lambda pixels, columns: as_data_uri(tiles(pixels, columns), "png"),
-    }
-    return environment
-
-
-_SOURCES = {  # read with this module, so that an edit during a run does not mix with it
+_SOURCES = {  # read at import, so that an edit during a run has no effect on it
     path.name: path.read_text(encoding="utf-8")
     for path in Path(__file__).parent.iterdir()
     if path.suffix in {".css", ".js", ".jinja"}
 }
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = Environment(
+    loader=DictLoader(_SOURCES),
+    autoescape=select_autoescape(("html", "html.jinja")),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {
+    "number": describe_number,
+    "deviation": describe_deviation,
+    "change": describe_change,
+    "interval": describe_interval,
+    "share": describe_share,
+    "seconds": describe_seconds,
+    "markdown": escape_markdown,
+    "uri": data_uri,
+    "png": lambda content: as_data_uri(content, "png"),
+    "tiles": lambda pixels, columns: as_data_uri(tiles_png(pixels, columns), "png"),
+}

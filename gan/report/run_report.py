@@ -9,7 +9,7 @@ import numpy as np
 
 from gan.config import RunContent
 from gan.data.pixels import denormalize_images
-from gan.data.samples import load_samples, samples_bytes
+from gan.data.samples import samples_bytes
 from gan.judging.challenge import Incumbent, challenge_champion
 from gan.judging.features import Extractor
 from gan.judging.judge import Judge
@@ -18,7 +18,7 @@ from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.report.comparison import Contestant, RunComparison, compare_runs
-from gan.report.contestants import ContestantFiles, draw_shown
+from gan.report.contestants import ContestantFiles, draw_shown, load_contestant
 from gan.report.exhibits import Findings, make_exhibits
 from gan.report.page import Report, render_html, render_markdown
 from gan.report.rows import provenance_rows, setting_rows, timing_rows
@@ -150,14 +150,11 @@ def _judge(run: TrainedRun, samples: Samples) -> Findings:
 def _compare(run: TrainedRun, samples: Samples, judge: Judge, reference: ContestantFiles) -> RunComparison:
     """Compare a run with its reference, on as many images as both have."""
     seed = run.settings.samples.seed
-    shown, shapes = draw_shown(run.files.generator, run.files.summary, seed=seed)
-    other_shown, other_shapes = draw_shown(reference.generator, reference.data_summary, seed=seed)
-    this = Contestant("This run", shown, samples.pixels, samples.average_pixels)
-    other = Contestant(
-        reference.name, other_shown, load_samples(reference.samples), load_samples(reference.average_samples)
-    )
+    shown, input_shapes = draw_shown(run.files.generator, run.files.summary, seed=seed)
+    this = Contestant("This run", shown, input_shapes, samples.pixels, samples.average_pixels)
+    other = load_contestant(reference, seed=seed)
     judge = judge.with_n(min(judge.n, len(other.samples), len(other.average_samples)))
-    return compare_runs(judge, this, other, same_latents=shapes == other_shapes, seed=seed)
+    return compare_runs(judge, this, other, seed=seed)
 
 
 def _judgement(report: Report) -> Judgement:

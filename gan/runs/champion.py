@@ -1,13 +1,9 @@
-"""The champion: the published run whose generator is used, and how it became that.
+"""The champion: the published run whose generator is used, and how it changes.
 
-    <root>/champion             a link to the champion's folder in champions/
-    <root>/champion.jsonl       every change, a line each, the newest last; what it says counts, the link follows
-    <root>/champions/<folder>/  the run as it was when it was promoted: a run of the same name that is published later,
-                                by other code say, does not take its place
-
-python -m gan.champion show
-python -m gan.champion promote NAME
-python -m gan.champion rollback
+<root>/champion             a link to the champion's folder in champions/
+<root>/champion.jsonl       one line for every change, the newest last; if the link differs, the history is right
+<root>/champions/<folder>/  a copy of the run as it was promoted; a later run of the same name, for example
+                            after an edit of the code, does not replace it
 """
 
 import os
@@ -21,7 +17,16 @@ from pydantic import ValidationError
 
 from gan.errors import SettingsError
 from gan.judging.gate import Decision
-from gan.runs.champion_history import HISTORY, Change, add_change, champion_of, champions_in, read_history, was_promoted
+from gan.runs.champion_history import (
+    HISTORY,
+    Action,
+    Change,
+    add_change,
+    champion_of,
+    champion_stack,
+    read_history,
+    was_promoted,
+)
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import link_or_copy, suggest_remedy
@@ -42,129 +47,117 @@ def promote(
 
     Args:
         root: The output folder.
-        run: Its name.
-        over: Identity of the champion that it was judged against; it must still be that, unless this is done by hand.
-        judged: SHA-256 of the averaged generator that was judged; None for whatever the run has now.
-        by_hand: A person says so.
-        reasons: What the gate said.
+        run: Name of the run.
+        over: Identity of the champion that the run was judged against; None if there was no champion.
+        judged: SHA-256 of the averaged generator that was judged.
+        by_hand: Whether the user asked for it; then `over` and `judged` are not checked.
+        reasons: Reasons of the gate.
 
     Returns:
-        The line of the history that made it one; None if another run has become the champion since it was judged, or
-        another one was published under its name.
+        The line of the history that records the promotion. None if, since the run was judged, another run has become
+        the champion, or another generator was published under the run's name.
 
     Raises:
-        SettingsError: If the run is not there, or not whole, or is the champion (and that is whole).
+        SettingsError: If the run does not exist, is damaged, or is the champion already.
     """
     generator = _check_published(root, run)
-    with _alone(root):
-        present = champion_of(root)
-        if not by_hand and ((present.identity if present else None) != over or generator != judged):
+    with _champion_lock(root):
+        current = champion_of(root)
+        if not by_hand and ((current.identity if current else None) != over or generator != judged):
             return None
-        if present and present.identity == (run, generator):
-            return _restored(root, present)
-        change = Change(
-            at=_now(),
-            action="promoted by hand" if by_hand else "promoted",
-            run=run,
-            generator=generator,
-            before=present.run if present else None,
-            reasons=tuple(reasons),
-        )
+        if current and current.identity == (run, generator):
+            return _repair_copy(root, current)
+        action: Action = "promoted by hand" if by_hand else "promoted"
+        change = _new_change(action, run, generator, before=current, reasons=reasons)
         try:
-            _keep(root, change)
+            _copy_run(root, change)
         except SettingsError:
             if by_hand:
                 raise
-            return None  # another one was published under its name just now
-        return _write(root, change)
+            return None  # another generator was published under the run's name in the meantime
+        return _record(root, change)
 
 
 def roll_back(root: Path) -> Change:
-    """Make the champion before the present one the champion again.
+    """Make the previous champion the champion again.
 
     Raises:
-        SettingsError: If there is none before it, or it is not whole any more.
+        SettingsError: If there is no previous champion, or its copy is damaged.
     """
-    with _alone(root):
-        champions = champions_in(read_history(root))
+    with _champion_lock(root):
+        champions = champion_stack(read_history(root))
         if len(champions) < 2:
-            present = f"{champions[-1].run} is the first champion" if champions else "There is no champion"
+            state = f"{champions[-1].run} is the first champion" if champions else "There is no champion"
             raise SettingsError(
-                f"{present} in {root}; there is none before it.\nMake another run the champion with: "
+                f"{state} in {root}; there is no previous one.\nMake another run the champion with: "
                 "python -m gan.champion promote NAME"
             )
-        earlier = champions[-2]
-        check_champion(root, earlier)
-        return _write(
-            root,
-            Change(
-                at=_now(),
-                action="rolled back",
-                run=earlier.run,
-                generator=earlier.generator,
-                before=champions[-1].run,
-            ),
-        )
+        current, previous = champions[-1], champions[-2]
+        check_champion(root / previous.folder, previous)
+        return _record(root, _new_change("rolled back", previous.run, previous.generator, current))
 
 
-def check_champion(root: Path, champion: Change) -> Manifest:
-    """The manifest of a champion that is whole, and the one that was promoted.
+def _new_change(action: Action, run: str, generator: str, before: Change | None, reasons: Sequence[str] = ()) -> Change:
+    return Change(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        action=action,
+        run=run,
+        generator=generator,
+        before=before.run if before else None,
+        reasons=tuple(reasons),
+    )
+
+
+def check_champion(folder: Path, champion: Change) -> Manifest:
+    """Check the copy of a champion in a folder, and return its manifest.
 
     Raises:
-        SettingsError: If it is not.
+        SettingsError: If the copy is damaged, or is not the run that was promoted.
     """
-    return _check_folder(root / champion.folder, champion)
-
-
-def _check_folder(folder: Path, champion: Change) -> Manifest:
     try:
         manifest = read_manifest(folder)
         check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
-        whole = manifest.sha256(AVERAGE_GENERATOR) == champion.generator
+        intact = manifest.sha256(AVERAGE_GENERATOR) == champion.generator
     except SettingsError:
-        whole = False
-    if not whole:
+        intact = False
+    if not intact:
         raise SettingsError(
             f"{folder} is damaged, or not what was promoted.\n"
-            f"If runs/{champion.run} is still there, bring it back: python -m gan.champion promote {champion.run}"
+            f"If runs/{champion.run} still exists, restore it: python -m gan.champion promote {champion.run}"
         )
     return manifest
 
 
-def _restored(root: Path, present: Change) -> Change:
-    """The champion, kept anew if what was kept of it is lost or damaged.
-
-    Raises:
-        SettingsError: If it is not.
-    """
+def _repair_copy(root: Path, champion: Change) -> Change:
+    """Copy the champion again if its copy is lost or damaged; refuse the promotion if the copy is intact."""
     try:
-        check_champion(root, present)
+        check_champion(root / champion.folder, champion)
     except SettingsError:
-        _keep(root, present)
-        _mend_link(root)
-        return present
-    _mend_link(root)
-    raise SettingsError(f"{present.run} is the champion already.")
+        _copy_run(root, champion)
+        return champion
+    else:
+        raise SettingsError(f"{champion.run} is the champion already.")
+    finally:
+        _update_link(root)
 
 
 def mend_link(root: Path) -> None:
-    """Let the link follow the history, if a kill came between the two or somebody has removed it."""
-    with _alone(root):
-        _mend_link(root)
+    """Point the link to the champion of the history; a kill, or the user, may have left it wrong."""
+    with _champion_lock(root):
+        _update_link(root)
 
 
-def _mend_link(root: Path) -> None:
-    present = champion_of(root)
-    if (
-        present
-        and (root / present.folder).is_dir()
-        and follow_link(root / CHAMPION) != (root / present.folder).resolve()
-    ):
-        set_link(root, CHAMPION, present.folder)
+def _update_link(root: Path) -> None:
+    current = champion_of(root)
+    if current is None:
+        return
+    folder = root / current.folder
+    if folder.is_dir() and follow_link(root / CHAMPION) != folder.resolve():
+        set_link(root, CHAMPION, current.folder)
 
 
-def describe_standing(root: Path, run: str) -> str:
-    """What the gate has said of a published run, and what became of that, for people.
+def describe_champion_status(root: Path, run: str) -> str:
+    """Describe the gate's decision on a published run, and whether the run is, was or never became the champion.
 
     Raises:
         SettingsError: If the run or the history cannot be read.
@@ -173,18 +166,18 @@ def describe_standing(root: Path, run: str) -> str:
     try:
         gate = Decision.model_validate(manifest.gate)
     except ValidationError:
-        return "This run was published before there was a gate."
-    identity, present = (run, manifest.sha256(AVERAGE_GENERATOR) or ""), champion_of(root)
-    if present and present.identity == identity:
+        return "This run was published before the gate existed."
+    identity, current = (run, manifest.sha256(AVERAGE_GENERATOR) or ""), champion_of(root)
+    if current and current.identity == identity:
         return f"It is the champion. {gate.sentence}"
-    if present and was_promoted(root, *identity):
-        return f"It was the champion; {present.run} is it now. {gate.sentence}"
+    if current and was_promoted(root, *identity):
+        return f"It was the champion; {current.run} is it now. {gate.sentence}"
     why = " It was not promoted: --no-promote, a sweep that another run has won, or another champion meanwhile."
     return f"{gate.sentence}{why if gate.passes else ''}"
 
 
 def _check_published(root: Path, run: str) -> str:
-    """SHA-256 of the averaged generator of a whole published run."""
+    """Check a published run, and return the SHA-256 of its averaged generator."""
     if not RUN_NAME.fullmatch(run):
         raise SettingsError(f"{run!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}.")
     manifest = read_manifest(root / "runs" / run)
@@ -192,41 +185,28 @@ def _check_published(root: Path, run: str) -> str:
     return manifest.sha256(AVERAGE_GENERATOR) or ""
 
 
-def _keep(root: Path, champion: Change) -> None:
-    """Keep a run as it is now, whole or not at all; files that cannot be linked are copied.
-
-    Raises:
-        SettingsError: If another one was published under its name meanwhile.
-    """
+def _copy_run(root: Path, champion: Change) -> None:
+    """Copy a run to the folder of the champion, completely or not at all; files are hard links where possible."""
     target = root / champion.folder
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
-        with shared_root_lock(root):  # nobody replaces the run
+        with shared_root_lock(root):  # nobody replaces the run while it is copied
             link_or_copy(root / "runs" / champion.run, Path(partial) / "run")
-        _check_folder(Path(partial) / "run", champion)
-        if target.exists():  # it was the champion before, and may have been damaged since
+        check_champion(Path(partial) / "run", champion)
+        if target.exists():  # an earlier copy of the same run, which may be damaged
             target.rename(Path(partial) / "earlier")
         (Path(partial) / "run").rename(target)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _write(root: Path, change: Change) -> Change:
-    """Add a line to the history, and let the link follow."""
+def _record(root: Path, change: Change) -> Change:
     add_change(root, change)
-    _mend_link(root)
+    _update_link(root)
     return change
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """One change at a time.
-
-    Raises:
-        SettingsError: If the folder cannot be written, or is none with published runs.
-    """
+def _champion_lock(root: Path) -> Iterator[None]:
+    """Acquire the exclusive lock of the champion; refuse a folder that cannot be written or has no published runs."""
     check_root(root)
     try:
         with exclusive_lock(root / ".in-use" / "champion.lock", on_wait=lambda _: None):
@@ -238,7 +218,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 
 def check_root(root: Path) -> None:
-    """Refuse a folder that no run was published in, before a lock is made in it."""
+    """Refuse a folder without published runs, before a lock file is created in it."""
     if not any(map(os.path.exists, (root / "runs", root / HISTORY))):
         raise SettingsError(
             f"There are no published runs in {root}.\nMake one (make train), or give their folder with --output-dir."

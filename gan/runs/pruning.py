@@ -1,16 +1,17 @@
-"""House-keeping: what of an output folder nobody needs any more, and how much it is.
+"""Pruning: find and remove what nobody needs any more in an output folder.
 
-What is kept, however old:
+Kept, whatever its age:
 
-    runs/<name>            all of it; and in the store all that a manifest names by its SHA-256: files of the run, what
-                           it was made of, what it was compared with
-    result records         of which every file is named by a manifest, so that the command of a run stays cached
-    what is in use         by a run that goes on in another process: `gan.storage.locks`
+    published runs         every file in runs/<name>, and every stored file whose SHA-256 is in a manifest: what the run
+                           was made of, and what it was compared with
+    their result records   records of which all files are named by a manifest, so that the run's command stays cached
+    what is in use         by a run of another process (`gan.storage.locks`)
 
-Else a thing goes when it was not used for so many days. A file is used when it is written, also anew under the same
-name; a result record when it is written, and when a stage finds it whole and takes it; what a used record names is kept
-with it. So a record that nobody took for that long goes, and with it the files that only it named. What is not ours by
-its name or is a link is left alone, and no link is followed.
+Everything else is removed if it was not used for a number of days. A stored file is used when it is written, also if
+the file exists already. A result record is used when it is written, and when a stage finds all its files intact and
+takes it from the cache. A used record keeps the files that it names. An unused record is removed together with the
+files that no other record names. Files with other names than this project gives are left alone, and so are links; no
+link is followed.
 """
 
 import json
@@ -30,7 +31,7 @@ from platformdirs import user_cache_path
 
 from gan.errors import SettingsError, StoreError
 from gan.runs.manifest import Manifest
-from gan.runs.publish import MANIFEST, bring_back
+from gan.runs.publish import MANIFEST, restore_runs_locked
 from gan.storage.locks import exclusive_root_lock_for_removal, is_locked, lock_path, try_exclusive_lock
 from gan.storage.store import Store
 
@@ -46,74 +47,69 @@ UNFINISHED_DOWNLOAD = re.compile(r"\..+\.partial|tmp[a-z0-9_]{8}")
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that can go; where it has a lock, only while nobody holds that."""
+    """A file or folder that can be removed; if it has a lock file, only while nobody holds the lock."""
 
     path: Path
-    kind: str
+    category: str
     size: int
     lock: Path | None = None
 
 
 @dataclass
 class Pruning:
-    """What can go, or went, and how much is there.
+    """The result of pruning."""
 
-    Attributes:
-        leftovers: What can go, or went.
-        failures: What could not be removed, and why.
-    """
-
-    leftovers: list[Leftover] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    leftovers: list[Leftover] = field(default_factory=list)  # removed, or with a dry run only found
+    failures: list[str] = field(default_factory=list)  # files that could not be removed, with the reason
 
     @property
     def size(self) -> int:
-        """Bytes of all of it."""
+        """Size of all leftovers in bytes."""
         return sum(leftover.size for leftover in self.leftovers)
 
     def rows(self) -> list[tuple[str, int, int]]:
-        """Kind, number and bytes."""
+        """Return category, number of leftovers and size in bytes, a row for each category."""
         sizes: dict[str, list[int]] = defaultdict(list)
         for leftover in self.leftovers:
-            sizes[leftover.kind].append(leftover.size)
-        return [(kind, len(found), sum(found)) for kind, found in sizes.items()]
+            sizes[leftover.category].append(leftover.size)
+        return [(category, len(found), sum(found)) for category, found in sizes.items()]
 
 
 def prune(root: Path, older_than_days: int, *, dry_run: bool) -> Pruning:
-    """Remove what nobody needs from an output folder, while everybody else waits a moment.
+    """Remove what nobody needs from an output folder, while holding the exclusive lock on it.
 
     Args:
         root: The output folder.
-        older_than_days: Only what was not used for so many days.
-        dry_run: Say what would go, and remove nothing.
+        older_than_days: Only files that were not used for so many days are removed.
+        dry_run: Whether to find the leftovers and remove nothing.
 
     Raises:
-        SettingsError: If the folder holds no store.
-        StoreError: If what a published run needs cannot be known; nothing is removed then.
+        SettingsError: If the folder has no store.
+        StoreError: If a manifest cannot be read, so that the needs of its run are unknown; then nothing is removed.
     """
     store = Store(root.expanduser().absolute())
     if not (store.root / "store").is_dir():
         raise SettingsError(
-            f"{root} is no output folder: it has no store.\nGive the one of your runs with --output-dir."
+            f"{root} is not an output folder: it has no store.\nGive the folder of your runs with --output-dir."
         )
     try:
         with exclusive_root_lock_for_removal(store.root) as (now, in_use_since):
-            bring_back(store.root)
+            restore_runs_locked(store.root)
             pruning = Pruning(find_leftovers(store, min(now - older_than_days * DAY_SECONDS, in_use_since)))
             if not dry_run:
                 _remove(pruning)
     except OSError as error:
         raise StoreError(
             f"{error.filename or root} cannot be read or locked: {error.strerror or error}.\n"
-            "Run this as the user whose runs these are."
+            "Run this as the user who owns the runs."
         ) from error
     return pruning
 
 
 def disk_use(root: Path) -> tuple[int, int | None]:
-    """Bytes below an output folder, and how many of them `prune` would remove by default.
+    """Return the size of an output folder in bytes, and how many of them `prune` would remove by default.
 
-    None stands for what cannot be known. Nothing is hashed, nothing waits.
+    The second number is None if a manifest cannot be read. No file is hashed and no lock is acquired.
     """
     used = _size(root)
     try:
@@ -124,29 +120,26 @@ def disk_use(root: Path) -> tuple[int, int | None]:
 
 
 def find_leftovers(store: Store, before: float) -> list[Leftover]:
-    """What nobody needs and nobody used since a time.
+    """Find what nobody needs and nobody has used since `before`, in seconds since the epoch.
 
     Raises:
         StoreError: If a manifest cannot be read.
     """
-    published, named = _published(store)
-    records, named_by_records = _records(store, published, named, before)
+    published, named = _read_published(store)
+    records, named_by_records = _find_records(store, published, named, before)
     return [
         *records,
-        *_stored_files(store, named | named_by_records, before),
-        *_scratch(store, before),
-        *_event_files(store, before),
-        *_unfinished(store, before),
+        *_find_stored_files(store, named | named_by_records, before),
+        *_find_scratch(store, before),
+        *_find_event_files(store, before),
+        *_find_unfinished(store, before),
     ]
 
 
-def _published(store: Store) -> tuple[set[str], set[str]]:
-    """Names of the published runs, and all SHA-256 in their manifests.
+def _read_published(store: Store) -> tuple[set[str], set[str]]:
+    """Return the names of the published runs, and every SHA-256 in their manifests.
 
-    A run that is a link, to another drive say, counts as well: it is only read.
-
-    Raises:
-        StoreError: If a manifest is missing or damaged: what its run needs is not known then.
+    A run that is a link, for example to another drive, counts as well, since it is only read.
     """
     names, named = set(), set()
     runs = store.root / "runs"
@@ -158,8 +151,8 @@ def _published(store: Store) -> tuple[set[str], set[str]]:
             Manifest.model_validate_json(text)
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"The {MANIFEST} of the published run {str(folder)!r} cannot be read, so what the run needs is "
-                "not known.\nNothing was removed. Run the command that made the run again, which mends it, or move its "
+                f"The {MANIFEST} of the published run {str(folder)!r} cannot be read, so it is unknown what the run "
+                "needs.\nNothing was removed. Run the command that made the run again, which repairs it, or move its "
                 "folder out of runs/."
             ) from error
         names.add(folder.name)
@@ -167,60 +160,53 @@ def _published(store: Store) -> tuple[set[str], set[str]]:
     return names, named
 
 
-def _records(store: Store, published: set[str], named: set[str], before: float) -> tuple[list[Leftover], set[str]]:
-    """Result records that can go, and the SHA-256 that the others name.
+def _find_records(store: Store, published: set[str], named: set[str], before: float) -> tuple[list[Leftover], set[str]]:
+    """Return the result records that can be removed, and every SHA-256 in the records that stay.
 
-    Nothing is made of a record but what its JSON says; one that is new and cannot be understood may be of newer code,
-    so whatever it names is kept.
+    Records are only searched as text, or parsed as JSON, and never become objects. A recent record that cannot be
+    parsed may be of a newer version of the code, so the files that it names are kept.
     """
     leftovers, kept = [], set()
     for path in _files_in(store.results_dir):
         text = path.read_text(encoding="utf-8", errors="replace")
-        if path.lstat().st_mtime >= before or _is_of_published(store, text, published, named):
+        if path.lstat().st_mtime >= before or _belongs_to_published(store, text, published, named):
             kept.update(SHA256.findall(text))
         else:
             leftovers.append(Leftover(path, "result records", _size(path)))
     return leftovers, kept
 
 
-def _is_of_published(store: Store, text: str, published: set[str], named: set[str]) -> bool:
-    """Whether a record names only files of published runs, and all of them are there."""
+def _belongs_to_published(store: Store, record: str, published: set[str], named: set[str]) -> bool:
+    """Return whether a record names only files of published runs, and all these files exist."""
     try:
-        refs = list(_refs(json.loads(json.loads(text)["result"])))
+        refs = list(_file_refs(json.loads(json.loads(record)["result"])))
         return bool(refs) and all(
             (sha256 in named or (key.startswith("runs/") and key.split("/")[1] in published))
             and (store.root / key).is_file()
             for key, sha256 in refs
         )
     except (ValueError, TypeError, KeyError, IndexError, OSError, RecursionError):
-        return False  # damaged: no stage takes it
+        return False  # a damaged record, which no stage takes
 
 
-def _refs(value: Any) -> Iterator[tuple[str, str]]:
-    """Key and SHA-256 of every reference in plain JSON values."""
-    if isinstance(value, dict):
-        if value.keys() == {"key", "sha256", "size"}:
-            yield str(value["key"]), str(value["sha256"])
-        else:
-            for item in value.values():
-                yield from _refs(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _refs(item)
+def _file_refs(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield key and SHA-256 of every file reference in a JSON value."""
+    if isinstance(value, dict) and value.keys() == {"key", "sha256", "size"}:
+        yield str(value["key"]), str(value["sha256"])
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _file_refs(item)
 
 
-def _stored_files(store: Store, named: set[str], before: float) -> Iterator[Leftover]:
+def _find_stored_files(store: Store, named: set[str], before: float) -> Iterator[Leftover]:
     for folder in _folders_in(store.root / "store"):
         for path in _files_in(folder):
             match = STORED_NAME.fullmatch(path.name)
-            if match is None or match[1][:2] != folder.name or match[1] in named:
-                continue
-            if path.lstat().st_mtime < before:
+            if match and match[1][:2] == folder.name and match[1] not in named and path.lstat().st_mtime < before:
                 yield Leftover(path, "stored files", _size(path))
 
 
-def _scratch(store: Store, before: float) -> Iterator[Leftover]:
-    """Unfinished work of killed runs, and lock files that nobody holds."""
+def _find_scratch(store: Store, before: float) -> Iterator[Leftover]:
     scratch = store.scratch_dir("any").parent
     for folder in _folders_in(scratch):
         if _newest(folder) < before and not is_locked(lock_path(folder)):
@@ -230,19 +216,19 @@ def _scratch(store: Store, before: float) -> Iterator[Leftover]:
             yield Leftover(path, "lock files of killed runs", _size(path), path)
 
 
-def _event_files(store: Store, before: float) -> Iterator[Leftover]:
-    """What trainings wrote for TensorBoard: no run needs it again."""
+def _find_event_files(store: Store, before: float) -> Iterator[Leftover]:
     for folder in _folders_in(store.root / "tensorboard"):
         if EVENT_FILES.fullmatch(folder.name) and _newest(folder) < before:
             yield Leftover(folder, "event files for TensorBoard", _size(folder))
 
 
-def _unfinished(store: Store, before: float) -> Iterator[Leftover]:
-    """Files, runs and downloads that a kill left half-written."""
+def _find_unfinished(store: Store, before: float) -> Iterator[Leftover]:
+    """Yield files, runs and downloads that a kill left incomplete."""
     candidates = [(path, "half-written files") for path in _entries(store.partial_dir)]
     for path in _entries(store.root / "runs"):
         match = UNFINISHED_RUN.fullmatch(path.name)
-        if match and (match[2] == "partial" or (path.parent / match[1]).is_dir()):  # else the old one is all there is
+        # An earlier run whose replacement was killed stays if nothing is in its place.
+        if match and (match[2] == "partial" or (path.parent / match[1]).is_dir()):
             candidates.append((path, "half-published runs"))
     links = [path for path in _entries(store.root) if path.name.startswith((".latest.", ".champion."))]
     champions = [path for path in _entries(store.root / "champions") if path.name.startswith(".")]
@@ -250,13 +236,13 @@ def _unfinished(store: Store, before: float) -> Iterator[Leftover]:
     for folder in _folders_in(user_cache_path("fashion-gan")):
         downloads = (path for path in _files_in(folder) if UNFINISHED_DOWNLOAD.fullmatch(path.name))
         candidates += [(path, "half-finished downloads") for path in downloads]
-    for path, kind in candidates:
+    for path, category in candidates:
         if _newest(path) < before:
-            yield Leftover(path, kind, _size(path))
+            yield Leftover(path, category, _size(path))
 
 
 def _remove(pruning: Pruning) -> None:
-    """Remove what was found; what cannot be removed stays, and is told."""
+    """Remove the leftovers; those that cannot be removed become failures."""
     for leftover in list(pruning.leftovers):
         try:
             with try_exclusive_lock(leftover.lock) if leftover.lock else nullcontext(True) as free:
@@ -272,10 +258,8 @@ def _remove(pruning: Pruning) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder; nothing if there is none, or a link in its place."""
-    if folder.is_symlink() or not folder.is_dir():
-        return []
-    return sorted(folder.iterdir())
+    """Return the content of a folder; nothing if the folder does not exist or is a link."""
+    return [] if folder.is_symlink() or not folder.is_dir() else sorted(folder.iterdir())
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -287,23 +271,23 @@ def _folders_in(folder: Path) -> list[Path]:
     return [path for path in visible if path.is_dir() and not path.is_symlink()]
 
 
-def _walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """A path and all below it with their figures, no link followed; what goes meanwhile is passed over."""
+def _walk(path: Path) -> Iterator[os.stat_result]:
+    """Yield the status of a path and of all below it, without following links; skip what disappears meanwhile."""
     waiting = [path]
     while waiting:
         path = waiting.pop()
         try:
-            yield path, path.lstat()
+            yield path.lstat()
             waiting += _entries(path)
         except OSError:
             continue
 
 
 def _newest(path: Path) -> float:
-    return max((figures.st_mtime for _, figures in _walk(path)), default=0.0)
+    return max((status.st_mtime for status in _walk(path)), default=0.0)
 
 
 def _size(path: Path) -> int:
-    """Bytes of the files there; one with several names, as the champion's have, counts once."""
-    files = (figures for _, figures in _walk(path) if not stat.S_ISDIR(figures.st_mode))
-    return sum({(figures.st_dev, figures.st_ino): figures.st_size for figures in files}.values())
+    """Return the size of all files in bytes; a file with several hard links, as the champion's, counts once."""
+    files = (status for status in _walk(path) if not stat.S_ISDIR(status.st_mode))
+    return sum({(status.st_dev, status.st_ino): status.st_size for status in files}.values())

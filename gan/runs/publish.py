@@ -1,4 +1,4 @@
-"""Published runs: folders that appear whole or not at all, each with a manifest of its files."""
+"""Publish runs: each is a folder that appears completely or not at all, with a manifest of its files."""
 
 import json
 import os
@@ -25,31 +25,31 @@ CONFIG, METRICS, MANIFEST = "config.json", "metrics.json", "manifest.json"
 
 
 def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
-    """Refuse a name that is unusable, or taken by a run with other settings.
+    """Refuse a name that is invalid, or that a run with other settings has.
 
     Args:
         root: The output folder.
-        name: The run's name.
-        config: Its settings, as they will be published; the same settings mean the same run, which may be renewed.
+        name: The name of the run.
+        config: The settings of the run, as they will be published. A run with equal settings may be replaced.
 
     Raises:
         SettingsError: If the name cannot be used.
     """
     if not RUN_NAME.fullmatch(name):
         raise SettingsError(
-            f"The run name {name!r} cannot be a folder's.\n"
+            f"The run name {name!r} cannot be a folder name.\n"
             "Use up to 100 letters, digits, dots, dashes and underscores, the first a letter or digit."
         )
     folder = root / "runs" / name
-    published = _settings_in(folder)
+    published = _read_settings(folder)
     if published is None:
         if _is_foreign(folder):
             raise SettingsError(
-                f"The run name {name!r} is taken by {folder}, which is no published run: no {CONFIG} and no {MANIFEST} "
-                "can be found in it.\nChoose another --run-name, or move it out of runs/."
+                f"The run name {name!r} is taken by {folder}, which is not a published run: it has no {CONFIG} and no "
+                f"{MANIFEST}.\nChoose another --run-name, or move it out of runs/."
             )
-        return  # there is none, or it is damaged: publishing the run anew mends it
-    config = json.loads(to_json(config))  # as it would be published
+        return  # there is no such run, or it is damaged and will be replaced
+    config = json.loads(to_json(config))  # in the form in which it would be published
     if published != config:
         different = sorted(key for key in {*published, *config} if published.get(key) != config.get(key))
         raise SettingsError(
@@ -60,13 +60,13 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
 
 @contextmanager
 def staged_run(root: Path, name: str) -> Iterator[Path]:
-    """Yield a folder to fill, `config.json` among it; when that succeeded it becomes `runs/<name>`.
+    """Yield a folder to fill, also with `config.json`; on success it becomes `runs/<name>`.
 
-    An earlier run of that name with the same settings is replaced.
+    It replaces an earlier run of the same name and settings.
 
     Raises:
-        SettingsError: If the name cannot be used, or was taken meanwhile.
-        StoreError: If the output folder cannot be written (it is full, or not ours); nothing is left behind.
+        SettingsError: If the name cannot be used, or another run has taken it in the meantime.
+        StoreError: If the output folder cannot be written; nothing is left behind.
     """
     runs = root / "runs"
     staging: Path | None = None
@@ -76,10 +76,10 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
         with suppress(OSError):  # a file system without modes
             staging.chmod(0o755)
         yield staging
-        with exclusive_root_lock(root):  # nobody looks for what published runs refer to, or publishes under this name
-            bring_back(root)
-            check_run_name(root, name, _settings_in(staging) or {})
-            _exchange(staging, runs / name)
+        with exclusive_root_lock(root):  # nobody prunes, or publishes under this name
+            restore_runs_locked(root)
+            check_run_name(root, name, _read_settings(staging) or {})
+            _replace_folder(staging, runs / name)
     except OSError as error:
         raise StoreError(
             f"The run {name} could not be published in {runs}: {error.strerror or error}.\n"
@@ -91,7 +91,7 @@ def staged_run(root: Path, name: str) -> Iterator[Path]:
 
 
 def restore_runs(root: Path) -> None:
-    """Bring back runs that a kill in the middle of their replacement has hidden, before anybody looks for them.
+    """Restore published runs whose replacement was killed half-way; acquire the exclusive lock if there are any.
 
     Raises:
         StoreError: If the output folder cannot be written.
@@ -99,28 +99,26 @@ def restore_runs(root: Path) -> None:
     try:
         if any((root / "runs").glob(".*.old")):
             with exclusive_root_lock(root):
-                bring_back(root)
+                restore_runs_locked(root)
     except OSError as error:
         raise StoreError(
-            f"A run that was being replaced cannot be brought back in {root / 'runs'}: {error.strerror or error}.\n"
-            "Run this as the user whose runs these are, or give another --output-dir."
+            f"A run whose replacement was interrupted cannot be restored in {root / 'runs'}: "
+            f"{error.strerror or error}.\nRun this as the user who owns the runs, or give another --output-dir."
         ) from error
 
 
-def bring_back(root: Path) -> None:
-    """The same, by who is alone in the output folder (`gan.storage.locks`)."""
-    for target, hidden in _hidden_runs(root).items():
-        hidden.rename(target)
+def restore_runs_locked(root: Path) -> None:
+    """Restore published runs whose replacement was killed half-way; the caller holds the exclusive lock.
 
-
-def _hidden_runs(root: Path) -> dict[Path, Path]:
-    """Runs that were out of the way when their replacement was killed, by the place that is empty; of two the newer."""
-    found = {}
+    `_replace_folder` had moved such a run away, and nothing is in its place. Of several the newest is restored.
+    """
+    hidden = {}
     for path in sorted((root / "runs").glob(".*.old"), key=lambda path: path.lstat().st_mtime):
         match = REPLACED_RUN.fullmatch(path.name)
         if match and (path / MANIFEST).is_file() and not os.path.lexists(path.with_name(match["name"])):
-            found[path.with_name(match["name"])] = path
-    return found
+            hidden[path.with_name(match["name"])] = path
+    for target, path in hidden.items():
+        path.rename(target)
 
 
 def publish_run(
@@ -159,32 +157,31 @@ def copy_files(files: Mapping[str, Path], folder: Path) -> None:
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write `manifest.json`: `facts`, and `files`, path, SHA-256 and size of every other file in the folder."""
-    files = [
-        {"path": path.relative_to(folder).as_posix(), "sha256": sha256_of(path), "size": path.stat().st_size}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-    write_json(folder / MANIFEST, {**facts, "files": files})
+    """Write `manifest.json`: the given facts, and path, SHA-256 and size of every other file in the folder."""
+    write_json(folder / MANIFEST, {**facts, "files": [_describe_file(path, folder) for path in _files_below(folder)]})
 
 
 def published_files(root: Path, name: str) -> tuple[FileRef, ...]:
-    """References to all files of a published run, keys below the output folder."""
-    folder = root / "runs" / name
-    return tuple(
-        FileRef(key=path.relative_to(root).as_posix(), sha256=sha256_of(path), size=path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    )
+    """Return references to all files of a published run; their keys are relative to the output folder."""
+    described = (_describe_file(path, root) for path in _files_below(root / "runs" / name))
+    return tuple(FileRef(key=file.pop("path"), **file) for file in described)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _describe_file(path: Path, folder: Path) -> dict[str, Any]:
+    return {"path": path.relative_to(folder).as_posix(), "sha256": sha256_of(path), "size": path.stat().st_size}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON for people: indented, in the order given."""
+    """Write indented JSON, with the keys in the order given."""
     path.write_text(to_json(content) + "\n", encoding="utf-8")
 
 
-def _settings_in(folder: Path) -> dict[str, Any] | None:
-    """What a run says its settings are; None if that is missing or damaged."""
+def _read_settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of a run; None if they are missing or damaged."""
     try:
         text = (folder / CONFIG).read_text(encoding="utf-8")
         content = json.loads(text, parse_float=lambda digits: float(plain_number(float(digits))))
@@ -194,7 +191,7 @@ def _settings_in(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether there is something that is not ours to replace: no folder, one that is closed, one of other things."""
+    """Return whether a path holds something that this project did not make, or that cannot be read."""
     try:
         names = {entry.name for entry in path.iterdir()}
     except OSError:
@@ -202,11 +199,11 @@ def _is_foreign(path: Path) -> bool:
     return bool(names) and not names & {CONFIG, MANIFEST}
 
 
-def _exchange(staging: Path, target: Path) -> None:
-    """Put a folder in another's place, which gets the first one's name, to be removed; by who is alone.
+def _replace_folder(staging: Path, target: Path) -> None:
+    """Move a folder to `target`, and the folder that was there to the place of the first; needs the exclusive lock.
 
-    For a moment there is none in that place, never half of one. `bring_back` knows the earlier one by its name if a
-    kill makes that moment last.
+    Between the two renames there is nothing at `target`. If a kill comes then, `restore_runs_locked` finds the earlier
+    folder by its name.
     """
     earlier = staging.with_suffix(".old")
     try:

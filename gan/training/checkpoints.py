@@ -32,12 +32,12 @@ class Checkpoints:
     """The checkpoints of one training, in a folder that no other training uses."""
 
     def __init__(self, folder: Path, *, seconds_between: float | None = None) -> None:
-        """Use a folder, which the first save creates.
+        """Take a folder, which the first save creates.
 
         Args:
-            folder: The folder of the checkpoint files.
-            seconds_between: Seconds between two saves; None for MIN_SECONDS_BETWEEN, or more if saving would take more
-                than 0.7 % of the time.
+            folder: Folder of the checkpoint files.
+            seconds_between: Time from one save to the next; None for MIN_SECONDS_BETWEEN, or longer if saving would
+                take more than MAX_SHARE_OF_TIME of the training.
         """
         self.folder = folder
         self._seconds_between = seconds_between

@@ -1,4 +1,4 @@
-"""Execution of training steps: several steps in one XLA program, one TensorFlow graph a step, or several devices."""
+"""Execution of training steps: several steps in one XLA program, or one TensorFlow graph a step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from gan.models.backend import Hardware, tf
 from gan.models.networks import Networks
 from gan.training.article import TrainStep, make_train_step
 from gan.training.groups import group_bounds
-from gan.training.parallel import build_replicated, make_parallel_step
 from gan.training.relativistic import make_relativistic_step
 
 RunSteps = Callable[[int, int], np.ndarray]
@@ -47,11 +46,6 @@ def build_engine(
     """
     # tf.constant alone would keep a second copy of the images on the host
     on_device, recipe = tf.identity(tf.constant(images)), config.recipe
-    if hardware.strategy is not None:
-        networks = build_replicated(config, hardware.strategy)
-        step = make_parallel_step(networks, on_device, config, hardware.strategy)
-        name = f"each batch split over {hardware.strategy.num_replicas_in_sync} devices"
-        return Engine(networks, hardware.name, name, 1, make_run_steps(step, 1))
     bounds = group_bounds(conditions, recipe.num_groups) if conditions is not None and recipe.num_groups else ()
     networks = Networks.build(recipe, config.seed, group_bounds=bounds)
     if recipe.algorithm == "article":
