@@ -19,6 +19,7 @@ from faults import command, same_bytes, started
 from pipeline import QUICK, STAGES_OF_OWN_DATA, Checkout, ran, states
 from playwright.sync_api import Browser, Page, sync_playwright
 from s3_server import BUCKET, S3Server
+from shared_engines import SharedEngines, share
 
 from gan.command import run_command
 from gan.config import TrainConfig
@@ -72,35 +73,35 @@ def store(tmp_path: Path) -> Store:
 UNCONDITIONAL = {"num_groups": 0, "mismatch_weight": 0.0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> TrainConfig:
     """A small configuration of the article with every type of layer; a step takes a millisecond."""
     recipe = ARTICLE.model_copy(update={"latent_dim": 8, "generator_units": (16, 24), "discriminator_units": (24, 16)})
     return TrainConfig(recipe=recipe, steps=12, batch_size=8, seed=3, sample_every=5, num_snapshot_images=9)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_mlp(tiny_config: TrainConfig) -> TrainConfig:
     """A small configuration of mlp without conditioning."""
     small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
     return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small | UNCONDITIONAL)})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
     """A small configuration of conv without conditioning."""
     small = {"latent_dim": 8, "generator_units": (8, 6, 4), "discriminator_units": (4, 6, 8)}
     return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small | UNCONDITIONAL)})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_grouped(tiny_conv: TrainConfig) -> TrainConfig:
     """A small configuration of conv with four groups."""
     conditioning = {"num_groups": 4, "mismatch_weight": CONV.mismatch_weight}
     return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update=conditioning)})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_conditional(tiny_conv: TrainConfig) -> TrainConfig:
     """A small configuration of conditional with three classes."""
     small = tiny_conv.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
@@ -134,6 +135,18 @@ def call(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
         return code, "".join(capsys.readouterr())
 
     return call_it
+
+
+@pytest.fixture(scope="module")
+def engines() -> SharedEngines:
+    return SharedEngines()
+
+
+@pytest.fixture
+def shared_engines(engines, monkeypatch) -> SharedEngines:
+    """Trainings of equal networks share a compiled step; a killed process that goes on compiles its own."""
+    share(engines, monkeypatch.setattr)
+    return engines
 
 
 @pytest.fixture(scope="session")

@@ -196,7 +196,7 @@ def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(q
     """With an embedded server, which Ctrl-C reaches as well."""
     alone = Checkout(quick_checkout.folder, dict(quick_checkout.env), quick_checkout.options)
     del alone.env["PREFECT_API_URL"]
-    command = few(own, tmp_path / "artifacts", "--steps", 6000, "--sample-every", 3000)
+    command = few(own, tmp_path / "artifacts", "--steps", 3900, "--sample-every", 1950)
     process, terminal = alone.start_in_a_terminal(*command)
     threading.Thread(
         target=lambda: wait_for_checkpoint(tmp_path / "artifacts", process) or os.write(terminal, b"\x03")
