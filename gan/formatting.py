@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-SETTING_DIGITS = 15
-"""Decimal numbers of up to 15 significant digits survive conversion to a double and back (IEEE 754)."""
+from gan.storage.plain_json import SETTING_DIGITS, round_significant
 
 SMALLEST_PLAIN, LARGEST_PLAIN = 1e-9, 1e16
 NOT_DEFINED = "not defined"  # text for None, NaN and infinity
@@ -23,12 +22,6 @@ def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) 
     rounded = round_significant(value, digits)
     is_plain = rounded == 0 or SMALLEST_PLAIN <= abs(rounded) < LARGEST_PLAIN
     return format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)
-
-
-def round_significant(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> float:
-    """Round a number to significant digits; a float32 counts as the shortest decimal number that gives it."""
-    shortest = float(value if isinstance(value, float) else str(value))  # np.float64 is a float, np.float32 is not
-    return float(f"{shortest:.{digits}g}") + 0.0  # adding zero turns -0.0 into 0.0
 
 
 def describe_number(value: float | None) -> str:

@@ -3,10 +3,12 @@
 import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
 
 import gzip
+import importlib
 import shutil
 import signal
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,9 @@ from faults import command, same_bytes, started
 from pipeline import QUICK, STAGES_OF_OWN_DATA, Checkout, ran, states
 from playwright.sync_api import Browser, Page, sync_playwright
 from s3_server import BUCKET, S3Server
+from shared_engines import SharedEngines, share
 
+from gan.command import run_command
 from gan.config import TrainConfig
 from gan.data import sources
 from gan.data.catalog import FASHION_MNIST, DataFile
@@ -69,35 +73,35 @@ def store(tmp_path: Path) -> Store:
 UNCONDITIONAL = {"num_groups": 0, "mismatch_weight": 0.0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> TrainConfig:
     """A small configuration of the article with every type of layer; a step takes a millisecond."""
     recipe = ARTICLE.model_copy(update={"latent_dim": 8, "generator_units": (16, 24), "discriminator_units": (24, 16)})
     return TrainConfig(recipe=recipe, steps=12, batch_size=8, seed=3, sample_every=5, num_snapshot_images=9)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_mlp(tiny_config: TrainConfig) -> TrainConfig:
     """A small configuration of mlp without conditioning."""
     small = tiny_config.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
     return tiny_config.model_copy(update={"recipe": MLP.model_copy(update=small | UNCONDITIONAL)})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_conv(tiny_config: TrainConfig) -> TrainConfig:
     """A small configuration of conv without conditioning."""
     small = {"latent_dim": 8, "generator_units": (8, 6, 4), "discriminator_units": (4, 6, 8)}
     return tiny_config.model_copy(update={"recipe": CONV.model_copy(update=small | UNCONDITIONAL)})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_grouped(tiny_conv: TrainConfig) -> TrainConfig:
     """A small configuration of conv with four groups."""
     conditioning = {"num_groups": 4, "mismatch_weight": CONV.mismatch_weight}
     return tiny_conv.model_copy(update={"recipe": tiny_conv.recipe.model_copy(update=conditioning)})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_conditional(tiny_conv: TrainConfig) -> TrainConfig:
     """A small configuration of conditional with three classes."""
     small = tiny_conv.recipe.model_dump(include={"latent_dim", "generator_units", "discriminator_units"})
@@ -112,6 +116,37 @@ def tiny_images() -> np.ndarray:
     across = np.exp(-(((np.arange(28) - centre[:, 0]) / width) ** 2))
     down = np.exp(-(((np.arange(28) - centre[:, 1]) / width) ** 2))
     return (2 * down[:, :, None] * across[:, None, :] - 1).astype(np.float32)[..., None]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
+    """Call a command in this process, as `python -m <module> <options>` does: its exit code, and what it shows."""
+
+    def call_it(module: str, *options: object) -> tuple[int, str]:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [module, *map(str, options)])
+            patch.setenv("COLUMNS", "200")
+            try:
+                run_command(importlib.import_module(module).app)
+                code = 0
+            except SystemExit as ended:
+                code = ended.code or 0
+        return code, "".join(capsys.readouterr())
+
+    return call_it
+
+
+@pytest.fixture(scope="module")
+def engines() -> SharedEngines:
+    return SharedEngines()
+
+
+@pytest.fixture
+def shared_engines(engines, monkeypatch) -> SharedEngines:
+    """Trainings of equal networks share a compiled step; a killed process that goes on compiles its own."""
+    share(engines, monkeypatch.setattr)
+    return engines
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,20 @@ CARD = {"latent_dim": "8", "generator_units": "[16,24]", "discriminator_units": 
 SMALL = tuple(part for name, value in CARD.items() for part in ("--set", f"{name}={value}"))
 """Options of small networks, for the recipes article and mlp."""
 
+SMALL = tuple(
+    option
+    for value in ("latent_dim=8", "generator_units=[16,24]", "discriminator_units=[24,16]")
+    for option in ("--set", value)
+)
+"""Options of a training of article or mlp with small networks."""
+
+SMALL_CONV = tuple(
+    option
+    for value in ("latent_dim=8", "generator_units=[8,6,4]", "discriminator_units=[4,6,8]")
+    for option in ("--set", value)
+)
+"""The same for conv and conditional."""
+
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
 

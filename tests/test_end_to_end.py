@@ -1,4 +1,7 @@
-"""The main job on the real data set, as a user runs it: few steps, every stage, a real Prefect server."""
+"""The main job as a user runs it: few steps, every stage, a real Prefect server.
+
+The data set is a small one of our own, and the networks are small. `test_readme.py` runs the job on Fashion-MNIST.
+"""
 
 import contextlib
 import json
@@ -10,34 +13,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import change_first_label, write_own_data
 from PIL import Image, WebPImagePlugin
-from pipeline import QUICK, STAGES, Checkout, ran, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, Checkout, ran, states, wait_for_checkpoint
 
 from gan.storage.files import sha256_of
 
-pytestmark = pytest.mark.real_data
-
-FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
-
-
-@pytest.fixture(scope="module")
-def prefect_home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("prefect")
-
-
-@pytest.fixture
-def checkout(tmp_path, prefect_home) -> Checkout:
-    return Checkout.make(tmp_path / "project", prefect_home)
+HOSTILE = "<script>alert(1)</script>"
+FEW = (*SMALL, "--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, prefect_home, real_data_dir) -> Path:
+def own(tmp_path_factory) -> Path:
+    """A data set whose class names are markup, or long."""
+    folder = write_own_data(tmp_path_factory.mktemp("own") / "data")
+    (folder / "class-names.txt").write_text(f"{HOSTILE}\n{'m' * 60}\nlarge | square\n")
+    return folder
+
+
+def few(data: Path, folder: Path, *more: object, name: str = "few") -> tuple[object, ...]:
+    where = ("--dataset", "mine", "--data-dir", data, "--output-dir", folder, "--run-name", name)
+    return ("flows/train_flow.py", *FEW, *where, *more)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, quick_checkout, own) -> Path:
     """The output folder of a finished run; tests take copies."""
-    folder = tmp_path_factory.mktemp("finished")
-    first = Checkout.make(folder / "project", prefect_home)
-    found = first.train(*FEW, "--data-dir", real_data_dir, "--output-dir", folder / "artifacts")
-    assert ran(found) == set(STAGES)
-    return folder / "artifacts"
+    folder = tmp_path_factory.mktemp("finished") / "artifacts"
+    assert ran(states(quick_checkout.run(*few(own, folder)))) == set(STAGES_OF_OWN_DATA)
+    return folder
 
 
 @pytest.fixture
@@ -84,7 +88,7 @@ def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
         assert isinstance(animation, WebPImagePlugin.WebPImageFile)
         assert animation.n_frames == 3
     metrics = json.loads((run / "metrics.json").read_text())
-    assert set(metrics["timings_seconds"]) == set(STAGES)
+    assert set(metrics["timings_seconds"]) == {*STAGES_OF_OWN_DATA} - {"fit"}
     assert metrics["metrics"]["frechet_distance"]["n"] == 100
     rows = [row.split(",") for row in (run / "history.csv").read_text().splitlines()]
     assert rows[0] == ["step", "d_loss", "d_accuracy", "g_loss", "frechet_distance", "recall"]
@@ -94,50 +98,63 @@ def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
     assert all(row["n"] == 100 and row["extractor"] and row["floor"] is not None for row in metrics["metrics"].values())
 
 
-def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(checkout, artifacts) -> None:
-    command = ["flows/train_flow.py", *map(str, FEW), "--output-dir", str(artifacts)]
+def test_class_names_of_own_data_are_published_as_text(finished) -> None:
+    run = finished / "latest"
+    assert json.loads((run / "manifest.json").read_text())["data"]["name"] == "mine"
+    assert json.loads((run / "config.json").read_text())["data"]["class_names"][0] == HOSTILE
+    assert HOSTILE in json.loads((run / "data_summary.json").read_text())["test"]["images_per_class"]
+    page = (run / "report.html").read_text()
+    assert "<title>mine: real and generated</title>" in page
+    assert "Data: mine." in page
+    assert HOSTILE not in page
+    assert HOSTILE not in (run / "report.md").read_text()
+
+
+def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(quick_checkout, own, finished) -> None:
+    command = [str(part) for part in (*few(own, finished), *quick_checkout.options)]
     code = (
         "import atexit, runpy, sys\n"
         "atexit.register(lambda: print('imported:', 'tensorflow' in sys.modules or 'keras' in sys.modules))\n"
         f"sys.argv = {command!r}\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    output = checkout.run("-c", code)
-    assert output.count("Finished in state Cached") == len(STAGES)
+    output = quick_checkout.run("-c", code)
+    assert output.count("Finished in state Cached") == len(STAGES_OF_OWN_DATA)
     assert "imported: False" in output
     assert "Warning" not in output
     assert "Traceback" not in output
-    assert str(artifacts / "runs" / "few" / "report.html") in output
+    assert str(finished / "runs" / "few" / "report.html") in output
 
 
-@pytest.mark.parametrize(
-    ("module", "expected"),
-    [
-        ("gan/report/page.py", {"compare"}),
-        ("gan/report/page.html.jinja", {"compare"}),
-        ("gan/formatting.py", {"compare", "publish"}),
-    ],
-)
-def test_an_edit_runs_just_the_stages_that_reach_it(checkout, artifacts, module, expected) -> None:
-    path = checkout.folder / module
-    edit = "{# edited #}" if path.suffix == ".jinja" else "EDITED = True\n"
-    path.write_text(path.read_text() + edit)
-    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == expected
-
-
-def test_damaged_and_deleted_files_are_made_anew_and_nothing_else_is(checkout, artifacts) -> None:
+def test_damaged_and_deleted_files_are_made_again_and_nothing_else_is(quick_checkout, own, artifacts) -> None:
     before = {path: sha256_of(path) for path in artifacts.rglob("*") if path.suffix in {".keras", ".npz", ".png"}}
     (snapshots,) = (path for path in artifacts.glob("store/*/*.npy") if np.load(path, mmap_mode="r").shape[0] == 3)
-    generator = min(artifacts.glob("store/*/*.keras"))
+    digest = sha256_of(artifacts / "latest" / "generator.keras")
+    (generator,) = artifacts.glob(f"store/{digest[:2]}/{digest}*")
     content = bytearray(generator.read_bytes())
     content[len(content) // 2] ^= 1
     generator.write_bytes(content)
     (artifacts / "runs" / "few" / "final_grid.png").unlink()
     snapshots.unlink()
     min(artifacts.glob("store/*/*.npy"), key=lambda path: path.stat().st_size).unlink()  # labels
-    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == {"normalize", "train", "publish"}
+    assert ran(states(quick_checkout.run(*few(own, artifacts)))) == {"normalize", "train", "publish"}
     assert {path: sha256_of(path) for path in before} == before
-    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == set()
+
+
+def test_an_edit_makes_just_the_stages_run_again_that_reach_it(quick_checkout, own, artifacts, tmp_path) -> None:
+    """Which stages reach which modules is tested in `test_code_identity.py`."""
+    copy = Path(shutil.copytree(quick_checkout.folder, tmp_path / "project"))
+    edited = Checkout(copy, {**quick_checkout.env, "PYTHONPATH": str(copy)}, quick_checkout.options)
+    page = copy / "gan" / "report" / "page.py"
+    page.write_text(page.read_text() + "EDITED = True\n")
+    assert ran(states(edited.run(*few(own, artifacts)))) == {"compare"}
+
+
+def test_a_changed_label_makes_every_stage_run_again(quick_checkout, own, artifacts, tmp_path) -> None:
+    changed = Path(shutil.copytree(own, tmp_path / "changed"))
+    change_first_label(changed / "t10k-labels-idx1-ubyte")
+    command = few(changed, artifacts, name="changed")
+    assert ran(states(quick_checkout.run(*command))) == set(STAGES_OF_OWN_DATA)
 
 
 def children(pid: int) -> list[str]:
@@ -155,8 +172,10 @@ def ended(pid: int, seconds: float = 30) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.drill
+@pytest.mark.real_data
 def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkout, real_data_dir, tmp_path) -> None:
-    checkout.options = QUICK
+    """At the full size, on the real data; `test_equal_runs.py` does it on a small scale."""
     options = ("--steps", 400, "--num-samples", 100, "--data-dir", real_data_dir, "--run-name", "killed")
     uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
     checkout.train(*options, "--output-dir", uninterrupted)
@@ -174,13 +193,12 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
     assert not list(killed.glob("scratch/*")), "checkpoints go when the result is stored"
 
 
-def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(
-    checkout, real_data_dir, tmp_path
-) -> None:
-    checkout.options = QUICK
-    command = ("flows/train_flow.py", "--steps", 900, "--sample-every", 450, "--num-samples", 100)
-    options = ("--data-dir", real_data_dir, "--output-dir", tmp_path / "artifacts")
-    process, terminal = checkout.start_in_a_terminal(*command, *options)
+def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(quick_checkout, own, tmp_path) -> None:
+    """With an embedded server, which Ctrl-C reaches as well."""
+    alone = Checkout(quick_checkout.folder, dict(quick_checkout.env), quick_checkout.options)
+    del alone.env["PREFECT_API_URL"]
+    command = few(own, tmp_path / "artifacts", "--steps", 3900, "--sample-every", 1950)
+    process, terminal = alone.start_in_a_terminal(*command)
     threading.Thread(
         target=lambda: wait_for_checkpoint(tmp_path / "artifacts", process) or os.write(terminal, b"\x03")
     ).start()
@@ -189,7 +207,7 @@ def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(
     assert "Run the same command again: it continues from what is finished." in shown
     assert "Traceback" not in shown
     assert "Finished in state Crashed" in shown or "Crash detected" in shown
-    assert "Resuming from the checkpoint after" in checkout.run(*command, *options)
+    assert "Resuming from the checkpoint after" in quick_checkout.run(*command)
 
 
 def read_terminal(terminal: int) -> str:
@@ -201,34 +219,44 @@ def read_terminal(terminal: int) -> str:
     return shown.decode(errors="replace")
 
 
-def test_images_are_had_from_a_published_generator(checkout, artifacts, tmp_path) -> None:
+def test_images_are_generated_from_a_published_run(quick_checkout, finished, tmp_path, call) -> None:
     out = tmp_path / "clothes.npz"
-    checkout.run("-m", "gan.generate", artifacts / "latest", "--num-images", 100, "--out", out)
-    published = np.load(artifacts / "latest" / "samples.npz")["images"]
+    quick_checkout.run("-m", "gan.generate", finished / "latest", "--num-images", 100, "--out", out)
+    published = np.load(finished / "latest" / "samples.npz")["images"]
     np.testing.assert_array_equal(np.load(out)["images"], published)
-    checkout.run("-m", "gan.generate", artifacts / "latest", "--num-images", 9, "--out", tmp_path / "clothes.png")
+    code, _ = call("gan.generate", finished / "latest", "--num-images", 9, "--out", tmp_path / "clothes.png")
+    assert code == 0
     with Image.open(tmp_path / "clothes.png") as picture:
         assert picture.width > 3 * 28
 
 
-def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(checkout, artifacts, tmp_path) -> None:
-    more = (*FEW[:-1], "more", "--seed", 1, "--output-dir", artifacts)
-    assert ran(checkout.train(*more)) == {"train", "render", "compare", "publish"}
+def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
+    quick_checkout, own, artifacts, tmp_path, call
+) -> None:
+    first, second = few(own, artifacts), few(own, artifacts, "--seed", 1, name="more")
+    assert ran(states(quick_checkout.run(*second))) == {"train", "render", "compare", "publish"}
     run = artifacts / "runs" / "more"
     assert json.loads((run / "manifest.json").read_text())["reference"]["name"] == "few"
     differences = json.loads((run / "metrics.json").read_text())["differences"]
     for rows in differences.values():
         assert all(row["low"] <= row["high"] and row["verdict"] for row in rows.values())
     assert "Against few" in (run / "report.html").read_text()
-    assert ran(checkout.train(*FEW, "--output-dir", artifacts)) == set(), "few was there first: it has no reference"
-    assert ran(checkout.train(*more)) == set(), "though few is the latest now, and more has been published"
-    shown = checkout.run("-m", "gan.compare", run, artifacts / "runs" / "few", "--out", tmp_path / "comparison.html")
+    assert ran(states(quick_checkout.run(*first))) == set(), "few was there first: it has no reference"
+    assert ran(states(quick_checkout.run(*second))) == set(), (
+        "though few is the latest now, and more has been published"
+    )
+    out = tmp_path / "comparison.html"
+    code, shown = call("gan.compare", run, artifacts / "runs" / "few", "--out", out)
+    assert code == 0
     assert "Fréchet distance" in shown
-    assert "more against few" in (tmp_path / "comparison.html").read_text()
+    assert "more against few" in out.read_text()
 
 
-def test_a_run_to_compare_with_that_is_none_is_a_clear_error_before_any_work(checkout, artifacts) -> None:
-    with checkout.start("flows/train_flow.py", *FEW, "--output-dir", artifacts, "--compare-with", "nobody") as process:
+def test_a_run_to_compare_with_that_does_not_exist_is_a_clear_error_before_any_work(
+    quick_checkout, own, tmp_path
+) -> None:
+    command = few(own, tmp_path / "artifacts", "--compare-with", "nobody")
+    with quick_checkout.start(*command) as process:
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "nobody is not a complete published run" in output

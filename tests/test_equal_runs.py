@@ -8,15 +8,28 @@ from pathlib import Path
 
 import pytest
 from faults import same_bytes
-from pipeline import STAGES_OF_OWN_DATA, ran, states, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, ran, states, wait_for_checkpoint
 
 WAITING = "Another run is at the same stage"
+STEPS = 3500  # of small networks: seconds in which a training can be killed
 
 
-def command(data: Path, folder: Path, *, name: str = "same", steps: int = 300, seed: int = 0) -> tuple[object, ...]:
-    few = ("--sample-every", 300, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+def command(data: Path, folder: Path, *, name: str = "same", seed: int = 0) -> tuple[object, ...]:
+    few = (
+        *SMALL,
+        "--steps",
+        STEPS,
+        "--sample-every",
+        STEPS,
+        "--batch-size",
+        16,
+        "--num-samples",
+        100,
+        "--device",
+        "cpu",
+    )
     where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
-    return ("flows/train_flow.py", *few, *where, "--run-name", name, "--steps", steps, "--seed", seed)
+    return ("flows/train_flow.py", *few, *where, "--run-name", name, "--seed", seed)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +92,7 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
 
 def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, uninterrupted, tmp_path) -> None:
     folder = shutil.copytree(uninterrupted, tmp_path / "artifacts", symlinks=True)
-    other = command(data, folder, name="other", steps=1000, seed=1)
+    other = command(data, folder, name="other", seed=1)
     shutil.rmtree(folder / "runs")
     for path in (*folder.glob("store/*/*"), *folder.glob(".results/*")):
         os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -87,8 +100,10 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, 
     before = len(list(folder.glob("store/*/*")))
     process = quick_checkout.start(*other)
     wait_for_checkpoint(folder, process)
+    process.send_signal(signal.SIGSTOP)  # the training must not be over before the pruning, however fast it is
     printed = quick_checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
-    assert process.poll() is None, "the run was over too soon to mean anything"
+    assert checkpoints_in(folder), "the run was over too soon to mean anything"
+    process.send_signal(signal.SIGCONT)
     assert "result records" in printed
     assert "checkpoints" not in printed
     assert len([path for path in generators if path.exists()]) == 1, (

@@ -10,7 +10,9 @@ from gan.training.loop import train
 
 
 @pytest.mark.parametrize("recipe", ["tiny_config", "tiny_mlp", "tiny_conditional", "tiny_grouped"])
-def test_a_training_with_event_files_is_the_same_to_the_bit(recipe, tiny_images, tmp_path, request) -> None:
+def test_a_training_with_event_files_is_the_same_to_the_bit(
+    recipe, tiny_images, tmp_path, request, shared_engines
+) -> None:
     config, hardware = request.getfixturevalue(recipe).model_copy(update={"steps": 21}), Hardware("CPU", "CPU")
     labels = np.arange(len(tiny_images)) % 3
     alone = train(tiny_images, config, Checkpoints(tmp_path / "alone"), hardware, labels=labels)

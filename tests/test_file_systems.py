@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pipeline import SMALL
 
 from gan.errors import SettingsError, StoreError
 from gan.storage import file_system
@@ -148,8 +149,9 @@ def test_a_path_that_is_not_utf8_is_refused(tmp_path, monkeypatch) -> None:
         check_is_text(Path("relative"))
 
 
+@pytest.mark.drill
 def test_runs_succeed_on_a_file_system_without_links_modes_and_locks(quick_checkout, data, refusing, tmp_path) -> None:
-    few = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+    few = (*SMALL, "--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
     folder = tmp_path / "artifacts"
     options = ("flows/train_flow.py", *few, "--dataset", "own", "--data-dir", data, "--output-dir", folder)
     without = {**quick_checkout.env, "LD_PRELOAD": str(refusing)}

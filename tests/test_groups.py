@@ -119,7 +119,9 @@ def test_conditions_are_labels_or_groups_or_none(tiny_grouped, tiny_conv, tiny_c
     assert find_conditions(tiny_images, tiny_conv.recipe, labels) is None
 
 
-def test_a_resumed_training_uses_the_groups_of_its_checkpoint(tiny_grouped, tiny_images, tmp_path, monkeypatch) -> None:
+def test_a_resumed_training_uses_the_groups_of_its_checkpoint(
+    tiny_grouped, tiny_images, tmp_path, monkeypatch, shared_engines
+) -> None:
     """Another processor might find other groups."""
     hardware = Hardware("CPU", "CPU")
     uninterrupted = train(tiny_images, tiny_grouped, Checkpoints(tmp_path / "uninterrupted"), hardware)

@@ -1,13 +1,11 @@
-"""A user's own data set: its description, its faults, and a run through every stage."""
+"""A user's own data set: its description and its faults. Whole runs with it are in `test_end_to_end.py`."""
 
 import gzip
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import change_first_label, idx_images, idx_labels, write_own_data
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran
 
 from gan.data import folder as own
 from gan.data.folder import describe_folder
@@ -143,27 +141,3 @@ def test_files_that_change_after_their_description_are_refused(tmp_path, pack) -
 def test_own_data_is_not_searched_in_debian_packages(folder, tmp_path, nowhere) -> None:
     with pytest.raises(SourceError, match="could not be fetched from any of 2 sources"):
         fetch_files(describe_folder("mine", folder), tmp_path, data_dir=None)
-
-
-def test_own_data_goes_through_every_stage_once_and_again_when_a_label_changes(folder, tmp_path) -> None:
-    hostile = "<script>alert(1)</script>"
-    (folder / "class-names.txt").write_text(f"{hostile}\n{'m' * 60}\nlarge | square\n")
-    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
-    few = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100)
-    options = (*few, "--dataset", "mine", "--data-dir", folder)
-    assert ran(checkout.train(*options)) == set(STAGES_OF_OWN_DATA)
-
-    (run,) = (checkout.folder / "artifacts" / "runs").glob("mine-article-6-seed0-*")
-    assert json.loads((run / "manifest.json").read_text())["data"]["name"] == "mine"
-    assert json.loads((run / "config.json").read_text())["data"]["class_names"][0] == hostile
-    assert hostile in json.loads((run / "data_summary.json").read_text())["test"]["images_per_class"]
-    page = (run / "report.html").read_text()
-    assert "<title>mine: real and generated</title>" in page
-    assert "Data: mine." in page
-    assert hostile not in page
-    assert hostile not in (run / "report.md").read_text()
-
-    assert ran(checkout.train(*options)) == set()
-    change_first_label(folder / "t10k-labels-idx1-ubyte")
-    assert ran(checkout.train(*options)) == set(STAGES_OF_OWN_DATA)
-    assert len(list(run.parent.glob("mine-*"))) == 2

@@ -83,7 +83,7 @@ def test_twenty_iterations_agree_with_the_articles_code_on_keras_2(
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("precision", ["float32"], indirect=True)
-@pytest.mark.parametrize(("seed", "steps_per_call"), [(0, 1), (1, 4)])
+@pytest.mark.parametrize(("seed", "steps_per_call"), [(1, 4)])
 def test_in_float32_they_part_by_rounding_alone(precision, tiny_images, seed, steps_per_call) -> None:
     pairs, rows, expected = iterate_both(seed, steps_per_call, tiny_images)
     losses = [0, 2]

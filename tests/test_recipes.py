@@ -15,7 +15,13 @@ from gan.training.groups import find_groups, group_bounds
 from gan.training.loop import train
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(recipe, id=name, marks=[pytest.mark.drill] if recipe is CONV_GPU else [])
+        for name, recipe in RECIPES.items()
+    ],
+)
 def test_two_trainings_of_every_card_at_its_full_widths_give_the_same_bytes(
     recipe: Recipe, tiny_images, tmp_path, monkeypatch
 ) -> None:

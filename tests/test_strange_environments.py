@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults import same_bytes, started
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
 
 STRANGE = {
     "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -38,7 +38,19 @@ KERAS = {"floatx": "float64", "epsilon": 0.001, "image_data_format": "channels_f
 
 
 def command(data: Path, folder: Path) -> tuple[object, ...]:
-    few = ("--recipe", "conv", "--set", "num_groups=3", "--steps", 3, "--sample-every", 2, "--batch-size", 4)
+    few = (
+        "--recipe",
+        "conv",
+        *SMALL_CONV,
+        "--set",
+        "num_groups=3",
+        "--steps",
+        3,
+        "--sample-every",
+        2,
+        "--batch-size",
+        4,
+    )
     small = ("--num-samples", 100, "--device", "cpu")
     where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder, "--run-name", "same")
     return ("flows/train_flow.py", *few, *small, *where)

@@ -11,7 +11,7 @@ import gan.training.loop
 from gan.errors import TrainingError
 from gan.models.backend import Hardware, keras, tf
 from gan.models.networks import Networks
-from gan.training.article import make_train_step, update_discriminator
+from gan.training.article import update_discriminator
 from gan.training.article import update_generator as update_generator_of
 from gan.training.averaging import AVERAGE_EVERY
 from gan.training.checkpoints import Checkpoints
@@ -77,14 +77,16 @@ def test_generator_step_changes_all_its_own_weights_and_none_of_the_discriminato
     assert int(networks.g_optimizer.iterations) == 1
 
 
-def test_a_step_updates_the_moving_statistics_from_the_generators_batch_only(tiny_config, tiny_images) -> None:
+def test_a_step_updates_the_moving_statistics_from_the_generators_batch_only(
+    tiny_config, tiny_images, shared_engines
+) -> None:
     """The fakes for the discriminator do not change them."""
-    networks = Networks.build(tiny_config.recipe, tiny_config.seed)
-    layer = next(layer for layer in networks.generator.layers if layer.name == "batch_norm_0")
-    before = networks.generator.layers[0], networks.generator.layers[1]
+    engine = shared_engines.build(tiny_images, tiny_config, CPU)
+    layers = engine.networks.generator.layers
+    layer = next(layer for layer in layers if layer.name == "batch_norm_0")
     latents = draw_latents_by_xla(tiny_config.seed, tf.constant(0, tf.int64), Draw.GENERATOR_LATENTS, (8, 8))
-    activations = before[1](before[0](latents)).numpy()
-    make_train_step(networks, tf.constant(tiny_images), tiny_config)(tf.constant(0, tf.int64), 0)
+    activations = layers[1](layers[0](latents)).numpy()
+    engine.run_steps(0, 1)
     momentum = tiny_config.recipe.batch_norm_momentum
     np.testing.assert_allclose(layer.moving_mean, (1 - momentum) * activations.mean(axis=0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(layer.moving_variance, momentum + (1 - momentum) * activations.var(axis=0), rtol=1e-4)
@@ -142,14 +144,14 @@ def test_latents_are_standard_normal_and_indices_uniform_with_replacement() -> N
     assert np.bincount(indices).std() == pytest.approx(10, rel=0.4), "with replacement: counts vary like a binomial's"
 
 
-def test_the_compiled_step_is_the_algorithm(tiny_config, tiny_images) -> None:
+def test_the_compiled_step_is_the_algorithm(tiny_config, tiny_images, shared_engines) -> None:
     """Both sides draw with XLA, since eager kernels turn the same random bits into other normal numbers."""
     images = tf.constant(tiny_images)
-    compiled, by_hand = (Networks.build(tiny_config.recipe, seed=0) for _ in range(2))
-    train_step = make_train_step(compiled, images, tiny_config)
+    engine = shared_engines.build(tiny_images, tiny_config, CPU)
+    compiled, by_hand = engine.networks, Networks.build(tiny_config.recipe, tiny_config.seed)
     for number in range(3):
         step = tf.constant(number, tf.int64)
-        row = train_step(step, 0).numpy()
+        (row,) = engine.run_steps(number, number + 1)
         real = tf.gather(images, draw_indices(tiny_config.seed, step, 8, len(tiny_images)))
         fake = by_hand.generator(
             draw_latents_by_xla(tiny_config.seed, step, Draw.DISCRIMINATOR_LATENTS, (8, 8)), training=False
@@ -163,7 +165,9 @@ def test_the_compiled_step_is_the_algorithm(tiny_config, tiny_images) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # XLA sums in another order than eager kernels
 
 
-def test_training_records_every_step_and_the_configured_snapshots(tiny_config, tiny_images, checkpoints) -> None:
+def test_training_records_every_step_and_the_configured_snapshots(
+    tiny_config, tiny_images, checkpoints, shared_engines
+) -> None:
     seen = []
     result = train(tiny_images, tiny_config, checkpoints, on_step=lambda done, row: seen.append(done))
     assert seen == list(range(1, 13))
@@ -185,13 +189,25 @@ def equal_trainings(one, other) -> bool:
 
 
 @pytest.mark.parametrize("stops", [(1,), (6,), (3, 7, 11)])
-def test_an_interrupted_training_ends_with_the_same_bytes(tiny_config, tiny_images, tmp_path, stops) -> None:
-    uninterrupted = train(tiny_images, tiny_config, Checkpoints(tmp_path / "uninterrupted"))
-    disturbed = every_step(tmp_path / "disturbed")
+def test_an_interrupted_training_ends_with_the_same_bytes(
+    tiny_config, tiny_images, tmp_path, shared_engines, stops
+) -> None:
+    assert_interruptions_change_nothing(tiny_images, tiny_config, tmp_path, stops)
+
+
+def test_an_interrupted_training_that_compiles_its_own_step_ends_with_the_same_bytes(
+    tiny_config, tiny_images, tmp_path
+) -> None:
+    assert_interruptions_change_nothing(tiny_images, tiny_config, tmp_path, (6,))
+
+
+def assert_interruptions_change_nothing(images, config, folder, stops) -> None:
+    uninterrupted = train(images, config, Checkpoints(folder / "uninterrupted"))
+    disturbed = every_step(folder / "disturbed")
     for stop in stops:
         with pytest.raises(Stop):
-            train(tiny_images, tiny_config, disturbed, on_step=stop_after(stop))
-    resumed = train(tiny_images, tiny_config, disturbed)
+            train(images, config, disturbed, on_step=stop_after(stop))
+    resumed = train(images, config, disturbed)
     assert resumed.facts["resumed_at_step"] == stops[-1]
     assert equal_trainings(uninterrupted, resumed)
 
@@ -201,19 +217,12 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tiny_config, tiny_imag
 )
 @pytest.mark.parametrize("unroll_from", [0, 10**6], ids=["unrolled", "one step per call"])
 def test_a_resumed_training_of_mlp_continues_in_the_same_phase_of_its_penalties(
-    tiny_mlp, tiny_images, tmp_path, monkeypatch, unroll_from, conditioning
+    tiny_mlp, tiny_images, tmp_path, monkeypatch, shared_engines, unroll_from, conditioning
 ) -> None:
     """Snapshots cut calls of four steps in two, after the steps 0, 5 and 10."""
     monkeypatch.setattr(gan.training.engine, "UNROLL_FROM_STEPS", unroll_from)
     config = tiny_mlp.model_copy(update={"recipe": tiny_mlp.recipe.model_copy(update=conditioning)})
-    uninterrupted = train(tiny_images, config, Checkpoints(tmp_path / "uninterrupted"))
-    disturbed = every_step(tmp_path / "disturbed")
-    for stop in (1, 6):
-        with pytest.raises(Stop):
-            train(tiny_images, config, disturbed, on_step=stop_after(stop))
-    resumed = train(tiny_images, config, disturbed)
-    assert resumed.facts["resumed_at_step"] == 6
-    assert equal_trainings(uninterrupted, resumed)
+    assert_interruptions_change_nothing(tiny_images, config, tmp_path, (1, 6))
 
 
 def test_an_interrupted_training_of_convolutions_ends_with_the_same_bytes(tiny_conv, tiny_images, tmp_path) -> None:
@@ -227,7 +236,7 @@ def test_an_interrupted_training_of_convolutions_ends_with_the_same_bytes(tiny_c
     assert equal_trainings(uninterrupted, train(tiny_images, config, disturbed))
 
 
-def test_the_checkpoints_of_another_training_are_refused(tiny_config, tiny_images, tmp_path) -> None:
+def test_the_checkpoints_of_another_training_are_refused(tiny_config, tiny_images, tmp_path, shared_engines) -> None:
     checkpoints = every_step(tmp_path)
     with pytest.raises(Stop):
         train(tiny_images, tiny_config, checkpoints, on_step=stop_after(2))
@@ -241,7 +250,7 @@ def test_the_checkpoints_of_another_training_are_refused(tiny_config, tiny_image
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("step", "saved"), [(4, 5), (12, 12)])  # in the next step, or at the end
 def test_a_signal_takes_effect_after_the_step_is_saved(
-    tiny_config, tiny_images, checkpoints, number, step, saved
+    tiny_config, tiny_images, checkpoints, shared_engines, number, step, saved
 ) -> None:
     class Signalled(BaseException):
         pass
@@ -280,7 +289,9 @@ def index_of(config, part: str, which: str) -> str:
     return f"variable_{index:03}"
 
 
-def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_checkpoint(tiny_config, tiny_images, tmp_path):
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_checkpoint(
+    tiny_config, tiny_images, tmp_path, shared_engines
+):
     checkpoints = every_step(tmp_path)
     with pytest.raises(Stop):
         train(tiny_images, tiny_config, checkpoints, on_step=stop_after(4))
@@ -296,7 +307,9 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_checkpoint(
 
 
 @pytest.mark.parametrize("steps", [5, 6])  # a snapshot is taken of steps 0 and 5: with 6 it meets the spoiled weights
-def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(tiny_config, tiny_images, tmp_path, steps) -> None:
+def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(
+    tiny_config, tiny_images, tmp_path, shared_engines, steps
+) -> None:
     config = tiny_config.model_copy(update={"steps": steps})
     checkpoints = every_step(tmp_path)
     with pytest.raises(Stop):
@@ -308,7 +321,9 @@ def test_weights_spoiled_by_the_last_update_are_never_saved_or_drawn(tiny_config
     assert sorted(path.name for path in tmp_path.iterdir()) == saved
 
 
-def test_training_resumes_from_the_previous_checkpoint_if_the_newest_is_truncated(tiny_config, tiny_images, tmp_path):
+def test_training_resumes_from_the_previous_checkpoint_if_the_newest_is_truncated(
+    tiny_config, tiny_images, tmp_path, shared_engines
+):
     uninterrupted = train(tiny_images, tiny_config, Checkpoints(tmp_path / "uninterrupted"))
     torn = every_step(tmp_path / "torn")
     with pytest.raises(Stop):
@@ -322,11 +337,11 @@ def test_training_resumes_from_the_previous_checkpoint_if_the_newest_is_truncate
 
 @pytest.mark.parametrize("hardware", [CPU, GPU], ids=lambda hardware: hardware.device_type)
 def test_steps_unrolled_in_one_program_give_the_same_training(
-    tiny_config, tiny_images, tmp_path, monkeypatch, hardware
+    tiny_config, tiny_images, tmp_path, monkeypatch, shared_engines, hardware
 ) -> None:
     """Another program sums in another order, so equal to rounding; interrupted in between, equal to the byte."""
     config = tiny_config.model_copy(update={"steps": 25})
-    one = train(tiny_images, config, Checkpoints(tmp_path / "one"), hardware=hardware)
+    one = train(tiny_images, config, Checkpoints(tmp_path / "one"))
     monkeypatch.setattr("gan.training.engine.UNROLL_FROM_STEPS", 25)
     several = train(tiny_images, config, Checkpoints(tmp_path / "several"), hardware=hardware)
     assert one.facts["engine"] == "one XLA program a step"
@@ -353,7 +368,7 @@ def test_calls_end_at_snapshots_and_at_multiples_of_a_call(tiny_config) -> None:
 
 
 def test_collapse_is_warned_of_once_and_stops_training_if_configured(
-    tiny_config, tiny_images, tmp_path, monkeypatch, caplog
+    tiny_config, tiny_images, tmp_path, monkeypatch, caplog, shared_engines
 ):
     monkeypatch.setattr("gan.training.loop.CHECK_EVERY", 2)
     monkeypatch.setattr("gan.training.guards.MIN_STEPS", 4)

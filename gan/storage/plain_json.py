@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
-from gan.formatting import SETTING_DIGITS, round_significant
+SETTING_DIGITS = 15
+"""Decimal numbers of up to 15 significant digits survive conversion to a double and back (IEEE 754)."""
 
 
 def to_json(content: object, *, indent: int | None = 2) -> str:
@@ -38,3 +40,9 @@ def _to_plain(value: object, place: str) -> object:
             )
         return round_significant(value, SETTING_DIGITS)
     return value
+
+
+def round_significant(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> float:
+    """Round a number to significant digits; a float32 counts as the shortest decimal number that gives it."""
+    shortest = float(value if isinstance(value, float) else str(value))  # np.float64 is a float, np.float32 is not
+    return float(f"{shortest:.{digits}g}") + 0.0  # adding zero turns -0.0 into 0.0
