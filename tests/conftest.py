@@ -131,7 +131,7 @@ def call(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
                 run_command(importlib.import_module(module).app)
                 code = 0
             except SystemExit as ended:
-                code = ended.code or 0
+                code = int(ended.code or 0)
         return code, "".join(capsys.readouterr())
 
     return call_it

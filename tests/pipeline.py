@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -285,7 +286,7 @@ def start_nightly(server: Checkout, **settings: object) -> str:
 
 
 def wait_until(
-    condition: Callable[[], object], seconds: float = 300, process: "subprocess.Popen[str] | None" = None
+    condition: Callable[[], object], seconds: float = 300, process: "subprocess.Popen[Any] | None" = None
 ) -> None:
     """Look again and again until it is so; a process that is to bring it about is watched closely, and must live."""
     deadline = time.monotonic() + seconds
@@ -302,7 +303,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return []
 
 
-def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[str] | None" = None) -> None:
+def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[Any] | None" = None) -> None:
     """Until a training goes on that can be taken up again."""
     wait_until(lambda: checkpoints_in(folder), process=process)
 

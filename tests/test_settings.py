@@ -120,7 +120,7 @@ def run_main(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
         with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(SystemExit) as exited:
             run_command(app)
         printed = capsys.readouterr()
-        return exited.value.code or 0, printed.out, printed.err
+        return int(exited.value.code or 0), printed.out, printed.err
 
     return run
 

@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from builders import write_own_data
+from narrowing import not_none
 from pipeline import (
     FINAL,
     GPU_WORKER,
@@ -38,6 +39,7 @@ from pipeline import (
     wait_until,
 )
 from prefect.client.orchestration import get_client
+from prefect.client.schemas import FlowRun
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
@@ -186,11 +188,11 @@ def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server
         finally:
             client.update_work_pool("gpu", WorkPoolUpdate(is_paused=False))
         queue = client.read_work_queue_by_name("default", "gpu").id
-        waiting = SimpleNamespace(state=Scheduled(), work_queue_name="default")
+        waiting = FlowRun(flow_id=uuid4(), state=Scheduled(), work_queue_name="default")
         assert _advice_if_stuck(client, waiting) is None, "a worker is online"
         client.update_work_queue(queue, is_paused=True)
         try:
-            advice = _advice_if_stuck(client, waiting)
+            advice = not_none(_advice_if_stuck(client, waiting))
         finally:
             client.update_work_queue(queue, is_paused=False)
     assert process.returncode == 1
