@@ -105,8 +105,7 @@ def main(
 
     Args:
         settings: Options of the run.
-        serve: keep this process running and start a run at these times, without a worker: a cron string such as
-            "0 3 * * *"; needs a server
+        serve: start a run at these times in this process, without a worker: cron, as in "0 3 * * *"; needs a server
         time_zone: time zone of --serve, such as Europe/Berlin
     """
     check_before_work(settings)

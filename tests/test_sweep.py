@@ -69,7 +69,7 @@ def test_values_of_set_are_in_the_training_settings() -> None:
         ({}, {"set": ("latent_dim=true,1",)}, "each value is a number"),
         ({}, {"set": ("colour=1,2",)}, "a recipe has no colour to set; it has: latent_dim"),
         ({}, {"set": ("learning_rate=fast,slow",)}, "each value is a number"),
-        ({"recipes": "conv"}, {"set": ("num_classes=10",)}, "num_groups stand in for classes"),
+        ({"recipes": "conv"}, {"set": ("num_classes=10",)}, "num_groups replace classes"),
     ],
 )
 def test_an_invalid_sweep_is_one_clear_error(sweep, settings, message) -> None:
