@@ -80,7 +80,8 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
     if gpus is not None or _limit(client) is None:
         client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or 1)
     for automation in automations:
-        if existing := client.read_automations_by_name(automation.name):
+        names = automation.name, automation.name.replace("Alert about", "Tell of")  # the name now, and in version 0.1.0
+        if existing := [found for name in names for found in client.read_automations_by_name(name)]:
             client.update_automation(existing[0].id, automation)
         else:
             client.create_automation(automation)
