@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import put_data, put_extractor, smooth_pixels
-from gan.judging.snapshots import SnapshotJudge
 from plain_files import check_csv, check_folder, check_json, check_words
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -31,6 +30,7 @@ from gan.generate import generate
 from gan.judging.bootstrap import Difference
 from gan.judging.definitions import AskedClasses
 from gan.judging.gate import Decision
+from gan.judging.judge import SnapshotJudge
 from gan.judging.judgement import ClassShare
 from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
 from gan.models.backend import tf
