@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,7 +125,8 @@ def call(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
 
     def call_it(module: str, *options: object) -> tuple[int, str]:
         capsys.readouterr()
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Cyclopts application invoked without tokens")
             patch.setattr(sys, "argv", [module, *map(str, options)])
             patch.setenv("COLUMNS", "200")
             try:
