@@ -1,6 +1,7 @@
 """The Prefect flows, and the commands that start them.
 
-Prefect reads its settings when it is imported, so the file of each flow imports this package first.
+Imports Prefect, `gan` and `tasks`. Start with `train_flow.py`. Prefect reads its settings when it is imported, so the
+file of each flow imports this package first.
 """
 
 import io

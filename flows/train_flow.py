@@ -3,7 +3,7 @@
 python flows/train_flow.py --help
 """
 
-import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
+import flows  # noqa: F401  # isort: skip  # must come first: sets variables that Prefect reads on import
 
 from typing import Annotated
 
@@ -73,7 +73,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
 def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, settings: RunSettings) -> PublishedRun:
     """Judge a trained run, publish it, and promote it if it passes the gate.
 
-    If another run becomes the champion meanwhile, judge it again, at most MAX_JUDGEMENTS times in all.
+    If another run becomes the champion meanwhile, judge this run again, up to MAX_JUDGEMENTS times in all.
     """
     data, trained, device = records.data, records.trained, settings.execution().device_here
     reference = find_reference(store, run.name, data, trained, settings.reference_folder)
@@ -81,7 +81,7 @@ def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, setti
         champion = find_champion(store, run.name, data, trained)
         opponents = Opponents(reference=reference, champion=champion)
         comparison = compare(store, records, opponents, run.content(), device)
-        if not is_published(store, run.name, trained):  # otherwise the alert was sent when it was published
+        if not is_published(store, run.name, trained):  # a published run sent its alert then
             alert_on_collapse(settings.alert_block, trained.warnings)
         published = publish(store, run, records, opponents, comparison)
         download_run(store, published)

@@ -1,4 +1,4 @@
-"""Show the champion on the command line, or change which run it is.
+"""Show the champion on the command line, or change which run it is. `gan/runs/champion.py` has the rules.
 
 python -m gan.champion show
 python -m gan.champion promote NAME

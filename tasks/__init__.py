@@ -1,1 +1,4 @@
-"""The stages: thin Prefect tasks that read references, call one function of `gan`, and write references."""
+"""The stages: thin Prefect tasks that read references, call one function of `gan`, and write references.
+
+Imports Prefect and `gan`, and nothing of `flows`. Start with `stage.py`, then `train.py`.
+"""

@@ -62,7 +62,7 @@ def stage(
             import_reached(function.__module__)
             with explain_refused_writes(f"The stage {function.__name__}", store):
                 record = function(store, *args, **kwargs)
-            if record.seconds:  # a worker measured it; the time here includes the queue
+            if record.seconds:  # the worker measured it; the time here would include the queue
                 return record
             facts = {**record.facts, PROCESSORS: describe_processors()}
             return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3), "facts": facts})
@@ -88,19 +88,19 @@ def stage(
 
 @dataclass(frozen=True)
 class Stage(Generic[P, R]):
-    """A Prefect task whose result records are stored in the output folder, as are the files that they refer to.
+    """A Prefect task that stores its result record, and the files that it refers to, in the output folder.
 
-    When equal stages are started at the same moment, one runs. The others wait, and then find its cached result.
+    If several processes start the same stage at once, one runs it. The others wait, and use its cached result.
 
     Prefect reads and writes records in the output folder only, because it would treat a network failure as a missing
     result. Records of an object store are downloaded before the task runs, and new records are uploaded afterwards.
     """
 
     task: Task[Any, Any]
-    policy: "StagePolicy"  # Prefect removes it from the task where caching is disabled
+    policy: "StagePolicy"  # also kept here: Prefect drops that of a task when caching is disabled
     returns: type[R]
     waits: bool = True
-    """Whether to hold the exclusive lock of the stage. False where another process does the work and holds the lock."""
+    """Whether this process holds the exclusive lock of the stage. False if a worker does the work and holds it."""
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the stage or return its cached result, and remove its scratch folder once the result is stored.
@@ -116,7 +116,7 @@ class Stage(Generic[P, R]):
             _log_other_processors(self.task.name, before)
             result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads miss that it is sync
             if _read_record(store.results_dir / key, self.returns) != result:
-                _write_record(result, key, store)  # Prefect only logs a failed write, and writes none without caching
+                _write_record(result, key, store)  # Prefect only logs a failed write; without caching it writes none
             if store.remote:
                 store.share(result.files())
                 if result != before or not store.remote.size(_remote_name(key)):

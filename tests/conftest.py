@@ -146,7 +146,7 @@ def engines() -> SharedEngines:
 
 @pytest.fixture
 def shared_engines(engines, monkeypatch) -> SharedEngines:
-    """Trainings of equal networks share a compiled step; a killed process that goes on compiles its own."""
+    """Share compiled steps between trainings of equal networks."""
     share(engines, monkeypatch.setattr)
     return engines
 
@@ -162,7 +162,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages that a test makes lie outside of the project's packages."""
+    """Fix the code identity, since the stages of a test are outside the packages."""
     monkeypatch.setattr("tasks.stage.reached_code", lambda module: "code")
     monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {})
     monkeypatch.setattr("tasks.stage.import_reached", lambda module: None)
@@ -180,7 +180,7 @@ def s3() -> Iterator[S3Server]:
 
 @pytest.fixture
 def url(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An address in its bucket that no other test uses, and what the environment must hold for it."""
+    """Return an unused address in the bucket, and set its credentials in the environment."""
     for name, value in s3.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(object_store, "ATTEMPTS", 1)
@@ -209,7 +209,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens a blind test in a context of its own; nothing may be complained of, and nothing asked from outside."""
+    """Open a blind test in a new browser context; fail on console errors and outside requests."""
     pages, complaints = [], []
 
     def open_it(test: BlindTest = TEST, **context) -> Page:
@@ -267,7 +267,7 @@ def packed(tmp_path):
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """No earlier download, no apt."""
+    """Disable earlier downloads and apt."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(sources.shutil, "which", lambda program: None)
@@ -275,7 +275,7 @@ def nowhere(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The project that the drills on one machine disturb; its runs have the embedded server."""
+    """Copy the project for the drills; its runs start the embedded server."""
     folder = tmp_path_factory.mktemp("checkout")
     checkout = Checkout.make(folder / "project", folder / "prefect")
     checkout.options = QUICK
@@ -284,19 +284,19 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="module")
 def quick_checkout(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Checkout:
-    """One that uses the tests' own server, for several processes at once."""
+    """Copy the project; its runs use the tests' own server."""
     return Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small data set of those drills."""
+    """Write a small data set."""
     return write_own_data(tmp_path_factory.mktemp("data") / "own")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, checkout: Checkout, data: Path) -> Path:
-    """The output folder of a run that nothing happened to; who changes something takes a copy."""
+    """Return the output folder of an undisturbed run. Copy it before changing it."""
     folder = tmp_path_factory.mktemp("finished") / "artifacts"
     with started(checkout, *command(data, folder)) as run:
         code, output = run.end()
@@ -308,5 +308,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory, checkout: Checkout, data:
 
 @pytest.fixture(scope="session")
 def uninterrupted(finished: Path) -> dict[str, str]:
-    """What that run has published."""
+    """Return the digests of the files of that run."""
     return same_bytes(finished)

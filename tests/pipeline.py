@@ -33,9 +33,6 @@ STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare",
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that are over
 QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2)
 """Options of a training that saves a checkpoint all the time, and whose feature extractor is fitted in a moment."""
-CARD = {"latent_dim": "8", "generator_units": "[16,24]", "discriminator_units": "[24,16]"}
-SMALL = tuple(part for name, value in CARD.items() for part in ("--set", f"{name}={value}"))
-"""Options of small networks, for the recipes article and mlp."""
 
 SMALL = tuple(
     option
@@ -91,7 +88,7 @@ class Checkout:
 
     @contextmanager
     def started(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-        """The same, and it is killed if it has not ended by then: a test that fails must not wait for it."""
+        """Start Python, and kill it at the end of the block, so that a failing test does not wait for it."""
         with self.start(*arguments) as process:
             try:
                 yield process
@@ -144,7 +141,7 @@ class Checkout:
         return output
 
     def train(self, *options: object) -> dict[str, str]:
-        """Run the main job; how each stage finished."""
+        """Run the main job, and return the final state of each stage."""
         return states(self.run("flows/train_flow.py", *options))
 
 
@@ -162,7 +159,7 @@ while True:
 
 
 def exported_by_make(env: dict[str, str]) -> dict[str, str]:
-    """What the Makefile adds to this environment, and so gives to make server."""
+    """Return the variables that the Makefile adds to this environment."""
     command = ["make", "--no-print-directory", "--eval", "environment: ; @env", "environment"]
     printed = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout
     names = re.findall(r"^export (\w+) ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
@@ -189,7 +186,7 @@ def running_server(checkout: Checkout, **env: str) -> Iterator[subprocess.Popen[
 def running(checkout: Checkout, *module: str, before: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
     """A module that goes on until it is ended; what it prints is in <name>.log beside the project.
 
-    What stands before the command is a program that becomes it in the end.
+    `before` is a wrapper that executes the command, such as setpriv.
     """
     log = checkout.folder.with_name("-".join(module[:5]) + ".log").open("a")
     command = [*before, sys.executable, "-m", *module]
@@ -205,7 +202,7 @@ def running(checkout: Checkout, *module: str, before: tuple[str, ...] = ()) -> I
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it has started."""
+    """Return the ids of a process and of its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(member for child in children for member in family(int(child)))]
 
@@ -216,7 +213,7 @@ WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "default", "-
 
 @contextmanager
 def running_postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL database of Debian's that is thrown away; the test is skipped where there is none."""
+    """Return the address of a temporary PostgreSQL database; skip the test if PostgreSQL is not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no PostgreSQL here (on Debian: apt-get install postgresql)")
@@ -241,7 +238,7 @@ def running_postgresql() -> Iterator[str]:
 
 
 def csrf_headers(server: Checkout) -> dict[str, str]:
-    """What shows that a request is of no page of another site: it knows a token, so it can read answers."""
+    """Return the headers that pass the server's CSRF check."""
     client = uuid.uuid4().hex
     return {"prefect-csrf-client": client, "prefect-csrf-token": ask(server, f"csrf-token?client={client}")["token"]}
 
@@ -266,7 +263,7 @@ def ask(server: Checkout, path: str, body: dict | None = None):
 
 
 def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str]) -> tuple[int, Message]:
-    """Status and headers of what the server answers."""
+    """Return the status and the headers of the server's answer."""
     content = None if method in ("get", "options") else b"{}"
     url = f"{server.env['PREFECT_API_URL']}{path}"
     try:
@@ -288,28 +285,28 @@ def start_nightly(server: Checkout, **settings: object) -> str:
 def wait_until(
     condition: Callable[[], object], seconds: float = 300, process: "subprocess.Popen[Any] | None" = None
 ) -> None:
-    """Look again and again until it is so; a process that is to bring it about is watched closely, and must live."""
+    """Poll until `condition` is true; fail after `seconds`, or if `process` ends."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process is None or process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline, "it did not come about in time"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05 if process else 0.5)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of unfinished trainings in an output folder."""
+    """Return the checkpoints of unfinished trainings in an output folder."""
     with suppress(FileNotFoundError):  # one that goes while it is looked at
         return list(folder.glob("scratch/*/*/*.npz"))
     return []
 
 
 def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[Any] | None" = None) -> None:
-    """Until a training goes on that can be taken up again."""
+    """Wait until a training has a checkpoint."""
     wait_until(lambda: checkpoints_in(folder), process=process)
 
 
 def runs_of(server: Checkout, flow: str) -> list[dict]:
-    """The runs of a flow, oldest first, without those that the server has planned by itself for the days to come."""
+    """Return the runs of a flow, oldest first, without the scheduled runs of the coming days."""
     found = ask(server, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
     return sorted((run for run in found if not run["auto_scheduled"]), key=lambda run: run["created"])
 
@@ -319,12 +316,12 @@ def newest(server: Checkout, flow: str) -> dict:
 
 
 def states(output: str) -> dict[str, str]:
-    """How each stage finished, from what the command printed."""
+    """Return the final state of each stage, from the output of the command."""
     found = dict(FINISHED.findall(output))
     assert tuple(found) in (STAGES, STAGES_OF_OWN_DATA), output
     return found
 
 
 def ran(found: dict[str, str]) -> set[str]:
-    """The stages that were not taken from the cache."""
+    """Return the stages that were not cached."""
     return {stage for stage, state in found.items() if state != "Cached"}

@@ -150,8 +150,8 @@ def _ended_with_this_process(pid: int) -> Iterator[None]:
     the block has ended; the end of the pipe means that this process was killed.
     """
     watch = ["sh", "-c", 'read line || kill "$0"', str(pid)]
-    with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, text=True) as watcher:
+    with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, text=True) as guard:
         try:
             yield
         finally:
-            watcher.communicate("done\n")
+            guard.communicate("done\n")

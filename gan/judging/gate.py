@@ -80,7 +80,7 @@ def challenge_champion(
         metrics: The metrics of the run.
         warnings: Signs of collapse in its training.
         champion: The present champion; None if there is none.
-        known: Differences of the averaged weights from other runs, by the file of the other's samples.
+        known: Differences that are already computed, by the path of the other run's samples.
         seed: Seeds the bootstrap.
     """
     full_n = min(FULL_N, judge.num_test)
@@ -177,7 +177,7 @@ def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -
 
 
 def lacks_diversity(entropy: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether a class entropy is below one bit although that of real images is above; False if not defined."""
+    """Return whether the entropy is below one bit while that of real images is above; False if not defined."""
     floor = by_name["class_entropy"].floor
     return is_defined(entropy) and is_defined(floor) and entropy < MIN_ENTROPY_BITS < floor
 

@@ -128,7 +128,7 @@ class SnapshotJudge:
     """Measures snapshots of a training. With so few images its numbers are comparable only with each other."""
 
     def __init__(self, extractor: Extractor, test_pixels: np.ndarray, num_images: int) -> None:
-        """Draw min(num_images, k) of all test images, uint8 (k, 28, 28), at random: a split may be sorted by class."""
+        """Draw min(num_images, k) test images, uint8 (k, 28, 28), at random, because a split may be sorted by class."""
         self.n = min(num_images, len(test_pixels))
         self.extractor = extractor
         rows = np.sort(np.random.default_rng(SNAPSHOT_SEED).choice(len(test_pixels), self.n, replace=False))

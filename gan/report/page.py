@@ -77,7 +77,7 @@ def _conclude(accuracy: float | None, of: Mapping[str, Metric]) -> str:
     if copies_training_images(of["near_copies"].value, of):
         return "The generator copies training images"
     if lacks_diversity(of["class_entropy"].value, of):
-        return "The generator makes only a few kinds of images"
+        return "The generator makes only a few different images"
     if accuracy is None:
         return "It is not known whether the generated images can be told from real ones"
     if accuracy >= DISTINGUISHABLE_ACCURACY:

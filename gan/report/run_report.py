@@ -169,7 +169,7 @@ def _setting_rows(run: RunContent) -> Rows:
     train, recipe, setting = run.train, run.train.recipe, describe_setting
     betas = f"betas {setting(recipe.adam_beta_1)} and {setting(recipe.adam_beta_2)}"
     half_life = f"half-life {recipe.average_half_life_images:,} images"
-    ramp_up = f"at most {describe_share(recipe.average_ramp_up)} of those seen"
+    ramp_up = f"limited to {describe_share(recipe.average_ramp_up)} of the images seen so far"
     return [
         ("recipe", f"{recipe.name} ({recipe.paper})"),
         ("steps", f"{train.steps:,}"),
@@ -218,5 +218,5 @@ def _loss(recipe: Recipe) -> str:
         return "binary cross-entropy"
     often = "step" if recipe.penalty_every == 1 else f"{recipe.penalty_every} steps"
     weight, gamma = describe_setting(recipe.mismatch_weight), describe_setting(recipe.gradient_penalty)
-    mismatches = f", mismatches of weight {weight}" if recipe.mismatch_weight else ""
+    mismatches = f", mismatch loss weighted {weight}" if recipe.mismatch_weight else ""
     return f"relativistic, gradient penalties of gamma {gamma} every {often}{mismatches}"

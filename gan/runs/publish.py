@@ -48,7 +48,7 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
 
 @contextmanager
 def staged_run(root: Path, name: str) -> Iterator[Path]:
-    """Yield a folder to fill, also with `config.json`; on success it becomes `runs/<name>`.
+    """Yield an empty folder for the caller to fill, also with `config.json`; on success it becomes `runs/<name>`.
 
     It replaces an earlier run of the same name and settings. On failure nothing is left in `runs`.
 
@@ -87,14 +87,15 @@ def restore_runs(root: Path) -> None:
     except OSError as error:
         raise StoreError(
             f"A run whose replacement was interrupted cannot be restored in {root / 'runs'}: "
-            f"{error.strerror or error}.\nRun this as the user who owns the runs, or give another --output-dir."
+            f"{error.strerror or error}.\nRun the command as the owner of the runs, or give another --output-dir."
         ) from error
 
 
 def restore_runs_locked(root: Path) -> None:
     """Restore published runs whose replacement was killed half-way; the caller holds the exclusive lock.
 
-    `_replace_folder` had moved such a run away, and nothing is in its place. Only the newest run of a name is restored.
+    `_replace_folder` moved such a run away, and was killed before the new folder took its place. Only the newest run of
+    a name is restored.
     """
     hidden = {}
     for path in sorted((root / "runs").glob(".*.old"), key=lambda path: path.lstat().st_mtime):

@@ -27,7 +27,7 @@ def _acquire(file: IO[bytes], operation: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno in (errno.EBADF, errno.EINTR):  # a fault of the call, not a file system without locks
+        if error.errno in (errno.EBADF, errno.EINTR):  # an error in the call, not missing support for locks
             raise
     return True
 
@@ -74,7 +74,7 @@ def exclusive_root_lock_for_removal(root: Path) -> Iterator[tuple[float, float]]
 
 @contextmanager
 def mark_in_use(root: Path) -> Iterator[None]:
-    """Mark an output folder as used by a run: files that are stored or read are not removed before its end."""
+    """Mark an output folder as in use by a run: pruning keeps files that are stored or read until the run ends."""
     with shared_root_lock(root) as path:
         mark = tempfile.NamedTemporaryFile(prefix="run-", dir=path.parent, delete=False)  # noqa: SIM115
         _acquire(mark.file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -39,7 +39,7 @@ class FileRef(BaseModel, frozen=True, extra="forbid"):
 
     key: str = Field(
         pattern=r"^(store|runs)(/[A-Za-z0-9][A-Za-z0-9._-]*)+$",
-        description="path below the store's root, with forward slashes; none that leads out of it",
+        description="path below the store's root, with forward slashes; it cannot leave the root",
     )
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hexadecimal")
     size: int = Field(ge=0, description="bytes")
@@ -100,8 +100,7 @@ class Store:
     def put_file(self, write: Callable[[Path], object], suffix: str) -> FileRef:
         """Store the complete file that `write` writes to the given path, which ends in `suffix` (such as ".npy").
 
-        The file replaces an earlier file of the same key, which may be damaged or about to be removed because of its
-        age.
+        Replace any file with this key: it may be damaged, or so old that pruning is about to remove it.
         """
         self.partial_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.partial_dir) as folder:
@@ -189,6 +188,6 @@ class Store:
 
     def _move_into_place(self, partial: Path, ref: FileRef) -> None:
         target = self.root / ref.key
-        with shared_root_lock(self.root):  # pruning could remove this file in place of an old one with the same name
+        with shared_root_lock(self.root):  # or pruning, which saw an old file of this name, removes this one
             target.parent.mkdir(parents=True, exist_ok=True)
             partial.replace(target)

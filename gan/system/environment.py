@@ -1,9 +1,9 @@
 """Configuration of this process's environment before any library reads it.
 
-Libraries read variables and files that are none of our options. Importing `gan` calls `configure_environment`, before
-NumPy, Keras, TensorFlow or matplotlib can be imported. It removes or fixes everything that could change a number, so
-the same command gives the same result for every user. docs/design.md lists what each library reads and what happens to
-it. Commands refuse other problems with `check_certificates` and `check_working_directory`.
+Libraries also read variables and files that are not options of this project. Importing `gan` calls
+`configure_environment`, before NumPy, Keras, TensorFlow or matplotlib can be imported. It removes or fixes everything
+that could change a number, so the same command gives the same result for every user. docs/design.md lists what each
+library reads and what happens to it. Commands refuse other problems with `check_certificates` and `check_working_directory`.
 """
 
 import codecs
@@ -47,8 +47,8 @@ PROCESSOR_PREFIXES = (
     *("BLIS_", "CUDA_DEVICE_ORDER", "CUDA_FORCE_PTX_JIT", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "GOTO_", "KMP_"),
     *("MKL_", "NCCL_", "NPY_", "NVPL_", "OMP_", "OPENBLAS_", "VECLIB_"),
 )
-"""Prefixes of variables that describe the processors to libraries. Some machines need them. They change results by
-rounding, as a different processor does. They stay unchanged, and each stage records them."""
+"""Prefixes of variables that tune libraries to the processors. They change results only by rounding, as a different
+processor does, so they are kept, and each stage records them."""
 
 PLAIN = dict(zip("×→−–—…·•±“”", ("x", "->", "-", "-", "-", "...", "-", "*", "+/-", '"', '"'), strict=True))
 """ASCII replacements for characters that a terminal cannot show."""

@@ -35,7 +35,7 @@ class Callback:
         """Receive the snapshots of earlier processes, uint8 (len(steps), n, 28, 28), before training is resumed."""
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Receive the last row of the history, float32 (3,), after every call of one or several steps."""
+        """Receive the last row of the history, float32 (3,), after every call of the compiled program (1 to 8 steps)."""
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
         """Receive images of the fixed latents, uint8 (n, 28, 28), after the steps of `config.snapshot_steps`."""
@@ -60,7 +60,7 @@ class _Setup:
     config: TrainConfig
     engine: Engine
     state: TrainingState
-    identity: str  # must agree with that of a checkpoint
+    identity: str  # a checkpoint is only restored if its identity is the same
     conditions: np.ndarray | None
     update_average: Callable[[int, int], None]
     snapshot_inputs: GeneratorInputs
@@ -94,7 +94,7 @@ def train(
     """
     # prepare: build the networks, restore the latest checkpoint
     setup = _prepare(images, config, checkpoints, hardware, labels)
-    del images  # the device has a copy; a memory-mapped array without references needs no memory
+    del images  # the device has a copy; without references, the mapped file's memory is freed
     resumed_at = setup.state.steps_done
     _announce(setup, callbacks)
 
@@ -102,7 +102,7 @@ def train(
     with defer_interrupts() as interrupt:
         _run_loop(setup, checkpoints, callbacks, interrupt, stop_on_collapse)
     if setup.state.steps_done < config.steps:
-        raise KeyboardInterrupt  # the signal's handler returned, but this training is unfinished
+        raise KeyboardInterrupt  # the signal's handler did not raise, but the training is unfinished
 
     # finish: complete the averaged generator
     return _finish(setup, resumed_at)
@@ -111,7 +111,7 @@ def train(
 def _prepare(
     images: np.ndarray, config: TrainConfig, checkpoints: Checkpoints, hardware: Hardware, labels: np.ndarray | None
 ) -> _Setup:
-    # find the conditions; a checkpoint has its groups, since another processor might find other ones
+    # find the conditions, or reuse the checkpoint's groups: another processor could cluster differently
     checkpoint, started = checkpoints.load_latest(), time.perf_counter()
     groups = None if checkpoint is None else checkpoint[1].get("groups")
     if groups is not None and len(groups) == len(images):  # otherwise `restore` refuses the checkpoint
@@ -185,7 +185,7 @@ def _run_loop(
 
 
 def _take_snapshot(networks: Networks, inputs: GeneratorInputs, steps_done: int) -> np.ndarray:
-    """Generate images as pixels, uint8 (n, 28, 28); refuse weights that the last update has spoiled."""
+    """Generate images as pixels, uint8 (n, 28, 28); raise an error if the weights are not finite any more."""
     batches = inputs.batches()
     fakes = np.concatenate([networks.generator(batch.arrays, training=False).numpy() for batch in batches])
     refuse_non_finite_images(fakes, networks, steps_done)

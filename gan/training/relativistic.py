@@ -5,7 +5,7 @@ R3GAN (Huang et al. 2025, arXiv:2501.05441) without its architecture. Difference
     one batch of latents, and one pass of the generator in training mode, serve both networks
     discriminator: one update on pairs of a real and a generated image; R1 and R2 penalties every few steps ("lazy
         regularization" of StyleGAN2, Karras et al. 2020, arXiv:1912.04958, section 3.1)
-    generator: its gradient passes through the discriminator as it was before that update
+    generator: its gradient is computed with the discriminator's weights before that update
     conditioning on classes or groups (`gan.training.groups`): the generator receives the conditions of the real images,
         so both images of a pair have the same condition; the discriminator also learns to distinguish real images with
         their own condition from real images with another one, as in GAN-CLS (Reed et al. 2016, arXiv:1605.05396,
@@ -32,7 +32,7 @@ from gan.training.losses import gradient_penalty, ranking_accuracy, relativistic
 
 
 class Conditions(NamedTuple):
-    """The conditions of a batch, and how much mismatched ones count."""
+    """The conditions of a batch, and the weight of the loss on mismatched ones."""
 
     one_hot: tf.Tensor  # float32 (n, num_conditions), class or group of the real images and so of the generated ones
     mismatch_weight: float  # weight of the loss on real images with the condition of another image
@@ -86,9 +86,9 @@ def discriminator_loss(logits: Logits, conditions: Conditions | None = None) -> 
 def plain_gradients(networks: Networks, images: tf.Tensor, conditions: Conditions | None = None) -> Gradients:
     """Compute the gradients of the losses without penalties; one backward pass serves both networks.
 
-    The generator's loss is the discriminator's loss of the negated difference x of logits: softplus(x) instead of
-    softplus(-x). Its gradient by a generated image is therefore that of the discriminator's loss times
-    -softplus'(x) / softplus'(-x) = -exp(x). The loss on mismatches involves real images only and does not reach it.
+    With x = real logit - fake logit, the discriminator minimizes softplus(-x), the generator softplus(x). So the
+    gradient of the generator's loss with respect to a generated image is that of the discriminator's loss times
+    -softplus'(x) / softplus'(-x) = -exp(x). The loss on mismatches depends on real images only.
     """
     weights = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
@@ -195,7 +195,10 @@ def make_relativistic_step(
         return update_both(networks, tf.gather(images, indices), inputs, gamma, of_batch)
 
     def train_step(step: tf.Tensor, phase: int = 0) -> tf.Tensor:
-        """Apply the penalties in phase 0 only, where they also count for the other phases; this makes two programs."""
+        """Apply the penalties in phase 0 only, multiplied by `penalty_every` to make up for the other phases.
+
+        gamma is a Python number, so this compiles two programs.
+        """
         return compiled(step, 0.0 if phase else recipe.gradient_penalty * recipe.penalty_every)
 
     return train_step
