@@ -3,7 +3,8 @@
 Libraries also read variables and files that are not options of this project. Importing `gan` calls
 `configure_environment`, before NumPy, Keras, TensorFlow or matplotlib can be imported. It removes or fixes everything
 that could change a number, so the same command gives the same result for every user. docs/design.md lists what each
-library reads and what happens to it. Commands refuse other problems with `check_certificates` and `check_working_directory`.
+library reads and what happens to it. Commands refuse other problems with `check_certificates` and
+`check_working_directory`.
 """
 
 import codecs

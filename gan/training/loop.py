@@ -35,7 +35,7 @@ class Callback:
         """Receive the snapshots of earlier processes, uint8 (len(steps), n, 28, 28), before training is resumed."""
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Receive the last row of the history, float32 (3,), after every call of the compiled program (1 to 8 steps)."""
+        """Receive the last row of the history, float32 (3,), after every call of the compiled program (1-8 steps)."""
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
         """Receive images of the fixed latents, uint8 (n, 28, 28), after the steps of `config.snapshot_steps`."""
