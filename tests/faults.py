@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import Checkout
@@ -93,7 +94,7 @@ class Run:
         """
         self._mark = f"DRILL={uuid.uuid4()}"
         name, value = self._mark.split("=")
-        marked = Checkout(checkout.folder, {**checkout.env, name: value})
+        marked = replace(checkout, env={**checkout.env, name: value})
         self.process: subprocess.Popen[str] = marked.start(*arguments)
 
     def wait_for_stop(self) -> None:

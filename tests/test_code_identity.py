@@ -60,7 +60,7 @@ EDITS = [
     ("gan/recipes.py", "steps=10_001", "steps=10_002", "fit_extractor train render compare publish"),
     ("gan/report/page.py", "", "EDITED = True\n", "compare"),
     ("gan/report/page.html.jinja", "", "{# edited #}", "compare"),
-    ("gan/formatting.py", "", "EDITED = True\n", "compare publish"),
+    ("gan/formatting.py", "", "EDITED = True\n", "compare"),
 ]
 
 

@@ -1,6 +1,7 @@
 """Drills with a clock that jumps, between runs and in the middle of one. `make drills` runs them."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ class Clock:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "PYTHONPATH": f"{site}:{checkout.env['PYTHONPATH']}",
         }
-        self.checkout = Checkout(checkout.folder, {**checkout.env, **faked})
+        self.checkout = replace(checkout, env={**checkout.env, **faked})
         self.jump("+0")
 
     def jump(self, offset: str) -> None:

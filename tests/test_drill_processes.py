@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from faults import assert_nothing_is_half_written, assert_the_next_run_ends_well, command, same_bytes, started, stopped
-from pipeline import STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import STAGES_OF_OWN_DATA, ran, states
 
 pytestmark = pytest.mark.drill
 
@@ -71,7 +72,7 @@ def test_two_first_commands_at_once_each_with_an_embedded_server_end_well(
 ) -> None:
     """Both servers make the same new database."""
     folder, home = tmp_path / "artifacts", tmp_path / "prefect"
-    new = Checkout(checkout.folder, {**checkout.env, "PREFECT_HOME": str(home)})
+    new = replace(checkout, env={**checkout.env, "PREFECT_HOME": str(home)})
     with started(new, *command(data, folder)) as one, started(new, *command(data, folder)) as two:
         ends = [run.end() for run in (one, two)]
         for code, output in ends:
@@ -103,7 +104,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
 def test_a_full_disk_under_the_servers_database_is_one_clear_error(
     checkout, data, uninterrupted, small_disk, tmp_path
 ) -> None:
-    folder, full = tmp_path / "artifacts", Checkout(checkout.folder, {**checkout.env, "PREFECT_HOME": str(small_disk)})
+    folder, full = tmp_path / "artifacts", replace(checkout, env={**checkout.env, "PREFECT_HOME": str(small_disk)})
     ballast = fill(small_disk)
     with started(full, *command(data, folder)) as run:
         code, output = run.end()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "/tmp"}
 
 @NEEDS_RAY
 def test_a_sweep_on_a_ray_of_this_machines_own_needs_no_server(checkout, data, uninterrupted, tmp_path) -> None:
-    Checkout(checkout.folder, checkout.env | QUIET_RAY).run(*command(data, tmp_path), "--ray", "local")
+    replace(checkout, env=checkout.env | QUIET_RAY).run(*command(data, tmp_path), "--ray", "local")
     assert_whole(tmp_path, uninterrupted)
 
 
@@ -133,7 +134,7 @@ def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, da
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     port = address.partition(":")[2]
-    folder, sweeping = tmp_path / "artifacts", Checkout(quick_checkout.folder, env)
+    folder, sweeping = tmp_path / "artifacts", replace(quick_checkout, env=env)
     head = ("--head", "--port", port, "--include-dashboard", "false", "--node-ip-address", "127.0.0.1")
     with ExitStack() as stack:
         stack.enter_context(ray_node(env, *head))

@@ -9,6 +9,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from pipeline import SMALL, STAGES_OF_OWN_DATA, Checkout, ran, states, wait_for_
 from gan.storage.files import sha256_of
 
 HOSTILE = "<script>alert(1)</script>"
-FEW = (*SMALL, "--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+FEW = (*SMALL, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,10 @@ def own(tmp_path_factory) -> Path:
     return folder
 
 
-def few(data: Path, folder: Path, *more: object, name: str = "few") -> tuple[object, ...]:
+def few(data: Path, folder: Path, *more: object, name: str = "few", steps: int = 6) -> tuple[object, ...]:
+    length = ("--steps", steps, "--sample-every", steps // 2)
     where = ("--dataset", "mine", "--data-dir", data, "--output-dir", folder, "--run-name", name)
-    return ("flows/train_flow.py", *FEW, *where, *more)
+    return ("flows/train_flow.py", *FEW, *length, *where, *more)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ def test_damaged_and_deleted_files_are_made_again_and_nothing_else_is(quick_chec
 def test_an_edit_makes_just_the_stages_run_again_that_reach_it(quick_checkout, own, artifacts, tmp_path) -> None:
     """Which stages reach which modules is tested in `test_code_identity.py`."""
     copy = Path(shutil.copytree(quick_checkout.folder, tmp_path / "project"))
-    edited = Checkout(copy, {**quick_checkout.env, "PYTHONPATH": str(copy)}, quick_checkout.options)
+    edited = Checkout(copy, {**quick_checkout.env, "PYTHONPATH": str(copy)})
     page = copy / "gan" / "report" / "page.py"
     page.write_text(page.read_text() + "EDITED = True\n")
     assert ran(states(edited.run(*few(own, artifacts)))) == {"compare"}
@@ -195,9 +197,9 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
 
 def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(quick_checkout, own, tmp_path) -> None:
     """With an embedded server, which Ctrl-C reaches as well."""
-    alone = Checkout(quick_checkout.folder, dict(quick_checkout.env), quick_checkout.options)
+    alone = replace(quick_checkout, env=dict(quick_checkout.env))
     del alone.env["PREFECT_API_URL"]
-    command = few(own, tmp_path / "artifacts", "--steps", 3900, "--sample-every", 1950)
+    command = few(own, tmp_path / "artifacts", steps=3900)
     process, terminal = alone.start_in_a_terminal(*command)
     threading.Thread(
         target=lambda: wait_for_checkpoint(tmp_path / "artifacts", process) or os.write(terminal, b"\x03")

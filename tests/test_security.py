@@ -5,6 +5,7 @@ import os
 import re
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_the_allowed_origins_of_a_server_follow_its_address(given: dict[str, str
 )
 def test_a_command_without_the_auth_string_is_one_clear_error(server: Checkout, tmp_path, command, given) -> None:
     env = {name: value for name, value in server.env.items() if name != "PREFECT_API_AUTH_STRING"}
-    stranger = Checkout(server.folder, env | ({"PREFECT_API_AUTH_STRING": given} if given else {}))
+    stranger = replace(server, env=env | ({"PREFECT_API_AUTH_STRING": given} if given else {}))
     options = ("--output-dir", tmp_path) if "train" in command else ()
     with stranger.started(command, *options) as process:
         output, _ = process.communicate(timeout=300)

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def strange(checkout: Checkout, folder: Path, **more: str) -> Checkout:
     (folder / "keras" / "keras.json").write_text(json.dumps(KERAS))
     (folder / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nnonsense\n")
     env = {**checkout.env, **STRANGE, "KERAS_HOME": str(folder / "keras"), "MATPLOTLIBRC": str(folder), **more}
-    return Checkout(checkout.folder, env)
+    return replace(checkout, env=env)
 
 
 def test_a_strange_environment_changes_no_byte_and_no_cache(quick_checkout, data, usual, proxy, tmp_path) -> None:
@@ -154,7 +155,7 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    checkout = Checkout(quick_checkout.folder, dict(quick_checkout.env))
+    checkout = replace(quick_checkout, env=dict(quick_checkout.env))
     del checkout.env["PREFECT_API_URL"]
     with started(checkout, "-c", breaking, *command(data, usual)) as run:
         code, output = run.end()
@@ -207,7 +208,7 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
 )
 def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(quick_checkout, data, usual, env, words) -> None:
     given = {name: value for name, value in quick_checkout.env.items() if name != "PREFECT_API_URL"}
-    with started(Checkout(quick_checkout.folder, {**given, **env}), *command(data, usual)) as run:
+    with started(replace(quick_checkout, env={**given, **env}), *command(data, usual)) as run:
         code, output = run.end()
         assert code == 1
         assert all(part in output for part in words), output
@@ -238,7 +239,7 @@ def web_server() -> Iterator[http.server.ThreadingHTTPServer]:
 
 def test_an_address_where_another_server_runs_is_one_error(quick_checkout, data, usual, web_server) -> None:
     env = {**quick_checkout.env, "PREFECT_API_URL": f"http://user:secret@127.0.0.1:{web_server.server_port}/api"}
-    with started(Checkout(quick_checkout.folder, env), *command(data, usual)) as run:
+    with started(replace(quick_checkout, env=env), *command(data, usual)) as run:
         code, output = run.end()
         assert code == 1
         assert "answers, but not as a Prefect server does" in output
@@ -250,7 +251,7 @@ def test_an_address_where_another_server_runs_is_one_error(quick_checkout, data,
 def test_without_prefects_caching_stages_run_again_and_give_the_same(quick_checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     env = {**quick_checkout.env, "PREFECT_TASKS_DISABLE_CACHING": "true"}
-    output = Checkout(quick_checkout.folder, env).run(*command(data, folder))
+    output = replace(quick_checkout, env=env).run(*command(data, folder))
     assert ran(states(output)) == set(STAGES_OF_OWN_DATA)
     assert same_bytes(folder, "same") == same_bytes(usual, "same")
     assert ran(states(quick_checkout.run(*command(data, folder)))) == set()
