@@ -90,6 +90,7 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
     assert not list(folder.glob("scratch/*"))
 
 
+@pytest.mark.drill
 def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, uninterrupted, tmp_path) -> None:
     folder = shutil.copytree(uninterrupted, tmp_path / "artifacts", symlinks=True)
     other = command(data, folder, name="other", seed=1)
@@ -114,6 +115,7 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, 
     assert ran(states(quick_checkout.run(*other))) == set(), "all results are still there"
 
 
+@pytest.mark.drill
 def test_a_killed_run_leaves_what_pruning_finds(quick_checkout, data, uninterrupted, tmp_path) -> None:
     folder = shutil.copytree(uninterrupted, tmp_path / "artifacts", symlinks=True)
     with quick_checkout.start(*command(data, folder, name="killed", seed=2)) as process:

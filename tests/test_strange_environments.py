@@ -248,6 +248,7 @@ def test_an_address_where_another_server_runs_is_one_error(quick_checkout, data,
         assert "secret" not in output
 
 
+@pytest.mark.drill
 def test_without_prefects_caching_stages_run_again_and_give_the_same(quick_checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     env = {**quick_checkout.env, "PREFECT_TASKS_DISABLE_CACHING": "true"}
@@ -257,6 +258,7 @@ def test_without_prefects_caching_stages_run_again_and_give_the_same(quick_check
     assert ran(states(quick_checkout.run(*command(data, folder)))) == set()
 
 
+@pytest.mark.drill
 def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(quick_checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     code = (
@@ -272,6 +274,7 @@ def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(quick_checkout
     assert "Exception ignored" not in output
 
 
+@pytest.mark.drill
 def test_closed_streams_end_no_run(quick_checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     code = (

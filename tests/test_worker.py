@@ -57,6 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     folder = tmp_path_factory.mktemp("worker")
     checkout = Checkout.make(folder / "project", folder / "prefect")
     checkout.options = QUICK
+    checkout.env["PREFECT_WORKER_QUERY_SECONDS"] = "2"  # 10 s without
     write_own_data(checkout.folder / "mine")
     with running_server(checkout):
         checkout.run("flows/setup_server.py")
@@ -201,7 +202,7 @@ def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server
     assert re.search("The work queue default .*is paused: resume it", advice)
 
 
-@pytest.mark.parametrize("how", ["from the UI", "with SIGTERM"])
+@pytest.mark.parametrize("how", ["from the UI", pytest.param("with SIGTERM", marks=pytest.mark.drill)])
 def test_cancelling_a_run_cancels_its_training(server: Checkout, gpu_worker, how: str) -> None:
     with server.started("flows/train_flow.py", *LONG, "--train-on", "gpu") as process:
         running = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "flows": {"name": {"any_": ["train-gan"]}}}
