@@ -171,7 +171,9 @@ def test_a_pool_runs_few_trainings_and_unfinished_ones_run_again_and_then_alone(
 
 def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repeated(tmp_path, prefect_server) -> None:
     checkout = Checkout.make_quick(tmp_path)
-    checkout.edit("gan/judging/gate.py", "MIN_COVERAGE = 0.05, 1.0, 0.1", "MIN_COVERAGE = 0.05, 0.0, -1.0")
+    checkout.edit(
+        "gan/judging/gate.py", "MIN_RELATIVE_COVERAGE = 0.05, 1.0, 0.1", "MIN_RELATIVE_COVERAGE = 0.05, 0.0, -1.0"
+    )
     checkout.edit("gan/judging/gate.py", "or recall == 0", "")
     data, folder = write_own_data(tmp_path / "own"), tmp_path / "artifacts"
     where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
