@@ -210,6 +210,6 @@ def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repea
     asked = json.loads((grouped / "metrics.json").read_text())["asked_classes"]
     assert asked.keys() == {"value", "average", "real"}
     assert all(0 <= share <= 1 for share in asked.values())
-    assert "The generator was asked for each class" in (grouped / "report.html").read_text()
+    assert "The generator was asked for images of each class" in (grouped / "report.html").read_text()
     checkout.run("-m", "gan.generate", grouped, "--class", "1", "--out", tmp_path / "asked.png")
     assert (tmp_path / "asked.png").is_file()
