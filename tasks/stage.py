@@ -108,7 +108,8 @@ class Stage(Generic[P, R]):
         Raises:
             StoreError: If the object store cannot be reached. The result is kept in the output folder.
         """
-        key, scratch = self._key(store, *args, **kwargs), self.scratch_dir(store, *args, **kwargs)
+        key = self._key(store, *args, **kwargs)
+        scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
         lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.waits else nullcontext()
         with explain_refused_writes(f"The stage {self.task.name}", store), lock:
@@ -131,7 +132,10 @@ class Stage(Generic[P, R]):
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """Return the folder for unfinished work of this stage with these arguments; it survives a killed process."""
-        return store.scratch_dir(f"{self.task.name}-{self._key(store, *args, **kwargs)[:16]}")
+        return self._scratch_dir(self._key(store, *args, **kwargs), store)
+
+    def _scratch_dir(self, key: str, store: Store) -> Path:
+        return store.scratch_dir(f"{self.task.name}-{key[:16]}")
 
     def recorded(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the stored result for these arguments without running the stage; None if there is none.
