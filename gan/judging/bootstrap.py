@@ -1,13 +1,13 @@
 """Confidence intervals for the differences of two generators' metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from gan.judging.definitions import METRICS, Better
+from gan.judging.definitions import METRICS, Better, Definition
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
 
@@ -100,7 +100,7 @@ def bootstrap_differences(
                 high=difference + margin,
             ),
         )
-        for metric, difference, margin in zip(METRICS, _differences(this, other, real), margins, strict=True)
+        for metric, difference, margin in zip(METRICS, _differences(METRICS, this, other, real), margins, strict=True)
     )
 
 
@@ -109,21 +109,23 @@ def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, f
     rows: list[list[float]] = []
     for _ in range(RESAMPLES):
         chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
-        rows.append(_differences(this.take(*chosen), other.take(*chosen), real))
+        rows.append(_differences(METRICS, this.take(*chosen), other.take(*chosen), real))
     errors = np.std(rows, axis=0, ddof=1)
+    is_joint = np.array([metric.joint for metric in METRICS])
+    joint = [metric for metric in METRICS if metric.joint]
     parts = (slice(batch, None, BATCHES) for batch in range(BATCHES))
     batch_rows = [
-        _differences(this.recompute_for(part, seed=seed), other.recompute_for(part, seed=seed), real) for part in parts
+        _differences(joint, this.recompute_for(part, seed=seed), other.recompute_for(part, seed=seed), real)
+        for part in parts
     ]
-    batch_errors = np.std(batch_rows, axis=0, ddof=1) / np.sqrt(BATCHES)
-    is_joint = np.array([metric.joint for metric in METRICS])
-    margins: np.ndarray = np.where(
-        is_joint, STUDENT_QUANTILE * np.maximum(errors, batch_errors), NORMAL_QUANTILE * errors
-    )
+    errors[is_joint] = np.maximum(errors[is_joint], np.std(batch_rows, axis=0, ddof=1) / np.sqrt(BATCHES))
+    margins: np.ndarray = np.where(is_joint, STUDENT_QUANTILE, NORMAL_QUANTILE) * errors
     return margins
 
 
-def _differences(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]) -> list[float]:
+def _differences(
+    metrics: Sequence[Definition], this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]
+) -> list[float]:
     """Return how much each metric's cost for one generator exceeds that for the other."""
-    costs = [[metric.cost(metric.measure(each), real[metric.name]) for metric in METRICS] for each in (this, other)]
+    costs = [[metric.cost(metric.measure(each), real[metric.name]) for metric in metrics] for each in (this, other)]
     return [mine - theirs for mine, theirs in zip(*costs, strict=True)]
