@@ -12,8 +12,6 @@ from pydantic import ValidationError
 
 from flows.checks import check_before_work
 from flows.settings import RunSettings
-from flows.train_flow import app
-from gan.command import run_command
 from gan.config import MAX_SNAPSHOTS, TrainConfig
 from gan.errors import DataError, SettingsError
 
@@ -107,20 +105,14 @@ def test_the_content_of_a_run_is_everything_but_its_name_and_where_its_data_lies
     assert RunSettings(data_dir=tmp_path).run_config() == RunSettings().run_config()
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens:UserWarning")
-
-
 @pytest.fixture
-def run_main(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """Return a function that runs the command in this process; it returns the exit code and what was printed."""
-    monkeypatch.setenv("COLUMNS", "80")
+def run_main(call) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs the command in this process, without a server, and returns what `call` does."""
 
-    def run(*options: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["flows/train_flow.py", *options])
-        with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(SystemExit) as exited:
-            run_command(app)
-        printed = capsys.readouterr()
-        return int(exited.value.code or 0), printed.out, printed.err
+    def run(*options: str) -> tuple[int, str]:
+        with temporary_settings(restore_defaults={PREFECT_API_URL}):
+            code, shown = call("flows.train_flow", *options)
+        return code, shown
 
     return run
 
@@ -151,7 +143,7 @@ NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked fo
     ],
 )
 def test_nonsense_on_the_command_line_is_one_clear_message(run_main, tmp_path, options, message, code) -> None:
-    exit_code, _, errors = run_main(*(option.replace("TMP", str(tmp_path)) for option in options))
+    exit_code, errors = run_main(*(option.replace("TMP", str(tmp_path)) for option in options))
     assert exit_code == code
     assert_is_one_clear_message(errors, message)
     assert not list(tmp_path.rglob("runs/*"))
@@ -176,7 +168,7 @@ def test_a_command_with_nonsense_ends_its_process_with_that_message(tmp_path, op
 
 
 def test_help_explains_every_option(run_main) -> None:
-    code, text, _ = run_main("--help")
+    code, text = run_main("--help")
     assert code == 0
     for name, field in RunSettings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
