@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from builders import change_first_label, write_own_data
 from PIL import Image, WebPImagePlugin
-from pipeline import SMALL, STAGES_OF_OWN_DATA, Checkout, ran, states, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, ran, states, wait_for_checkpoint
 
 from gan.storage.files import sha256_of
 
@@ -146,7 +146,7 @@ def test_damaged_and_deleted_files_are_made_again_and_nothing_else_is(quick_chec
 def test_an_edit_makes_just_the_stages_run_again_that_reach_it(quick_checkout, own, artifacts, tmp_path) -> None:
     """Which stages reach which modules is tested in `test_code_identity.py`."""
     copy = Path(shutil.copytree(quick_checkout.folder, tmp_path / "project"))
-    edited = Checkout(copy, {**quick_checkout.env, "PYTHONPATH": str(copy)})
+    edited = replace(quick_checkout, folder=copy, env={**quick_checkout.env, "PYTHONPATH": str(copy)})
     page = copy / "gan" / "report" / "page.py"
     page.write_text(page.read_text() + "EDITED = True\n")
     assert ran(states(edited.run(*few(own, artifacts)))) == {"compare"}
