@@ -1,6 +1,8 @@
 """Stage 3: train the generator. By far the longest stage; it resumes where a killed run stopped."""
 
+import logging
 from dataclasses import replace
+from pathlib import Path
 
 from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import TrainingError
@@ -8,6 +10,8 @@ from gan.storage.store import Store
 from gan.training.checkpoints import Checkpoints
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.stage import Stage, stage
+
+log = logging.getLogger(__name__)
 
 
 @stage(
@@ -33,6 +37,7 @@ def train(
 
     hardware = use_device(execution.device)
     scratch = train.scratch_dir(store, data, config, execution, extractor)
+    _log_other_checkpoints(scratch, hardware.folder_name)
     with progress("Training", config.steps, unit="steps") as update:
         callbacks = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
         if execution.tensorboard:
@@ -40,7 +45,7 @@ def train(
         result = train_gan(
             store.load_array(data.train_images),
             config,
-            # another device gives other bytes
+            # another device or number of threads gives other bytes
             Checkpoints(scratch / hardware.folder_name, seconds_between=execution.checkpoint_seconds),
             hardware,
             labels=store.load_array(data.train_labels),
@@ -56,6 +61,16 @@ def train(
         warnings=result.warnings,
         facts=result.facts,
     )
+
+
+def _log_other_checkpoints(scratch: Path, used: str) -> None:
+    others = sorted(path.name for path in scratch.glob("*") if path.name != used)
+    if others:
+        log.info(
+            "An unfinished training on %s is not continued on %s: it would end with other bytes.",
+            " and ".join(others),
+            used,
+        )
 
 
 def train_stage(execution: ExecutionConfig) -> Stage[..., TrainedGan]:

@@ -94,13 +94,14 @@ REMOVED = {
     "NVIDIA_TF32_OVERRIDE": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":0:0",
     "KERAS_BACKEND": "jax",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "AVX2",
 }
 KEPT = {
     "TF_CPP_MIN_LOG_LEVEL": "1",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "TF_CLI_CONFIG_FILE": "terraform.rc",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_CORETYPE": "Haswell",
     "CUDA_VISIBLE_DEVICES": "",
 }
 
@@ -125,14 +126,14 @@ def test_only_flags_of_xla_that_change_no_number_stay() -> None:
 def test_variables_about_processors_are_recorded_with_their_initial_values() -> None:
     code = (
         "import os, gan; from gan.system.environment import describe_processors\n"
-        "os.environ['KMP_BLOCKTIME'] = '1'  # as a library does\n"
+        "os.environ['CUDA_DEVICE_ORDER'] = 'PCI_BUS_ID'  # as a library could\n"
         "print(describe_processors())"
     )
-    found = python(code, OPENBLAS_CORETYPE="Haswell", PYTHONHASHSEED="1")
+    found = python(code, GLIBC_TUNABLES="glibc.malloc.check=0", PYTHONHASHSEED="1")
     num = len(os.sched_getaffinity(0))
     assert found.startswith(f"{num} CPU")
-    assert "OPENBLAS_CORETYPE=Haswell" in found
-    assert "KMP_BLOCKTIME" not in found
+    assert "GLIBC_TUNABLES=glibc.malloc.check=0" in found
+    assert "CUDA_DEVICE_ORDER" not in found
     assert "PYTHONHASHSEED" not in found
 
 

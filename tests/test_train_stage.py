@@ -1,6 +1,8 @@
 """The training stage on tiny data with a real Prefect server."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from builders import put_data, put_extractor
@@ -84,3 +86,22 @@ def test_tensorboard_is_written_beside_the_runs(store, data, tiny_config, caplog
     )()
     assert len(list(store.root.glob("tensorboard/train-*/events.out.tfevents.*"))) == 1
     assert f"tensorboard --logdir {store.root / 'tensorboard'}" in caplog.text
+
+
+def test_checkpoints_of_another_number_of_threads_are_not_continued_and_named(store, data, tiny_config, caplog) -> None:
+    caplog.set_level(logging.INFO, "tasks")
+    config = tiny_config.model_copy(update={"seed": 101})
+    execution, extractor = ExecutionConfig(device="cpu"), put_extractor(store)
+    (train.scratch_dir(store, data, config, execution, extractor) / "cpu-99-threads").mkdir(parents=True)
+    trained = flow(name="test")(lambda: train(store, data, config, execution, extractor))()
+    assert trained.facts["resumed_at_step"] == 0
+    assert "An unfinished training on cpu-99-threads is not continued on cpu-" in caplog.text
+
+
+def test_the_folder_of_checkpoints_names_the_number_of_usable_processors() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from gan.models.backend import use_device; print(use_device('cpu').folder_name)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "cpu-1-threads"

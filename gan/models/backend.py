@@ -16,7 +16,7 @@ from typing import Literal
 
 from gan.config import Device
 from gan.errors import TrainingError
-from gan.system.environment import keras_defaults
+from gan.system.environment import keras_defaults, num_processors
 
 
 @contextmanager
@@ -56,8 +56,12 @@ class Hardware:
 
     @property
     def folder_name(self) -> str:
-        """Return the name as a folder name of letters, digits and dashes."""
-        return re.sub("[^a-z0-9]+", "-", self.name.lower())
+        """Return a folder name, such as "cpu-2-threads", that differs where the same training gives other bytes.
+
+        On a CPU the number of threads decides in which order convolutions are summed.
+        """
+        name = self.name if self.device_type == "GPU" else f"{self.name} {num_processors()} threads"
+        return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
 def use_device(device: Device) -> Hardware:

@@ -28,12 +28,14 @@ FIXED = {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "agg", "MATPLOTLIBRC": os.
 COMPUTING_PREFIXES = (
     *("AUTOGRAPH_", "CUBLAS_", "CUBLASLT_", "CUDNN_", "DNNL_", "FREETYPE_", "KERAS_", "NVIDIA_TF32_", "ONEDNN_"),
     *("TENSORFLOW_", "TF_", "TFRT_", "XLA_"),
+    *("BLIS_", "CUDA_FORCE_PTX_JIT", "GOTO_", "KMP_", "MKL_", "NPY_", "NVPL_", "OMP_", "OPENBLAS_", "VECLIB_"),
 )
-"""Prefixes of variables that select algorithms and precision in TensorFlow, Keras, NVIDIA's libraries and FreeType,
-which draws the letters of charts."""
+"""Prefixes of variables that select algorithms, precision and threads in TensorFlow, Keras, NumPy, their libraries, and
+FreeType, which draws the letters of charts."""
 
 HARMLESS = (
     "KERAS_HOME",  # the downloads there are a source of data; the settings there are not read (`keras_defaults`)
+    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),  # set by scikit-learn, and by users of macOS: no crash at the start
     *("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_FORCE_UNIFIED_MEMORY", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_"),
     *("TF_GPU_HOST_MEM_LIMIT_IN_MB", "TF_PER_DEVICE_MEMORY_LIMIT_MB", "XLA_PJRT_GPU_HOST_MEMORY_"),
     *("TF_CLI_", "TF_CLOUD_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_"),  # Terraform's
@@ -44,12 +46,9 @@ HARMLESS = (
 HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_to=")
 """Flags of XLA that affect no number: the folder of CUDA, and the folder for debugging output."""
 
-PROCESSOR_PREFIXES = (
-    *("BLIS_", "CUDA_DEVICE_ORDER", "CUDA_FORCE_PTX_JIT", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "GOTO_", "KMP_"),
-    *("MKL_", "NCCL_", "NPY_", "NVPL_", "OMP_", "OPENBLAS_", "VECLIB_"),
-)
-"""Prefixes of variables that tune libraries to the processors. They change results only by rounding, as a different
-processor does, so they are kept, and each stage records them."""
+PROCESSOR_PREFIXES = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES")
+"""Prefixes of variables that choose among the processors, or are read before Python starts. They change results only by
+rounding, as a different processor does, so they are kept, and each stage records them."""
 
 PLAIN = dict(zip("×→−–—…·•±“”", ("x", "->", "-", "-", "-", "...", "-", "*", "+/-", '"', '"'), strict=True))
 """ASCII replacements for characters that a terminal cannot show."""
@@ -124,13 +123,17 @@ def ignored_variables() -> tuple[str, ...]:
     return tuple(_ignored)
 
 
+def num_processors() -> int:
+    """Return the number of processors that this process may use; TensorFlow starts as many threads."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe_processors() -> str:
     """Return the conditions that change results by rounding: the number of processors, and variables about them.
 
-    The number of usable processors is the number of threads that TensorFlow starts. The variables have the values from
-    the start of the process, since libraries set some of them later.
+    The variables have the values from the start of the process, since libraries set some of them later.
     """
-    num = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num = num_processors()
     variables = (f"{name}={value}" for name, value in _processor_variables.items())
     return " ".join([f"{num} CPU{'s' if num > 1 else ''}", *variables])
 
