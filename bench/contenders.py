@@ -22,12 +22,10 @@ def ours() -> Steps:
     """Ours."""
     from gan.config import TrainConfig
     from gan.models.backend import use_device
-    from gan.training.averaging import AVERAGE_EVERY, make_update_average
     from gan.training.engine import build_engine, next_stop
 
     config = TrainConfig(steps=10**6, sample_every=10**6)
     engine = build_engine(load_images(), config, use_device("auto"))
-    update_average = make_update_average(engine.networks, config.recipe, BATCH)
     done = 0
 
     def run(num: int) -> None:
@@ -36,8 +34,6 @@ def ours() -> Steps:
         while done < last:
             stop = min(last, next_stop(done, config, engine.steps_per_call))
             engine.run_steps(done, stop)
-            if stop % AVERAGE_EVERY == 0:
-                update_average(stop, AVERAGE_EVERY)
             done = stop
 
     return run

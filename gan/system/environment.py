@@ -46,6 +46,9 @@ HARMLESS = (
 HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_to=")
 """Flags of XLA that affect no number: the folder of CUDA, and the folder for debugging output."""
 
+GPU_FLAGS = ("--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL", "--xla_gpu_graph_min_graph_size=1")
+"""Flags of XLA that make a loop of training steps one CUDA graph, which a GPU executes without waiting for the host."""
+
 PROCESSOR_PREFIXES = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES")
 """Prefixes of variables that choose among the processors, or are read before Python starts. They change results only by
 rounding, as a different processor does, so they are kept, and each stage records them."""
@@ -72,16 +75,15 @@ def configure_environment() -> None:
 
 def _configure_variables() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # suppress TensorFlow's messages at its start
+    given = os.environ.pop("XLA_FLAGS", "").split()
+    kept = [flag for flag in given if flag.startswith(HARMLESS_XLA_FLAGS)]
+    if set(given) - {*kept, *GPU_FLAGS}:  # a parent process of this project set GPU_FLAGS
+        _ignored.append("XLA_FLAGS")
     for name in [name for name in os.environ if name.startswith(COMPUTING_PREFIXES)]:
-        if name.startswith(HARMLESS) or os.environ[name] == FIXED.get(name):
-            continue
-        given = os.environ.pop(name).split()
-        kept = [flag for flag in given if name == "XLA_FLAGS" and flag.startswith(HARMLESS_XLA_FLAGS)]
-        if kept:
-            os.environ[name] = " ".join(kept)
-        if kept != given:
+        if not name.startswith(HARMLESS) and os.environ[name] != FIXED.get(name):
+            del os.environ[name]
             _ignored.append(name)
-    os.environ.update(FIXED)
+    os.environ.update({**FIXED, "XLA_FLAGS": " ".join([*kept, *GPU_FLAGS])})
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns about settings files, which have no effect here
 
 

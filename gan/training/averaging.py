@@ -3,39 +3,40 @@
 Yazici et al. 2019, arXiv:1806.04498; half-life in images and ramp-up as in Karras et al. 2020, arXiv:1912.04958.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gan.config import TrainConfig
 from gan.models.backend import keras, tf
 from gan.models.latents import GeneratorInputs
 from gan.models.networks import Networks
-from gan.recipes import Recipe
 
 AVERAGE_EVERY = 8
 """Steps between two updates of the average: a small part of its half-life, and a multiple of the steps per call."""
 
 
-def make_update_average(networks: Networks, recipe: Recipe, batch_size: int) -> Callable[[int, int], None]:
-    """Compile the update of the average:  a <- beta a + (1 - beta) w,  beta = 0.5^(new images / half-life).
+def average_factor(config: TrainConfig, steps_done: int) -> float:
+    """Return beta of the update after so many steps:  a <- beta a + (1 - beta) w,  beta = 0.5^(new images / half-life).
 
     The half-life is `recipe.average_half_life_images`, but at most the share `recipe.average_ramp_up` of the images
-    seen so far. The update takes the number of steps done and the number of steps since the last update, and changes
-    `networks.average` in place.
+    seen so far. An update is due every AVERAGE_EVERY steps and after the last step; otherwise beta is 1, which leaves
+    the average as it is.
     """
-    pairs = list(zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True))
+    new_steps = steps_done % AVERAGE_EVERY or AVERAGE_EVERY
+    if new_steps < AVERAGE_EVERY and steps_done < config.steps:
+        return 1.0
+    recipe, size = config.recipe, config.batch_size
+    half_life = min(recipe.average_half_life_images, recipe.average_ramp_up * steps_done * size)
+    return float(0.5 ** (new_steps * size / half_life))
 
-    @tf.function(autograph=False)
-    def move(beta: tf.Tensor) -> None:
-        for average, weight in pairs:
-            average.assign(beta * average + (1 - beta) * weight)
 
-    def update_average(steps_done: int, new_steps: int) -> None:
-        half_life = min(recipe.average_half_life_images, recipe.average_ramp_up * steps_done * batch_size)
-        move(tf.constant(0.5 ** (new_steps * batch_size / half_life), pairs[0][0].dtype))
-
-    return update_average
+def move_average(networks: Networks, beta: tf.Tensor) -> None:
+    """Move the trainable weights of `networks.average` towards those of the generator; beta is a float32 scalar."""
+    pairs = zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True)
+    for average, weight in pairs:
+        average.assign(beta * average + (1 - beta) * weight)
 
 
 def estimate_batch_norm_statistics(generator: keras.Model, inputs: GeneratorInputs) -> None:

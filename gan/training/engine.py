@@ -1,4 +1,8 @@
-"""Execution of training steps: several steps in one XLA program, or one TensorFlow graph a step."""
+"""Execution of training steps, as is fastest on the device: few steps a call on a CPU, hundreds on a GPU.
+
+On a CPU a call runs one step, or four unrolled in one XLA program. On a GPU a call runs a loop on the device: the
+program contains the loop, the random draws and the average, so the device does not wait for Python between steps.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +13,25 @@ from gan.config import TrainConfig
 from gan.models.backend import Hardware, tf
 from gan.models.networks import Networks
 from gan.training.article import TrainStep, make_train_step
+from gan.training.averaging import average_factor, move_average
 from gan.training.groups import group_bounds
+from gan.training.guards import CHECK_EVERY
 from gan.training.relativistic import make_relativistic_step
 
 RunSteps = Callable[[int, int], np.ndarray]
-"""Runs the steps start <= step < stop; returns their rows of the history, float32 (stop - start, 3)."""
+"""Runs the steps start <= step < stop, and updates the averaged generator where an update is due.
 
-STEPS_PER_CALL = {"CPU": 4, "GPU": 8}
-"""Steps unrolled in one XLA program. On a CPU, steps overlap and leave no core idle; a GPU waits for Python less."""
+Returns the steps' rows of the history, float32 (stop - start, 3).
+"""
+
+STEPS_PER_CALL = 4
+"""Steps unrolled in one XLA program on a CPU, where steps then overlap and leave no core idle."""
 
 UNROLL_FROM_STEPS = 4000
 """Shorter trainings are not unrolled: the larger program takes 6 s more to compile and saves 2 ms a step."""
+
+STEPS_PER_LOOP = CHECK_EVERY
+"""Most steps in a call on a GPU: every check for collapse needs the host."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class Engine:
     networks: Networks
     device: str  # human-readable
     name: str  # human-readable, such as "one XLA program a step"
-    steps_per_call: int
+    steps_per_call: int  # calls end at multiples of it, and at snapshots
     run_steps: RunSteps
 
 
@@ -52,18 +64,51 @@ def build_engine(
         step = make_train_step(networks, on_device, config)
     else:
         step = make_relativistic_step(networks, on_device, config, conditions)
+    if hardware.device_type == "GPU":
+        run_steps = make_device_loop(step, networks, config)
+        return Engine(networks, hardware.name, "a loop on the device", STEPS_PER_LOOP, run_steps)
     steps_per_call, name = 1, "one XLA program a step" if recipe.uses_xla else "one TensorFlow graph a step"
     if recipe.uses_xla and config.steps >= UNROLL_FROM_STEPS:
-        steps_per_call = STEPS_PER_CALL[hardware.device_type]
-        name = f"one XLA program for {steps_per_call} steps"
-    run_steps = make_run_steps(step, steps_per_call, recipe.penalty_every)
+        steps_per_call, name = STEPS_PER_CALL, f"one XLA program for {STEPS_PER_CALL} steps"
+    run_steps = with_average(make_run_steps(step, steps_per_call, recipe.penalty_every), networks, config)
     return Engine(networks, hardware.name, name, steps_per_call, run_steps)
+
+
+def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainConfig) -> RunSteps:
+    """Return a function that runs up to STEPS_PER_LOOP steps, and updates the average, in one XLA program.
+
+    The number of steps is an input of the program, so one program serves all calls. XLA records the loop and its
+    branches in a CUDA graph (`gan.system.environment.GPU_FLAGS`), which the device executes without the host.
+    """
+    period = config.recipe.penalty_every
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run_loop(start: tf.Tensor, stop: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+        def run_step(step: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            if period == 1:
+                row = train_step(step, 0)
+            else:
+                row = tf.cond(step % period == 0, lambda: train_step(step, 0), lambda: train_step(step, 1))
+            move_average(networks, factors[step - start])
+            return step + 1, rows.write(tf.cast(step - start, tf.int32), row)
+
+        rows = tf.TensorArray(tf.float32, size=STEPS_PER_LOOP, element_shape=(3,))
+        return tf.while_loop(lambda step, _: step < stop, run_step, (start, rows))[1].stack()
+
+    def run_steps(start: int, stop: int) -> np.ndarray:
+        factors = np.ones(STEPS_PER_LOOP, np.float32)
+        factors[: stop - start] = [average_factor(config, step + 1) for step in range(start, stop)]
+        rows = run_loop(tf.constant(start, tf.int64), tf.constant(stop, tf.int64), tf.constant(factors))
+        return np.asarray(rows)[: stop - start]
+
+    return run_steps
 
 
 def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int = 1) -> RunSteps:
     """Return a function that runs `steps_per_call` steps in one program, and any other number of steps one by one.
 
-    The program starts at a multiple of `steps_per_call`, which is 1 or a multiple of `period`, the number of phases.
+    It does not update the average. The program starts at a multiple of `steps_per_call`, which is 1 or a multiple of
+    `period`, the number of phases.
     """
 
     @tf.function(jit_compile=True, autograph=False)
@@ -76,6 +121,19 @@ def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int = 1) 
         return np.stack([train_step(tf.constant(step, tf.int64), step % period) for step in range(start, stop)])
 
     return run_steps
+
+
+def with_average(run_steps: RunSteps, networks: Networks, config: TrainConfig) -> RunSteps:
+    """Return a function that also updates the average, for calls that do not reach beyond an update."""
+    move = tf.function(lambda beta: move_average(networks, beta), autograph=False)
+
+    def run_steps_and_average(start: int, stop: int) -> np.ndarray:
+        rows = run_steps(start, stop)
+        if (beta := average_factor(config, stop)) < 1:
+            move(tf.constant(beta))
+        return rows
+
+    return run_steps_and_average
 
 
 def next_stop(start: int, config: TrainConfig, steps_per_call: int) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from gan.models.backend import Hardware, keras
 from gan.models.latents import GeneratorInputs, Stream, sample_inputs
 from gan.models.networks import Networks
 from gan.system.interrupts import Interrupt, defer_interrupts
-from gan.training.averaging import AVERAGE_EVERY, estimate_batch_norm_statistics, make_update_average
+from gan.training.averaging import estimate_batch_norm_statistics
 from gan.training.checkpoints import Checkpoints
 from gan.training.engine import Engine, build_engine, next_stop
 from gan.training.groups import find_conditions
@@ -35,7 +35,7 @@ class Callback:
         """Receive the snapshots of earlier processes, uint8 (len(steps), n, 28, 28), before training is resumed."""
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Receive the last row of the history, float32 (3,), after every call of the compiled program (1-8 steps)."""
+        """Receive the last row of the history, float32 (3,), after every call of the compiled program (1-200 steps)."""
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
         """Receive images of the fixed latents, uint8 (n, 28, 28), after the steps of `config.snapshot_steps`."""
@@ -62,7 +62,6 @@ class _Setup:
     state: TrainingState
     identity: str  # a checkpoint is only restored if its identity is the same
     conditions: np.ndarray | None
-    update_average: Callable[[int, int], None]
     snapshot_inputs: GeneratorInputs
     collapse_check: CollapseCheck
 
@@ -127,14 +126,13 @@ def _prepare(
     state.groups = conditions if config.recipe.num_groups else None
     state.seconds += clustering_seconds
 
-    # prepare the average, the snapshots and the check for collapse
+    # prepare the snapshots and the check for collapse
     generator = engine.networks.generator
-    update_average = make_update_average(engine.networks, config.recipe, config.batch_size)
     snapshot_inputs = sample_inputs(
         generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=conditions
     )
     collapse_check = CollapseCheck(generator, images, config, conditions)
-    return _Setup(config, engine, state, identity, conditions, update_average, snapshot_inputs, collapse_check)
+    return _Setup(config, engine, state, identity, conditions, snapshot_inputs, collapse_check)
 
 
 def _announce(setup: _Setup, callbacks: Sequence[Callback]) -> None:
@@ -154,14 +152,11 @@ def _run_loop(
 ) -> None:
     config, engine, networks, state = setup.config, setup.engine, setup.engine.networks, setup.state
     while state.steps_done < config.steps:
-        # run the steps of one call
+        # run the steps of one call, which also update the average
         start, started = state.steps_done, time.perf_counter()
         stop = next_stop(start, config, engine.steps_per_call)
         rows = engine.run_steps(start, stop)
         refuse_non_finite_losses(rows, start, networks)
-        # update the averaged weights
-        if stop % AVERAGE_EVERY == 0:
-            setup.update_average(stop, AVERAGE_EVERY)
         # take a snapshot
         snapshot = None
         if stop - 1 in config.snapshot_steps:
@@ -194,10 +189,7 @@ def _take_snapshot(networks: Networks, inputs: GeneratorInputs, steps_done: int)
 
 def _finish(setup: _Setup, resumed_at: int) -> TrainingResult:
     config, networks, state = setup.config, setup.engine.networks, setup.state
-    # include the last steps in the average
-    if rest := config.steps % AVERAGE_EVERY:
-        setup.update_average(config.steps, rest)
-    # re-estimate its BatchNorm statistics, from classes as frequent as in the training split
+    # re-estimate the average's BatchNorm statistics, from classes as frequent as in the training split
     average, labels, num = networks.average, setup.conditions, NUM_STATISTICS_LATENTS
     inputs = sample_inputs(average, num, seed=config.seed, stream=Stream.STATISTICS, like_labels=labels)
     estimate_batch_norm_statistics(average, inputs)
