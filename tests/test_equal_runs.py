@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import same_bytes
-from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, ran, states, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, ran, read_until, states, wait_for_checkpoint
 
 WAITING = "Another run is at the same stage"
 STEPS = 3500  # of small networks: seconds in which a training can be killed
@@ -34,7 +34,7 @@ def command(data: Path, folder: Path, *, name: str = "same", seed: int = 0) -> t
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, quick_checkout, data) -> Path:
-    """The output folder of a run that was alone."""
+    """Return the output folder of a run that was alone."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "artifacts"
     assert ran(states(quick_checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
     return folder
@@ -45,15 +45,6 @@ def finish(process: subprocess.Popen[str]) -> str:
         output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
-
-
-def read_until(process: subprocess.Popen[str], words: str) -> str:
-    """What a process prints, up to the line with these words."""
-    lines: list[str] = []
-    while not lines or words not in lines[-1]:
-        lines.append(process.stdout.readline())
-        assert lines[-1], "".join(lines)
-    return "".join(lines)
 
 
 def assert_same_run(folder: Path, uninterrupted: Path) -> None:
