@@ -192,13 +192,12 @@ def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repea
     assert "It is the champion. Passes the gate" in page
     before = {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")}
     assert len(before) == 2
-    output = quick_checkout.run(*command, "--recipes", "mlp,article", "--set", "learning_rate=3e-3")
-    assert {path: path.read_bytes() for path in before} == before
-    assert output.count("'train mlp, 600 steps, seed 0' - Finished in state Cached") >= 1
-    assert output.count("'train article, 600 steps, seed 0' - Finished in state Completed") == 1
+    output = quick_checkout.run(*command, "--recipes", "mlp", "--set", "learning_rate=3e-3,2e-3")
+    assert {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")} == before
+    assert output.count("'train mlp, 600 steps, seed 0' - Finished in state Cached") >= 2
+    assert "'train mlp, 600 steps, seed 0' - Finished in state Completed" not in output
     champion = (folder / "champion").resolve()
-    winners = ("own-mlp-600-seed0", "own-article-600-seed0")
-    assert champion.name.startswith(winners), "the winner of the first sweep, or its successor"
+    assert champion.name.startswith("own-mlp-600-seed0")
     manifest = json.loads((champion / "manifest.json").read_text())
     assert manifest["gate"]["passes"]
     assert "Passes the gate" in (champion / "report.html").read_text()
