@@ -1,4 +1,4 @@
-"""Small data sets in the form of the real one, for tests."""
+"""Build small data sets in the format of Fashion-MNIST, and a small feature extractor."""
 
 import gzip
 import struct
@@ -14,10 +14,12 @@ from tasks.records import FittedExtractor, NormalizedData
 
 
 def idx_images(pixels: np.ndarray, magic: int = 0x803) -> bytes:
+    """Return images, uint8 (n, height, width), as an IDX file."""
     return struct.pack(">4I", magic, *pixels.shape) + pixels.tobytes()
 
 
 def idx_labels(labels: np.ndarray, magic: int = 0x801) -> bytes:
+    """Return labels, uint8 (n,), as an IDX file."""
     return struct.pack(">2I", magic, len(labels)) + labels.tobytes()
 
 
@@ -26,6 +28,7 @@ LABELS = np.array([0, 9, 3, 3, 1], dtype=np.uint8)
 
 
 def fetch(dataset: Dataset, tmp_path, data_dir=None):
+    """Fetch a data set; return its source, and the content of each file by name."""
     target = tmp_path / "target"
     target.mkdir(exist_ok=True)
     source = fetch_files(dataset, target, data_dir=data_dir)
@@ -33,7 +36,7 @@ def fetch(dataset: Dataset, tmp_path, data_dir=None):
 
 
 def write_own_data(folder: Path, *, num_train: int = 100, num_test: int = 100, pack: bool = False) -> Path:
-    """A folder as a user would bring it: four files of smooth squares in three classes, by size."""
+    """Write the four files of a user's data set: noisy squares in three classes, which are their sizes."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     sizes: dict[Split, int] = {"train": num_train, "test": num_test}
@@ -50,14 +53,14 @@ def write_own_data(folder: Path, *, num_train: int = 100, num_test: int = 100, p
 
 
 def change_first_label(path: Path) -> None:
-    """From 0 to 1, in an unpacked file."""
+    """Change the first label of an unpacked file from 0 to 1."""
     content = bytearray(path.read_bytes())
     content[8] = 1
     path.write_bytes(content)
 
 
 def smooth_pixels(n: int, seed: int) -> np.ndarray:
-    """Images of one bright spot each, uint8 (n, 28, 28), alike enough to be one data set."""
+    """Return images of one bright spot each, uint8 (n, 28, 28), of similar sizes and at similar places."""
     rng = np.random.default_rng(seed)
     centre, width = rng.uniform(8, 20, (n, 2, 1)), rng.uniform(3, 6, (n, 1))
     across = np.exp(-(((np.arange(28) - centre[:, 0]) / width) ** 2))
@@ -66,11 +69,11 @@ def smooth_pixels(n: int, seed: int) -> np.ndarray:
 
 
 def small_classifier(num_classes: int):
-    """A network with the outputs of the classifier, 12 features and few classes; its weights are random, but fixed."""
+    """Return a network with the outputs of the classifier, 12 features and fixed random weights."""
     from gan.models.backend import keras
 
     images = keras.Input((28, 28, 1), name="images")
-    brightness = keras.layers.Rescaling(0.5, 0.5)(images)  # 0 is black: the background has no part in the features
+    brightness = keras.layers.Rescaling(0.5, 0.5)(images)  # black is 0, and adds nothing to the features
     maps = keras.layers.AveragePooling2D(4)(brightness)
     initializer = keras.initializers.GlorotUniform(seed=1)
     features = keras.layers.Dense(12, "relu", kernel_initializer=initializer)(keras.layers.Flatten()(maps))
@@ -79,16 +82,19 @@ def small_classifier(num_classes: int):
 
 
 def small_extractor(num_classes: int = 3) -> Extractor:
+    """Return a feature extractor that consists of `small_classifier`."""
     return Extractor(small_classifier(num_classes), name="small@00000000", sha256="0" * 64)
 
 
 def put_extractor(store: Store) -> FittedExtractor:
+    """Put a small feature extractor into the store, as the stage fit does."""
     from gan.models.networks import save_model
 
     return FittedExtractor(weights=store.put_file(lambda path: save_model(small_classifier(10), path), ".keras"))
 
 
 def put_data(store: Store, normalized: np.ndarray) -> NormalizedData:
+    """Put images of one class into the store as both splits, as the stage normalize does."""
     images, labels = store.put_array(normalized), store.put_array(np.zeros(len(normalized), np.uint8))
     return NormalizedData(
         dataset="tiny",

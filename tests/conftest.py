@@ -17,10 +17,21 @@ import pytest
 from blind_page import TEST, Open, render_page
 from builders import LABELS, PIXELS, idx_images, idx_labels, write_own_data
 from faults import command, same_bytes, started
-from pipeline import QUICK, STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import (
+    ALL_CORES,
+    QUICK,
+    SET_UP,
+    STAGES_OF_OWN_DATA,
+    TEST_PROCESSES,
+    Checkout,
+    ran,
+    running_server,
+    states,
+)
 from playwright.sync_api import Browser, Page, sync_playwright
 from s3_server import BUCKET, S3Server
 from shared_engines import SharedEngines, share
+from threadpoolctl import threadpool_limits
 
 from gan.command import run_command
 from gan.config import TrainConfig
@@ -41,14 +52,25 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 LONG = (
-    "test_end_to_end.py",
     "test_worker.py",
+    "test_end_to_end.py",
+    "test_strange_environments.py",
     "test_equal_runs.py",
     "test_server.py",
-    "test_own_data.py",
-    "test_strange_environments.py",
-    "test_file_systems.py",
+    "test_ui.py",
+    "test_security.py",
+    "test_training.py",
+    "test_object_store.py",
+    "test_sweep.py",
+    "test_alerts.py",
+    "test_parity.py",
+    "test_recipes.py",
+    "test_data_warnings.py",
 )
+"""Files that take longest, the longest first, so that two processes end at about the same time."""
+
+if TEST_PROCESSES > 1:  # threads of small problems wait for each other in busy loops; see `on_own_cores`
+    threadpool_limits(max(1, len(ALL_CORES) // TEST_PROCESSES), user_api="blas")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,13 +79,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)  # after `-m` and `-k` have selected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the files that take minutes first, so that two processes end at about the same time."""
+    """Select a part of the tests if asked to, and run the files that take longest first."""
     if part := config.getoption("--part"):
         number, of = map(int, part.split("/"))
         first, last = (len(items) * bound // of for bound in (number - 1, number))
         config.hook.pytest_deselected(items=items[:first] + items[last:])
         items[:] = items[first:last]
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture
@@ -195,9 +217,9 @@ def machines(url: str, tmp_path: Path) -> tuple[Store, Store]:
     return Store.open(tmp_path / "one", url), Store.open(tmp_path / "two", url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, this thread has a running event loop, which Prefect would use
 def browser() -> Iterator[Browser]:
-    """A headless Chromium, the one that is installed."""
+    """Start the installed Chromium without a window."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"no Chromium here (looked for {', '.join(BROWSERS)}; on Debian: apt-get install chromium)")
@@ -286,6 +308,37 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 def quick_checkout(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Checkout:
     """Copy the project; its runs use the tests' own server."""
     return Checkout.make_quick(tmp_path_factory.mktemp("checkout"))
+
+
+EMBEDDED = """
+import flows
+import httpx
+from pathlib import Path
+from prefect import flow
+from prefect.server.api.server import SubprocessASGIServer
+
+def look():
+    server = SubprocessASGIServer()
+    print("port", server.port, "\\n", Path("/proc/net/tcp").read_text())
+    print("from elsewhere", httpx.post(server.api_url + "/deployments/", content=b"{}").status_code)
+    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    print("may a page", httpx.options(server.api_url + "/deployments/", headers=asked).status_code)
+
+flow(look, name="listening", flow_run_name="before")()
+"""
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """Set up a server and a project with small data in `mine`; `embedded.txt` has the output of an embedded server."""
+    folder = tmp_path_factory.mktemp("server")
+    checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.options = QUICK
+    checkout.env["PREFECT_WORKER_QUERY_SECONDS"] = "2"  # 10 s without
+    write_own_data(checkout.folder / "mine")
+    (folder / "embedded.txt").write_text(checkout.run("-c", EMBEDDED))
+    with running_server(checkout, *SET_UP):
+        yield checkout
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""Real runs of the command that stop at a chosen moment, for a drill to do something to them; and what they leave.
+"""Stop real runs of the command at a chosen moment, so that a drill can cause a fault; check what they leave.
 
-The process is patched, not the project's files: the keys of results stay those of ordinary runs. It stops itself
-(SIGSTOP) in the middle of a stage; all that happens then comes from outside: SIGKILL, a full disk, another time.
+The process is patched and not the project's files, so results have the cache keys of ordinary runs. The process stops
+itself with SIGSTOP in the middle of a stage. The drill then causes the fault: SIGKILL, a full disk, another time.
 """
 
 import json
@@ -20,7 +20,7 @@ from pipeline import Checkout
 from gan.storage.files import sha256_of
 
 TIMED = {"report.html", "report.md", "metrics.json"}
-"""Published files that tell how long something took: the only ones in which two equal runs differ."""
+"""Published files that contain durations: the only ones in which two equal runs differ."""
 
 STOPPING = """
 import flows
@@ -68,7 +68,7 @@ def checkpoint_path(target):
 
 def rename(path, target):
     if path.name.endswith(".partial") and path.parent.name == "runs" and reached("swap"):
-        stop()  # the earlier run is out of the way, the new one not there yet
+        stop()  # the earlier run is moved away, and the new one is not yet in its place
     return whole_rename(path, target)
 
 whole_rename, pathlib.Path.rename = pathlib.Path.rename, rename
@@ -83,15 +83,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class Run:
-    """A process of the command, with everything that it starts."""
+    """A process of the command and its descendants."""
 
     def __init__(self, checkout: Checkout, *arguments: object) -> None:
-        """Start it.
-
-        Args:
-            checkout: The project.
-            arguments: Of Python.
-        """
+        """Start Python with these arguments, and mark all its descendants by an environment variable."""
         self._mark = f"DRILL={uuid.uuid4()}"
         name, value = self._mark.split("=")
         marked = replace(checkout, env={**checkout.env, name: value})
@@ -101,36 +96,36 @@ class Run:
         """Wait until the process has stopped itself."""
         found = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         if found is None or found.si_code != os.CLD_STOPPED:
-            raise AssertionError(f"it ended before its moment:\n{self.process.communicate()[0]}")
+            raise AssertionError(f"the process ended before the chosen moment:\n{self.process.communicate()[0]}")
 
     def go_on(self) -> None:
-        """Let a stopped process go on."""
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # so that the next wait is for the next stop
+        """Continue a stopped process."""
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # consumes this stop: the next wait is for the next one
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> str:
-        """SIGKILL to the process alone: what it started must see for itself. What they all have printed."""
+        """Send SIGKILL to the process but not to its descendants; return the output of all of them."""
         self.process.kill()
         return self.process.communicate(timeout=60)[0]
 
     def end(self) -> tuple[int, str]:
-        """Exit code, and what it printed."""
+        """Wait until the process ends; return its exit code and its output."""
         output, _ = self.process.communicate(timeout=600)
         return self.process.returncode, output
 
     def alive(self) -> dict[int, str]:
-        """The processes of this run that are there now, by id: whatever was started by it inherits its mark."""
+        """Return the command lines of the run's living processes by id; its descendants inherit its mark."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
             except OSError:
-                continue  # gone, or not ours
+                continue  # the process has ended, or belongs to another user
         return found
 
     def assert_nothing_is_left(self, seconds: float = 30) -> None:
-        """No process of the run outlives it."""
+        """Check that no process of the run is alive after a while."""
         deadline = time.monotonic() + seconds
         while (left := self.alive()) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -139,7 +134,7 @@ class Run:
 
 @contextmanager
 def started(checkout: Checkout, *arguments: object) -> Iterator[Run]:
-    """A run that is over at the end of the block, whatever happens."""
+    """Start a run, and kill it at the end of the block."""
     run = Run(checkout, *arguments)
     with run.process:
         try:
@@ -150,14 +145,14 @@ def started(checkout: Checkout, *arguments: object) -> Iterator[Run]:
 
 @contextmanager
 def stopped(checkout: Checkout, moments: str, command: tuple[object, ...]) -> Iterator[Run]:
-    """A run that has stopped at the first of some moments, such as "train file,publish manifest"."""
+    """Start a run, and wait until it stops at the first of some moments, such as "train file,publish manifest"."""
     with started(checkout, "-c", STOPPING, moments, *command) as run:
         run.wait_for_stop()
         yield run
 
 
 def same_bytes(folder: Path, run_name: str | None = None) -> dict[str, str]:
-    """SHA-256 of every file that the manifest of a run, else the latest one, lists, but for those that hold times."""
+    """Return the SHA-256 of every listed file of a run, or of the latest run, except files with durations."""
     run = folder / "runs" / run_name if run_name else folder / "latest"
     listed = {file["path"]: file["sha256"] for file in json.loads((run / "manifest.json").read_text())["files"]}
     assert {name: sha256_of(run / name) for name in listed} == listed
@@ -166,7 +161,7 @@ def same_bytes(folder: Path, run_name: str | None = None) -> dict[str, str]:
 
 
 def assert_nothing_is_half_written(folder: Path) -> None:
-    """Every stored file is what its name says, and none is in the making."""
+    """Check that every stored file has the digest in its name, and that no temporary file is left."""
     for path in folder.glob("store/??/*"):
         assert path.name.startswith(sha256_of(path)), path
     assert [path.name for path in folder.rglob(".*.partial")] == [], "no run, no checkpoint"
@@ -175,14 +170,14 @@ def assert_nothing_is_half_written(folder: Path) -> None:
 
 
 def command(data: Path, folder: Path) -> tuple[object, ...]:
-    """The command that the drills on one machine disturb: own data, a short training, the output folder given."""
+    """Return the command that the drills on one machine disturb: a short training on the user's own data."""
     few = ("--steps", 100, "--sample-every", 50, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
     where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
     return ("flows/train_flow.py", *few, *where, "--run-name", "same")
 
 
 def assert_the_next_run_ends_well(checkout: Checkout, data: Path, folder: Path, uninterrupted: dict[str, str]) -> str:
-    """The same command again; what it printed."""
+    """Run the same command again, check that it publishes the same bytes, and return its output."""
     with started(checkout, *command(data, folder)) as run:
         code, output = run.end()
         assert code == 0, output

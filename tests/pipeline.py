@@ -1,4 +1,4 @@
-"""Runs of the real command, in a copy of the project that a test may edit, with a Prefect home of its own."""
+"""Run the real command in a copy of the project that a test may edit, with its own Prefect home."""
 
 import base64
 import fcntl
@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -30,9 +30,9 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
 STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare", "publish")
-FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of runs that are over
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of finished runs
 QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2)
-"""Options of a training that saves a checkpoint all the time, and whose feature extractor is fitted in a moment."""
+"""Options of a run that saves checkpoints often, and that fits its feature extractor for two epochs only."""
 
 SMALL = tuple(
     option
@@ -46,7 +46,27 @@ SMALL_CONV = tuple(
     for value in ("latent_dim=8", "generator_units=[8,6,4]", "discriminator_units=[4,6,8]")
     for option in ("--set", value)
 )
-"""The same for conv and conditional."""
+"""Options of a training of conv or conditional with small networks."""
+
+ALL_CORES = sorted(os.sched_getaffinity(0))
+TEST_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+TEST_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+@contextmanager
+def on_own_cores() -> Iterator[None]:
+    """Start processes on this test process's share of the cores: one of two cores, if two test processes run.
+
+    Otherwise each run would start a thread for every core, and the threads of OpenBLAS and TensorFlow wait for each
+    other in busy loops: beside another run, a small eigenvalue problem takes twenty times as long.
+    """
+    own = ALL_CORES[TEST_PROCESS % len(ALL_CORES) :: TEST_PROCESSES]
+    os.sched_setaffinity(0, own)  # of this thread, which the process inherits
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ALL_CORES)
+
 
 FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
 
@@ -58,10 +78,13 @@ class Checkout:
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     options: tuple[object, ...] = ()
-    """Options that every training and sweep of this checkout has."""
+    """Options that are added to every training and sweep of this checkout."""
+    shares_cores: bool = True
+    """Whether its processes run `on_own_cores`; otherwise on all cores, as a user's."""
 
     @classmethod
     def make(cls, folder: Path, prefect_home: Path) -> "Checkout":
+        """Copy the code to a new folder; its environment has no settings of Prefect but its home."""
         ignored = shutil.ignore_patterns("__pycache__")
         for package in ("flows", "gan", "tasks"):
             shutil.copytree(PROJECT / package, folder / package, ignore=ignored)
@@ -71,7 +94,7 @@ class Checkout:
 
     @classmethod
     def make_quick(cls, folder: Path) -> "Checkout":
-        """A copy that saves all the time, fits its extractor in a moment, and uses the tests' own server."""
+        """Copy the code; its runs have the options QUICK and use the server of the test session."""
         from prefect.settings import PREFECT_API_URL
 
         checkout = cls.make(folder / "project", folder / "prefect")
@@ -80,7 +103,7 @@ class Checkout:
         return checkout
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Change the copy's code."""
+        """Replace text in a file of the copy."""
         path = self.folder / file
         content = path.read_text()
         assert old in content, f"{old!r} is not in {file}"
@@ -88,7 +111,7 @@ class Checkout:
 
     @contextmanager
     def started(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-        """Start Python, and kill it at the end of the block, so that a failing test does not wait for it."""
+        """Start Python, and kill it at the end of the block, because a failing test would otherwise wait for it."""
         with self.start(*arguments) as process:
             try:
                 yield process
@@ -96,54 +119,63 @@ class Checkout:
                 process.kill()
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start Python with these arguments, in a process group of its own; output goes to one pipe."""
-        return subprocess.Popen(
-            [sys.executable, *map(str, self.with_options(arguments))],
-            cwd=self.folder,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        """Start Python with these arguments in a new process group; stdout and stderr go to one pipe."""
+        with self.on_cores():
+            return subprocess.Popen(
+                [sys.executable, *map(str, self.with_options(arguments))],
+                cwd=self.folder,
+                env=self.env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
 
     def start_in_a_terminal(self, *arguments: object) -> tuple[subprocess.Popen[bytes], int]:
-        """Start Python as a terminal would; what is written to the given end are key strokes, Ctrl-C among them."""
+        """Start Python in a new pseudo-terminal; what is written to the returned descriptor is typed there."""
         ours, theirs = pty.openpty()
 
         def take_the_terminal() -> None:
             os.setsid()
             fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
-        process = subprocess.Popen(
-            [sys.executable, *map(str, self.with_options(arguments))],
-            cwd=self.folder,
-            env={**self.env, "TERM": "xterm"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            preexec_fn=take_the_terminal,
-        )
+        with self.on_cores():
+            process = subprocess.Popen(
+                [sys.executable, *map(str, self.with_options(arguments))],
+                cwd=self.folder,
+                env={**self.env, "TERM": "xterm"},
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                preexec_fn=take_the_terminal,
+            )
         os.close(theirs)
         return process, ours
 
+    def on_cores(self) -> AbstractContextManager[None]:
+        """Return the context in which the processes of this checkout are started."""
+        return on_own_cores() if self.shares_cores else nullcontext()
+
     def with_options(self, arguments: tuple[object, ...]) -> tuple[object, ...]:
-        """Add the checkout's options to a command that trains, unless it shows its help only."""
+        """Add the options of the checkout to a command that trains."""
         return (
             (*arguments, *self.options) if {"flows/train_flow.py", "flows/sweep_flow.py"} & {*arguments} else arguments
         )
 
     def run(self, *arguments: object) -> str:
-        """Run Python with these arguments to a good end, and give what it printed."""
+        """Run Python with these arguments, check that it exits with 0, and return its output."""
         with self.start(*arguments) as process:
             output, _ = process.communicate(timeout=600)
         assert process.returncode == 0, output
         return output
 
     def train(self, *options: object) -> dict[str, str]:
-        """Run the main job, and return the final state of each stage."""
+        """Run the main job; return the final state of each stage."""
         return states(self.run("flows/train_flow.py", *options))
 
+
+SET_UP = ("flows/setup_server.py",)
+"""Sets up a server as `make setup-server` does."""
 
 WAIT_FOR_SERVER = """
 import time
@@ -168,8 +200,14 @@ def exported_by_make(env: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running_server(checkout: Checkout, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Prefect server of the checkout's own, as make server starts one; all that it runs goes there."""
+def running_server(checkout: Checkout, *setup: object, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a Prefect server for the checkout as `make server` does, and wait until it answers.
+
+    Args:
+        checkout: Its commands use the server within the block.
+        setup: The command that sets the server up, such as SET_UP; empty to leave the server as it is.
+        env: More environment variables of the server and of the checkout.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -178,19 +216,23 @@ def running_server(checkout: Checkout, **env: str) -> Iterator[subprocess.Popen[
     with running(checkout, "flows.server.prefect_cli", "server", "start") as process:
         checkout.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         checkout.run("-c", WAIT_FOR_SERVER)
+        if setup:
+            checkout.run(*setup)
         yield process
     del checkout.env["PREFECT_API_URL"]
 
 
 @contextmanager
 def running(checkout: Checkout, *module: str, before: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
-    """A module that goes on until it is ended; what it prints is in <name>.log beside the project.
+    """Run a module until the end of the block, then interrupt it; its output goes to <name>.log beside the project.
 
-    `before` is a wrapper that executes the command, such as setpriv.
+    `before` is a command that executes the module, such as setpriv.
     """
     log = checkout.folder.with_name("-".join(module[:5]) + ".log").open("a")
     command = [*before, sys.executable, "-m", *module]
-    with log, subprocess.Popen(command, cwd=checkout.folder, env=checkout.env, stdout=log, stderr=log) as process:
+    with log, checkout.on_cores():
+        started = subprocess.Popen(command, cwd=checkout.folder, env=checkout.env, stdout=log, stderr=log)
+    with started as process:
         try:
             yield process
         finally:
@@ -244,7 +286,7 @@ def csrf_headers(server: Checkout) -> dict[str, str]:
 
 
 def ask(server: Checkout, path: str, body: dict | None = None):
-    """What the server's API answers; without a body it is a GET."""
+    """Return the answer of the server's API to a POST of `body`, or to a GET without a body."""
     content = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"}
     if password := server.env.get("PREFECT_API_AUTH_STRING"):
@@ -252,7 +294,7 @@ def ask(server: Checkout, path: str, body: dict | None = None):
     if content is not None:
         headers |= csrf_headers(server)
     request = urllib.request.Request(f"{server.env['PREFECT_API_URL']}/{path}", content, headers)
-    for patience in (1, 2, 4, 0):  # a busy SQLite answers 503; Prefect's own client asks again as well
+    for patience in (1, 2, 4, 0):  # with a busy SQLite the server answers 503; Prefect's client retries as well
         try:
             with urllib.request.urlopen(request) as response:
                 return json.load(response)
@@ -274,7 +316,7 @@ def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str])
 
 
 def start_nightly(server: Checkout, **settings: object) -> str:
-    """Start a run of the nightly deployment as its Run form does, with other settings; its id."""
+    """Start a run of the nightly deployment with changed settings, as its Run form does; return its id."""
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
     names = [str(name).removeprefix("--").replace("-", "_") for name in server.options[::2]]
     quick = dict(zip(names, server.options[1::2], strict=True))
@@ -293,9 +335,18 @@ def wait_until(
         time.sleep(0.05 if process else 0.5)
 
 
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Read what a process prints, up to the line with these words."""
+    lines: list[str] = []
+    while not lines or words not in lines[-1]:
+        lines.append(process.stdout.readline())
+        assert lines[-1], "".join(lines)
+    return "".join(lines)
+
+
 def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoints of unfinished trainings in an output folder."""
-    with suppress(FileNotFoundError):  # one that goes while it is looked at
+    with suppress(FileNotFoundError):  # a file may be removed while the folder is listed
         return list(folder.glob("scratch/*/*/*.npz"))
     return []
 
@@ -312,6 +363,7 @@ def runs_of(server: Checkout, flow: str) -> list[dict]:
 
 
 def newest(server: Checkout, flow: str) -> dict:
+    """Return the newest run of a flow."""
     return runs_of(server, flow)[-1]
 
 

@@ -1,4 +1,4 @@
-"""A server of the S3 API (moto) on this machine, and a line to it that can be cut."""
+"""Start a local server of the S3 API (moto), and a connection to it that can stall and break."""
 
 import contextlib
 import os
@@ -19,13 +19,14 @@ BUCKET, SECRET = "garments", "a-secret-that-nobody-may-see"
 
 
 def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 @dataclass
 class S3Server:
-    """What it holds is in its memory: started again, it is empty."""
+    """A server that keeps its objects in memory: after a restart it is empty."""
 
     port: int = field(default_factory=free_port)
     process: subprocess.Popen | None = None
@@ -91,7 +92,7 @@ class S3Server:
 
     @contextlib.contextmanager
     def asking_who_it_is(self):
-        """Within it the server checks signatures and rights."""
+        """Make the server check signatures and permissions within the block."""
         self._check_after("0")
         try:
             yield
@@ -103,7 +104,7 @@ class S3Server:
 
 
 class Line:
-    """A way to a server for its clients, which stalls after so many bytes of an upload."""
+    """A proxy between a server and its clients that stalls after `stall_after` bytes of an upload."""
 
     def __init__(self, port: int, *, stall_after: int) -> None:
         self.target, self.stall_after, self.passed = port, stall_after, 0
@@ -114,7 +115,7 @@ class Line:
         self.threads[0].start()
 
     def close(self) -> None:
-        """Cut it; the server is left with half of what was on its way."""
+        """Break the connections; the server has received only a part of the upload."""
         self.released.set()
         self.listener.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
@@ -149,10 +150,10 @@ class Line:
 
 
 def key_of(store: Store, ref: FileRef) -> str:
-    """Where a file of the store is in the bucket."""
+    """Return the key of a stored file in the bucket."""
     return f"{store.remote.prefix}/{ref.by_content().key}"
 
 
 def records_of(s3: S3Server, store: Store) -> list[str]:
-    """Where the results of stages are in the bucket."""
+    """Return the keys of the stages' result records in the bucket."""
     return s3.keys(f"{store.remote.prefix}/.results/")

@@ -1,4 +1,4 @@
-"""Compiled training steps that trainings of equal networks share: compiling one takes seconds, running it none."""
+"""Share compiled training steps between trainings of equal networks, because compiling takes seconds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ finish = gan.training.loop._finish
 
 
 class SharedEngines:
-    """Builds each engine once, and gives it back with the variables that it had at first."""
+    """Builds each engine once, and resets its variables to their initial values for each training."""
 
     def __init__(self) -> None:
         self._built: dict[tuple, tuple[Engine, list[np.ndarray]]] = {}
@@ -24,7 +24,7 @@ class SharedEngines:
     def build(
         self, images: np.ndarray, config: TrainConfig, hardware: Hardware, conditions: np.ndarray | None = None
     ) -> Engine:
-        """As `build_engine` does."""
+        """Return the engine that `build_engine` would return."""
         is_unrolled = config.steps >= gan.training.engine.UNROLL_FROM_STEPS
         by = None if conditions is None else conditions.tobytes()
         key = (config.recipe, config.seed, config.batch_size, is_unrolled, hardware, images.tobytes(), by)
@@ -38,19 +38,20 @@ class SharedEngines:
 
 
 def finish_with_copies(*arguments) -> TrainingResult:
-    """The networks of a result are copies: the next training with the same engine changes its own."""
+    """Finish a training, and copy its networks, because the next training with the same engine changes them."""
     result = finish(*arguments)
     names = ("generator", "discriminator", "average")
     return replace(result, **{name: copied(getattr(result, name)) for name in names})
 
 
 def copied(model: keras.Model) -> keras.Model:
+    """Return a copy of a model with the same weights."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
 
 
 def share(engines: SharedEngines, patch: Callable[[object, str, object], None]) -> None:
-    """From now on, trainings share engines."""
+    """Make trainings share engines."""
     patch(gan.training.loop, "build_engine", engines.build)
     patch(gan.training.loop, "_finish", finish_with_copies)

@@ -55,7 +55,14 @@ def test_data_warnings_appear_everywhere_and_no_image_of_an_empty_class_is_gener
     assert f"> **About the data:** {WARNING}{IN_MARKDOWN})" in markdown_of("report")
 
     with np.load(run / "samples.npz") as samples:
-        assert sorted(set(samples["labels"].tolist())) == [0, 1, 2]
+        assert np.bincount(samples["labels"], minlength=4).tolist() == [34, 33, 33, 0], "as in the training images"
+    asked = metrics["asked_classes"]
+    assert asked.keys() == {"value", "average", "real"}
+    assert all(0 <= share <= 1 for share in asked.values())
+    assert "The generator was asked for images of each class" in page
+    code, _ = call("gan.generate", run, "--class", "1", "--out", tmp_path / "asked.png")
+    assert code == 0
+    assert (tmp_path / "asked.png").is_file()
     code, shown = call("gan.generate", run, "--class", HOSTILE, "--out", tmp_path / "x.png")
     assert code == 1
     assert f"--class got '{HOSTILE}', but {run} had no training images of {HOSTILE}" in shown

@@ -1,4 +1,4 @@
-"""Ten times SIGKILL at random moments: the training ends with the bytes of one that nobody touched."""
+"""Kill a training ten times at random moments: it ends with the bytes of an uninterrupted one."""
 
 import random
 import subprocess
@@ -48,7 +48,7 @@ def start(folder: Path, unroll_from: int) -> subprocess.Popen[str]:
 
 
 def checkpoints_in(folder: Path) -> str:
-    """The name of the newest one, which starts with its step."""
+    """Return the name of the newest checkpoint, which starts with its step."""
     return max((path.name for path in folder.glob("*.npz")), default="")
 
 
@@ -73,9 +73,9 @@ def test_ten_kills_at_random_moments_leave_no_trace(tmp_path, unroll_from) -> No
     moments = random.Random(seed)
     for number in range(KILLS):
         before = checkpoints_in(tmp_path / "killed")
-        assert not before.startswith(f"{STEPS:010}"), "the training was over before its last kill: give it more STEPS"
+        assert not before.startswith(f"{STEPS:010}"), "the training ended before its last kill: give it more STEPS"
         with start(tmp_path / "killed", unroll_from) as process:
-            if number % 2:  # while it goes on from the last checkpoint; the others fall into start-up as well
+            if number % 2:  # after it has resumed and saved a checkpoint; the other kills may hit its start too
                 wait_until(lambda p=process, b=before: p.poll() is not None or checkpoints_in(tmp_path / "killed") > b)
                 time.sleep(moments.uniform(0, 0.5))
             else:

@@ -1,4 +1,4 @@
-"""Drills with a clock that jumps, between runs and in the middle of one. `make drills` runs them."""
+"""Drills with a clock that jumps between two runs and during a run. `make drills` runs them."""
 
 import shutil
 from dataclasses import replace
@@ -19,13 +19,13 @@ MINUTES = "import time; print(round((time.time() - {}) / 60))"
 
 
 class Clock:
-    """The time of day as the processes of a checkout see it."""
+    """Sets the time of day that the processes of a checkout read."""
 
     def __init__(self, checkout: Checkout, folder: Path) -> None:
         self.offset_file = folder / "offset"
         site = folder / "site"
         site.mkdir()
-        # a jump leaves the monotonic clock alone; libfaketime, told to do so, breaks clock_nanosleep
+        # A jump does not change the monotonic clock. With this setting libfaketime breaks clock_nanosleep.
         (site / "sitecustomize.py").write_text(SLEEP_BY_SELECT)
         faked = {
             "LD_PRELOAD": str(FAKETIME),
@@ -38,15 +38,15 @@ class Clock:
         self.jump("+0")
 
     def jump(self, offset: str) -> None:
-        """Be as far from the real time as this says, as in +400d."""
+        """Set the offset from the real time, such as +400d."""
         new = self.offset_file.with_suffix(".new")
         new.write_text(f"{offset}\n")
-        new.replace(self.offset_file)  # never seen half-written
+        new.replace(self.offset_file)  # atomic: no process reads a half-written file
 
 
 @pytest.fixture
 def clock(checkout, tmp_path) -> Clock:
-    """A clock that was seen to jump."""
+    """Return a clock, after a check that processes see it jump."""
     if FAKETIME is None:
         pytest.skip("libfaketime is not installed (on Debian: apt-get install faketime)")
     clock = Clock(checkout, tmp_path)

@@ -32,7 +32,7 @@ MOMENTS = (
 def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
     checkout, data, uninterrupted, tmp_path
 ) -> None:
-    """Each killed run is the next one of the command after the one before, and gets further; the last ends well."""
+    """Repeat the command: each run resumes the killed one before it and gets further; the last one ends well."""
     folder = tmp_path / "artifacts"
     outputs = {}
     for moment in MOMENTS:
@@ -41,11 +41,11 @@ def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
             outputs[moment] = run.kill()
             run.assert_nothing_is_left()
         assert not (folder / "latest").exists()
-    assert list(folder.glob("store/.partial/*")), "they were in the middle of something"
+    assert list(folder.glob("store/.partial/*")), "some were killed while they wrote a file"
     assert "Resuming from the checkpoint" not in outputs["train checkpoint"]
     assert "Resuming from the checkpoint after" in outputs["train file"]
     output = assert_the_next_run_ends_well(checkout, data, folder, uninterrupted)
-    assert ran(states(output)) == {"publish"}, "what was finished is not done again"
+    assert ran(states(output)) == {"publish"}, "finished stages are cached"
 
 
 @pytest.mark.parametrize("moment", ["publish manifest", "publish swap"])
@@ -53,7 +53,7 @@ def test_a_run_killed_in_any_stage_leaves_no_process_and_the_next_one_goes_on(
 def test_a_run_killed_while_it_replaces_an_earlier_one_ends_well_next_time(
     checkout, data, finished, uninterrupted, tmp_path, moment, pruning
 ) -> None:
-    """Also when house-keeping comes first, and goes by no age."""
+    """Also if pruning comes first, and removes files of any age."""
     folder = shutil.copytree(finished, tmp_path / "artifacts", symlinks=True)
     (folder / "runs" / "same" / "final_grid.png").write_bytes(b"altered")
     with stopped(checkout, moment, command(data, folder)) as run:
@@ -70,7 +70,7 @@ def test_a_run_killed_while_it_replaces_an_earlier_one_ends_well_next_time(
 def test_two_first_commands_at_once_each_with_an_embedded_server_end_well(
     checkout, data, uninterrupted, tmp_path
 ) -> None:
-    """Both servers make the same new database."""
+    """Both servers create the same new database."""
     folder, home = tmp_path / "artifacts", tmp_path / "prefect"
     new = replace(checkout, env={**checkout.env, "PREFECT_HOME": str(home)})
     with started(new, *command(data, folder)) as one, started(new, *command(data, folder)) as two:
@@ -88,7 +88,7 @@ def test_two_first_commands_at_once_each_with_an_embedded_server_end_well(
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A drive of its own that is soon full."""
+    """Mount a file system of 200 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if os.geteuid() != 0:
@@ -117,7 +117,7 @@ def test_a_full_disk_under_the_servers_database_is_one_clear_error(
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that is left; the file that does."""
+    """Fill a file system; return the file that fills it."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (MEGABYTE, 1):
@@ -142,7 +142,7 @@ FULL = (
 def test_a_full_disk_is_one_clear_error_each_time_and_the_run_ends_well_when_there_is_room(
     checkout, data, uninterrupted, small_disk
 ) -> None:
-    """While storing, while checkpointing, while publishing: each run finds room again, and fills the disk later."""
+    """Repeat the command: each run starts with free space, and the disk is full at a later moment than before."""
     folder = small_disk / "artifacts"
     for moment, said in FULL:
         with stopped(checkout, moment, command(data, folder)) as run:
@@ -159,4 +159,4 @@ def test_a_full_disk_is_one_clear_error_each_time_and_the_run_ends_well_when_the
         assert not (folder / "latest").exists()
         ballast.unlink()
     output = assert_the_next_run_ends_well(checkout, data, folder, uninterrupted)
-    assert ran(states(output)) == {"publish"}, "what was finished is not done again"
+    assert ran(states(output)) == {"publish"}, "finished stages are cached"

@@ -1,4 +1,4 @@
-"""Drills with a real server and real workers: whatever is killed, locked or cancelled, a run ends well."""
+"""Drills with a real server and real workers: a run ends well after kills, locks and cancellations."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from faults import same_bytes, stopped
 from pipeline import (
     FINAL,
     GPU_WORKER,
+    SET_UP,
     WAIT_FOR_SERVER,
     WORKER,
     Checkout,
@@ -32,7 +34,11 @@ from pipeline import (
     wait_for_checkpoint,
     wait_until,
 )
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3_server import BUCKET
+
+from flows.setup_server import AUTOMATIONS
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
@@ -52,21 +58,20 @@ def make_checkout(folder: Path) -> Checkout:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     checkout = make_checkout(tmp_path_factory.mktemp("drills"))
-    with running_server(checkout):
-        checkout.run("flows/setup_server.py")
+    with running_server(checkout, *SET_UP):
         yield checkout
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a run on this machine publishes that nobody touched, by its SHA-256."""
+    """Return the digests of the files that an undisturbed run on this machine publishes."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     make_checkout(folder).run(*COMMAND, "--output-dir", folder / "artifacts")
     return same_bytes(folder / "artifacts")
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
-    """What a command prints that ends well."""
+    """Wait for a command, check that it exits with 0, and return its output."""
     output, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, output
     return output
@@ -81,7 +86,7 @@ def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, unin
     children = runs_of(server, "train-gan")[before:]
     assert {child["state_type"] for child in children} == {"COMPLETED"}
     trained = [run for run in task_runs(server, children) if run["state_name"] == "Completed"]
-    assert len(trained) == 1, "the other one finds its result"
+    assert len(trained) == 1, "the other one takes its result from the cache"
     assert same_bytes(tmp_path) == uninterrupted
 
 
@@ -91,10 +96,10 @@ def task_runs(server: Checkout, flow_runs: list[dict]) -> list[dict]:
 
 
 def another_machine(folder: Path) -> tuple[str, ...]:
-    """What starts a command that has a folder of its own at this path, as on another machine."""
+    """Return a command prefix with which this path is a different folder, as on another machine."""
     namespace = ["unshare", "--map-root-user", "--mount"] if os.getuid() else ["unshare", "--mount"]
     if subprocess.run([*namespace, "true"], check=False).returncode:
-        pytest.skip("no mount namespaces here: one machine cannot stand for two")
+        pytest.skip("no mount namespaces here, which simulate a second machine")
     return (*namespace, "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder))
 
 
@@ -115,14 +120,14 @@ def test_a_worker_on_a_machine_that_shares_no_folder_finds_all_in_the_object_sto
 
 
 def kill_all(pid: int) -> None:
-    """Kill a process and all that it has started, as when the machine is gone."""
+    """Kill a process and its descendants, as the loss of a machine does."""
     for member in family(pid):
         os.kill(member, signal.SIGKILL)
 
 
 @contextmanager
 def database(kind: str) -> Iterator[dict[str, str]]:
-    """What the environment of a server must hold for its database."""
+    """Return the environment variables that select a server's database, and run the database."""
     with ExitStack() as stack:
         address = stack.enter_context(running_postgresql()) if kind == "PostgreSQL" else None
         yield {"PREFECT_API_DATABASE_CONNECTION_URL": address} if address else {}
@@ -131,39 +136,37 @@ def database(kind: str) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize(("kind", "seconds_away"), [("SQLite", 10), ("PostgreSQL", 10), ("SQLite", 150)])
 def test_a_run_outlives_its_server(uninterrupted, tmp_path, kind: str, seconds_away: float) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
-    with database(kind) as env, running_server(checkout, **env) as first:
-        checkout.run("flows/setup_server.py")
-        with (
-            running(checkout, *GPU_WORKER),
-            checkout.started(*COMMAND, "--output-dir", folder, "--train-on", "gpu") as process,
-        ):
-            wait_for_checkpoint(folder, process)
-            first.kill()
-            first.wait()
-            time.sleep(seconds_away)
-            with running(checkout, "prefect", "server", "start"):
-                output = finish(process)
-                runs = {flow: newest(checkout, flow)["state_type"] for flow in ("fashion-gan", "train-gan")}
-                assert set(ran(states(output))) >= {"train", "publish"}
+    with (
+        database(kind) as env,
+        running_server(checkout, *SET_UP, **env) as first,
+        running(checkout, *GPU_WORKER),
+        checkout.started(*COMMAND, "--output-dir", folder, "--train-on", "gpu") as process,
+    ):
+        wait_for_checkpoint(folder, process)
+        first.kill()
+        first.wait()
+        time.sleep(seconds_away)
+        with running(checkout, "prefect", "server", "start"):
+            output = finish(process)
+            runs = {flow: newest(checkout, flow)["state_type"] for flow in ("fashion-gan", "train-gan")}
+            assert set(ran(states(output))) >= {"train", "publish"}
     assert runs == {"fashion-gan": "COMPLETED", "train-gan": "COMPLETED"}, output
     assert same_bytes(folder) == uninterrupted
 
 
 def test_a_deployments_run_outlives_a_server_that_is_away_for_long(uninterrupted, tmp_path) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
-    with running_server(checkout) as first:
-        checkout.run("flows/setup_server.py")
-        with running(checkout, *WORKER), running(checkout, *GPU_WORKER):
-            run = start_nightly(checkout, **SETTINGS, output_dir=str(folder))
-            wait_for_checkpoint(folder)
-            first.kill()
-            first.wait()
-            time.sleep(200)
-            with running(checkout, "prefect", "server", "start"):
-                checkout.run("-c", WAIT_FOR_SERVER)
-                wait_until(lambda: (folder / "latest").exists(), 600)
-                wait_until(lambda: ask(checkout, f"flow_runs/{run}")["state_type"] in FINAL, 300)
-                state = ask(checkout, f"flow_runs/{run}")["state"]
+    with running_server(checkout, *SET_UP) as first, running(checkout, *WORKER), running(checkout, *GPU_WORKER):
+        run = start_nightly(checkout, **SETTINGS, output_dir=str(folder))
+        wait_for_checkpoint(folder)
+        first.kill()
+        first.wait()
+        time.sleep(200)
+        with running(checkout, "prefect", "server", "start"):
+            checkout.run("-c", WAIT_FOR_SERVER)
+            wait_until(lambda: (folder / "latest").exists(), 600)
+            wait_until(lambda: ask(checkout, f"flow_runs/{run}")["state_type"] in FINAL, 300)
+            state = ask(checkout, f"flow_runs/{run}")["state"]
     assert state["type"] == "COMPLETED", state
     assert same_bytes(folder) == uninterrupted
 
@@ -182,17 +185,23 @@ def test_a_deployments_run_killed_with_its_worker_leaves_a_training_that_is_foun
         with running(server, *WORKER):
             again = start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
             wait_for_state(server, again, "COMPLETED", 300)
-    assert newest(server, "train-gan")["id"] == child, "what it has trained is not trained again"
+    assert newest(server, "train-gan")["id"] == child, "its finished training is cached"
     assert same_bytes(tmp_path) == uninterrupted
 
 
 def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(uninterrupted, tmp_path) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
-    checkout.edit("flows/setup_server.py", "PENDING_SECONDS = 900", "PENDING_SECONDS = 20")
-    with running_server(checkout):
-        checkout.run("flows/setup_server.py")
+    never_starting = AUTOMATIONS[1]
+    soon = never_starting.trigger.model_copy(update={"within": timedelta(seconds=20)})  # 900 s without
+    with running_server(checkout, *SET_UP):
+        with (
+            temporary_settings({PREFECT_API_URL: checkout.env["PREFECT_API_URL"]}),
+            get_client(sync_client=True) as api,
+        ):
+            (automation,) = api.read_automations_by_name(never_starting.name)
+            api.update_automation(automation.id, never_starting.model_copy(update={"trigger": soon}))
         taken, following = (start_nightly(checkout, **SETTINGS, output_dir=str(folder), train_on="here") for _ in "12")
-        # as its worker marks it, which is killed then
+        # The state that a worker sets before it starts a run; this worker is killed then.
         ask(checkout, f"flow_runs/{taken}/set_state", {"state": {"type": "PENDING"}})
         with running(checkout, *WORKER):
             wait_for_state(checkout, taken, "CRASHED", 120)
@@ -206,8 +215,7 @@ STAGES_WITHOUT_SERVER = ["fetch record", "normalize file", "train record", "comp
 def test_a_run_outlives_a_server_that_is_killed_in_one_stage_after_the_other(uninterrupted, tmp_path) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
     command = (*COMMAND, "--output-dir", folder, "--train-on", "gpu")
-    with running_server(checkout) as server, ExitStack() as stack:
-        checkout.run("flows/setup_server.py")
+    with running_server(checkout, *SET_UP) as server, ExitStack() as stack:
         stack.enter_context(running(checkout, *GPU_WORKER))
         run = stack.enter_context(stopped(checkout, ",".join(STAGES_WITHOUT_SERVER), command))
         for moment in STAGES_WITHOUT_SERVER:
@@ -276,7 +284,7 @@ def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, uninterrupte
         for member in training:
             os.kill(member, signal.SIGKILL)
         killed = time.monotonic()
-        assert gpus_in_use(server) == 1, "nobody has given it back"
+        assert gpus_in_use(server) == 1, "nobody has released it"
         wait_until(lambda: newest(server, "train-gan")["id"] != lost)
         again = newest(server, "train-gan")
         wait_until(lambda: task_runs(server, [again]))
@@ -284,13 +292,13 @@ def test_a_gpu_is_free_a_minute_after_its_holder_was_killed(server, uninterrupte
         assert gpus_in_use(server) == 1
         output = finish(process)
     assert ask(server, f"flow_runs/{lost}")["state_type"] == "CRASHED", output
-    assert 10 < waited < 60 + 45, "what is left of a lease of 60 s, and the start of a process"
+    assert 10 < waited < 60 + 45, "the rest of a lease of 60 s, and the start of a process"
     assert gpus_in_use(server) == 0
     assert same_bytes(tmp_path) == uninterrupted
 
 
 def cancel(server: Checkout, run_id: str) -> None:
-    """As the button Cancel of the UI does."""
+    """Cancel a run as the button of the UI does."""
     ask(server, f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
 
 

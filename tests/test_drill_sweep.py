@@ -1,4 +1,4 @@
-"""Drills of sweeps: killed half-way, one training's process killed, two at once, a Ray cluster that loses a node."""
+"""Drills of sweeps: a killed sweep, a killed training, two equal sweeps, a Ray cluster that loses a node."""
 
 import csv
 import importlib.util
@@ -29,7 +29,7 @@ def command(data: Path, folder: Path) -> tuple[object, ...]:
 
 
 def generators(folder: Path) -> dict[str, bytes]:
-    """What was trained, by the run's name."""
+    """Return the generator files of the published runs by run name."""
     return {path.parent.name: path.read_bytes() for path in folder.glob("runs/*/generator.keras")}
 
 
@@ -65,7 +65,9 @@ def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, da
     output = finish_of(quick_checkout, data, tmp_path)
     assert "Resuming from the checkpoint" in output
     assert_whole(tmp_path, uninterrupted)
-    assert before in {path.read_bytes() for path in tmp_path.glob("runs/*/manifest.json")}, "never done again"
+    assert before in {path.read_bytes() for path in tmp_path.glob("runs/*/manifest.json")}, (
+        "a finished run is not published again"
+    )
 
 
 def finish_of(quick_checkout: Checkout, data: Path, folder: Path) -> str:
@@ -100,7 +102,7 @@ def test_two_equal_sweeps_at_once_train_nothing_twice(quick_checkout, data, unin
 
 @contextmanager
 def ray_node(env: dict[str, str], *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A node of two cores that goes on until it is killed."""
+    """Start a Ray node with two cores, and kill it at the end of the block."""
     program = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", "2"]
     with subprocess.Popen(
         [*program, "--disable-usage-stats", *options],
@@ -146,20 +148,25 @@ def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, da
         assert "none of the cluster's 1 nodes has 1 GPU and 1 CPU, which a training needs" in output
         second = stack.enter_context(ray_node(env, "--address", address))
         process = stack.enter_context(sweeping.started(*command(data, folder), "--ray", address))
-        wait_until(lambda: len(at_work(folder)) == 2, seconds=600, process=process)  # a node has room for one
+        wait_until(
+            lambda: len(at_work(folder)) == 2, seconds=600, process=process
+        )  # each node has cores for one training
         os.killpg(second.pid, signal.SIGKILL)
         finish(process)
     assert_whole(folder, uninterrupted)
     facts = [json.loads(path.read_text())["training"] for path in folder.glob("runs/*/metrics.json")]
-    assert any(fact["resumed_at_step"] > 0 for fact in facts), "what the lost node has saved was gone on with"
+    assert any(fact["resumed_at_step"] > 0 for fact in facts), (
+        "the training of the lost node resumed from its checkpoint"
+    )
 
 
 def at_work(folder: Path) -> set[str]:
-    """Trainings that have a checkpoint and are not finished."""
+    """Return the unfinished trainings that have a checkpoint."""
     return {path.relative_to(folder).parts[1] for path in folder.glob("scratch/*/*/*.npz")}
 
 
 def answers(address: str) -> bool:
+    """Return whether a server accepts connections at this address."""
     host, _, port = address.partition(":")
     with socket.socket() as client:
         return client.connect_ex((host, int(port))) == 0

@@ -1,6 +1,6 @@
 """The main job as a user runs it: few steps, every stage, a real Prefect server.
 
-The data set is a small one of our own, and the networks are small. `test_readme.py` runs the job on Fashion-MNIST.
+The data set is a small one of our own, and the networks are small. `test_ui.py` runs the job on Fashion-MNIST.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from builders import change_first_label, write_own_data
 from PIL import Image, WebPImagePlugin
-from pipeline import SMALL, STAGES_OF_OWN_DATA, ran, states, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, ran, read_until, states, wait_for_checkpoint
 
 from gan.storage.files import sha256_of
 
@@ -209,7 +209,8 @@ def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(q
     assert "Run the same command again: it continues from what is finished." in shown
     assert "Traceback" not in shown
     assert "Finished in state Crashed" in shown or "Crash detected" in shown
-    assert "Resuming from the checkpoint after" in quick_checkout.run(*command)
+    with quick_checkout.started(*command) as resumed:
+        read_until(resumed, "Resuming from the checkpoint after")  # `test_equal_runs.py` resumes to the end
 
 
 def read_terminal(terminal: int) -> str:
@@ -233,7 +234,7 @@ def test_images_are_generated_from_a_published_run(quick_checkout, finished, tmp
 
 
 def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
-    quick_checkout, own, artifacts, tmp_path, call
+    quick_checkout, own, artifacts, tmp_path, call, monkeypatch
 ) -> None:
     first, second = few(own, artifacts), few(own, artifacts, "--seed", 1, name="more")
     assert ran(states(quick_checkout.run(*second))) == {"train", "render", "compare", "publish"}
@@ -247,6 +248,7 @@ def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
     assert ran(states(quick_checkout.run(*second))) == set(), (
         "though few is the latest now, and more has been published"
     )
+    monkeypatch.setattr("gan.judging.bootstrap.RESAMPLES", 20)
     out = tmp_path / "comparison.html"
     code, shown = call("gan.compare", run, artifacts / "runs" / "few", "--out", out)
     assert code == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import same_bytes
-from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, ran, states, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, ran, read_until, states, wait_for_checkpoint
 
 WAITING = "Another run is at the same stage"
 STEPS = 3500  # of small networks: seconds in which a training can be killed
@@ -33,10 +33,17 @@ def command(data: Path, folder: Path, *, name: str = "same", seed: int = 0) -> t
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, quick_checkout, data) -> Path:
-    """The output folder of a run that was alone."""
-    folder = tmp_path_factory.mktemp("uninterrupted") / "artifacts"
-    assert ran(states(quick_checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
+def together(tmp_path_factory, quick_checkout, data) -> tuple[Path, list[str]]:
+    """Start two equal runs together; return their output folder and their outputs."""
+    folder = tmp_path_factory.mktemp("together") / "artifacts"
+    both = [quick_checkout.start(*command(data, folder)) for _ in range(2)]
+    return folder, [finish(process) for process in both]
+
+
+@pytest.fixture
+def uninterrupted(together) -> Path:
+    """Return the output folder of runs that nothing interrupted."""
+    folder, _ = together
     return folder
 
 
@@ -47,30 +54,16 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def read_until(process: subprocess.Popen[str], words: str) -> str:
-    """What a process prints, up to the line with these words."""
-    lines: list[str] = []
-    while not lines or words not in lines[-1]:
-        lines.append(process.stdout.readline())
-        assert lines[-1], "".join(lines)
-    return "".join(lines)
-
-
-def assert_same_run(folder: Path, uninterrupted: Path) -> None:
-    assert same_bytes(folder, "same") == same_bytes(uninterrupted, "same")
-    assert not list(folder.glob("scratch/*"))
-    assert not list(folder.glob("store/.partial/*"))
-    assert not list(folder.glob(".in-use/run-*"))
-
-
-def test_of_two_equal_runs_started_together_one_does_the_work(quick_checkout, data, uninterrupted, tmp_path) -> None:
-    both = [quick_checkout.start(*command(data, tmp_path / "artifacts")) for _ in range(2)]
-    outputs = [finish(process) for process in both]
+def test_of_two_equal_runs_started_together_one_does_the_work(together) -> None:
+    """The next test compares the bytes that they publish with those of an interrupted run."""
+    folder, outputs = together
     ways = [states(output) for output in outputs]
     for stage in STAGES_OF_OWN_DATA:
         assert sorted(way[stage] for way in ways) == ["Cached", "Completed"], stage
     assert any(WAITING in output for output in outputs)
-    assert_same_run(tmp_path / "artifacts", uninterrupted)
+    assert not list(folder.glob("scratch/*"))
+    assert not list(folder.glob("store/.partial/*"))
+    assert not list(folder.glob(".in-use/run-*"))
 
 
 def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(

@@ -156,8 +156,11 @@ def test_only_one_of_many_processes_publishes_under_a_name(tmp_path) -> None:
     assert config == {"seed": codes.index(0)}
 
 
-def killed_in_the_middle(root: Path) -> Path:
-    """Publish the run again, kill the process between the two renames, and return where the earlier run is then."""
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """Publish a run twice, and kill the second process between the two renames; return the output folder."""
+    root = tmp_path_factory.mktemp("killed") / "artifacts"
+    publish(root, "first", "one")
     script = (
         "import os, pathlib, sys\n"
         "from test_publishing import publish\n"
@@ -173,31 +176,35 @@ def killed_in_the_middle(root: Path) -> Path:
     done = subprocess.run([sys.executable, "-c", script, root], env=env, cwd=PROJECT, check=False)
     assert done.returncode == -9
     assert not (root / "runs" / "first").exists()
-    (hidden,) = (root / "runs").glob(".first.*.old")
+    return root
+
+
+@pytest.fixture
+def hidden(killed, tmp_path) -> Path:
+    """Copy that folder to `tmp_path`; return where the earlier run is."""
+    shutil.copytree(killed, tmp_path, symlinks=True, dirs_exist_ok=True)
+    (hidden,) = (tmp_path / "runs").glob(".first.*.old")
     return hidden
 
 
-def test_a_run_hidden_by_a_kill_is_restored(tmp_path) -> None:
+def test_nothing_is_created_if_there_is_nothing_to_restore(tmp_path) -> None:
     restore_runs(tmp_path)
-    assert list(tmp_path.iterdir()) == [], "no file is created if there is nothing to restore"
-    publish(tmp_path, "first", "one")
-    killed_in_the_middle(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_hidden_by_a_kill_is_restored(tmp_path, hidden) -> None:
     restore_runs(tmp_path)
     assert (tmp_path / "latest" / "report.html").read_text() == "one"
     assert not list((tmp_path / "runs").glob(".*.old"))
 
 
-def test_a_hidden_run_still_reserves_its_name(tmp_path) -> None:
-    publish(tmp_path, "first", "one")
-    killed_in_the_middle(tmp_path)
+def test_a_hidden_run_still_reserves_its_name(tmp_path, hidden) -> None:
     with pytest.raises(SettingsError, match="other settings"):
         publish(tmp_path, "first", "another", config={"seed": 1})
     assert (tmp_path / "latest" / "report.html").read_text() == "one"
 
 
-def test_a_hidden_folder_is_not_restored_if_its_place_is_taken_or_it_is_not_a_run(tmp_path) -> None:
-    publish(tmp_path, "first", "one")
-    hidden = killed_in_the_middle(tmp_path)
+def test_a_hidden_folder_is_not_restored_if_its_place_is_taken_or_it_is_not_a_run(tmp_path, hidden) -> None:
     shutil.copytree(hidden, tmp_path / "runs" / "first")
     no_run = tmp_path / "runs" / ".second.abc.old"
     no_run.mkdir()
@@ -206,9 +213,7 @@ def test_a_hidden_folder_is_not_restored_if_its_place_is_taken_or_it_is_not_a_ru
     assert no_run.exists()
 
 
-def test_the_newest_of_two_hidden_runs_is_restored(tmp_path) -> None:
-    publish(tmp_path, "first", "one")
-    hidden = killed_in_the_middle(tmp_path)
+def test_the_newest_of_two_hidden_runs_is_restored(tmp_path, hidden) -> None:
     older = shutil.copytree(hidden, hidden.with_name(".first.zzz.old"))
     (older / "report.html").write_text("older")
     os.utime(older, (1_000_000_000, 1_000_000_000))

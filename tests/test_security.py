@@ -14,6 +14,7 @@ from fastapi.routing import APIWebSocketRoute
 from pipeline import (
     FINAL,
     QUICK,
+    SET_UP,
     SMALL,
     Checkout,
     answer_to,
@@ -55,9 +56,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     checkout.env |= {"PREFECT_API_AUTH_STRING": AUTH, "PREFECT_LOGGING_LEVEL": "DEBUG"}
     data = write_own_data(checkout.folder / "mine")
     (data / "class-names.txt").write_text("\n".join(HOSTILE_CLASSES))
-    with running_server(checkout, PREFECT_SERVER_API_AUTH_STRING=AUTH):
-        checkout.run("-c", SAVE_BLOCK)
-        checkout.run("flows/setup_server.py", "--alert-block", "slack-webhook/ops")
+    with running_server(checkout, "-c", SAVE_BLOCK, PREFECT_SERVER_API_AUTH_STRING=AUTH):
+        checkout.run(*SET_UP, "--alert-block", "slack-webhook/ops")
         yield checkout
 
 

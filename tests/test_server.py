@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import write_own_data
 from pipeline import (
     FINAL,
-    QUICK,
     SMALL,
     Checkout,
     answer_to,
@@ -59,36 +57,8 @@ ALERTS = (
     "Sends an alert through custom-webhook/{} about runs that do not start.",
 )
 LOOPBACK = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
-EMBEDDED = """
-import flows
-import httpx
-from pathlib import Path
-from prefect import flow
-from prefect.server.api.server import SubprocessASGIServer
-
-def look():
-    server = SubprocessASGIServer()
-    print("port", server.port, "\\n", Path("/proc/net/tcp").read_text())
-    print("from elsewhere", httpx.post(server.api_url + "/deployments/", content=b"{}").status_code)
-    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
-    print("may a page", httpx.options(server.api_url + "/deployments/", headers=asked).status_code)
-
-flow(look, name="listening", flow_run_name="before")()
-"""
 TINY_FLOW = "import flows; from prefect import flow; flow(lambda: None, name='tiny', flow_run_name='{}')()"
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few", *SMALL)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A server that was set up, in a home where a run was made before with the embedded one."""
-    folder = tmp_path_factory.mktemp("server")
-    checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.options = QUICK
-    (folder / "embedded.txt").write_text(checkout.run("-c", EMBEDDED))
-    with running_server(checkout):
-        checkout.run("flows/setup_server.py")
-        yield checkout
 
 
 def set_up(server: Checkout, **options: Any) -> str:
@@ -311,7 +281,6 @@ def test_the_run_form_rejects_invalid_values(server: Checkout, name: str, settin
 
 
 def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(server: Checkout) -> None:
-    write_own_data(server.folder / "mine")
     options = (*FEW, "--dataset", "mine", "--data-dir", "mine", "--output-dir", "served")
     with server.started(
         "flows/train_flow.py", *options, "--serve", "0 3 * * *", "--time-zone", "Asia/Tokyo"

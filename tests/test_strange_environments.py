@@ -61,9 +61,10 @@ def command(data: Path, folder: Path) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory, quick_checkout, data) -> Path:
-    """The output folder of a run in the environment of these tests."""
+    """Return the output folder of a run in the environment of these tests, with as many threads as cores."""
     folder = tmp_path_factory.mktemp("usual") / "artifacts"
-    assert ran(states(quick_checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
+    checkout = replace(quick_checkout, shares_cores=False)
+    assert ran(states(checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
     return folder
 
 
@@ -104,7 +105,7 @@ def strange(checkout: Checkout, folder: Path, **more: str) -> Checkout:
     (folder / "keras" / "keras.json").write_text(json.dumps(KERAS))
     (folder / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nnonsense\n")
     env = {**checkout.env, **STRANGE, "KERAS_HOME": str(folder / "keras"), "MATPLOTLIBRC": str(folder), **more}
-    return replace(checkout, env=env)
+    return replace(checkout, env=env, shares_cores=False)  # else variables about threads would prove nothing
 
 
 def test_a_strange_environment_changes_no_byte_and_no_cache(quick_checkout, data, usual, proxy, tmp_path) -> None:

@@ -4,10 +4,7 @@ import csv
 import json
 import re
 
-import numpy as np
 import pytest
-from builders import write_own_data
-from pipeline import Checkout
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.members import Outcome, SharedSettings, SweepSettings, members_of, run_members
@@ -17,7 +14,10 @@ from gan.recipes import RECIPES
 from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
 from gan.runs.champion import Change, add_change
 
-FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+FEW = ("--steps", 600, "--sample-every", 600, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
+SIZES = ("latent_dim=8", "generator_units=[24,16,8]", "discriminator_units=[8,16,24]")
+GOOD = [part for value in (*SIZES, "num_groups=0", "average_half_life_images=1000") for part in ("--set", value)]
+"""Options with which mlp learns the small data set's squares in seconds, usually so well that it passes the gate."""
 
 
 def expand(recipes: str, seeds: str, **settings) -> list[tuple[str, int]]:
@@ -169,47 +169,35 @@ def test_a_pool_runs_few_trainings_and_unfinished_ones_run_again_and_then_alone(
     assert [outcome.reason for outcome in outcomes] == ["0", "1", "2", "Its process was killed every time.", "4"]
 
 
-def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repeated(tmp_path, prefect_server) -> None:
-    checkout = Checkout.make_quick(tmp_path)
-    checkout.edit(
-        "gan/judging/gate.py", "MIN_RELATIVE_COVERAGE = 0.05, 1.0, 0.1", "MIN_RELATIVE_COVERAGE = 0.05, 0.0, -1.0"
-    )
-    checkout.edit("gan/judging/gate.py", "or recall == 0", "")
-    data, folder = write_own_data(tmp_path / "own"), tmp_path / "artifacts"
+def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repeated(
+    quick_checkout, data, tmp_path
+) -> None:
+    folder = tmp_path / "artifacts"
     where = ("--dataset", "own", "--data-dir", data, "--output-dir", folder)
-    command = ("flows/sweep_flow.py", "--seeds", "0", *FEW, *where)
-    with checkout.start(*command, "--recipes", "article", "--set", "learning_rate=2e-4,1e30") as process:
+    command = ("flows/sweep_flow.py", "--seeds", "0", *FEW, *GOOD, *where)
+    with quick_checkout.start(*command, "--recipes", "mlp", "--set", "learning_rate=3e-3,2e-3,1e30") as process:
         output, _ = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "1 of the trainings failed" in output
-    assert "article learning_rate=1e30, seed 0: Training stopped at step" in output
+    assert re.search(r"mlp [^:]*learning_rate=1e30[^:]*, seed 0: Training stopped at step", " ".join(output.split()))
     assert "Traceback" not in output
-    assert re.search(r"Gate 1 +own-article-20-seed0-\w{6}: It is the champion. Passes the gate", output)
+    assert re.search(r"Gate \d +own-mlp-\d+-seed0-\w{6}: It is the champion. Passes the gate", output)
     (board,) = (folder / "sweeps").glob("*/leaderboard.csv")
     rows = list(csv.DictReader(board.read_text().splitlines()))
-    assert [row["rank"] for row in rows] == ["1", "failed"]
-    assert (rows[0]["way"], rows[0]["seeds"]) == ("article learning_rate=2e-4", "0")
+    assert [row["rank"] for row in rows] == ["1", "2", "failed"]
+    assert all("learning_rate=1e30" not in row["way"] for row in rows[:2])
+    assert rows[0]["seeds"] == "0"
     page = board.with_suffix(".html").read_text()
     assert "data:image/png" in page
     assert "It is the champion. Passes the gate" in page
     before = {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")}
-    assert len(before) == 1
-    output = checkout.run(*command, "--recipes", "article,conditional", "--set", "learning_rate=2e-4")
-    assert {path: path.read_bytes() for path in before} == before
-    assert output.count("'train article, 20 steps, seed 0' - Finished in state Cached") >= 1
-    assert output.count("'train conditional, 20 steps, seed 0' - Finished in state Completed") == 1
+    assert len(before) == 2
+    output = quick_checkout.run(*command, "--recipes", "mlp", "--set", "learning_rate=3e-3,2e-3")
+    assert {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")} == before
+    assert output.count("'train mlp, 600 steps, seed 0' - Finished in state Cached") >= 2
+    assert "'train mlp, 600 steps, seed 0' - Finished in state Completed" not in output
     champion = (folder / "champion").resolve()
-    winners = ("own-article-20-seed0", "own-conditional-20-seed0")
-    assert champion.name.startswith(winners), "the winner of the first sweep, or its successor"
+    assert champion.name.startswith("own-mlp-600-seed0")
     manifest = json.loads((champion / "manifest.json").read_text())
     assert manifest["gate"]["passes"]
     assert "Passes the gate" in (champion / "report.html").read_text()
-    (grouped,) = folder.glob("runs/own-conditional-20-seed0-*")
-    with np.load(grouped / "samples.npz") as samples:
-        assert np.bincount(samples["labels"]).tolist() == [34, 33, 33], "as in the training images"
-    asked = json.loads((grouped / "metrics.json").read_text())["asked_classes"]
-    assert asked.keys() == {"value", "average", "real"}
-    assert all(0 <= share <= 1 for share in asked.values())
-    assert "The generator was asked for images of each class" in (grouped / "report.html").read_text()
-    checkout.run("-m", "gan.generate", grouped, "--class", "1", "--out", tmp_path / "asked.png")
-    assert (tmp_path / "asked.png").is_file()

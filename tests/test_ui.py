@@ -1,16 +1,18 @@
-"""The UI of a real Prefect server in a real browser, after one run."""
+"""The README's smoke command on the real data, and its run in the UI of a real Prefect server, in a real browser."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from pipeline import SMALL, Checkout, ask, running_server
+from faults import same_bytes
+from pipeline import PROJECT, STAGES, Checkout, ask, ran
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.real_data
 
-STEPS = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 300, "--run-name", "reviewed", *SMALL)
 PICTURES = {
     "final-grid": 1,
     "real-beside-fake": 3,
@@ -23,19 +25,17 @@ PICTURES = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A checkout with its own Prefect server."""
-    folder = tmp_path_factory.mktemp("server")
-    checkout = Checkout.make(folder / "project", folder / "prefect")
-    with running_server(checkout):
-        yield checkout
+def smoke_run(server: Checkout) -> dict[str, str]:
+    """Run the README's smoke command; return the final state of each stage."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^(python flows/train_flow.py --smoke)$", readme, re.MULTILINE)
+    return replace(server, options=()).train(*shlex.split(command)[2:], "--output-dir", server.folder / "smoke")
 
 
 @pytest.fixture(scope="module")
-def reviewed(server: Checkout, real_data_dir: Path) -> dict[str, dict[str, str]]:
-    """Return the latest artifacts of a finished run by key."""
-    server.train(*STEPS, "--data-dir", real_data_dir, "--output-dir", server.folder / "artifacts")
-    (run,) = ask(server, "flow_runs/filter", {})
+def reviewed(server: Checkout, smoke_run: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return the latest artifacts of that run by key."""
+    (run,) = ask(server, "flow_runs/filter", {"flow_runs": {"name": {"like_": "article-200-seed0"}}})
     artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     return {artifact["key"]: artifact for artifact in sorted(artifacts, key=lambda artifact: artifact["created"])}
 
@@ -53,6 +53,11 @@ def wait_for_pictures(page: Page, num: int) -> None:
     loaded = "[...document.images].filter(image => image.src.startsWith('data:') && image.naturalWidth > 0).length"
     page.wait_for_function(f"{loaded} >= {num}")
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+
+
+def test_the_smoke_command_of_the_readme_runs_every_stage(server: Checkout, smoke_run) -> None:
+    assert ran(smoke_run) == set(STAGES)
+    assert same_bytes(server.folder / "smoke").keys() >= {"generator.keras", "samples.npz", "extractor.keras"}
 
 
 def test_the_artifacts_tab_of_the_run_shows_thumbnails_and_the_verdict(page: Page, reviewed) -> None:
@@ -80,13 +85,13 @@ def test_both_uis_work_at_localhost_too(page: Page, reviewed, server: Checkout, 
     failed: list[str] = []
     page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
     page.goto(f"http://localhost:{server.env['PREFECT_SERVER_API_PORT']}{place}")
-    expect(page.get_by_text("reviewed").first).to_be_visible()
+    expect(page.get_by_text("article-200-seed0").first).to_be_visible()
     assert not failed
 
 
 def test_the_digest_has_the_path_of_the_full_report(page: Page, reviewed, server: Checkout) -> None:
     page.goto(f"/artifacts/artifact/{reviewed['verdict']['id']}")
-    report = server.folder / "artifacts" / "runs" / "reviewed" / "report.html"
+    (report,) = server.folder.glob("smoke/runs/*/report.html")
     expect(page.get_by_text(str(report)).first).to_be_visible()
     assert report.is_file()
 

@@ -14,13 +14,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from builders import write_own_data
 from narrowing import not_none
 from pipeline import (
     FINAL,
     GPU_WORKER,
     PROJECT,
-    QUICK,
     SMALL,
     WAIT_FOR_SERVER,
     WORKER,
@@ -31,7 +29,6 @@ from pipeline import (
     newest,
     ran,
     running,
-    running_server,
     runs_of,
     start_nightly,
     states,
@@ -49,19 +46,8 @@ from tasks.hand_over import _advice_if_stuck
 OPERATIONS = (PROJECT / "docs" / "operations.md").read_text()
 OWN = ("--dataset", "mine", "--data-dir", "mine")  # small, and in the project: quick to judge
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, *OWN, *SMALL)
+FEW += ("--output-dir", "elsewhere")  # so that the nightly run, which has the project's own folder, is the first there
 LONG = ("--steps", 100_000, "--num-samples", 100, *OWN, *SMALL)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    folder = tmp_path_factory.mktemp("worker")
-    checkout = Checkout.make(folder / "project", folder / "prefect")
-    checkout.options = QUICK
-    checkout.env["PREFECT_WORKER_QUERY_SECONDS"] = "2"  # 10 s without
-    write_own_data(checkout.folder / "mine")
-    with running_server(checkout):
-        checkout.run("flows/setup_server.py")
-        yield checkout
 
 
 @pytest.fixture(scope="module")
