@@ -24,7 +24,7 @@ export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
 export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://127.0.0.1:$(API_PORT),http://localhost:$(API_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test drills check bench bench-judging bench-peers setup-ray sweep quality asked-classes champion prune server setup-server worker gpu-worker options lock
+.PHONY: help setup train test drills check bench check-gpu bench-judging bench-peers setup-ray sweep quality asked-classes champion prune server setup-server worker gpu-worker options lock
 
 # The server that these targets use. Name another one as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(API_PORT)/api
@@ -66,6 +66,10 @@ check: $(READY) ## Run the linter, the formatter's check and the type checker
 bench: $(READY) ## Compare the training speed with other frameworks (7 minutes, on an idle machine)
 	@$(VENV)/bin/python -m bench $(ARGS)
 
+check-gpu: $(READY) ## Check that training on this machine's GPU works: speed, equal bytes, SIGKILL (about 5 minutes)
+	@if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); fi
+	@$(VENV)/bin/python -m bench.check_gpu $(ARGS)
+
 bench-judging: $(READY) ## Measure the time and memory of judging 10,000 images (half a minute, on an idle machine)
 	@$(VENV)/bin/python -m bench.judging $(ARGS)
 
@@ -102,10 +106,11 @@ setup-server: $(READY) ## Create or repair the server's pools, limits and deploy
 worker: $(READY) ## Start a worker that executes scheduled runs
 	@exec $(VENV)/bin/python -m flows.server.prefect_cli worker start --pool default --type process
 
-gpu-worker: $(READY) ## Start a worker that executes trainings, one at a time; installs CUDA where there is a GPU
+gpu-worker: $(READY) ## Start a worker that executes trainings, one at a time; on one of several GPUs as in make gpu-worker GPU=1
 	@if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); else \
 		echo "This machine has no NVIDIA GPU (nvidia-smi lists none): trainings with --device auto run on its CPU."; fi
-	@exec $(VENV)/bin/python -m flows.server.prefect_cli worker start --pool gpu --type process --limit 1
+	@exec $(if $(GPU),env CUDA_VISIBLE_DEVICES=$(GPU)) $(VENV)/bin/python -m flows.server.prefect_cli \
+		worker start --pool gpu --type process --limit 1
 
 $(GPU_READY): requirements/gpu.lock $(READY)
 	@echo "Installing TensorFlow's CUDA libraries in .venv (once; about 3 GB)"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,7 +22,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.contenders import contenders
+from bench import STEPS_PER_CALL, has_gpu
+from bench.contenders import RECIPE_PREFIX, contenders
 from gan.command import run_command
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
@@ -32,8 +34,8 @@ FLOOR_PARTS = {
     "matrix products": ("numpy_products", "torch_products", "xla_products"),
     "Adam": ("torch_adam", "xla_adam"),
 }
-SECONDS_A_TURN = 1.5
-MULTIPLE = 8  # the steps of a turn are a multiple of the steps per call, and of the intervals of periodic work
+SECONDS_A_TURN = 0.5 if has_gpu() else 1.5
+SHARED_MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 console = Console(stderr=True, highlight=False)
 
@@ -85,15 +87,16 @@ def start(name: str, title: str) -> Contender | None:
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "0"},
+        # all contenders are on one GPU at once: none may take all its memory
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "0", **SHARED_MEMORY},
     )
     contender = Contender(name, title, process, stderr)
     try:
         contender.run(1)
         contender.start_seconds = time.perf_counter() - started
-        contender.full_speed_seconds = contender.run(2 * MULTIPLE - 1)  # compiles the programs for several steps
-        per_multiple = contender.run(MULTIPLE)
-        contender.steps_a_turn = MULTIPLE * max(1, round(SECONDS_A_TURN / per_multiple))
+        contender.full_speed_seconds = contender.run(2 * STEPS_PER_CALL - 1)  # compiles the programs for several steps
+        per_multiple = contender.run(STEPS_PER_CALL)
+        contender.steps_a_turn = STEPS_PER_CALL * max(1, round(SECONDS_A_TURN / per_multiple))
     except RuntimeError as error:
         console.print(f"left out: {title} ({error})")
         return None
@@ -129,12 +132,10 @@ def bench(
         memory: Also run a whole training, and measure its memory and the time for checkpoints.
         out: JSON file for the figures.
     """
-    running = []
-    for name, make in contenders().items():
-        title = (make.__doc__ or name).partition("\n")[0].rstrip(".")
-        console.print(f"starting {title}")
-        if contender := start(name, title):
-            running.append(contender)
+    titles = {name: (make.__doc__ or name).partition("\n")[0].rstrip(".") for name, make in contenders().items()}
+    console.print(f"starting {', '.join(titles.values())}")
+    with ThreadPoolExecutor(len(titles) if has_gpu() else 1) as pool:  # beside a GPU there are cores for all at once
+        running = [contender for contender in pool.map(start, *zip(*titles.items(), strict=True)) if contender]
     for number in range(rounds):
         console.print(f"round {number + 1} of {rounds}")
         for contender in list(running):
@@ -177,11 +178,11 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
     for contender in running:
         rows[contender.name] = {
             "title": contender.title,
-            "milliseconds_per_step": round(median(contender.milliseconds), 2),
+            "milliseconds_per_step": round(median(contender.milliseconds), 4),
             "times_ours": round(median(x / y for x, y in zip(contender.milliseconds, mine, strict=True)), 3),
             "start_seconds": round(contender.start_seconds, 2),
             "full_speed_seconds": round(contender.full_speed_seconds, 2),
-            "rounds": [round(value, 2) for value in contender.milliseconds],
+            "rounds": [round(value, 4) for value in contender.milliseconds],
         }
     floor = {}
     for part, names in FLOOR_PARTS.items():
@@ -192,7 +193,7 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
         "contenders": rows,
         "floor": {
             "parts": floor,
-            "milliseconds_per_step": round(median(both), 2),
+            "milliseconds_per_step": round(median(both), 4),
             "ours_times_floor": round(median(x / y for x, y in zip(mine, both, strict=True)), 3),
         },
         "cores": os.cpu_count(),
@@ -201,21 +202,21 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the figures as a table."""
-    table = Table("One iteration of article, batch 128", box=box.SIMPLE_HEAD)
+    table = Table("One iteration (of article, batch 128, unless named)", box=box.SIMPLE_HEAD)
     for heading in ("ms", "times ours", "start-up, s", "full speed, s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in result["contenders"].values():
+    for name, row in result["contenders"].items():
         table.add_row(
             row["title"],
-            f"{row['milliseconds_per_step']:.1f}",
-            f"{row['times_ours']:.2f}",
+            f"{row['milliseconds_per_step']:#.3g}",
+            "" if name.startswith(RECIPE_PREFIX) else f"{row['times_ours']:.2f}",
             f"{row['start_seconds']:.1f}",
             f"{row['full_speed_seconds']:.1f}",
         )
     floor = result["floor"]
     table.add_row(
         f"Floor: {' + '.join(floor['parts'].values())}",
-        f"{floor['milliseconds_per_step']:.1f}",
+        f"{floor['milliseconds_per_step']:#.3g}",
         f"{1 / floor['ours_times_floor']:.2f}",
         "",
         "",
@@ -223,7 +224,8 @@ def show(result: dict[str, Any]) -> None:
     output = Console(highlight=False)
     output.print(table)
     output.print(
-        "start-up: from the start of the process to the end of its first step; full speed: the 15 steps after it"
+        f"start-up: from the start of the process to the end of its first step; "
+        f"full speed: the {2 * STEPS_PER_CALL - 1} steps after it"
     )
     output.print(f"ours is {floor['ours_times_floor']:.2f} times the floor")
     if "training" in result:

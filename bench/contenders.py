@@ -7,10 +7,15 @@ and prints the seconds they took.
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from bench import BATCH, LATENTS, Steps, repeat
+from bench import BATCH, LATENTS, Steps, floor, has_gpu, repeat
+from gan.recipes import RECIPES, RecipeName
+
+RECIPE_PREFIX = "ours, "
+"""Beginning of the names of contenders that train another recipe than the article."""
 
 
 def load_images() -> np.ndarray:
@@ -18,14 +23,18 @@ def load_images() -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (60_000, 28, 28, 1)).astype(np.float32)
 
 
-def ours() -> Steps:
+def ours(recipe: RecipeName = "article") -> Steps:
     """Ours."""
     from gan.config import TrainConfig
     from gan.models.backend import use_device
+    from gan.recipes import RECIPES
     from gan.training.engine import build_engine, next_stop
 
-    config = TrainConfig(steps=10**6, sample_every=10**6)
-    engine = build_engine(load_images(), config, use_device("auto"))
+    card = RECIPES[recipe]
+    config = TrainConfig(recipe=card, batch_size=card.batch_size, steps=10**6, sample_every=10**6)
+    images, rng = load_images(), np.random.default_rng(0)
+    conditions = rng.integers(0, card.num_conditions, len(images)) if card.num_conditions else None
+    engine = build_engine(images, config, use_device("auto", card.gpu_precision), conditions)
     done = 0
 
     def run(num: int) -> None:
@@ -37,6 +46,13 @@ def ours() -> Steps:
             done = stop
 
     return run
+
+
+def our_recipe(recipe: RecipeName) -> Callable[[], Steps]:
+    """Return the contender of another recipe than the article."""
+    make = partial(ours, recipe)
+    make.__doc__ = f"Ours, {recipe}."
+    return make
 
 
 def article() -> Steps:
@@ -57,7 +73,7 @@ def torch_eager() -> Steps:
     """PyTorch, eager, fused Adam."""
     from bench.torch_peer import torch_steps
 
-    return torch_steps(load_images(), compiled=False)
+    return torch_steps(load_images())
 
 
 def torch_compiled() -> Steps:
@@ -67,20 +83,34 @@ def torch_compiled() -> Steps:
     return torch_steps(load_images(), compiled=True)
 
 
-def jax_jitted() -> Steps:
-    """JAX, one jitted step a call."""
+def torch_graph() -> Steps:
+    """PyTorch, one CUDA graph a step, fused Adam."""
+    from bench.torch_peer import torch_graph_steps
+
+    return torch_graph_steps(load_images())
+
+
+def jax_scan(precision: str = "float32") -> Steps:
+    """JAX, lax.scan."""
     from bench.jax_peer import jax_steps
 
-    return jax_steps(load_images())
+    return jax_steps(load_images(), precision)
+
+
+def jax_scan_tf32() -> Steps:
+    """JAX, lax.scan, TF32."""
+    return jax_scan("tensorfloat32")
 
 
 def contenders() -> dict[str, Callable[[], Steps]]:
-    """Return all contenders by name, including the parts of the floor."""
-    from bench import floor
-
-    training = (ours, article, torch_eager, torch_compiled, jax_jitted)
-    parts = (floor.numpy_products, floor.torch_products, floor.xla_products, floor.torch_adam, floor.xla_adam)
-    return {contender.__name__: contender for contender in (*training, *parts)}
+    """Return all contenders by name, including the parts of the floor; on a GPU all recipes, and peers for a GPU."""
+    parts: list[Callable[..., Steps]] = [floor.torch_products, floor.xla_products, floor.torch_adam, floor.xla_adam]
+    if not has_gpu():
+        training: list[Callable[..., Steps]] = [ours, article, torch_eager, torch_compiled, jax_scan]
+        return {contender.__name__: contender for contender in (*training, floor.numpy_products, *parts)}
+    training = [ours, torch_graph, jax_scan, jax_scan_tf32]
+    recipes = {RECIPE_PREFIX + name: our_recipe(name) for name in RECIPES if name != "article"}
+    return {contender.__name__: contender for contender in (*training, *parts)} | recipes
 
 
 def main(name: str) -> None:

@@ -44,7 +44,7 @@ def updates() -> list[int]:
 
 
 def numpy_products() -> Steps:
-    """Return a function that computes the matrix products in NumPy."""
+    """Matrix products in NumPy."""
     rng = np.random.default_rng(0)
     operands = [
         (rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32), np.empty((m, n), np.float32))
@@ -55,16 +55,16 @@ def numpy_products() -> Steps:
 
 
 def torch_products() -> Steps:
-    """Return a function that computes the matrix products in PyTorch."""
+    """Matrix products in PyTorch."""
     import torch
 
+    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
     operands = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products()]
-
-    return repeat(lambda: _multiply(torch.mm, operands))
+    return _repeat_in_torch(lambda: _multiply(torch.mm, operands))
 
 
 def xla_products() -> Steps:
-    """Return a function that computes the matrix products in XLA."""
+    """Matrix products in XLA."""
     from gan.models.backend import tf
 
     operands = [(tf.random.normal((m, k)), tf.random.normal((k, n))) for m, k, n in products()]
@@ -77,24 +77,43 @@ def xla_products() -> Steps:
 
 
 def torch_adam() -> Steps:
-    """Return a function that does the Adam updates in PyTorch."""
+    """Adam in PyTorch."""
     import torch
 
+    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
     optimizers = []
     for size in updates():
         weight = torch.zeros(size, requires_grad=True)
         weight.grad = torch.ones(size)
-        optimizers.append(torch.optim.Adam([weight], fused=True))
+        optimizers.append(torch.optim.Adam([weight], fused=True, capturable=torch.cuda.is_available()))
 
     def step() -> None:
         for optimizer in optimizers:
             optimizer.step()
 
-    return repeat(step)
+    return _repeat_in_torch(step)
+
+
+def _repeat_in_torch(step: Callable[[], None]) -> Steps:
+    """Return a function that repeats a step; on a GPU the step is a CUDA graph."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return repeat(step)
+    from bench.torch_peer import graphed
+
+    replay = graphed(step)
+
+    def run(num: int) -> None:
+        for _ in range(num):
+            replay()
+        torch.cuda.synchronize()
+
+    return run
 
 
 def xla_adam() -> Steps:
-    """Return a function that does the Adam updates in XLA."""
+    """Adam in XLA."""
     from gan.models.backend import keras, tf
 
     parts = []

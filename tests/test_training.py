@@ -361,7 +361,7 @@ def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, reques
     config = request.getfixturevalue(name).model_copy(update={"steps": 9, "sample_every": 8})
     one = train(tiny_images, config, Checkpoints(tmp_path / "one"))
     loop = train(tiny_images, config, Checkpoints(tmp_path / "loop"), hardware=GPU)
-    assert loop.facts["engine"] == "a loop on the device"
+    assert loop.facts["engine"] == f"a loop on the device, {config.recipe.gpu_precision}"
     losses = [0, 2]  # accuracies count near-ties at the start
     np.testing.assert_allclose(one.history[:, losses], loop.history[:, losses], rtol=1e-3, atol=1e-4)
     for mine, other in zip(weights(one.average), weights(loop.average), strict=True):

@@ -16,6 +16,7 @@ from typing import Literal
 
 from gan.config import Device
 from gan.errors import TrainingError
+from gan.recipes import Precision
 from gan.system.environment import keras_defaults, num_processors
 
 
@@ -64,11 +65,13 @@ class Hardware:
         return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
-def use_device(device: Device) -> Hardware:
+def use_device(device: Device, gpu_precision: Precision = "float32") -> Hardware:
     """Choose the device of this process; call it before the first tensor is created.
 
     Args:
         device: "gpu" requires a GPU, "cpu" hides all GPUs, "auto" uses a GPU if there is one.
+        gpu_precision: Precision of products and convolutions on a GPU, and with it whether algorithms are deterministic
+            there: "float32" is, "tf32" is not (`gan.recipes.Recipe.gpu_precision`). A CPU always computes float32.
 
     Raises:
         TrainingError: If a required GPU is missing.
@@ -85,13 +88,23 @@ def use_device(device: Device) -> Hardware:
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
     if gpus:
-        tf.config.experimental.enable_tensor_float_32_execution(False)  # recipes specify float32
-        tf.config.experimental.enable_op_determinism()
+        tf.config.experimental.enable_tensor_float_32_execution(gpu_precision == "tf32")
+        _set_op_determinism(gpu_precision == "float32")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         return Hardware("CPU", "CPU")
     return Hardware("GPU", str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")))
+
+
+def _set_op_determinism(enabled: bool) -> None:
+    """Have operations give the same bytes every time. TensorFlow's public function can only enable it."""
+    from tensorflow.python.framework import config
+
+    if enabled:
+        config.enable_op_determinism()
+    else:
+        config.disable_op_determinism()
 
 
 def release_free_memory() -> None:

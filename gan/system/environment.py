@@ -28,14 +28,13 @@ FIXED = {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "agg", "MATPLOTLIBRC": os.
 COMPUTING_PREFIXES = (
     *("AUTOGRAPH_", "CUBLAS_", "CUBLASLT_", "CUDNN_", "DNNL_", "FREETYPE_", "KERAS_", "NVIDIA_TF32_", "ONEDNN_"),
     *("TENSORFLOW_", "TF_", "TFRT_", "XLA_"),
-    *("BLIS_", "CUDA_FORCE_PTX_JIT", "GOTO_", "KMP_", "MKL_", "NPY_", "NVPL_", "OMP_", "OPENBLAS_", "VECLIB_"),
+    *("CUDA_FORCE_PTX_JIT", "GOTO_", "NPY_", "OMP_", "OPENBLAS_", "VECLIB_"),
 )
 """Prefixes of variables that select algorithms, precision and threads in TensorFlow, Keras, NumPy, their libraries, and
 FreeType, which draws the letters of charts."""
 
 HARMLESS = (
     "KERAS_HOME",  # the downloads there are a source of data; the settings there are not read (`keras_defaults`)
-    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),  # set by scikit-learn, and by users of macOS: no crash at the start
     *("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_FORCE_UNIFIED_MEMORY", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_"),
     *("TF_GPU_HOST_MEM_LIMIT_IN_MB", "TF_PER_DEVICE_MEMORY_LIMIT_MB", "XLA_PJRT_GPU_HOST_MEMORY_"),
     *("TF_CLI_", "TF_CLOUD_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_"),  # Terraform's
@@ -45,9 +44,6 @@ HARMLESS = (
 
 HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_to=")
 """Flags of XLA that affect no number: the folder of CUDA, and the folder for debugging output."""
-
-GPU_FLAGS = ("--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL", "--xla_gpu_graph_min_graph_size=1")
-"""Flags of XLA that make a loop of training steps one CUDA graph, which a GPU executes without waiting for the host."""
 
 PROCESSOR_PREFIXES = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES")
 """Prefixes of variables that choose among the processors, or are read before Python starts. They change results only by
@@ -75,15 +71,16 @@ def configure_environment() -> None:
 
 def _configure_variables() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # suppress TensorFlow's messages at its start
-    given = os.environ.pop("XLA_FLAGS", "").split()
-    kept = [flag for flag in given if flag.startswith(HARMLESS_XLA_FLAGS)]
-    if set(given) - {*kept, *GPU_FLAGS}:  # a parent process of this project set GPU_FLAGS
-        _ignored.append("XLA_FLAGS")
     for name in [name for name in os.environ if name.startswith(COMPUTING_PREFIXES)]:
-        if not name.startswith(HARMLESS) and os.environ[name] != FIXED.get(name):
-            del os.environ[name]
+        if name.startswith(HARMLESS) or os.environ[name] == FIXED.get(name):
+            continue
+        given = os.environ.pop(name).split()
+        kept = [flag for flag in given if name == "XLA_FLAGS" and flag.startswith(HARMLESS_XLA_FLAGS)]
+        if kept:
+            os.environ[name] = " ".join(kept)
+        if kept != given:
             _ignored.append(name)
-    os.environ.update({**FIXED, "XLA_FLAGS": " ".join([*kept, *GPU_FLAGS])})
+    os.environ.update(FIXED)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns about settings files, which have no effect here
 
 

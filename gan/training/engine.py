@@ -66,7 +66,8 @@ def build_engine(
         step = make_relativistic_step(networks, on_device, config, conditions)
     if hardware.device_type == "GPU":
         run_steps = make_device_loop(step, networks, config)
-        return Engine(networks, hardware.name, "a loop on the device", STEPS_PER_LOOP, run_steps)
+        name = f"a loop on the device, {recipe.gpu_precision}"
+        return Engine(networks, hardware.name, name, STEPS_PER_LOOP, run_steps)
     steps_per_call, name = 1, "one XLA program a step" if recipe.uses_xla else "one TensorFlow graph a step"
     if recipe.uses_xla and config.steps >= UNROLL_FROM_STEPS:
         steps_per_call, name = STEPS_PER_CALL, f"one XLA program for {STEPS_PER_CALL} steps"
@@ -77,8 +78,7 @@ def build_engine(
 def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainConfig) -> RunSteps:
     """Return a function that runs up to STEPS_PER_LOOP steps, and updates the average, in one XLA program.
 
-    The number of steps is an input of the program, so one program serves all calls. XLA records the loop and its
-    branches in a CUDA graph (`gan.system.environment.GPU_FLAGS`), which the device executes without the host.
+    The number of steps is an input of the program, so one program serves all calls.
     """
     period = config.recipe.penalty_every
 

@@ -56,7 +56,7 @@ class TrainingState:
             steps, seconds = np.array(self.calls[1:] or self.calls).T
             starts = np.arange(0, max(1, len(steps) - 7), 8)  # fewer than eight calls at the end join the group before
             per_step = np.add.reduceat(seconds, starts) / np.add.reduceat(steps, starts)
-            facts["milliseconds_per_step"] = round(1000 * float(np.median(per_step)), 2)
+            facts["milliseconds_per_step"] = round(1000 * float(np.median(per_step)), 4)
         return facts
 
 

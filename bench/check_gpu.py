@@ -1,0 +1,120 @@
+"""Check that training on this machine's GPU works: python -m bench.check_gpu (make check-gpu).
+
+Each training runs in its own process, on noise in place of images. TensorFlow must see the GPU, and trainings must end.
+Recipes of dense layers must give the same bytes twice, also after SIGKILL half-way. For convolutions this is not
+promised on a GPU (docs/training.md), so the table only says whether the bytes were equal.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gan.command import new_app, run_command
+from gan.config import Device
+from gan.errors import FashionGanError
+from gan.recipes import RECIPES, RecipeName
+
+RECIPES_TO_CHECK: tuple[RecipeName, ...] = ("article", "conv")
+
+app = new_app("bench.check_gpu", "Check that training on this machine's GPU works.")
+
+
+class CheckError(FashionGanError):
+    """A check did not pass."""
+
+
+@app.default
+def check(*, device: Device = "gpu", steps: Annotated[int, Parameter(validator=Number(gte=4))] = 1000) -> None:
+    """Train dense and convolutional networks for a moment: twice, and once more with SIGKILL half-way.
+
+    Args:
+        device: Where to train; "gpu" fails without a GPU.
+        steps: Steps of each training.
+    """
+    table = Table(
+        "recipe", "device", "ms a step", "first call, s", "same bytes twice", "after SIGKILL", box=box.SIMPLE_HEAD
+    )
+    failures = []
+    for recipe in RECIPES_TO_CHECK:
+        with tempfile.TemporaryDirectory() as folder:
+            trainings = [Path(folder, name) for name in ("one", "two", "killed")]
+            first, second = (train(recipe, device, steps, path) for path in trainings[:2])
+            train(recipe, device, steps, trainings[2], kill_at=steps // 2)
+            resumed = train(recipe, device, steps, trainings[2])
+        if not resumed["resumed_at_step"]:
+            failures.append(f"{recipe} started again after SIGKILL")
+        equal = first["sha256"] == second["sha256"], first["sha256"] == resumed["sha256"]
+        promised = RECIPES[recipe].gpu_precision == "float32" or first["device"] == "CPU"
+        if promised and not all(equal):
+            failures.append(f"{recipe} did not give the same bytes")
+        words = ["yes" if same else "no" if promised else "no (not promised)" for same in equal]
+        speed = f"{first['milliseconds_per_step']:.3g}", f"{first['first_call_seconds']:.1f}"
+        table.add_row(recipe, str(first["device"]), *speed, *words)
+    Console(highlight=False).print(table)
+    if failures:
+        raise CheckError(f"The check failed: {'; '.join(failures)}.\nSend this table to the developers.")
+
+
+def train(recipe: RecipeName, device: Device, steps: int, folder: Path, kill_at: int = 0) -> dict[str, str | float]:
+    """Train in a process of its own; return its facts and a SHA-256 of the weights, or {} if it is to be killed.
+
+    Raises:
+        CheckError: If the process fails.
+    """
+    command = [sys.executable, "-m", "bench.check_gpu", "train", recipe, device, str(steps), str(folder), str(kill_at)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if kill_at and done.returncode == -signal.SIGKILL:
+        return {}
+    if done.returncode:
+        raise CheckError(f"Training {recipe} failed:\n{(done.stderr or done.stdout).strip()[-2000:]}")
+    facts: dict[str, str | float] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+@app.command(name="train", show=False)
+def train_here(recipe: RecipeName, device: Device, steps: int, folder: Path, kill_at: int) -> None:
+    """Train on noise, and print facts as JSON; with `kill_at`, kill this process after so many steps."""
+    from gan.config import TrainConfig
+    from gan.models.backend import use_device
+    from gan.training.checkpoints import Checkpoints
+    from gan.training.loop import Callback, train
+
+    class Kill(Callback):
+        def on_step(self, steps_done: int, row: np.ndarray) -> None:
+            if steps_done >= kill_at > 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    card, rng = RECIPES[recipe], np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (60_000, 28, 28, 1)).astype(np.float32)
+    config = TrainConfig(
+        recipe=card, steps=steps, batch_size=card.batch_size, sample_every=max(1, steps // 4), num_snapshot_images=9
+    )
+    result = train(
+        images,
+        config,
+        Checkpoints(folder, seconds_between=0),
+        use_device(device, card.gpu_precision),
+        callbacks=[Kill()],
+    )
+    weights = [
+        variable.numpy().tobytes() for model in (result.generator, result.average) for variable in model.variables
+    ]
+    digest = {"sha256": hashlib.sha256(b"".join(weights)).hexdigest()}
+    print(json.dumps(result.facts | digest))  # noqa: T201
+
+
+if __name__ == "__main__":
+    run_command(app)
