@@ -364,8 +364,9 @@ def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, reques
     assert loop.facts["engine"] == f"a loop on the device, {config.recipe.gpu_precision}"
     losses = [0, 2]  # accuracies count near-ties at the start
     np.testing.assert_allclose(one.history[:, losses], loop.history[:, losses], rtol=1e-3, atol=1e-4)
-    for mine, other in zip(weights(one.average), weights(loop.average), strict=True):
-        np.testing.assert_allclose(mine, other, atol=3e-3)  # Adam's first updates are as large for tiny gradients
+    if config.recipe.uses_xla:  # otherwise single steps draw other normal numbers from the same random bits
+        for mine, other in zip(weights(one.average), weights(loop.average), strict=True):
+            np.testing.assert_allclose(mine, other, atol=3e-3)  # Adam's first updates are as large for tiny gradients
     engine = shared_engines.build(tiny_images, config, GPU)
     rows = [engine.run_steps(step, step + 1) for step in range(config.steps)]
     assert np.concatenate(rows).tobytes() == loop.history.tobytes()
