@@ -333,6 +333,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """Set up a server and a project with small data in `mine`; `embedded.txt` has the output of an embedded server."""
     folder = tmp_path_factory.mktemp("server")
     checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.copy_database()
     checkout.options = QUICK
     checkout.env["PREFECT_WORKER_QUERY_SECONDS"] = "2"  # 10 s without
     write_own_data(checkout.folder / "mine")

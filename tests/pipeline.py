@@ -20,12 +20,14 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gan.storage.locks import exclusive_lock
 
 PROJECT = Path(__file__).resolve().parent.parent
 STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
@@ -99,8 +101,15 @@ class Checkout:
 
         checkout = cls.make(folder / "project", folder / "prefect")
         checkout.options = QUICK
+        checkout.copy_database()
         checkout.env["PREFECT_API_URL"] = PREFECT_API_URL.value()
         return checkout
+
+    def copy_database(self) -> None:
+        """Copy an empty Prefect database to the checkout's home: to create one takes ten seconds."""
+        home = Path(self.env["PREFECT_HOME"])
+        home.mkdir(parents=True)
+        shutil.copy(empty_database(self), home / "prefect.db")
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text in a file of the copy."""
@@ -172,6 +181,18 @@ class Checkout:
     def train(self, *options: object) -> dict[str, str]:
         """Run the main job; return the final state of each stage."""
         return states(self.run("flows/train_flow.py", *options))
+
+
+def empty_database(checkout: Checkout) -> Path:
+    """Return a database that all test processes of this session share; create it if there is none."""
+    session = next(folder for folder in checkout.folder.parents if folder.name.startswith("pytest-"))
+    template = session / "empty-database" / "prefect.db"
+    with exclusive_lock(session / "empty-database.lock", on_wait=lambda holder: None):
+        if not template.exists():
+            partial = replace(checkout, env={**checkout.env, "PREFECT_HOME": str(session / "partial-database")})
+            partial.run("-m", "flows.server.prefect_cli", "server", "database", "upgrade", "-y")
+            (session / "partial-database").rename(template.parent)
+    return template
 
 
 SET_UP = ("flows/setup_server.py",)

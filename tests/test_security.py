@@ -52,6 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A server with an auth string, set up, whose block holds a webhook's address."""
     folder = tmp_path_factory.mktemp("auth")
     checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.copy_database()
     checkout.options = QUICK
     checkout.env |= {"PREFECT_API_AUTH_STRING": AUTH, "PREFECT_LOGGING_LEVEL": "DEBUG"}
     data = write_own_data(checkout.folder / "mine")
