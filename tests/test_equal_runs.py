@@ -66,6 +66,7 @@ def test_of_two_equal_runs_started_together_one_does_the_work(together) -> None:
     assert not list(folder.glob(".in-use/run-*"))
 
 
+@pytest.mark.drill
 def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
     quick_checkout, data, uninterrupted, tmp_path
 ) -> None:

@@ -70,7 +70,7 @@ def iterate_both(seed: int, steps_per_call: int, images: np.ndarray) -> tuple[di
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)
-@pytest.mark.parametrize(("seed", "steps_per_call"), [(0, 1), (12345, 4)])
+@pytest.mark.parametrize(("seed", "steps_per_call"), [pytest.param(0, 1, marks=pytest.mark.drill), (12345, 4)])
 def test_twenty_iterations_agree_with_the_articles_code_on_keras_2(
     precision, tiny_images, seed, steps_per_call
 ) -> None:
@@ -81,6 +81,7 @@ def test_twenty_iterations_agree_with_the_articles_code_on_keras_2(
             np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE, err_msg=name)
 
 
+@pytest.mark.drill
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("precision", ["float32"], indirect=True)
 @pytest.mark.parametrize(("seed", "steps_per_call"), [(1, 4)])
