@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from rich.console import Console
 from rich.filesize import decimal
 
-from gan.formatting import describe_seconds
+from gan.formatting import describe_number, describe_seconds
 from gan.runs.champion import describe_champion_status
 from gan.runs.pruning import DEFAULT_DAYS, disk_use
 from gan.storage.store import Store
@@ -21,7 +21,8 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     folder = store.root / "runs" / run.name
     content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     training = content["training"]
-    pace = f", {training['milliseconds_per_step']} ms a step" if "milliseconds_per_step" in training else ""
+    milliseconds = training.get("milliseconds_per_step")  # a training resumed after its last step has none
+    pace = f", {describe_number(milliseconds)} ms a step" if milliseconds else ""
     rows = {
         "Run": str(folder),
         "Report": str(folder / "report.html"),

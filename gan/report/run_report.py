@@ -9,7 +9,7 @@ import numpy as np
 from gan.config import RunContent
 from gan.data.pixels import denormalize_images
 from gan.data.samples import samples_bytes
-from gan.formatting import describe_seconds, describe_setting, describe_share
+from gan.formatting import describe_number, describe_seconds, describe_setting, describe_share
 from gan.judging.features import Extractor
 from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge
@@ -201,7 +201,7 @@ def _timing_rows(made_from: Provenance) -> Rows:
     training = made_from.training
     rows = [(stage, describe_seconds(seconds)) for stage, seconds in made_from.seconds.items()]
     if "milliseconds_per_step" in training:
-        rows.append(("a training step", f"{training['milliseconds_per_step']} ms"))
+        rows.append(("a training step", f"{describe_number(float(training['milliseconds_per_step']))} ms"))
     if training.get("resumed_at_step"):
         rows.append(("resumed", f"at step {training['resumed_at_step']:,}"))
     return rows
