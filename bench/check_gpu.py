@@ -1,4 +1,4 @@
-"""Check that training on this machine's GPU works: python -m bench.check_gpu (make check-gpu).
+"""Try trainings with --gpu-loop on this machine's GPU: python -m bench.check_gpu (make check-gpu).
 
 Each training runs in its own process, on noise in place of images. TensorFlow must see the GPU, and trainings must end.
 Recipes of dense layers must give the same bytes twice, also after SIGKILL half-way. For convolutions this is not
@@ -29,7 +29,10 @@ from gan.recipes import RECIPES, RecipeName
 
 RECIPES_TO_CHECK: tuple[RecipeName, ...] = ("article", "conv")
 
-app = new_app("bench.check_gpu", "Check that training on this machine's GPU works.")
+MOST_SECONDS = 300
+"""Time limit of one training, most of which is compilation."""
+
+app = new_app("bench.check_gpu", "Try trainings with --gpu-loop on this machine's GPU.")
 
 
 class CheckError(FashionGanError):
@@ -72,10 +75,15 @@ def train(recipe: RecipeName, device: Device, steps: int, folder: Path, kill_at:
     """Train in a process of its own; return its facts and a SHA-256 of the weights, or {} if it is to be killed.
 
     Raises:
-        CheckError: If the process fails.
+        CheckError: If the process fails, or does not end in time.
     """
     command = [sys.executable, "-m", "bench.check_gpu", "train", recipe, device, str(steps), str(folder), str(kill_at)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise CheckError(
+            f"Training {recipe} did not end within {MOST_SECONDS} s.\nTrain without --gpu-loop on this machine."
+        ) from error
     if kill_at and done.returncode == -signal.SIGKILL:
         return {}
     if done.returncode:

@@ -84,7 +84,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @property
     def gpu_precision(self) -> Precision:
-        """Return the precision on a GPU: TF32 for convolutions, float32 for dense layers.
+        """Return the precision of a loop on a GPU: TF32 for convolutions, float32 for dense layers.
 
         TF32 rounds factors to 10 bits of mantissa, and sums in float32. For convolutions, TF32 and a free choice of
         algorithms are twice as fast, and give other bytes each time (docs/training.md). Dense layers stay in float32.

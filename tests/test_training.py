@@ -21,6 +21,7 @@ from gan.training.guards import CHECK_EVERY
 from gan.training.state import TrainingState
 
 CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's program on a CPU")
+GPU_LOOP = Hardware("GPU", "a GPU's loop on a CPU", trains_in_loop=True)
 
 
 def weights(network) -> list[np.ndarray]:
@@ -335,24 +336,25 @@ def test_training_resumes_from_the_previous_checkpoint_if_the_newest_is_truncate
     assert equal_trainings(uninterrupted, resumed)
 
 
+@pytest.mark.parametrize("hardware", [CPU, GPU], ids=lambda hardware: hardware.device_type)
 def test_steps_unrolled_in_one_program_give_the_same_training(
-    tiny_config, tiny_images, tmp_path, monkeypatch, shared_engines
+    tiny_config, tiny_images, tmp_path, monkeypatch, shared_engines, hardware
 ) -> None:
     """Another program sums in another order, so equal to rounding; interrupted in between, equal to the byte."""
     config = tiny_config.model_copy(update={"steps": 25})
     one = train(tiny_images, config, Checkpoints(tmp_path / "one"))
     monkeypatch.setattr("gan.training.engine.UNROLL_FROM_STEPS", 25)
-    several = train(tiny_images, config, Checkpoints(tmp_path / "several"))
+    several = train(tiny_images, config, Checkpoints(tmp_path / "several"), hardware=hardware)
     assert one.facts["engine"] == "one XLA program a step"
-    assert several.facts["engine"] == f"one XLA program for {STEPS_PER_CALL} steps"
+    assert several.facts["engine"] == f"one XLA program for {STEPS_PER_CALL[hardware.device_type]} steps"
     np.testing.assert_allclose(one.history, several.history, rtol=1e-4, atol=1e-5)
     for mine, other in zip(weights(one.average), weights(several.average), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
 
     disturbed = every_step(tmp_path / "disturbed")
     with pytest.raises(Stop):
-        train(tiny_images, config, disturbed, on_step=stop_after(16))
-    assert equal_trainings(several, train(tiny_images, config, disturbed))
+        train(tiny_images, config, disturbed, on_step=stop_after(16), hardware=hardware)
+    assert equal_trainings(several, train(tiny_images, config, disturbed, hardware=hardware))
 
 
 @pytest.mark.parametrize("name", ["tiny_config", "tiny_conv"])
@@ -360,14 +362,14 @@ def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, reques
     """As above: equal to rounding, and to the byte wherever the loop is cut. It runs on the CPU here."""
     config = request.getfixturevalue(name).model_copy(update={"steps": 9, "sample_every": 8})
     one = train(tiny_images, config, Checkpoints(tmp_path / "one"))
-    loop = train(tiny_images, config, Checkpoints(tmp_path / "loop"), hardware=GPU)
+    loop = train(tiny_images, config, Checkpoints(tmp_path / "loop"), hardware=GPU_LOOP)
     assert loop.facts["engine"] == f"a loop on the device, {config.recipe.gpu_precision}"
     losses = [0, 2]  # accuracies count near-ties at the start
     np.testing.assert_allclose(one.history[:, losses], loop.history[:, losses], rtol=1e-3, atol=1e-4)
     if config.recipe.uses_xla:  # otherwise single steps draw other normal numbers from the same random bits
         for mine, other in zip(weights(one.average), weights(loop.average), strict=True):
             np.testing.assert_allclose(mine, other, atol=3e-3)  # Adam's first updates are as large for tiny gradients
-    engine = shared_engines.build(tiny_images, config, GPU)
+    engine = shared_engines.build(tiny_images, config, GPU_LOOP)
     rows = [engine.run_steps(step, step + 1) for step in range(config.steps)]
     assert np.concatenate(rows).tobytes() == loop.history.tobytes()
     assert all(same(weights(engine.networks.generator), weights(loop.generator)))
@@ -381,7 +383,9 @@ def test_calls_end_at_snapshots_and_at_multiples_of_a_call(tiny_config) -> None:
         stops.append(next_stop(stops[-1], config, 8))
     assert stops == [0, 1, 8, 13, 16, 24, 25, 30]
     assert next_stop(7, config, 1) == 8
-    assert AVERAGE_EVERY % STEPS_PER_CALL == CHECK_EVERY % STEPS_PER_LOOP == 0
+    assert CHECK_EVERY % STEPS_PER_LOOP == 0
+    for steps_per_call in STEPS_PER_CALL.values():
+        assert AVERAGE_EVERY % steps_per_call == CHECK_EVERY % steps_per_call == 0
 
 
 def test_collapse_is_warned_of_once_and_stops_training_if_configured(

@@ -54,6 +54,7 @@ class Hardware:
 
     device_type: Literal["CPU", "GPU"]
     name: str  # human-readable: the GPU's model, or "CPU"
+    trains_in_loop: bool = False
 
     @property
     def folder_name(self) -> str:
@@ -65,13 +66,14 @@ class Hardware:
         return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
-def use_device(device: Device, gpu_precision: Precision = "float32") -> Hardware:
+def use_device(device: Device, loop_precision: Precision | None = None) -> Hardware:
     """Choose the device of this process; call it before the first tensor is created.
 
     Args:
         device: "gpu" requires a GPU, "cpu" hides all GPUs, "auto" uses a GPU if there is one.
-        gpu_precision: Precision of products and convolutions on a GPU, and with it whether algorithms are deterministic
-            there: "float32" is, "tf32" is not (`gan.recipes.Recipe.gpu_precision`). A CPU always computes float32.
+        loop_precision: On a GPU, train in a loop on the device (`gan.training.engine`), with products and convolutions
+            of this precision. Algorithms are deterministic with "float32", but not with "tf32". None: no loop, float32.
+            A CPU always computes float32, and without such a loop.
 
     Raises:
         TrainingError: If a required GPU is missing.
@@ -88,13 +90,14 @@ def use_device(device: Device, gpu_precision: Precision = "float32") -> Hardware
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
     if gpus:
-        tf.config.experimental.enable_tensor_float_32_execution(gpu_precision == "tf32")
-        _set_op_determinism(gpu_precision == "float32")
+        tf.config.experimental.enable_tensor_float_32_execution(loop_precision == "tf32")
+        _set_op_determinism(loop_precision != "tf32")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         return Hardware("CPU", "CPU")
-    return Hardware("GPU", str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")))
+    name = str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+    return Hardware("GPU", name, trains_in_loop=loop_precision is not None)
 
 
 def _set_op_determinism(enabled: bool) -> None:
