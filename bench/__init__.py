@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 
 BATCH, LATENTS = 128, 100
 
@@ -10,6 +11,7 @@ Steps = Callable[[int], None]
 """Trains for a number of steps, and returns when they are complete."""
 
 
+@cache
 def has_gpu() -> bool:
     """Return whether this machine has an NVIDIA GPU; no library for training is imported."""
     return bool(shutil.which("nvidia-smi")) and not subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode

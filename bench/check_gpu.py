@@ -22,6 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.contenders import load_images
 from gan.command import new_app, run_command
 from gan.config import Device
 from gan.errors import FashionGanError
@@ -105,13 +106,12 @@ def train_here(recipe: RecipeName, device: Device, steps: int, folder: Path, kil
             if steps_done >= kill_at > 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    card, rng = RECIPES[recipe], np.random.default_rng(0)
-    images = rng.uniform(-1, 1, (60_000, 28, 28, 1)).astype(np.float32)
+    card = RECIPES[recipe]
     config = TrainConfig(
         recipe=card, steps=steps, batch_size=card.batch_size, sample_every=max(1, steps // 4), num_snapshot_images=9
     )
     result = train(
-        images,
+        load_images(),
         config,
         Checkpoints(folder, seconds_between=0),
         use_device(device, card.gpu_precision),

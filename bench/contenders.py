@@ -27,7 +27,6 @@ def ours(recipe: RecipeName = "article") -> Steps:
     """Ours."""
     from gan.config import TrainConfig
     from gan.models.backend import use_device
-    from gan.recipes import RECIPES
     from gan.training.engine import build_engine, next_stop
 
     card = RECIPES[recipe]

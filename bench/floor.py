@@ -58,9 +58,11 @@ def torch_products() -> Steps:
     """Matrix products in PyTorch."""
     import torch
 
-    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
+    from bench.torch_peer import DEVICE, repeat_on_device
+
+    torch.set_default_device(DEVICE)
     operands = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products()]
-    return _repeat_in_torch(lambda: _multiply(torch.mm, operands))
+    return repeat_on_device(lambda: _multiply(torch.mm, operands))
 
 
 def xla_products() -> Steps:
@@ -80,36 +82,20 @@ def torch_adam() -> Steps:
     """Adam in PyTorch."""
     import torch
 
-    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
+    from bench.torch_peer import DEVICE, repeat_on_device
+
+    torch.set_default_device(DEVICE)
     optimizers = []
     for size in updates():
         weight = torch.zeros(size, requires_grad=True)
         weight.grad = torch.ones(size)
-        optimizers.append(torch.optim.Adam([weight], fused=True, capturable=torch.cuda.is_available()))
+        optimizers.append(torch.optim.Adam([weight], fused=True, capturable=DEVICE == "cuda"))
 
     def step() -> None:
         for optimizer in optimizers:
             optimizer.step()
 
-    return _repeat_in_torch(step)
-
-
-def _repeat_in_torch(step: Callable[[], None]) -> Steps:
-    """Return a function that repeats a step; on a GPU the step is a CUDA graph."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return repeat(step)
-    from bench.torch_peer import graphed
-
-    replay = graphed(step)
-
-    def run(num: int) -> None:
-        for _ in range(num):
-            replay()
-        torch.cuda.synchronize()
-
-    return run
+    return repeat_on_device(step)
 
 
 def xla_adam() -> Steps:

@@ -20,11 +20,17 @@ def torch_steps(images: np.ndarray, *, compiled: bool = False) -> Steps:
 
 def torch_graph_steps(images: np.ndarray) -> Steps:
     """Return a function that trains like the article, each step a recorded CUDA graph."""
-    step = graphed(_make_step(images))
+    return repeat_on_device(_make_step(images))
+
+
+def repeat_on_device(step: Callable[[], None]) -> Steps:
+    """Return a function that repeats a step; on a GPU the step is a CUDA graph."""
+    if DEVICE == "cpu":
+        return repeat(step)
+    replay = repeat(graphed(step))
 
     def run(num: int) -> None:
-        for _ in range(num):
-            step()
+        replay(num)
         torch.cuda.synchronize()
 
     return run
