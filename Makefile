@@ -66,7 +66,7 @@ check: $(READY) ## Run the linter, the formatter's check and the type checker
 bench: $(READY) ## Compare the training speed with other frameworks (7 minutes, on an idle machine)
 	@$(VENV)/bin/python -m bench $(ARGS)
 
-check-gpu: $(READY) ## Try --gpu-loop on this machine's GPU: speed, equal bytes, SIGKILL (about 5 minutes)
+check-gpu: $(READY) ## Try trainings on this machine's GPU: speed, equal bytes, SIGKILL (about 5 minutes)
 	@if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); fi
 	@$(VENV)/bin/python -m bench.check_gpu $(ARGS)
 

@@ -35,7 +35,7 @@ FLOOR_PARTS = {
     "Adam": ("torch_adam", "xla_adam"),
 }
 SECONDS_A_TURN = 0.5 if has_gpu() else 1.5
-SHARED_MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+SHARED_MEMORY = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 console = Console(stderr=True, highlight=False)
 

@@ -1,8 +1,11 @@
 """The article's training in JAX: lax.scan over as many steps as our engine runs in a call, with donated buffers."""
 
 import itertools
+import os
 from functools import partial
 from typing import Any
+
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # removed by gan; otherwise JAX takes most of a GPU's memory
 
 import jax
 import jax.numpy as jnp

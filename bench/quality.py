@@ -32,7 +32,7 @@ from gan.report.leaderboard import MIN_SEEDS
 from gan.runs.publish import CONFIG, METRICS
 from gan.training.history import QUALITY_COLUMNS
 
-COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3")
+COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3", "#3f8f8b")
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,6 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         600, description="seconds to wait until a GPU worker starts the training, before this run fails"
     )
     device: Device = Field("auto", description="auto: a GPU if there is one; gpu: a GPU, or an error if there is none")
-    gpu_loop: bool = Field(
-        False,
-        description="on a GPU, train in a loop on the device: faster, but not yet seen in a whole run "
-        "(docs/training.md); first run make check-gpu",
-    )
     checkpoint_seconds: float | None = Field(
         None,
         ge=0,

@@ -54,7 +54,6 @@ class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
     stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
     tensorboard: bool = Field(False, description="write event files")
     train_on: TrainOn = "here"
-    gpu_loop: bool = Field(False, description="on a GPU, run hundreds of steps in one program")
     checkpoint_seconds: NonNegativeFloat | None = Field(None, description="seconds between two checkpoints")
     worker_timeout: PositiveInt = Field(600, description="seconds within which a GPU worker must start the training")
 

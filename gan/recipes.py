@@ -22,7 +22,7 @@ from pydantic import (
 
 from gan.errors import SettingsError
 
-RecipeName = Literal["article", "mlp", "conv", "conditional", "conv-gpu"]
+RecipeName = Literal["article", "mlp", "conv", "conditional", "conv-gpu", "conditional-gpu"]
 
 Precision = Literal["float32", "tf32"]
 Layers = Literal["dense", "convolutional"]
@@ -207,15 +207,32 @@ It takes about as long as `conv`. Averaged weights: Fréchet distance 0.71 ± 0.
 CONV_GPU = _derive(
     CONV,
     name="conv-gpu",
-    steps=100_000,
-    batch_size=256,
+    steps=40_000,
+    batch_size=64,
     latent_dim=128,
-    generator_units=(512, 384, 192),
-    discriminator_units=(128, 256, 384),
-    learning_rate=2e-4,
-    average_half_life_images=500_000,
+    generator_units=(192, 128, 64),
+    discriminator_units=(64, 128, 192),
+    learning_rate=5e-4,
+    average_half_life_images=200_000,
 )
-"""`conv` with wider networks and more steps, for one modern GPU: 26 million images. Never run completely."""
+"""`conv` with wider networks and larger batches, for one modern GPU: a minute or two on an H200.
+
+Averaged weights of seed 0 after half of these steps: Fréchet distance 0.87, recall 0.66, coverage 0.91. The whole
+training has not been measured.
+"""
+
+CONDITIONAL_GPU = _derive(
+    CONV_GPU,
+    name="conditional-gpu",
+    paper=CONDITIONAL.paper,
+    num_classes=10,
+    num_groups=0,
+    mismatch_weight=0.3,
+)
+"""`conv-gpu` conditioned on class labels, with less loss on mismatches than `conditional`, which leaves more recall.
+
+A minute or two on an H200. Averaged weights of seed 0: Fréchet distance 0.50, recall 0.75, coverage 0.92.
+"""
 
 FIXED_FIELDS = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
 """Fields that --set cannot change: they define the recipe, or have their own options."""
@@ -266,5 +283,7 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
         raise SettingsError(f"--set got {given}; each value is a number, or numbers as in [512,256].") from error
 
 
-RECIPES = MappingProxyType({recipe.name: recipe for recipe in (ARTICLE, MLP, CONV, CONDITIONAL, CONV_GPU)})
+CARDS = (ARTICLE, MLP, CONV, CONDITIONAL, CONV_GPU, CONDITIONAL_GPU)
+
+RECIPES = MappingProxyType({recipe.name: recipe for recipe in CARDS})
 """All recipes, by name."""

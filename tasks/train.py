@@ -35,7 +35,7 @@ def train(
     from gan.training.loop import train as train_gan
     from tasks.callbacks import LiveView, ProgressBar, progress, snapshot_judge, tensorboard_callback
 
-    hardware = use_device(execution.device, config.recipe.gpu_precision if execution.gpu_loop else None)
+    hardware = use_device(execution.device, config.recipe.gpu_precision)
     scratch = train.scratch_dir(store, data, config, execution, extractor)
     _log_other_checkpoints(scratch, hardware.folder_name)
     with progress("Training", config.steps, unit="steps") as update:

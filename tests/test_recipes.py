@@ -9,7 +9,7 @@ from gan.models.backend import Hardware, keras
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import Networks
-from gan.recipes import ARTICLE, CONDITIONAL, CONV, CONV_GPU, MLP, RECIPES, Recipe, override
+from gan.recipes import ARTICLE, CONDITIONAL, CONDITIONAL_GPU, CONV, CONV_GPU, MLP, RECIPES, Recipe, override
 from gan.training.checkpoints import Checkpoints
 from gan.training.groups import find_groups, group_bounds
 from gan.training.loop import train
@@ -28,7 +28,7 @@ def test_two_trainings_of_every_card_at_its_full_widths_give_the_same_bytes(
     monkeypatch.setattr(
         "gan.training.loop.NUM_STATISTICS_LATENTS", 500
     )  # with the default the widest network takes minutes
-    num = 4 if recipe is CONV_GPU else recipe.batch_size
+    num = 4 if recipe in (CONV_GPU, CONDITIONAL_GPU) else recipe.batch_size
     config = TrainConfig(recipe=recipe, steps=9, batch_size=num, sample_every=8, num_snapshot_images=9)
     num_groups = recipe.num_groups
     bounds = group_bounds(find_groups(tiny_images, num_groups), num_groups) if num_groups else ()
@@ -56,6 +56,7 @@ def test_conv_gpu_is_conv_wider_and_longer_and_conditional_has_classes_for_group
     assert _differences(CONV, CONV_GPU) <= {"name"} | sizes | tuned
     assert all(getattr(CONV_GPU, size) > getattr(CONV, size) for size in sizes)
     assert _differences(CONV, CONDITIONAL) == conditioning
+    assert _differences(CONV_GPU, CONDITIONAL_GPU) == conditioning | {"mismatch_weight"}
 
 
 def _differences(one: Recipe, other: Recipe) -> set[str]:

@@ -125,7 +125,7 @@ NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked fo
     [
         (["--steps", "-5"], "--steps should be greater than 0 (got '-5')", 2),
         (["--steps", "many"], "--steps should be a valid integer", 2),
-        (["--recipe", "nope"], "--recipe should be 'article', 'mlp', 'conv', 'conditional' or 'conv-gpu' (got", 2),
+        (["--recipe", "nope"], "'conditional', 'conv-gpu' or 'conditional-gpu' (got", 2),
         (["--set", "num_classes=10"], "num_classes and num_groups are not for the article", 2),
         (["--set", "num_groups=10"], "num_classes and num_groups are not for the article", 2),
         (["--stepps", "5"], "Unknown option: --stepps. Did you mean --steps?", 2),

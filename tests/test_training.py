@@ -4,32 +4,19 @@ import signal
 import numpy as np
 import pytest
 from narrowing import not_none
-from recording_callback import OnStep, Stop, stop_after
+from recording_callback import Stop, stop_after
+from tiny_trainings import CPU, equal_trainings, every_step, newest_step, same, train, weights
 
 import gan.training.engine
 import gan.training.loop
 from gan.errors import TrainingError
-from gan.models.backend import Hardware, keras, tf
+from gan.models.backend import keras, tf
 from gan.models.networks import Networks
 from gan.training.article import update_discriminator
 from gan.training.article import update_generator as update_generator_of
-from gan.training.averaging import AVERAGE_EVERY
 from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents, draw_latents_by_xla
-from gan.training.engine import STEPS_PER_CALL, STEPS_PER_LOOP, next_stop
-from gan.training.guards import CHECK_EVERY
 from gan.training.state import TrainingState
-
-CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's program on a CPU")
-GPU_LOOP = Hardware("GPU", "a GPU's loop on a CPU", trains_in_loop=True)
-
-
-def weights(network) -> list[np.ndarray]:
-    return [variable.numpy() for variable in network.variables]
-
-
-def same(before: list[np.ndarray], after: list[np.ndarray]) -> list[bool]:
-    return [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
 
 
 @pytest.fixture
@@ -40,25 +27,6 @@ def networks(tiny_config) -> Networks:
 @pytest.fixture
 def checkpoints(tmp_path) -> Checkpoints:
     return Checkpoints(tmp_path / "checkpoints")
-
-
-def train(images, config, checkpoints, on_step=None, hardware=CPU, **options) -> gan.training.loop.TrainingResult:
-    callbacks = [OnStep(on_step)] if on_step else []
-    return gan.training.loop.train(images, config, checkpoints, hardware, callbacks=callbacks, **options)
-
-
-class AlwaysDue(Checkpoints):
-    def due(self) -> bool:
-        return True
-
-
-def every_step(folder) -> Checkpoints:
-    return AlwaysDue(folder)
-
-
-def newest_step(checkpoints: Checkpoints) -> int:
-    step, _ = not_none(checkpoints.load_latest())
-    return step
 
 
 def test_discriminator_step_changes_all_its_own_weights_and_none_of_the_generator(networks, tiny_images) -> None:
@@ -176,17 +144,6 @@ def test_training_records_every_step_and_the_configured_snapshots(
     assert result.snapshot_steps == (0, 5, 10, 11)
     assert result.snapshots.shape == (4, 9, 28, 28)
     assert len({snapshot.tobytes() for snapshot in result.snapshots}) == 4
-
-
-def equal_trainings(one, other) -> bool:
-    return (
-        one.history.tobytes() == other.history.tobytes()
-        and one.snapshots.tobytes() == other.snapshots.tobytes()
-        and all(same(weights(one.generator), weights(other.generator)))
-        and all(same(weights(one.discriminator), weights(other.discriminator)))
-        and all(same(weights(one.average), weights(other.average)))
-        and one.warnings == other.warnings
-    )
 
 
 @pytest.mark.parametrize("stops", [(1,), (6,), (3, 7, 11)])
@@ -334,58 +291,6 @@ def test_training_resumes_from_the_previous_checkpoint_if_the_newest_is_truncate
     resumed = train(tiny_images, tiny_config, torn)
     assert resumed.facts["resumed_at_step"] == 6
     assert equal_trainings(uninterrupted, resumed)
-
-
-@pytest.mark.parametrize("hardware", [CPU, GPU], ids=lambda hardware: hardware.device_type)
-def test_steps_unrolled_in_one_program_give_the_same_training(
-    tiny_config, tiny_images, tmp_path, monkeypatch, shared_engines, hardware
-) -> None:
-    """Another program sums in another order, so equal to rounding; interrupted in between, equal to the byte."""
-    config = tiny_config.model_copy(update={"steps": 25})
-    one = train(tiny_images, config, Checkpoints(tmp_path / "one"))
-    monkeypatch.setattr("gan.training.engine.UNROLL_FROM_STEPS", 25)
-    several = train(tiny_images, config, Checkpoints(tmp_path / "several"), hardware=hardware)
-    assert one.facts["engine"] == "one XLA program a step"
-    assert several.facts["engine"] == f"one XLA program for {STEPS_PER_CALL[hardware.device_type]} steps"
-    np.testing.assert_allclose(one.history, several.history, rtol=1e-4, atol=1e-5)
-    for mine, other in zip(weights(one.average), weights(several.average), strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
-
-    disturbed = every_step(tmp_path / "disturbed")
-    with pytest.raises(Stop):
-        train(tiny_images, config, disturbed, on_step=stop_after(16), hardware=hardware)
-    assert equal_trainings(several, train(tiny_images, config, disturbed, hardware=hardware))
-
-
-@pytest.mark.parametrize("name", ["tiny_config", "tiny_conv"])
-def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, request, shared_engines, name) -> None:
-    """As above: equal to rounding, and to the byte wherever the loop is cut. It runs on the CPU here."""
-    config = request.getfixturevalue(name).model_copy(update={"steps": 9, "sample_every": 8})
-    one = train(tiny_images, config, Checkpoints(tmp_path / "one"))
-    loop = train(tiny_images, config, Checkpoints(tmp_path / "loop"), hardware=GPU_LOOP)
-    assert loop.facts["engine"] == f"a loop on the device, {config.recipe.gpu_precision}"
-    losses = [0, 2]  # accuracies count near-ties at the start
-    np.testing.assert_allclose(one.history[:, losses], loop.history[:, losses], rtol=1e-3, atol=1e-4)
-    if config.recipe.uses_xla:  # otherwise single steps draw other normal numbers from the same random bits
-        for mine, other in zip(weights(one.average), weights(loop.average), strict=True):
-            np.testing.assert_allclose(mine, other, atol=3e-3)  # Adam's first updates are as large for tiny gradients
-    engine = shared_engines.build(tiny_images, config, GPU_LOOP)
-    rows = [engine.run_steps(step, step + 1) for step in range(config.steps)]
-    assert np.concatenate(rows).tobytes() == loop.history.tobytes()
-    assert all(same(weights(engine.networks.generator), weights(loop.generator)))
-    assert all(same(weights(engine.networks.discriminator), weights(loop.discriminator)))
-
-
-def test_calls_end_at_snapshots_and_at_multiples_of_a_call(tiny_config) -> None:
-    config = tiny_config.model_copy(update={"steps": 30, "sample_every": 12})
-    stops = [0]
-    while stops[-1] < config.steps:
-        stops.append(next_stop(stops[-1], config, 8))
-    assert stops == [0, 1, 8, 13, 16, 24, 25, 30]
-    assert next_stop(7, config, 1) == 8
-    assert CHECK_EVERY % STEPS_PER_LOOP == 0
-    for steps_per_call in STEPS_PER_CALL.values():
-        assert AVERAGE_EVERY % steps_per_call == CHECK_EVERY % steps_per_call == 0
 
 
 def test_collapse_is_warned_of_once_and_stops_training_if_configured(

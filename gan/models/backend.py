@@ -54,7 +54,6 @@ class Hardware:
 
     device_type: Literal["CPU", "GPU"]
     name: str  # human-readable: the GPU's model, or "CPU"
-    trains_in_loop: bool = False
 
     @property
     def folder_name(self) -> str:
@@ -66,14 +65,13 @@ class Hardware:
         return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
-def use_device(device: Device, loop_precision: Precision | None = None) -> Hardware:
+def use_device(device: Device, precision: Precision = "float32") -> Hardware:
     """Choose the device of this process; call it before the first tensor is created.
 
     Args:
         device: "gpu" requires a GPU, "cpu" hides all GPUs, "auto" uses a GPU if there is one.
-        loop_precision: On a GPU, train in a loop on the device (`gan.training.engine`), with products and convolutions
-            of this precision. Algorithms are deterministic with "float32", but not with "tf32". None: no loop, float32.
-            A CPU always computes float32, and without such a loop.
+        precision: Of matrix products and convolutions on a GPU; a CPU always computes float32. Algorithms are
+            deterministic with "float32", but not with "tf32".
 
     Raises:
         TrainingError: If a required GPU is missing.
@@ -90,14 +88,14 @@ def use_device(device: Device, loop_precision: Precision | None = None) -> Hardw
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
     if gpus:
-        tf.config.experimental.enable_tensor_float_32_execution(loop_precision == "tf32")
-        _set_op_determinism(loop_precision != "tf32")
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+        _set_op_determinism(precision != "tf32")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         return Hardware("CPU", "CPU")
     name = str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
-    return Hardware("GPU", name, trains_in_loop=loop_precision is not None)
+    return Hardware("GPU", name)
 
 
 def _set_op_determinism(enabled: bool) -> None:

@@ -1,7 +1,7 @@
-"""Execution of training steps: few steps a call, or on a GPU hundreds.
+"""Execution of training steps: few steps a call on a CPU, hundreds on a GPU.
 
-A call runs one step, or several unrolled in one XLA program. On a GPU, `--gpu-loop` makes a call a loop on the device:
-the program contains the loop, the random draws and the average, so the device does not wait for Python between steps.
+On a CPU a call runs one step, or several unrolled in one XLA program. On a GPU it is a loop on the device: the program
+contains the loop, the random draws and the average, so the device does not wait for Python between steps.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ RunSteps = Callable[[int, int], np.ndarray]
 Returns the steps' rows of the history, float32 (stop - start, 3).
 """
 
-STEPS_PER_CALL = {"CPU": 4, "GPU": 8}
-"""Steps unrolled in one XLA program. On a CPU, steps overlap and leave no core idle; a GPU waits for Python less."""
+STEPS_PER_CALL = 4
+"""Steps unrolled in one XLA program on a CPU, where steps overlap and leave no core idle."""
 
 UNROLL_FROM_STEPS = 4000
 """Shorter trainings are not unrolled: the larger program takes 6 s more to compile and saves 2 ms a step."""
@@ -64,13 +64,13 @@ def build_engine(
         step = make_train_step(networks, on_device, config)
     else:
         step = make_relativistic_step(networks, on_device, config, conditions)
-    if hardware.trains_in_loop:
+    if hardware.device_type == "GPU":
         run_steps = make_device_loop(step, networks, config)
         name = f"a loop on the device, {recipe.gpu_precision}"
         return Engine(networks, hardware.name, name, STEPS_PER_LOOP, run_steps)
     steps_per_call, name = 1, "one XLA program a step" if recipe.uses_xla else "one TensorFlow graph a step"
     if recipe.uses_xla and config.steps >= UNROLL_FROM_STEPS:
-        steps_per_call = STEPS_PER_CALL[hardware.device_type]
+        steps_per_call = STEPS_PER_CALL
         name = f"one XLA program for {steps_per_call} steps"
     run_steps = with_average(make_run_steps(step, steps_per_call, recipe.penalty_every), networks, config)
     return Engine(networks, hardware.name, name, steps_per_call, run_steps)
@@ -79,7 +79,8 @@ def build_engine(
 def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainConfig) -> RunSteps:
     """Return a function that runs up to STEPS_PER_LOOP steps, and updates the average, in one XLA program.
 
-    The number of steps is an input of the program, so one program serves all calls.
+    The number of steps is an input of the program, so one program serves all calls. Where `start` or `stop` reached an
+    operand that XLA needs at compile time, such as the bounds of a slice, each call would compile the program again.
     """
     period = config.recipe.penalty_every
 
@@ -90,7 +91,7 @@ def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainCon
                 row = train_step(step, 0)
             else:
                 row = tf.cond(step % period == 0, lambda: train_step(step, 0), lambda: train_step(step, 1))
-            move_average(networks, factors[step - start])
+            move_average(networks, tf.gather(factors, step - start))
             return step + 1, rows.write(tf.cast(step - start, tf.int32), row)
 
         rows = tf.TensorArray(tf.float32, size=STEPS_PER_LOOP, element_shape=(3,))
