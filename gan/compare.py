@@ -109,7 +109,7 @@ def _print_comparison(comparison: RunComparison, out: Path) -> None:
             table.add_column(heading, justify="left" if heading in (weights, "A is") else "right", no_wrap=True)
         for row in rows:
             table.add_row(
-                f"{row.title} (from real)" if row.is_from_real else row.title,
+                row.heading,
                 describe_number(row.this),
                 describe_number(row.other),
                 describe_change(row.difference),

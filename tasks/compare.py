@@ -33,7 +33,7 @@ def compare(
         )
     if champion := opponents.champion:
         samples = store.path(champion.average_samples) if champion.average_samples else None
-        incumbent = Incumbent(champion.name, samples, champion.obstacle)
+        incumbent = Incumbent(champion.name, samples, champion.obstacle, champion.reached)
     judgement, files = report_run(_trained_run(store, records, settings), earlier_run, incumbent)
     return Comparison(judgement=judgement, by_path=put_files(store, files))
 

@@ -9,6 +9,7 @@ from gan.errors import SettingsError
 from gan.judging.gate import Decision
 from gan.runs.champion import (
     Change,
+    best_so_far,
     champion_of,
     check_champion,
     is_on_champion_stack,
@@ -93,4 +94,4 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
         obstacle = f"It cannot be compared with the champion: {why}"
         return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
     average, samples = (copy_to_store(store, folder / name) for name in (AVERAGE_GENERATOR, AVERAGE_SAMPLES))
-    return Champion(name=run, average=average, average_samples=samples)
+    return Champion(name=run, average=average, average_samples=samples, reached=best_so_far(store.root))

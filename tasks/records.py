@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from gan.judging.gate import Quality
 from gan.judging.judgement import Judgement
 from gan.runs.manifest import FEATURE_EXTRACTOR, Provenance
 from gan.storage.store import FileRef, Store
@@ -165,6 +166,7 @@ class Champion(StageRecord):
     average: FileRef | None = Field(description=".keras, the averaged weights; null if the champion is damaged")
     average_samples: FileRef | None = Field(description=".npz, key images")
     obstacle: str = Field("", description="why a comparison with it is impossible; empty if it is possible")
+    reached: tuple[Quality, ...] = Field((), description="the best values that it and the champions before it reached")
 
 
 class Opponents(StageRecord):

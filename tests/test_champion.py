@@ -8,12 +8,13 @@ import threading
 import numpy as np
 import pytest
 from builders import put_data
+from narrowing import not_none
 
 from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.champion import app
 from gan.errors import SettingsError
-from gan.judging.gate import Decision
+from gan.judging.gate import Decision, Quality
 from gan.runs.champion import champion_of, describe_champion_status, mend_link, promote, read_history, roll_back
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.runs.publish import write_manifest
@@ -81,6 +82,21 @@ def test_a_run_that_passes_becomes_the_champion_with_its_reasons_in_the_history(
     (line,) = (store.root / "champion.jsonl").read_text().splitlines()
     assert json.loads(line)["reasons"] == ["It is good."]
     assert describe_champion_status(store.root, "a") == "It is the champion. Passes the gate. It is good."
+
+
+def test_a_new_run_must_reach_the_best_of_all_champions_that_were_not_rolled_back(store, data) -> None:
+    def reaching(name: str, recall: float) -> Decision:
+        quality = Quality(n=100, extractor="small", values={"recall": recall})
+        return over(name).model_copy(update={"quality": quality})
+
+    run_and_promote(store, data, "a", reaching("", 0.5))
+    run_and_promote(store, data, "b", reaching("a", 0.4))
+    trained = publish(store, data, "new")
+    assert not_none(find_champion(store, "new", data, trained)).reached[0].values == {"recall": 0.5}
+    run_and_promote(store, data, "c", reaching("b", 0.7))
+    assert not_none(find_champion(store, "new", data, trained)).reached[0].values == {"recall": 0.7}
+    roll_back(store.root)
+    assert not_none(find_champion(store, "new", data, trained)).reached[0].values == {"recall": 0.5}
 
 
 def test_a_run_that_fails_the_gate_or_has_no_promote_does_not_change_the_champion(store, data) -> None:

@@ -107,8 +107,8 @@ def test_a_comparison_on_equal_splits_gives_a_reason_for_each_missing_interval()
             assert not_none(row.low) <= not_none(row.difference) <= not_none(row.high)
 
 
-@pytest.mark.parametrize("name", ["precision", "confidence"])
-def test_a_metric_that_is_not_defined_in_some_resamples_or_batches_has_no_interval(name, monkeypatch) -> None:
+@pytest.mark.parametrize(("name", "compared"), [("precision", 0.5), ("confidence", 0.0)])
+def test_a_metric_that_is_not_defined_in_some_resamples_or_batches_has_no_interval(name, compared, monkeypatch) -> None:
     """Precision has batch means, confidence has only a bootstrap."""
     judge = Judge(small_extractor(), smooth_pixels(N, 0), smooth_pixels(N, 1), n=N, seed=0)
     this, other = judge.examine(smooth_pixels(N, 2)), judge.examine(smooth_pixels(N, 3))
@@ -124,13 +124,13 @@ def test_a_metric_that_is_not_defined_in_some_resamples_or_batches_has_no_interv
     monkeypatch.setattr("gan.judging.bootstrap.METRICS", metrics)
     rows = bootstrap_differences(this, other, judge.floor, extractor="small", seed=0)
     (row,) = (row for row in rows if row.undefined)
-    assert (row.name, row.this, row.other, row.low, row.verdict) == (name, 0.5, 0.5, None, "not defined")
+    assert (row.name, row.this, row.other, row.low, row.verdict) == (name, compared, compared, None, "not defined")
     assert row.why == "it needs the first image"
 
 
 @pytest.mark.parametrize("definition", METRICS, ids=lambda definition: definition.name)
-def test_the_cost_of_an_undefined_value_is_undefined(definition) -> None:
-    assert np.isnan(definition.cost(np.nan, 0.1))
+def test_nothing_is_compared_for_an_undefined_value(definition) -> None:
+    assert np.isnan(definition.compared(np.nan, 0.1))
 
 
 @pytest.mark.parametrize("of", SETS.values(), ids=SETS)

@@ -64,17 +64,16 @@ def test_calls_end_at_snapshots_and_at_multiples_of_a_call(tiny_config) -> None:
     assert AVERAGE_EVERY % STEPS_PER_CALL == CHECK_EVERY % STEPS_PER_CALL == 0
 
 
-@pytest.mark.parametrize("name", ["tiny_config", "tiny_conv"])
-def test_calls_of_all_lengths_share_one_program_on_a_gpu(tmp_path, request, name) -> None:
+def test_calls_of_all_lengths_share_one_program_on_a_gpu(tmp_path, tiny_config, tiny_conv) -> None:
     """Compiling takes seconds: with a program for each call, a training of seconds took minutes."""
     run_calls = (
         "import sys, numpy as np; from tiny_trainings import GPU\n"
         "from gan.config import TrainConfig; from gan.training.engine import build_engine\n"
-        "config, images = TrainConfig.model_validate_json(sys.argv[1]), np.zeros((64, 28, 28, 1), np.float32)\n"
-        "engine = build_engine(images, config, GPU)\n"
-        "for start, stop in (0, 1), (1, 4), (4, 8): engine.run_steps(start, stop)\n"
+        "for config in map(TrainConfig.model_validate_json, sys.argv[1:]):\n"
+        "    engine = build_engine(np.zeros((64, 28, 28, 1), np.float32), config, GPU)\n"
+        "    for start, stop in (0, 1), (1, 4), (4, 8): engine.run_steps(start, stop)\n"
     )
-    config = request.getfixturevalue(name).model_dump_json()
+    configs = [config.model_dump_json() for config in (tiny_config, tiny_conv)]
     env = os.environ | {"XLA_FLAGS": f"--xla_dump_to={tmp_path}", "PYTHONPATH": f"{Path(__file__).parent}"}
-    subprocess.run([sys.executable, "-c", run_calls, config], env=env, cwd=Path(__file__).parents[1], check=True)
-    assert len(list(tmp_path.glob("*run_loop*.before_optimizations.txt"))) == 1
+    subprocess.run([sys.executable, "-c", run_calls, *configs], env=env, cwd=Path(__file__).parents[1], check=True)
+    assert len(list(tmp_path.glob("*run_loop*.before_optimizations.txt"))) == len(configs)

@@ -8,8 +8,12 @@ from gan.report.tensorboard import EventFiles
 from gan.training.checkpoints import Checkpoints
 from gan.training.loop import train
 
+OTHER_RECIPES = [
+    pytest.param(name, marks=pytest.mark.drill) for name in ("tiny_config", "tiny_mlp", "tiny_conditional")
+]
 
-@pytest.mark.parametrize("recipe", ["tiny_config", "tiny_mlp", "tiny_conditional", "tiny_grouped"])
+
+@pytest.mark.parametrize("recipe", ["tiny_grouped", *OTHER_RECIPES])
 def test_a_training_with_event_files_is_the_same_to_the_bit(
     recipe, tiny_images, tmp_path, request, shared_engines
 ) -> None:

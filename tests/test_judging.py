@@ -66,7 +66,7 @@ def test_noise_is_worse_than_the_floor_in_the_direction_of_each_metric(judge, no
         value, at_best = found[definition.name], floor[definition.name]
         if definition.better == "lower":
             assert value > 1.5 * abs(at_best), definition.name
-        elif definition.better == "higher":
+        elif definition.better == "up to real":
             assert value < 0.5 * at_best, definition.name
     assert found["two_sample_accuracy"] > 0.95
     assert found["total_variation"] > 3 * floor["total_variation"]

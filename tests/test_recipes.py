@@ -18,7 +18,7 @@ from gan.training.loop import train
 @pytest.mark.parametrize(
     "recipe",
     [
-        pytest.param(recipe, id=name, marks=[] if recipe in (ARTICLE, CONV) else [pytest.mark.drill])
+        pytest.param(recipe, id=name, marks=[] if recipe is ARTICLE else [pytest.mark.drill])
         for name, recipe in RECIPES.items()
     ],
 )
@@ -63,6 +63,7 @@ def _differences(one: Recipe, other: Recipe) -> set[str]:
     return {name for name, value in one if value != getattr(other, name)}
 
 
+@pytest.mark.drill
 def test_conv_gpu_trains_correctly_at_a_small_size(tmp_path) -> None:
     """The networks are narrow, with few groups, a larger step size and a shorter half-life.
 

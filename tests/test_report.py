@@ -351,7 +351,7 @@ def test_the_quantiles_are_bonferroni_corrected_for_thirteen_intervals() -> None
 
 def test_fewer_near_copies_than_among_real_images_are_not_an_improvement(findings) -> None:
     of = next(metric for metric in METRICS if metric.name == "near_copies")
-    assert of.cost(0.0, 0.015) == of.cost(0.015, 0.015) == 0 < of.cost(0.02, 0.015)
+    assert of.compared(0.0, 0.015) == of.compared(0.015, 0.015) == 0 < of.compared(0.02, 0.015)
 
 
 def test_noise_is_not_called_an_improvement_and_an_improvement_is(findings) -> None:
@@ -376,7 +376,7 @@ def test_a_generator_does_not_differ_from_itself(findings) -> None:
     [
         ("lower", -2, -1, "better"),
         ("lower", 1, 2, "worse"),
-        ("higher", 1, 2, "better"),
+        ("up to real", 1, 2, "better"),
         ("as real", -2, -1, "better"),
         ("higher", -1, 2, "no difference beyond noise"),
     ],

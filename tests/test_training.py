@@ -18,6 +18,8 @@ from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents, draw_latents_by_xla
 from gan.training.state import TrainingState
 
+ON_GROUPS = {"num_groups": 4, "mismatch_weight": 1.0}
+
 
 @pytest.fixture
 def networks(tiny_config) -> Networks:
@@ -171,9 +173,14 @@ def assert_interruptions_change_nothing(images, config, folder, stops) -> None:
 
 
 @pytest.mark.parametrize(
-    "conditioning", [{}, {"num_groups": 4, "mismatch_weight": 1.0}], ids=["unconditional", "on groups"]
+    ("unroll_from", "conditioning"),
+    [
+        pytest.param(0, ON_GROUPS, id="unrolled, on groups"),
+        pytest.param(10**6, {}, id="one step per call, unconditional"),
+        pytest.param(0, {}, id="unrolled, unconditional", marks=pytest.mark.drill),
+        pytest.param(10**6, ON_GROUPS, id="one step per call, on groups", marks=pytest.mark.drill),
+    ],
 )
-@pytest.mark.parametrize("unroll_from", [0, 10**6], ids=["unrolled", "one step per call"])
 def test_a_resumed_training_of_mlp_continues_in_the_same_phase_of_its_penalties(
     tiny_mlp, tiny_images, tmp_path, monkeypatch, shared_engines, unroll_from, conditioning
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from gan.judging.definitions import METRICS, Better, Definition
+from gan.judging.definitions import COMPARED_AS, METRICS, Better, Definition
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
 
@@ -29,13 +29,18 @@ class Difference(MeasuredNumbers):
     name: str
     title: str
     better: Better
-    this: Number = Field(description="the metric of this run")
-    other: Number = Field(description="the metric of the reference")
+    this: Number = Field(description="the compared quantity of this run")
+    other: Number = Field(description="the compared quantity of the reference")
     n: int = Field(description="images on each side")
     extractor: str = Field(description="name of the features that the metric is computed on")
-    difference: Number = Field(description="this - other; of the distances from the real value if that is the best")
+    difference: Number = Field(description="this - other")
     low: Number = Field(description="lower end of the interval; the intervals of all metrics hold together at 95 %")
     high: Number = Field(description="upper end of the interval")
+
+    @property
+    def heading(self) -> str:
+        """The title, and what is compared if that is not the metric itself."""
+        return self.title + COMPARED_AS[self.better]
 
     @property
     def verdict(self) -> Verdict:
@@ -45,12 +50,7 @@ class Difference(MeasuredNumbers):
         if not (self.low > 0 or self.high < 0):
             return "no difference beyond noise"
         rises = self.low > 0
-        return "better" if rises == (self.better == "higher") else "worse"
-
-    @property
-    def is_from_real(self) -> bool:
-        """Whether the distances of the metric from its real value are compared, not the metric itself."""
-        return self.better in ("as real", "no more than real")
+        return "better" if rises == (self.better in ("up to real", "higher")) else "worse"
 
 
 def bootstrap_differences(
@@ -93,14 +93,14 @@ def bootstrap_differences(
             extractor=metric.features or extractor,
             **replace_undefined(
                 metric.undefined,
-                this=metric.measure(this),
-                other=metric.measure(other),
-                difference=difference,
-                low=difference - margin,
-                high=difference + margin,
+                this=mine,
+                other=theirs,
+                difference=mine - theirs,
+                low=mine - theirs - margin,
+                high=mine - theirs + margin,
             ),
         )
-        for metric, difference, margin in zip(METRICS, _differences(METRICS, this, other, real), margins, strict=True)
+        for metric, mine, theirs, margin in zip(METRICS, *_compared(METRICS, this, other, real), margins, strict=True)
     )
 
 
@@ -126,6 +126,11 @@ def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, f
 def _differences(
     metrics: Sequence[Definition], this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]
 ) -> list[float]:
-    """Return how much each metric's cost for one generator exceeds that for the other."""
-    costs = [[metric.cost(metric.measure(each), real[metric.name]) for metric in metrics] for each in (this, other)]
-    return [mine - theirs for mine, theirs in zip(*costs, strict=True)]
+    return [mine - theirs for mine, theirs in zip(*_compared(metrics, this, other, real), strict=True)]
+
+
+def _compared(
+    metrics: Sequence[Definition], this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float]
+) -> list[list[float]]:
+    """Return the compared quantity of each metric, for one generator and the other."""
+    return [[metric.compared(metric.measure(each), real[metric.name]) for metric in metrics] for each in (this, other)]

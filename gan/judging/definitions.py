@@ -14,7 +14,18 @@ from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.pixels import intensity_distance
 
-Better = Literal["lower", "higher", "as real", "no more than real"]
+Better = Literal["lower", "up to real", "as real", "no more than real", "higher"]
+"""Which values are good: low ones; high ones, but none above that of real images; those near it; those not above it.
+"higher" occurs only in records of earlier versions."""
+
+COMPARED_AS = {
+    "lower": "",
+    "up to real": ", up to real",
+    "as real": ", distance from real",
+    "no more than real": ", above real",
+    "higher": "",
+}
+"""What a comparison adds to the title of a metric: which quantity is compared."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +45,17 @@ class Definition:
     joint: bool = False  # whether it is computed from joint statistics (`gan.judging.image_statistics`)
     undefined: str = "the computation gives no finite number"
 
-    def cost(self, value: float, real: float) -> float:
-        """Return the quantity that is compared: the value, or its distance from that of real images if that is best."""
+    def compared(self, value: float, real: float) -> float:
+        """Return the quantity that two generators are compared by, given the metric's value for real images.
+
+        Values on the good side of that of real images are not better than it. For example, a precision above it means
+        that the images are too typical.
+        """
         if self.better == "as real":
             return abs(value - real)
         if self.better == "no more than real":
-            return float(np.maximum(0.0, value - real))  # keeps NaN
-        return value
+            return float(np.maximum(0.0, value - real))  # keeps NaN, as np.minimum does
+        return float(np.minimum(value, real)) if self.better == "up to real" else value
 
 
 METRICS = (
@@ -62,31 +77,31 @@ METRICS = (
     Definition(
         "precision",
         "Precision",
-        "higher",
-        "share of generated images that lie among real ones: their quality",
+        "up to real",
+        "share of generated images that lie among real ones: their quality; above the floor they are too typical",
         lambda e: float(e.fake.precise.mean()),
         joint=True,
     ),
     Definition(
         "recall",
         "Recall",
-        "higher",
-        "share of real images that lie among generated ones: their diversity; noise lowers it too",
+        "up to real",
+        "share of real images that lie among generated ones: their diversity, if precision is near its floor",
         lambda e: float(e.real.recalled.mean()),
         joint=True,
     ),
     Definition(
         "density",
         "Density",
-        "higher",
-        "density of real images around the generated ones; 1 for real images",
+        "up to real",
+        "density of real images around the generated ones; 1 for real images, more for too typical ones",
         lambda e: float(e.fake.density.mean()),
         joint=True,
     ),
     Definition(
         "coverage",
         "Coverage",
-        "higher",
+        "up to real",
         "share of real images with a generated image in their neighbourhood",
         lambda e: float(e.real.covered.mean()),
         joint=True,

@@ -8,7 +8,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from gan.errors import SettingsError
-from gan.judging.gate import Decision
+from gan.judging.gate import Decision, Quality, best_of
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import link_or_copy, suggest_remedy
@@ -39,6 +39,7 @@ class Change(BaseModel, frozen=True, extra="forbid"):
     generator: str = Field(pattern="^[0-9a-f]{64}$", description=f"SHA-256 of its {AVERAGE_GENERATOR}")
     before: str | None = Field(description="name of the previous champion")
     reasons: tuple[str, ...] = Field((), description="reasons of the gate")
+    quality: Quality | None = Field(None, description="what later champions must reach; null if not known")
 
     @property
     def folder(self) -> str:
@@ -98,6 +99,11 @@ def champion_stack(history: Sequence[Change]) -> list[Change]:
     return champions
 
 
+def best_so_far(root: Path) -> tuple[Quality, ...]:
+    """Return the best values of all champions that were not rolled back, for each number of images and features."""
+    return best_of(change.quality for change in champion_stack(read_history(root)) if change.quality)
+
+
 def was_promoted(root: Path, run: str, generator: str) -> bool:
     """Return whether a run with this averaged generator (SHA-256) is or was the champion."""
     return any(change.identity == (run, generator) for change in read_history(root))
@@ -141,7 +147,8 @@ def promote(
     Raises:
         SettingsError: If the run does not exist, is damaged, or is the champion already.
     """
-    generator = _check_published(root, run)
+    manifest = _check_published(root, run)
+    generator = manifest.sha256(AVERAGE_GENERATOR) or ""
     with _champion_lock(root):
         current = champion_of(root)
         if not by_hand and ((current.identity if current else None) != over or generator != judged):
@@ -149,6 +156,8 @@ def promote(
         if current and current.identity == (run, generator):
             return _repair_copy(root, current)
         change = _new_change("promoted by hand" if by_hand else "promoted", run, generator, current, reasons)
+        with suppress(ValidationError):  # a manifest of an earlier version
+            change = change.model_copy(update={"quality": Decision.model_validate(manifest.gate).quality})
         try:
             _copy_run(root, change)
         except SettingsError:
@@ -235,13 +244,13 @@ def describe_champion_status(root: Path, run: str) -> str:
     return f"{gate.sentence}{why if gate.passes else ''}"
 
 
-def _check_published(root: Path, run: str) -> str:
-    """Check a published run, and return the SHA-256 of its averaged generator."""
+def _check_published(root: Path, run: str) -> Manifest:
+    """Check a published run, and return its manifest."""
     if not RUN_NAME.fullmatch(run):
         raise SettingsError(f"{run!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}.")
     manifest = read_manifest(root / "runs" / run)
     check_files(root / "runs" / run, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
-    return manifest.sha256(AVERAGE_GENERATOR) or ""
+    return manifest
 
 
 def _copy_run(root: Path, champion: Change) -> None:
