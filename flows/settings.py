@@ -104,6 +104,11 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         None,
         description="epochs of fitting the feature extractor on your own data; empty: 12, or more for a small set",
     )
+    two_sample_epochs: PositiveInt | None = Field(
+        None,
+        description="epochs of training the network that separates generated from real images; empty: 4, or more for a "
+        "small set",
+    )
     stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
     tensorboard: bool = Field(
         False, description="write event files for TensorBoard below the output folder, unless training is cached"

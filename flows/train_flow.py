@@ -1,4 +1,4 @@
-"""The main job: fetch -> normalize -> extractor -> train -> render -> compare -> publish.
+"""The main job: fetch -> normalize -> extractor -> train -> render -> floor -> separate -> compare -> publish.
 
 python flows/train_flow.py --help
 """
@@ -33,6 +33,7 @@ from tasks.reference import find_reference, is_published
 from tasks.render import render
 from tasks.stage import refreshing
 from tasks.train import refuse_collapse, train_stage
+from tasks.two_sample import measure_floor, separate
 
 MAX_JUDGEMENTS = 3
 
@@ -63,7 +64,18 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         trained = train_stage(execution)(store, data, run.train, execution, extractor)
         refuse_collapse(trained, execution)
         pictures = render(store, data, trained, run.train, execution.device_here)
-        records = RunRecords(raw=raw, data=data, extractor=extractor, trained=trained, pictures=pictures)
+        epochs, device = settings.two_sample_epochs, execution.device_here
+        floor = measure_floor(store, data, run.samples.num_images, epochs, device)
+        separated = separate(store, data, trained.average, run.samples, epochs, device)
+        records = RunRecords(
+            raw=raw,
+            data=data,
+            extractor=extractor,
+            trained=trained,
+            pictures=pictures,
+            floor=floor,
+            separated=separated,
+        )
         published = compare_and_publish(store, run, records, settings)
     link_as_latest(store, published)
     create_artifacts(store, published, describe_disk(store.root))

@@ -39,6 +39,7 @@ def compare(
 
 
 def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "TrainedRun":
+    from gan.judging.definitions import Separation
     from gan.report.run_report import TrainedRun
     from gan.report.training_pictures import ANIMATION, INTERPOLATION
 
@@ -63,5 +64,11 @@ def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "Tr
         snapshot_steps=trained.snapshot_steps,
         warnings=trained.warnings,
         data_warnings=records.data_warnings,
+        separation=Separation(
+            accuracy=records.separated.accuracy,
+            floor=records.floor.accuracy,
+            num_training=records.separated.num_training,
+        ),
+        separation_logits=store.path(records.separated.logits),
         provenance=records.provenance(),
     )

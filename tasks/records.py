@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from gan.judging.gate import Quality
 from gan.judging.judgement import Judgement
+from gan.judging.measured import Measured
 from gan.runs.manifest import FEATURE_EXTRACTOR, Provenance
 from gan.storage.store import FileRef, Store
 
@@ -110,6 +111,14 @@ class Pictures(StageRecord):
     by_path: dict[RunPath, FileRef]
 
 
+class SeparatedImages(StageRecord):
+    """How well a network that was trained to do so separates real images from others."""
+
+    accuracy: Measured = Field(description="share of unseen images of both kinds that it classifies correctly, 0 to 1")
+    num_training: int = Field(description="images of each kind that it was trained on")
+    logits: FileRef = Field(description=".npy, float32 (n,): its logit of real for each unseen generated image")
+
+
 class RunRecords(StageRecord):
     """The results of all stages before the comparison."""
 
@@ -118,6 +127,8 @@ class RunRecords(StageRecord):
     extractor: FittedExtractor
     trained: TrainedGan
     pictures: Pictures
+    floor: SeparatedImages = Field(description="real images against each other")
+    separated: SeparatedImages = Field(description="images of the averaged generator against real ones")
 
     @property
     def data_warnings(self) -> tuple[str, ...]:
@@ -147,7 +158,14 @@ class RunRecords(StageRecord):
     @property
     def by_stage(self) -> dict[str, StageRecord]:
         """Return the results of the stages that every run has, by the name of the stage."""
-        return {"fetch": self.raw, "normalize": self.data, "train": self.trained, "render": self.pictures}
+        return {
+            "fetch": self.raw,
+            "normalize": self.data,
+            "train": self.trained,
+            "render": self.pictures,
+            "floor": self.floor,
+            "separate": self.separated,
+        }
 
 
 class Reference(StageRecord):

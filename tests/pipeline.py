@@ -30,11 +30,11 @@ import pytest
 from gan.storage.locks import exclusive_lock
 
 PROJECT = Path(__file__).resolve().parent.parent
-STAGES = ("fetch", "normalize", "train", "render", "compare", "publish")
-STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "compare", "publish")
+STAGES = ("fetch", "normalize", "train", "render", "floor", "separate", "compare", "publish")
+STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "floor", "separate", "compare", "publish")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of finished runs
-QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2)
-"""Options of a run that saves checkpoints often, and that fits its feature extractor for two epochs only."""
+QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2, "--two-sample-epochs", 1)
+"""Options of a run that saves checkpoints often, and that trains the networks that judge for one or two epochs only."""
 
 SMALL = tuple(
     option

@@ -37,7 +37,7 @@ import importlib, json, sys
 from pathlib import Path
 from tasks import code_identity
 
-STAGES = ("fetch", "normalize", "fit_extractor", "train", "render", "compare", "publish")
+STAGES = ("fetch", "normalize", "fit_extractor", "train", "render", "two_sample", "compare", "publish")
 
 def keys():
     fresh = importlib.reload(code_identity)  # it reads each file once
@@ -57,7 +57,7 @@ for file, old, new in json.loads(sys.argv[1]):
 EDITS = [
     ("gan/recipes.py", '"""The baseline', '"""Measured.\n\nThe baseline', ""),
     ("gan/recipes.py", "", "# a remark\n", ""),
-    ("gan/recipes.py", "steps=10_001", "steps=10_002", "fit_extractor train render compare publish"),
+    ("gan/recipes.py", "steps=10_001", "steps=10_002", "fit_extractor train render two_sample compare publish"),
     ("gan/report/page.py", "", "EDITED = True\n", "compare"),
     ("gan/report/page.html.jinja", "", "{# edited #}", "compare"),
     ("gan/formatting.py", "", "EDITED = True\n", "compare"),

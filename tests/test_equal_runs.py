@@ -105,7 +105,7 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, 
         "the extractor that the run uses, not the generators"
     )
     assert len(list(folder.glob("store/*/*"))) < before
-    assert ran(states(finish(process))) == {"train", "render", "compare", "publish"}
+    assert ran(states(finish(process))) == {"train", "render", "separate", "compare", "publish"}
     assert ran(states(quick_checkout.run(*other))) == set(), "all results are still there"
 
 

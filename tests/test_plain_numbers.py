@@ -51,6 +51,7 @@ from tasks.compare import compare
 from tasks.publish import publish
 from tasks.records import Opponents, PublishedRun, RawData, Reference, RunRecords, TrainedGan
 from tasks.render import render
+from tasks.two_sample import measure_floor, separate
 
 N, NAN, INF = 100, float("nan"), float("inf")
 
@@ -248,7 +249,17 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
         facts=facts,
     )
     pictures = render.task.fn(store, data, trained, config, "cpu")
-    records = RunRecords(raw=raw, data=data, extractor=extractor, trained=trained, pictures=pictures)
+    floor = measure_floor.task.fn(store, data, N, 1, "cpu")
+    separated = separate.task.fn(store, data, trained.average, samples, 1, "cpu")
+    records = RunRecords(
+        raw=raw,
+        data=data,
+        extractor=extractor,
+        trained=trained,
+        pictures=pictures,
+        floor=floor,
+        separated=separated,
+    )
     runs: list[PublishedRun] = []
     for name in ("first", "second"):
         before = {Path(ref.key).name: ref for ref in runs[0].published} if runs else {}

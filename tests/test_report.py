@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import BATCHES, NORMAL_QUANTILE, STUDENT_QUANTILE, Difference, bootstrap_differences
-from gan.judging.definitions import METRICS
+from gan.judging.definitions import METRICS, Separation
 from gan.judging.features import HALF_RESOLUTION
 from gan.judging.gate import Decision
 from gan.judging.image_statistics import ImageStatistics
@@ -40,7 +40,7 @@ GATE = Decision(
         Difference(
             name="recall",
             title="Recall",
-            better="higher",
+            better="up to real",
             this=0.1,
             other=0.4,
             n=150,
@@ -74,6 +74,7 @@ def findings(judge) -> Findings:
         fake_pixels=fake,
         average_pixels=average,
         asked_labels=None,
+        separation_logits=np.arange(150, dtype=np.float32),
         fake=judge.examine(fake),
         average=judge.examine(average),
         snapshot_steps=range(0, 1000 * NUM_SNAPSHOTS, 1000),
@@ -105,6 +106,7 @@ def report(findings, tmp_path_factory) -> Report:
         against=compare_runs(findings.judge, this, other, seed=0),
         gate=GATE,
         asked_classes=None,
+        separation=Separation(accuracy=0.72, floor=0.503, num_training=250),
         settings=[("steps", "10,001")],
         provenance=[("data", HOSTILE)],
         timings=[("train", "3 min 35 s")],
@@ -164,7 +166,7 @@ def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it
 def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
     assert "Does not pass the gate against the champion" in page.locator(".verdict").nth(2).inner_text()
     row = page.get_by_role("region", name="Against the champion").locator("tr").nth(1).inner_text()
-    assert re.sub(r"\s+", " ", row) == "Recall 0.1 0.4 −0.3 −0.4 to −0.2 worse"
+    assert re.sub(r"\s+", " ", row) == "Recall, up to real 0.1 0.4 −0.3 −0.4 to −0.2 worse"
 
 
 def test_warnings_about_the_data_are_marked_as_such(report) -> None:
@@ -316,7 +318,8 @@ def test_the_digest_is_valid_markdown_for_any_text(report) -> None:
 
 
 def test_the_verdict_names_distinguishable_and_copied_images(report, findings) -> None:
-    assert report.verdict.startswith("The generated images can be told from real ones: a classifier is right for 100 %")
+    assert report.verdict.startswith("The generated images can easily be told from real ones: a trained network is ")
+    assert "right for 72 % of the images that it has not seen" in report.verdict
     judge = findings.judge
     copies = judge.examine(findings.train_pixels[:150])
     copying = replace(report, metrics=judge.metrics(copies, copies))

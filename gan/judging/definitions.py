@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from gan.judging.features import GREY_LEVELS, HALF_RESOLUTION
 from gan.judging.image_statistics import ImageStatistics
-from gan.judging.measured import MeasuredNumbers, Number
+from gan.judging.measured import Measured, MeasuredNumbers, Number
 from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.pixels import intensity_distance
@@ -108,9 +108,9 @@ METRICS = (
     ),
     Definition(
         "two_sample_accuracy",
-        "Two-sample accuracy",
+        "Two-sample accuracy, linear",
         "lower",
-        "accuracy of a classifier of real against generated images; 0.5 is chance",
+        "accuracy of a linear rule on features, for real against generated images; 0.5 is chance",
         lambda e: float(((e.real.logits > 0).mean() + (e.fake.logits <= 0).mean()) / 2),
         joint=True,
     ),
@@ -171,6 +171,14 @@ class AskedClasses(MeasuredNumbers):
     value: Number = Field(description="of generated images")
     average: Number = Field(description="of images of the averaged generator")
     real: Number = Field(description="of test images, whose classes are their labels: the accuracy of the classifier")
+
+
+class Separation(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How well a network that was trained to do so tells unseen images of the averaged generator from real ones."""
+
+    accuracy: Measured = Field(description="share of both that it classifies correctly, 0 to 1; 0.5 is guessing")
+    floor: Measured = Field(description="the same for real images in place of generated ones")
+    num_training: int = Field(description="images of each kind that it was trained on")
 
 
 class Metric(MeasuredNumbers):

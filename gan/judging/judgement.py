@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from gan.judging.bootstrap import Difference
-from gan.judging.definitions import AskedClasses, Metric
+from gan.judging.definitions import AskedClasses, Metric, Separation
 from gan.judging.gate import Decision
 from gan.judging.measured import Measured
 
@@ -30,6 +30,7 @@ class Judgement(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     history_quality: str = Field(description="images and features that the history's distances and recalls are from")
     class_shares: tuple[ClassShare, ...]
     asked_classes: AskedClasses | None = Field(description="null for a generator without classes")
+    separation: Separation
     gate: Decision
 
     def content(self) -> dict[str, Any]:
@@ -42,6 +43,7 @@ class Judgement(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             "history_quality": self.history_quality,
             "class_shares": [row.model_dump() for row in self.class_shares],
             "asked_classes": self.asked_classes and self.asked_classes.model_dump(),
+            "separation": self.separation.model_dump(),
         }
 
 

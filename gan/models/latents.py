@@ -21,6 +21,7 @@ class Stream(IntEnum):
     SAMPLES = 0
     SNAPSHOTS = 1
     STATISTICS = 2
+    TWO_SAMPLE = 3
 
 
 def sample_latents(num_images: int, latent_dim: int, *, seed: int, stream: Stream = Stream.SAMPLES) -> np.ndarray:

@@ -31,6 +31,7 @@ class Findings:
     fake_pixels: np.ndarray  # uint8 (>= n, 28, 28)
     average_pixels: np.ndarray  # uint8 (>= n, 28, 28)
     asked_labels: np.ndarray | None  # int (>= n,), classes given to the generator; None if it is not conditional
+    separation_logits: np.ndarray  # float32 (n,), of "real", by a network, for average_pixels
     fake: ImageStatistics
     average: ImageStatistics
     snapshot_steps: Sequence[int]
@@ -103,10 +104,11 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
     rng = np.random.default_rng(seed)
     n, real_pixels, fake_pixels = found.judge.n, found.judge.test_pixels, found.fake_pixels
     in_grid = rng.permutation(n)[:NUM_IN_A_GRID]
-    classes, neighbours, extremes = _choose_class_rows(found), _choose_neighbours(found), _choose_extremes(found.fake)
+    classes, neighbours = _choose_class_rows(found), _choose_neighbours(found)
+    by_realness = np.argsort(-found.separation_logits, kind="stable")
     shown_real = np.concatenate([in_grid, *(row.real_rows for row in classes)])
     class_fakes, neighbour_fakes = [row.fake_rows for row in classes], [group.fake_rows for group in neighbours]
-    shown_fake = np.concatenate([np.arange(len(in_grid)), *extremes, *class_fakes, *neighbour_fakes])
+    shown_fake = np.concatenate([np.arange(len(in_grid)), *class_fakes, *neighbour_fakes])
     questions = _choose_questions(found, shown_real, shown_fake, rng)
     drawn_classes = [(row.name, row.real, row.fake) for row in classes[:MAX_CLASSES_DRAWN]]
     neighbour_rows = [pixels for group in neighbours for pixels in (group.fake, group.train)]
@@ -120,8 +122,8 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
         class_rows=png_bytes(draw_class_rows(drawn_classes, scale=SCALE)),
         neighbours=neighbours,
         neighbour_rows=tiles_png(np.concatenate(neighbour_rows), NUM_NEIGHBOURS),
-        convincing=tiles_png(fake_pixels[extremes[0]], 10),
-        unconvincing=tiles_png(fake_pixels[extremes[1]], 10),
+        convincing=tiles_png(found.average_pixels[by_realness[:NUM_EXTREMES]], 10),
+        unconvincing=tiles_png(found.average_pixels[by_realness[::-1][:NUM_EXTREMES]], 10),
         judged=list(zip(found.snapshot_steps, *found.quality.T.tolist(), strict=True)),
         snapshots=_draw_snapshots(found),
         quality=charts.as_png(figures["quality"]),
@@ -189,12 +191,6 @@ def _draw_snapshots(found: Findings) -> dict[int, bytes]:
     """Draw at most MAX_SNAPSHOTS evenly spaced snapshots, and the best one."""
     shown = {*spaced(len(found.snapshot_steps), MAX_SNAPSHOTS), charts.best_snapshot(found.quality[:, 0])}
     return {index: tiles_png(found.snapshots[index][:NUM_IN_A_SNAPSHOT], 4) for index in sorted(shown)}
-
-
-def _choose_extremes(fake: ImageStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the indices of the images that look most and least real to the two-sample classifier, by its logits."""
-    order = np.argsort(-fake.fake.logits, kind="stable")
-    return order[:NUM_EXTREMES], order[::-1][:NUM_EXTREMES]
 
 
 def _choose_questions(

@@ -11,15 +11,15 @@ from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from gan import formatting
-from gan.judging.definitions import AskedClasses, Metric
+from gan.judging.definitions import AskedClasses, Metric, Separation
 from gan.judging.gate import SIGNIFICANT_ERRORS, Decision, copies_training_images, lacks_diversity
 from gan.report.comparison import RunComparison
 from gan.report.exhibits import Exhibits
 from gan.report.markup import as_data_uri, data_uri, escape_markdown
 from gan.report.rendering import tiles_png
 
-DISTINGUISHABLE_ACCURACY = 0.75
-"""Images count as distinguishable from real ones if the two-sample classifier is at least this accurate."""
+EASY_ACCURACY, DISTINGUISHABLE_ACCURACY = 0.9, 0.75
+"""Images count as easy to distinguish from real ones, or as distinguishable, from this accuracy on."""
 
 CHANCE_MARGIN = 0.03
 """Excess over an accuracy of 0.5 that still counts as chance."""
@@ -42,6 +42,7 @@ class Report:
     against: RunComparison | None
     gate: Decision
     asked_classes: AskedClasses | None
+    separation: Separation
     settings: Rows
     provenance: Rows
     timings: Rows
@@ -56,8 +57,9 @@ class Report:
         accuracy, distance, recall, copies = (of[name] for name in names)
         share, number = formatting.describe_share, formatting.describe_number
         clauses = [
-            f"a classifier is right for {share(accuracy.value)} of the images that it has not seen (averaged weights: "
-            f"{share(accuracy.average)}; guessing: 50 %)",
+            f"a trained network is right for {share(self.separation.accuracy)} of the images that it has not seen "
+            f"(averaged weights; guessing: 50 %), a linear rule on features for {share(accuracy.average)} "
+            f"(last weights: {share(accuracy.value)})",
             f"the Fréchet distance is {number(distance.value)} (averaged: {number(distance.average)}; real images: "
             f"{number(distance.floor)})",
             f"{share(recall.value)} of the real images lie among generated ones (recall; averaged: "
@@ -68,18 +70,23 @@ class Report:
             if metric.value is None:
                 clauses[index] = f"{metric.title} is not defined ({metric.why})"
         return (
-            f"{_conclude(accuracy.value, of)}: {', '.join(clauses)}. "
+            f"{_conclude(self._best_accuracy, of)}: {', '.join(clauses)}. "
             f"On {distance.n:,} images a side and {distance.extractor} features."
         )
 
+    @property
+    def _best_accuracy(self) -> float:
+        linear = next(metric for metric in self.metrics if metric.name == "two_sample_accuracy")
+        return max(self.separation.accuracy, linear.value or 0.0)
 
-def _conclude(accuracy: float | None, of: Mapping[str, Metric]) -> str:
+
+def _conclude(accuracy: float, of: Mapping[str, Metric]) -> str:
     if copies_training_images(of["near_copies"].value, of):
         return "The generator copies training images"
     if lacks_diversity(of["class_entropy"].value, of):
         return "The generator makes only a few different images"
-    if accuracy is None:
-        return "It is not known whether the generated images can be told from real ones"
+    if accuracy >= EASY_ACCURACY:
+        return "The generated images can easily be told from real ones"
     if accuracy >= DISTINGUISHABLE_ACCURACY:
         return "The generated images can be told from real ones"
     if accuracy >= 0.5 + max(CHANCE_MARGIN, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * of["near_copies"].n)):

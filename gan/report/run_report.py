@@ -10,6 +10,7 @@ from gan.config import RunContent
 from gan.data.pixels import denormalize_images
 from gan.data.samples import samples_bytes
 from gan.formatting import describe_number, describe_seconds, describe_setting, describe_share
+from gan.judging.definitions import Separation
 from gan.judging.features import Extractor
 from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge
@@ -49,6 +50,8 @@ class TrainedRun:
     snapshot_steps: Sequence[int]
     warnings: Sequence[str]  # signs of collapse
     data_warnings: Sequence[str]
+    separation: Separation
+    separation_logits: Path  # .npy, float32 (num_images,), of the averaged generator's images
     provenance: Provenance
 
 
@@ -83,6 +86,7 @@ def report_run(
         against=against,
         gate=challenge_champion(found.judge, found.average_pixels, metrics, run.warnings, champion, known, seed=seed),
         asked_classes=found.asked_classes,
+        separation=run.separation,
         settings=_setting_rows(run.settings),
         provenance=_provenance_rows(run.provenance),
         timings=_timing_rows(run.provenance),
@@ -111,6 +115,7 @@ def _judge(run: TrainedRun) -> Findings:
         fake_pixels=fake_pixels,
         average_pixels=average_pixels,
         asked_labels=inputs.labels,
+        separation_logits=read_array(run.separation_logits)[:n],
         fake=judge.examine(fake_pixels),
         average=judge.examine(average_pixels),
         snapshot_steps=run.snapshot_steps,
@@ -141,6 +146,7 @@ def _judgement(report: Report) -> Judgement:
         history_quality=report.exhibits.quality_of,
         class_shares=tuple(ClassShare(name=row.name, real=row.real_share, generated=row.fake_share) for row in rows),
         asked_classes=report.asked_classes,
+        separation=report.separation,
         gate=report.gate,
     )
 

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from builders import smooth_pixels
+
+from gan.judging.two_sample_network import num_training_images, real_against_real, two_sample_test
+
+N = 256
+
+
+def noisy(pixels: np.ndarray, amount: int) -> np.ndarray:
+    """Add up to `amount` grey levels to each pixel."""
+    noise = np.random.default_rng(0).integers(0, amount + 1, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def test_slight_noise_is_told_from_real_images() -> None:
+    real, unseen = smooth_pixels(N, 0), smooth_pixels(N, 1)
+    fake, unseen_fake = noisy(smooth_pixels(N, 2), 8), noisy(smooth_pixels(N, 3), 8)
+    result = two_sample_test(real, fake, unseen, unseen_fake, seed=0)
+    assert result.accuracy > 0.9
+    assert result.fake_logits.shape == (N,)
+    assert result.fake_logits.mean() < 0 < result.real_logits.mean()
+
+
+def test_real_images_are_not_told_from_real_images() -> None:
+    result = real_against_real(smooth_pixels(4 * N, 0), smooth_pixels(N, 1), num=N, seed=0)
+    assert result.accuracy == pytest.approx(0.5, abs=0.1)  # three standard errors of 427 images
+
+
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_ones() -> None:
+    sets = [noisy(smooth_pixels(40, seed), 20 * (seed % 2)) for seed in range(4)]
+    one, other, third = (two_sample_test(*sets, seed=seed) for seed in (0, 0, 1))
+    assert one.fake_logits.tobytes() == other.fake_logits.tobytes()
+    assert one.fake_logits.tobytes() != third.fake_logits.tobytes()
+
+
+def test_the_images_of_the_floor_are_disjoint_parts_of_the_training_split() -> None:
+    assert num_training_images(60_000, 10_000) == 25_000
+    assert num_training_images(60_000, 1000) == 2500
+    assert num_training_images(120, 10_000) == 50
+    assert num_training_images(1, 1) == 1
+
+
+def test_sets_of_different_sizes_are_refused() -> None:
+    pixels = smooth_pixels(3, 0)
+    with pytest.raises(ValueError, match="got 3 real and 2 generated images"):
+        two_sample_test(pixels, pixels[:2], pixels, pixels, seed=0)
