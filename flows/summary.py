@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from gan.formatting import describe_number, describe_seconds
+from gan.report.glance import glance_line
 from gan.runs.champion import describe_champion_status
 from gan.runs.pruning import DEFAULT_DAYS, disk_use
 from gan.storage.store import Store
@@ -27,6 +28,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
         "Run": str(folder),
         "Report": str(folder / "report.html"),
         "Verdict": content["verdict"],
+        "At a glance": glance_line(content),
         "Champion": describe_champion_status(store.root, run.name),
         "Warning": " ".join(content["warnings"]),
         "Data": " ".join(content["data_warnings"]),

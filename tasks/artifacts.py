@@ -7,6 +7,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.formatting import describe_number
+from gan.report.glance import glance_line
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import describe_champion_status
 from gan.runs.publish import METRICS
@@ -25,7 +26,8 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     gate = escape_markdown(describe_champion_status(store.root, run.name))
     create_markdown_artifact(
         key="verdict",
-        markdown=f"# {run.name}\n\n{gate}\n\n{_differences(content)}"
+        markdown=f"# {run.name}\n\n**{escape_markdown(content['verdict'])}**\n\n"
+        f"{escape_markdown(glance_line(content))}\n\n{gate}\n\n{_differences(content)}"
         f"{_data_warnings(content)}"
         f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
         f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",

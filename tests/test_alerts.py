@@ -264,6 +264,7 @@ COLLAPSING = ("--steps", 600, "--sample-every", 600, "--set", "learning_rate=1")
 """Options of a training whose generator soon draws one image only: all images differ by 1 % of real ones' spread."""
 
 
+@pytest.mark.drill
 def test_real_runs_tell_of_collapse_of_failure_and_of_a_crash(quick_checkout, data, mailbox, tmp_path) -> None:
     checkout = quick_checkout
     command: tuple[object, ...] = ("flows/train_flow.py", *SMALL, "--batch-size", 16, "--num-samples", 100)

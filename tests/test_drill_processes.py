@@ -22,6 +22,8 @@ MOMENTS = (
     "train file",
     "train record",
     "render file",
+    "measure_floor file",
+    "separate file",
     "compare file",
     "compare record",
     "publish manifest",

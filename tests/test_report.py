@@ -317,14 +317,39 @@ def test_the_digest_is_valid_markdown_for_any_text(report) -> None:
             previous = 0
 
 
-def test_the_verdict_names_distinguishable_and_copied_images(report, findings) -> None:
-    assert report.verdict.startswith("The generated images can easily be told from real ones: a trained network is ")
-    assert "right for 72 % of the images that it has not seen" in report.verdict
+def test_the_verdict_says_in_one_sentence_what_is_wrong(report, findings) -> None:
+    linear = {metric.name: metric for metric in report.metrics}["two_sample_accuracy"]
+    assert (report.separation.accuracy, linear.average) == (0.72, pytest.approx(0.5, abs=0.15))
+    assert report.verdict == (
+        "Can sometimes be told from real images: a trained network is right for 72 % of unseen images (guessing: 50 %)."
+    )
+    easy = replace(report, separation=report.separation.model_copy(update={"accuracy": 0.96}))
+    assert easy.verdict.startswith("Easy to tell from real images: a trained network is right for 96 %")
     judge = findings.judge
+    noisy = replace(report, metrics=judge.metrics(findings.average, findings.fake))
+    assert noisy.verdict.startswith("Easy to tell from real images: a linear rule on features is right for")
     copies = judge.examine(findings.train_pixels[:150])
     copying = replace(report, metrics=judge.metrics(copies, copies))
-    assert copying.verdict.startswith("The generator copies training images")
-    assert ", and 100 % are near copies of training images" in copying.verdict
+    assert copying.verdict.startswith("The generator copies training images: 100 % of its images are near copies")
+
+
+def test_the_tiles_show_the_values_of_real_images_and_of_the_champion(report) -> None:
+    assert [tile.title for tile in report.tiles] == [
+        "Told from real",
+        "Fréchet distance",
+        "Recall: variety",
+        "Coverage",
+    ]
+    told, distance, recall, _ = report.tiles
+    assert (told.value, told.real, told.champion) == ("72 %", "50.3 %", "")
+    assert (told.length, told.mark) == (pytest.approx(44), pytest.approx(0.6))
+    assert (recall.champion, distance.champion) == ("40 %", "")
+    assert distance.mark == 0
+    for tile in report.tiles:
+        assert 0 <= tile.length <= 100
+    page = render_html(report)
+    assert page.count('<div class="tile">') == 4
+    assert "real images: 50.3 %" in page
 
 
 def test_equal_arguments_give_equal_pages(report, findings) -> None:

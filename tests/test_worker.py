@@ -165,6 +165,7 @@ def test_a_required_gpu_is_that_of_the_worker_and_its_absence_fails_the_run(serv
     assert "--device gpu was asked for, but TensorFlow" in output
 
 
+@pytest.mark.drill
 def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server: Checkout, gpu_worker) -> None:
     options = (*FEW, "--seed", 3, "--train-on", "gpu", "--worker-timeout", 3)
     with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:

@@ -4,7 +4,6 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
@@ -12,17 +11,12 @@ from markupsafe import Markup
 
 from gan import formatting
 from gan.judging.definitions import AskedClasses, Metric, Separation
-from gan.judging.gate import SIGNIFICANT_ERRORS, Decision, copies_training_images, lacks_diversity
+from gan.judging.gate import Decision
 from gan.report.comparison import RunComparison
 from gan.report.exhibits import Exhibits
+from gan.report.glance import Tile, make_tiles, verdict
 from gan.report.markup import as_data_uri, data_uri, escape_markdown
 from gan.report.rendering import tiles_png
-
-EASY_ACCURACY, DISTINGUISHABLE_ACCURACY = 0.9, 0.75
-"""Images count as easy to distinguish from real ones, or as distinguishable, from this accuracy on."""
-
-CHANCE_MARGIN = 0.03
-"""Excess over an accuracy of 0.5 that still counts as chance."""
 
 Rows = Sequence[tuple[str, str]]
 
@@ -51,47 +45,17 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """One sentence: whether the images can be told from real ones, and the numbers that show it."""
-        of = {metric.name: metric for metric in self.metrics}
-        names = ("two_sample_accuracy", "frechet_distance", "recall", "near_copies")
-        accuracy, distance, recall, copies = (of[name] for name in names)
-        share, number = formatting.describe_share, formatting.describe_number
-        clauses = [
-            f"a trained network is right for {share(self.separation.accuracy)} of the images that it has not seen "
-            f"(averaged weights; guessing: 50 %), a linear rule on features for {share(accuracy.average)} "
-            f"(last weights: {share(accuracy.value)})",
-            f"the Fréchet distance is {number(distance.value)} (averaged: {number(distance.average)}; real images: "
-            f"{number(distance.floor)})",
-            f"{share(recall.value)} of the real images lie among generated ones (recall; averaged: "
-            f"{share(recall.average)}; real images: {share(recall.floor)})",
-            f"and {share(copies.value)} are near copies of training images (test images: {share(copies.floor)})",
-        ]
-        for index, metric in enumerate((accuracy, distance, recall, copies)):
-            if metric.value is None:
-                clauses[index] = f"{metric.title} is not defined ({metric.why})"
-        return (
-            f"{_conclude(self._best_accuracy, of)}: {', '.join(clauses)}. "
-            f"On {distance.n:,} images a side and {distance.extractor} features."
-        )
+        """One sentence: whether the images can be told from real ones, or what is wrong with them."""
+        return verdict(self._by_name, self.separation)
 
     @property
-    def _best_accuracy(self) -> float:
-        linear = next(metric for metric in self.metrics if metric.name == "two_sample_accuracy")
-        return max(self.separation.accuracy, linear.value or 0.0)
+    def tiles(self) -> Sequence[Tile]:
+        """The numbers that the report begins with."""
+        return make_tiles(self._by_name, self.separation, self.gate)
 
-
-def _conclude(accuracy: float, of: Mapping[str, Metric]) -> str:
-    if copies_training_images(of["near_copies"].value, of):
-        return "The generator copies training images"
-    if lacks_diversity(of["class_entropy"].value, of):
-        return "The generator makes only a few different images"
-    if accuracy >= EASY_ACCURACY:
-        return "The generated images can easily be told from real ones"
-    if accuracy >= DISTINGUISHABLE_ACCURACY:
-        return "The generated images can be told from real ones"
-    if accuracy >= 0.5 + max(CHANCE_MARGIN, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * of["near_copies"].n)):
-        return "The generated images can sometimes be told from real ones"
-    return "The generated images can hardly be told from real ones"
+    @property
+    def _by_name(self) -> Mapping[str, Metric]:
+        return {metric.name: metric for metric in self.metrics}
 
 
 def render_html(report: Report) -> str:
