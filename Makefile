@@ -49,7 +49,7 @@ train: $(READY) ## Train, judge and publish; with options as in make train ARGS=
 	@$(VENV)/bin/python flows/train_flow.py $(ARGS)
 
 test: $(READY) ## Run all tests but the drills; some of them as in make test ARGS="-k store"
-	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 drills: $(READY) ## Cause real faults and check the recovery (about an hour); some of them as in make drills ARGS="-k disk"
 	@$(VENV)/bin/python -m pytest -m drill --durations 0 $(ARGS)
