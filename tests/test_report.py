@@ -337,7 +337,7 @@ def test_the_tiles_show_the_values_of_real_images_and_of_the_champion(report) ->
     assert [tile.title for tile in report.tiles] == [
         "Told from real",
         "Fréchet distance",
-        "Recall: variety",
+        "Recall",
         "Coverage",
     ]
     told, distance, recall, _ = report.tiles

@@ -1,15 +1,15 @@
 """What a reader of a report sees first: a verdict of one sentence, and four numbers, all of the averaged weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log, sqrt
 from typing import Any, NamedTuple
 
 from gan.formatting import describe_number, describe_share
+from gan.judging.bootstrap import Difference
 from gan.judging.definitions import Metric, Separation
 from gan.judging.gate import (
     MAX_RELATIVE_DISTANCE,
     SIGNIFICANT_ERRORS,
-    Decision,
     copies_training_images,
     lacks_diversity,
 )
@@ -21,7 +21,7 @@ EASY_ACCURACY, DISTINGUISHABLE_ACCURACY = 0.9, 0.75
 CHANCE_MARGIN = 0.03
 """Excess over an accuracy of 0.5 that still counts as chance."""
 
-SHARES = {"recall": "Recall: variety", "coverage": "Coverage"}
+SHARES = {"recall": "Recall", "coverage": "Coverage"}
 
 
 class Tile(NamedTuple):
@@ -37,16 +37,14 @@ class Tile(NamedTuple):
 
 def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
     """Say in one sentence whether the images can be told from real ones, or what is wrong with them."""
-    copies, entropy, linear = (metrics[name] for name in ("near_copies", "class_entropy", "two_sample_accuracy"))
+    copies, entropy = metrics["near_copies"], metrics["class_entropy"]
     if copies_training_images(copies.average, metrics):
         share, real = describe_share(copies.average), describe_share(copies.floor)
         return f"The generator copies training images: {share} of its images are near copies (of test images: {real})."
     if lacks_diversity(entropy.average, metrics):
         bits, real = describe_number(entropy.average), describe_number(entropy.floor)
         return f"The generator makes only a few different images: their classes hold {bits} bits (real images: {real})."
-    accuracy, judge = separation.accuracy, "a trained network"
-    if is_defined(linear.average) and linear.average > accuracy:
-        accuracy, judge = linear.average, "a linear rule on features"
+    accuracy, _, judge = _strongest_judge(separation, metrics["two_sample_accuracy"])
     if accuracy >= EASY_ACCURACY:
         conclusion = "Easy to tell from real images"
     elif accuracy >= DISTINGUISHABLE_ACCURACY:
@@ -58,10 +56,12 @@ def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
     return f"{conclusion}: {judge} is right for {describe_share(accuracy)} of unseen images (guessing: 50 %)."
 
 
-def make_tiles(metrics: Mapping[str, Metric], separation: Separation, gate: Decision) -> tuple[Tile, ...]:
+def make_tiles(
+    metrics: Mapping[str, Metric], separation: Separation, against_champion: Sequence[Difference] = ()
+) -> tuple[Tile, ...]:
     """Return the four numbers that a report begins with."""
-    champion = {row.name: row.other for row in gate.differences}
-    told, floor = separation.accuracy, separation.floor
+    champion = {row.name: row.other for row in against_champion}
+    told, floor, _ = _strongest_judge(separation, metrics["two_sample_accuracy"])
     distance = metrics["frechet_distance"]
     on_scale = [_on_scale(value, distance.floor) for value in (distance.average, distance.floor)]
     rival = champion.get("frechet_distance")
@@ -89,13 +89,18 @@ def make_tiles(metrics: Mapping[str, Metric], separation: Separation, gate: Deci
 
 def glance_line(content: Mapping[str, Any]) -> str:
     """Return the four numbers as one line, from the content of `metrics.json`."""
-    metrics, separation = content["metrics"], content["separation"]
-    shares = {"told from real": (separation["accuracy"], separation["floor"])}
-    shares |= {name: (metrics[name]["average"], metrics[name]["floor"]) for name in SHARES}
-    parts = [f"{title} {describe_share(value)} ({describe_share(real)})" for title, (value, real) in shares.items()]
-    distance = metrics["frechet_distance"]
-    parts.insert(1, f"Fréchet distance {describe_number(distance['average'])} ({describe_number(distance['floor'])})")
-    return f"{', '.join(parts)}; averaged weights (real images)"
+    names = ("two_sample_accuracy", "frechet_distance", *SHARES)
+    metrics = {name: Metric.model_validate({"name": name, **content["metrics"][name]}) for name in names}
+    tiles = make_tiles(metrics, Separation.model_validate(content["separation"]))
+    parts = ", ".join(f"{tile.title} {tile.value} ({tile.real})" for tile in tiles)
+    return f"{parts}: averaged weights (real images)"
+
+
+def _strongest_judge(separation: Separation, linear: Metric) -> tuple[float, float, str]:
+    """Return accuracy, floor and name of the judge that is right more often: usually the network."""
+    if is_defined(linear.average) and is_defined(linear.floor) and linear.average > separation.accuracy:
+        return linear.average, linear.floor, "a linear rule on features"
+    return separation.accuracy, separation.floor, "a trained network"
 
 
 def _above_guessing(accuracy: float) -> float:

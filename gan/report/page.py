@@ -51,7 +51,7 @@ class Report:
     @property
     def tiles(self) -> Sequence[Tile]:
         """The numbers that the report begins with."""
-        return make_tiles(self._by_name, self.separation, self.gate)
+        return make_tiles(self._by_name, self.separation, self.gate.differences)
 
     @property
     def _by_name(self) -> Mapping[str, Metric]:
