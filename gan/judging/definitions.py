@@ -108,7 +108,7 @@ METRICS = (
     ),
     Definition(
         "two_sample_accuracy",
-        "Two-sample accuracy, linear",
+        "Linear two-sample accuracy",
         "lower",
         "accuracy of a linear rule on features, for real against generated images; 0.5 is chance",
         lambda e: float(((e.real.logits > 0).mean() + (e.fake.logits <= 0).mean()) / 2),
