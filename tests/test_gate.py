@@ -61,7 +61,8 @@ def test_a_worse_generator_does_not_pass_and_each_worse_metric_is_named(judge) -
     assert "Fréchet distance" in decision.reasons[0]
     assert decision.reasons[0].endswith("is not better beyond noise.")
     assert any(
-        reason.startswith("Precision") and "is more than 0.1 below the best" in reason for reason in decision.reasons
+        reason.startswith("Precision") and "is more than 0.1 below the champion's" in reason
+        for reason in decision.reasons
     )
 
 
@@ -129,6 +130,21 @@ def test_a_hundred_champions_that_differ_by_noise_lose_no_more_than_the_margin()
     assert 5 < num_passed < 100
     for name in shares:
         assert truth[name] > first[name] - MARGIN - 3 * error
+
+
+def test_the_best_of_all_champions_counts_although_the_present_one_is_worse_or_of_an_earlier_version() -> None:
+    good = {"precision": 0.8, "recall": 0.6, "coverage": 0.85}
+    champion = {"frechet_distance": 9.0, **good, "recall": 0.5}
+    mine = {"frechet_distance": 5.0, **good, "recall": 0.57}
+    best = Quality(n=10_000, extractor="small", values=good)
+    of_few_images = [row.model_copy(update={"n": 100}) for row in against_champion(mine, champion)]
+    decision = decide(measured(mine), (), "before", of_few_images, (best,), full_n=10_000)
+    assert decision.reasons == ("Recall 0.57 is more than 0.02 below the best of all champions, 0.6.",)
+    close = {**mine, "recall": 0.585}
+    unrecorded = against_champion(close, {**champion, "recall": 0.6})
+    decision = decide(measured(close), (), "of an earlier version", unrecorded, full_n=10_000)
+    assert decision.passes
+    assert not_none(decision.quality).values["recall"] == 0.6
 
 
 def test_values_above_those_of_real_images_are_not_required_of_later_champions() -> None:

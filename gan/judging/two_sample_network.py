@@ -109,7 +109,10 @@ def _build_network(seed: int) -> keras.Model:
 def _fit(
     network: keras.Model, real: np.ndarray, fake: np.ndarray, rng: np.random.Generator, epochs: int | None
 ) -> None:
-    """Minimize the cross-entropy with Adam, a linear warm-up and cosine decay; half of each batch is real."""
+    """Minimize the cross-entropy with Adam; half of each batch is real.
+
+    The step size rises linearly, then falls along a cosine to 2 % of its peak.
+    """
     half = min(BATCH_SIZE // 2, len(real))
     steps_per_epoch = len(real) // half
     epochs = epochs or max(EPOCHS, -(-MIN_STEPS // steps_per_epoch))

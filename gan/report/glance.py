@@ -60,7 +60,7 @@ def make_tiles(
     metrics: Mapping[str, Metric], separation: Separation, against_champion: Sequence[Difference] = ()
 ) -> tuple[Tile, ...]:
     """Return the four numbers that a report begins with."""
-    champion = {row.name: row.other for row in against_champion}
+    champion = {row.name: row.other for row in against_champion if row.n == metrics[row.name].n}
     told, floor, _ = _strongest_judge(separation, metrics["two_sample_accuracy"])
     distance = metrics["frechet_distance"]
     on_scale = [_on_scale(value, distance.floor) for value in (distance.average, distance.floor)]
