@@ -3,14 +3,18 @@
 import io
 import logging
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import httpx
 import pytest
 from builders import write_own_data
 from faults import started
-from pipeline import Checkout, wait_until
+from narrowing import not_none
+from pipeline import PROJECT, Checkout, wait_until
 from prefect import flow, task
 from prefect.task_engine import TaskRunTimeoutError
 
@@ -111,3 +115,30 @@ def test_a_lost_server_and_an_exceeded_time_limit_are_one_clear_error(terminal, 
     with pytest.raises(FashionGanError, match=f"(?s){words}.*the same command again"), prefect_session():
         failing(error)()
     assert not any("Traceback" in line for line in terminal())
+
+
+def test_a_server_that_ignores_sigterm_ends_with_a_killed_command() -> None:
+    command = (
+        "import subprocess, sys, time; import flows; from flows.server.embedded import _ended_with_this_process\n"
+        "stubborn = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); "
+        "time.sleep(300)'\n"
+        "server = subprocess.Popen([sys.executable, '-c', stubborn], stdout=subprocess.PIPE)\n"
+        "server.stdout.readline()\n"
+        "with _ended_with_this_process(server.pid):\n"
+        "    print(server.pid, flush=True)\n"
+        "    time.sleep(300)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", command], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        server = int(not_none(process.stdout).readline())
+        process.kill()
+    deadline = time.monotonic() + 30
+    while is_running(server) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_running(server)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and is not a zombie (Linux)."""
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

@@ -142,14 +142,24 @@ class _Output:
         return "".join(self._held)
 
 
+END_WHEN_THE_PIPE_ENDS = """
+read line && exit
+kill "$0" 2>/dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1; kill -0 "$0" 2>/dev/null || exit; done
+kill -9 "$0"
+"""
+"""A shell script that ends the process whose ID is its name."""
+
+
 @contextmanager
 def _ended_with_this_process(pid: int) -> Iterator[None]:
     """End a process when this one is killed within the block.
 
     No handler runs after a SIGKILL, so a shell reads from a pipe that only this process holds open. A line means that
-    the block has ended; the end of the pipe means that this process was killed.
+    the block has ended; the end of the pipe means that this process was killed. A server may hang while it shuts down
+    (seen once on an overloaded machine), so after ten seconds it is killed.
     """
-    watch = ["sh", "-c", 'read line || kill "$0"', str(pid)]
+    watch = ["sh", "-c", END_WHEN_THE_PIPE_ENDS, str(pid)]
     with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, text=True) as guard:
         try:
             yield
