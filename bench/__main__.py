@@ -35,7 +35,6 @@ FLOOR_PARTS = {
     "Adam": ("torch_adam", "xla_adam"),
 }
 SECONDS_A_TURN = 0.5 if has_gpu() else 1.5
-SHARED_MEMORY = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 console = Console(stderr=True, highlight=False)
 
@@ -87,8 +86,8 @@ def start(name: str, title: str) -> Contender | None:
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        # all contenders are on one GPU at once: none may take all its memory
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "0", **SHARED_MEMORY},
+        # all contenders are on one GPU at once: none may take all its memory (JAX: in bench/jax_peer.py)
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "0", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
     )
     contender = Contender(name, title, process, stderr)
     try:

@@ -147,6 +147,12 @@ def test_the_best_of_all_champions_counts_although_the_present_one_is_worse_or_o
     assert not_none(decision.quality).values["recall"] == 0.6
 
 
+def test_a_generator_among_whose_images_no_real_one_lies_does_not_pass_even_without_a_champion() -> None:
+    values = {"frechet_distance": 5.0, "precision": 0.8, "recall": 0.0, "coverage": 0.9}
+    decision = decide(measured(values), (), None, (), full_n=10_000)
+    assert decision.reasons == ("No real image lies among its images: its recall is 0 %.",)
+
+
 def test_values_above_those_of_real_images_are_not_required_of_later_champions() -> None:
     values = {"frechet_distance": 5.0, "precision": 0.95, "recall": 0.6, "coverage": 0.9}
     quality = not_none(decide(measured(values), (), None, (), full_n=10_000).quality)

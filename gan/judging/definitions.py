@@ -13,6 +13,7 @@ from gan.judging.measured import Measured, MeasuredNumbers, Number
 from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.pixels import intensity_distance
+from gan.judging.metrics.two_sample import balanced_accuracy
 
 Better = Literal["lower", "up to real", "as real", "no more than real", "higher"]
 """Which values are good: low ones; high ones, but none above that of real images; those near it; those not above it.
@@ -111,7 +112,7 @@ METRICS = (
         "Linear two-sample accuracy",
         "lower",
         "accuracy of a linear rule on features, for real against generated images; 0.5 is chance",
-        lambda e: float(((e.real.logits > 0).mean() + (e.fake.logits <= 0).mean()) / 2),
+        lambda e: balanced_accuracy(e.real.logits, e.fake.logits),
         joint=True,
     ),
     Definition(

@@ -209,6 +209,8 @@ def _far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
             found, least = describe_share(metric.average), describe_share(share * metric.floor)
             part = describe_share(share)
             yield f"{meaning}: its {metric.title.lower()} is {found}, and {part} of the floor is {least}."
+    if by_name["recall"].average == 0:
+        yield "No real image lies among its images: its recall is 0 %."
 
 
 def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:

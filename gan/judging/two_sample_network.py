@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gan.data.pixels import IMAGE_SIZE, normalize_images
+from gan.judging.metrics.two_sample import balanced_accuracy
 from gan.models.backend import keras, tf
 from gan.system.progress import progress
 
@@ -34,7 +35,7 @@ class TwoSampleResult:
     @property
     def accuracy(self) -> float:
         """Return the mean of the shares of real and of generated images that are classified correctly, 0 to 1."""
-        return float(((self.real_logits > 0).mean() + (self.fake_logits <= 0).mean()) / 2)
+        return balanced_accuracy(self.real_logits, self.fake_logits)
 
 
 def num_training_images(num_real: int, num_samples: int) -> int:

@@ -70,8 +70,7 @@ def build_engine(
         return Engine(networks, hardware.name, name, STEPS_PER_LOOP, run_steps)
     steps_per_call, name = 1, "one XLA program a step" if recipe.uses_xla else "one TensorFlow graph a step"
     if recipe.uses_xla and config.steps >= UNROLL_FROM_STEPS:
-        steps_per_call = STEPS_PER_CALL
-        name = f"one XLA program for {steps_per_call} steps"
+        steps_per_call, name = STEPS_PER_CALL, f"one XLA program for {STEPS_PER_CALL} steps"
     run_steps = with_average(make_run_steps(step, steps_per_call, recipe.penalty_every), networks, config)
     return Engine(networks, hardware.name, name, steps_per_call, run_steps)
 

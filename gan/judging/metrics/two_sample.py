@@ -52,6 +52,11 @@ def held_out_logits(
     return logits[is_real], logits[~is_real]
 
 
+def balanced_accuracy(real_logits: np.ndarray, fake_logits: np.ndarray) -> float:
+    """Return the mean of the shares of real and of generated images whose logit of "real" has the right sign."""
+    return float(((real_logits > 0).mean() + (fake_logits <= 0).mean()) / 2)
+
+
 def fit_logistic_regression(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
     """Fit weights and bias that minimize  |w|^2 / 2 + sum_i log(1 + exp(-s_i (w.x_i + b))),  s_i = +-1.
 
