@@ -20,7 +20,7 @@ from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
 from tasks.hand_over import GPU_LIMIT, RETRY_SECONDS, WorkerError, may_answer_later
 from tasks.records import FittedExtractor, NormalizedData
-from tasks.stage import refreshing
+from tasks.stage import refreshing, use_key_conditions
 from tasks.train import train
 
 LEASE_SECONDS = 60
@@ -36,6 +36,7 @@ def gpu_flow(
     config: TrainConfig,
     execution: ExecutionConfig,
     extractor: FittedExtractor,
+    key_conditions: str,
     store_url: str | None = None,
     refresh: bool = False,
 ) -> None:
@@ -47,13 +48,14 @@ def gpu_flow(
         config: Settings that decide the result.
         execution: Settings that do not decide the result.
         extractor: The feature extractor that snapshots are judged with.
+        key_conditions: The conditions in the cache keys of the waiting run, such as "2 CPUs".
         store_url: The object store that both machines use, if they share no folder.
         refresh: Train even if there is a cached result.
     """
     from gan.models.backend import use_device
 
     store = _open_shared(root, store_url, data)
-    with mark_in_use(store.root), one_gpu(), refreshing(refresh):
+    with mark_in_use(store.root), one_gpu(), refreshing(refresh), use_key_conditions(key_conditions):
         hardware = use_device(execution.device)
         if hardware.device_type == "CPU" and execution.device != "cpu":
             get_run_logger().warning(

@@ -1,7 +1,7 @@
 """Training on a GPU worker: start a run of the deployment, wait for it, and cancel it with the run that needs it.
 
 No cache key includes this module, because where a training runs does not decide its result. Only references travel
-between the machines: the worker's stage `train` leaves its record in the store, under the key that it has here too.
+between the machines: the worker's stage `train` leaves its record in the store, under the key of the waiting run.
 """
 
 import logging
@@ -25,6 +25,7 @@ from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import FashionGanError
 from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
+from tasks.stage import key_conditions
 
 GPU_DEPLOYMENT, GPU_POOL, GPU_LIMIT = "train-gan/gpu", "gpu", "gpu"
 POLL_SECONDS, RETRY_SECONDS = 2.0, 10.0
@@ -61,6 +62,7 @@ def train_on_worker(
         "extractor": extractor.model_dump(mode="json"),
         "store_url": store.remote.url if store.remote else None,
         "refresh": PREFECT_TASKS_REFRESH_CACHE.value(),
+        "key_conditions": key_conditions(),
     }
     try:
         name = f"{config.recipe.name}, {config.steps} steps, seed {config.seed}"

@@ -7,8 +7,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -26,7 +27,7 @@ from pydantic import ValidationError
 
 from gan.storage.locks import exclusive_lock, lock_path, shared_root_lock
 from gan.storage.store import Store
-from gan.system.environment import describe_processors
+from gan.system.environment import describe_processors, rounding_conditions
 from tasks.code_identity import import_reached, reached_code, reached_libraries
 from tasks.failures import explain_refused_writes, is_worth_retrying
 from tasks.records import StageRecord, plain
@@ -38,6 +39,8 @@ PROCESSORS = "processors"
 """Name of the fact that describes the processors: results of other processors differ by rounding."""
 
 FIRST_RETRY_SECONDS = 4
+
+_conditions = ContextVar[str | None]("_conditions", default=None)
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +187,11 @@ class Stage(Generic[P, R]):
 
 @dataclass
 class StagePolicy(CachePolicy):
-    """Compute the cache key of a stage: inputs by content, reached code, versions of the computing libraries."""
+    """Compute the cache key of a stage.
+
+    The key has the inputs by content, the reached code, and the versions of the computing libraries. TensorFlow sums in
+    an order that depends on the number of its threads, so the key of a stage with TensorFlow also has that number.
+    """
 
     incidental: tuple[str, ...] = ()
 
@@ -198,8 +205,10 @@ class StagePolicy(CachePolicy):
         """Return a SHA-256 over everything that decides the result."""
         module = task.fn.__module__
         deciding = {name: plain(value) for name, value in inputs.items() if name not in {"store", *self.incidental}}
-        code = {"code": reached_code(module), "libraries": reached_libraries(module)}
-        content = {"stage": task.name, "inputs": deciding, **code}
+        libraries = reached_libraries(module)
+        content = {"stage": task.name, "inputs": deciding, "code": reached_code(module), "libraries": libraries}
+        if "tensorflow" in libraries:
+            content["conditions"] = key_conditions()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -247,3 +256,18 @@ def _write_record(result: StageRecord, key: str, store: Store) -> None:
 def refreshing(refresh: bool) -> AbstractContextManager[object]:
     """Within the block, and if `refresh`, run every stage although it is cached, and replace its cached result."""
     return temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True} if refresh else {})
+
+
+def key_conditions() -> str:
+    """Return the conditions in the keys of stages with TensorFlow: of this machine, or as `use_key_conditions` says."""
+    return _conditions.get() or rounding_conditions()
+
+
+@contextmanager
+def use_key_conditions(conditions: str) -> Iterator[None]:
+    """Within the block, compute keys as the machine with these conditions does. A worker's caller finds its result."""
+    token = _conditions.set(conditions)
+    try:
+        yield
+    finally:
+        _conditions.reset(token)

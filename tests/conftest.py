@@ -175,10 +175,17 @@ def shared_engines(engines, monkeypatch) -> SharedEngines:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One throw-away Prefect database and server for the whole test run."""
+    """One throw-away Prefect database and server for the whole test run.
+
+    Flows in this process send no heartbeats: each would wait for a second at its end.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=180):
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
         yield
 
 

@@ -137,6 +137,16 @@ def test_variables_about_processors_are_recorded_with_their_initial_values() -> 
     assert "PYTHONHASHSEED" not in found
 
 
+def test_cache_keys_have_the_number_of_processors_and_settings_of_the_mathematical_functions() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import gan\n"
+        "from gan.system.environment import rounding_conditions; print(rounding_conditions())"
+    )
+    tunables = "glibc.malloc.check=0:glibc.cpu.hwcaps=-AVX2"
+    found = python(code, GLIBC_TUNABLES=tunables, CUDA_VISIBLE_DEVICES="1", OMP_NUM_THREADS="7")
+    assert found == "1 CPU glibc.cpu.hwcaps=-AVX2"
+
+
 def test_warnings_of_libraries_are_no_errors_in_this_and_child_processes() -> None:
     code = (
         "import gan, os, sys, warnings; warnings.warn('as Keras does', DeprecationWarning)\n"

@@ -21,7 +21,7 @@ from gan.storage.locks import exclusive_lock, lock_path
 from gan.storage.store import FileRef, Store
 from tasks.failures import is_worth_retrying
 from tasks.records import StageRecord
-from tasks.stage import Stage, StagePolicy, refreshing, stage
+from tasks.stage import Stage, StagePolicy, refreshing, stage, use_key_conditions
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "known_code")
 
@@ -97,6 +97,27 @@ def test_changed_code_and_changed_libraries_change_the_key(store, monkeypatch) -
     monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {"numpy": "3"})
     run(write, store, "a")
     assert runs == [0, 1, 2]
+
+
+def test_the_number_of_processors_changes_the_key_of_stages_with_tensorflow_only(store, monkeypatch) -> None:
+    write, runs = counted()
+    for libraries in ({"numpy": "2"}, {"tensorflow": "2"}):
+        monkeypatch.setattr("tasks.stage.reached_libraries", lambda module, libraries=libraries: libraries)
+        for conditions in ("1 CPU", "2 CPUs", "1 CPU"):
+            monkeypatch.setattr("tasks.stage.rounding_conditions", lambda conditions=conditions: conditions)
+            run(write, store, "a")
+    assert runs == [0, 1, 2], "one result without TensorFlow, and two with it"
+
+
+def test_a_worker_stores_its_result_under_the_key_of_the_waiting_machine(store, monkeypatch) -> None:
+    write, runs = counted()
+    monkeypatch.setattr("tasks.stage.reached_libraries", lambda module: {"tensorflow": "2"})
+    monkeypatch.setattr("tasks.stage.rounding_conditions", lambda: "16 CPUs")
+    with use_key_conditions("2 CPUs"):
+        run(write, store, "a")
+    monkeypatch.setattr("tasks.stage.rounding_conditions", lambda: "2 CPUs")
+    assert write.recorded(store, "a") == run(write, store, "a")
+    assert runs == [0]
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"b")])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from faults import same_bytes, started
-from pipeline import SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import ALL_CORES, SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
 
 STRANGE = {
     "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -60,10 +60,15 @@ def command(data: Path, folder: Path) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory, quick_checkout, data) -> Path:
-    """Return the output folder of a run in the environment of these tests, with as many threads as cores."""
+def checkout(quick_checkout) -> Checkout:
+    """Return a checkout whose runs have as many threads as cores: else variables about threads would prove nothing."""
+    return replace(quick_checkout, shares_cores=False)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory, checkout, data) -> Path:
+    """Return the output folder of a run in the environment of these tests."""
     folder = tmp_path_factory.mktemp("usual") / "artifacts"
-    checkout = replace(quick_checkout, shares_cores=False)
     assert ran(states(checkout.run(*command(data, folder)))) == set(STAGES_OF_OWN_DATA)
     return folder
 
@@ -105,16 +110,16 @@ def strange(checkout: Checkout, folder: Path, **more: str) -> Checkout:
     (folder / "keras" / "keras.json").write_text(json.dumps(KERAS))
     (folder / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nnonsense\n")
     env = {**checkout.env, **STRANGE, "KERAS_HOME": str(folder / "keras"), "MATPLOTLIBRC": str(folder), **more}
-    return replace(checkout, env=env, shares_cores=False)  # else variables about threads would prove nothing
+    return replace(checkout, env=env)
 
 
-def test_a_strange_environment_changes_no_byte_and_no_cache(quick_checkout, data, usual, proxy, tmp_path) -> None:
+def test_a_strange_environment_changes_no_byte_and_no_cache(checkout, data, usual, proxy, tmp_path) -> None:
     address = f"http://127.0.0.1:{proxy.server_port}"
-    checkout = strange(quick_checkout, tmp_path / "home", HTTP_PROXY=address)
+    stranger = strange(checkout, tmp_path / "home", HTTP_PROXY=address)
     folder = tmp_path / "artifacts"
     before = os.umask(0o077)
     try:
-        output = checkout.run(*command(data, folder))
+        output = stranger.run(*command(data, folder))
     finally:
         os.umask(before)
     assert ran(states(output)) == set(STAGES_OF_OWN_DATA)
@@ -126,19 +131,31 @@ def test_a_strange_environment_changes_no_byte_and_no_cache(quick_checkout, data
     manifest = json.loads((folder / "runs" / "same" / "manifest.json").read_text())
     assert manifest["processors"]["train"] == manifest["processors"]["compare"]
     assert "GLIBC_TUNABLES=glibc.malloc.arena_max=8" in manifest["processors"]["train"]
-    again = quick_checkout.run(*command(data, folder))
+    again = checkout.run(*command(data, folder))
     assert ran(states(again)) == set()
     assert "The result of train was made on" in again, "and could differ by rounding here"
 
 
-def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(
-    quick_checkout, data, usual, proxy, tmp_path
-) -> None:
+@pytest.mark.skipif(len(ALL_CORES) == 1, reason="needs two processors")
+def test_results_of_another_number_of_processors_are_not_taken(checkout, data, usual, tmp_path) -> None:
+    folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
+    one_core = (
+        "import os, runpy, sys\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "sys.argv = sys.argv[1:]\n"
+        "sys.path.insert(0, os.getcwd())\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    output = checkout.run("-c", one_core, *command(data, folder))
+    assert ran(states(output)) == set(STAGES_OF_OWN_DATA) - {"fetch", "normalize"}
+
+
+def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(checkout, data, usual, proxy, tmp_path) -> None:
     address = f"http://127.0.0.1:{proxy.server_port}"
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
-    checkout = strange(quick_checkout, tmp_path / "home", HTTP_PROXY=address, HTTPS_PROXY=address)
-    del checkout.env["PREFECT_API_URL"]
-    with started(checkout, *command(data, folder)) as run:
+    stranger = strange(checkout, tmp_path / "home", HTTP_PROXY=address, HTTPS_PROXY=address)
+    del stranger.env["PREFECT_API_URL"]
+    with started(stranger, *command(data, folder)) as run:
         code, output = run.end()
         assert code == 0, output
         assert ran(states(output)) == set()
@@ -148,7 +165,7 @@ def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(
 
 @pytest.mark.parametrize("part", ["_wait_until_healthy", "_Output", "_ended_with_this_process"])
 def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_left(
-    quick_checkout, data, usual, part: str
+    checkout, data, usual, part: str
 ) -> None:
     breaking = (
         "import flows, runpy, sys\n"
@@ -158,9 +175,9 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    checkout = replace(quick_checkout, env=dict(quick_checkout.env))
-    del checkout.env["PREFECT_API_URL"]
-    with started(checkout, "-c", breaking, *command(data, usual)) as run:
+    direct = replace(checkout, env=dict(checkout.env))
+    del direct.env["PREFECT_API_URL"]
+    with started(direct, "-c", breaking, *command(data, usual)) as run:
         code, output = run.end()
         assert code == 1
         assert "ZeroDivisionError: between its start and its first answer" in output
@@ -209,9 +226,9 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
         ({"SSL_CERT_FILE": "/nowhere.pem"}, ("SSL_CERT_FILE=/nowhere.pem cannot be read", "unset it")),
     ],
 )
-def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(quick_checkout, data, usual, env, words) -> None:
-    given = {name: value for name, value in quick_checkout.env.items() if name != "PREFECT_API_URL"}
-    with started(replace(quick_checkout, env={**given, **env}), *command(data, usual)) as run:
+def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(checkout, data, usual, env, words) -> None:
+    given = {name: value for name, value in checkout.env.items() if name != "PREFECT_API_URL"}
+    with started(replace(checkout, env={**given, **env}), *command(data, usual)) as run:
         code, output = run.end()
         assert code == 1
         assert all(part in output for part in words), output
@@ -240,9 +257,9 @@ def web_server() -> Iterator[http.server.ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_an_address_where_another_server_runs_is_one_error(quick_checkout, data, usual, web_server) -> None:
-    env = {**quick_checkout.env, "PREFECT_API_URL": f"http://user:secret@127.0.0.1:{web_server.server_port}/api"}
-    with started(replace(quick_checkout, env=env), *command(data, usual)) as run:
+def test_an_address_where_another_server_runs_is_one_error(checkout, data, usual, web_server) -> None:
+    env = {**checkout.env, "PREFECT_API_URL": f"http://user:secret@127.0.0.1:{web_server.server_port}/api"}
+    with started(replace(checkout, env=env), *command(data, usual)) as run:
         code, output = run.end()
         assert code == 1
         assert "answers, but not as a Prefect server does" in output
@@ -252,24 +269,24 @@ def test_an_address_where_another_server_runs_is_one_error(quick_checkout, data,
 
 
 @pytest.mark.drill
-def test_without_prefects_caching_stages_run_again_and_give_the_same(quick_checkout, data, usual, tmp_path) -> None:
+def test_without_prefects_caching_stages_run_again_and_give_the_same(checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
-    env = {**quick_checkout.env, "PREFECT_TASKS_DISABLE_CACHING": "true"}
-    output = replace(quick_checkout, env=env).run(*command(data, folder))
+    env = {**checkout.env, "PREFECT_TASKS_DISABLE_CACHING": "true"}
+    output = replace(checkout, env=env).run(*command(data, folder))
     assert ran(states(output)) == set(STAGES_OF_OWN_DATA)
     assert same_bytes(folder, "same") == same_bytes(usual, "same")
-    assert ran(states(quick_checkout.run(*command(data, folder)))) == set()
+    assert ran(states(checkout.run(*command(data, folder)))) == set()
 
 
 @pytest.mark.drill
-def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(quick_checkout, data, usual, tmp_path) -> None:
+def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     code = (
         "import subprocess, sys\n"
         "full = open('/dev/full', 'w')\n"
         "sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], stdout=full).returncode)"
     )
-    with started(quick_checkout, "-c", code, *command(data, folder)) as run:
+    with started(checkout, "-c", code, *command(data, folder)) as run:
         exit_code, output = run.end()
     assert exit_code == 1
     assert "Error: The output could not be written (No space left on device). Finished work is kept." in output
@@ -278,7 +295,7 @@ def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(quick_checkout
 
 
 @pytest.mark.drill
-def test_closed_streams_end_no_run(quick_checkout, data, usual, tmp_path) -> None:
+def test_closed_streams_end_no_run(checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     code = (
         "import os, runpy, sys\n"
@@ -289,5 +306,5 @@ def test_closed_streams_end_no_run(quick_checkout, data, usual, tmp_path) -> Non
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     (folder / "latest").unlink()
-    quick_checkout.run("-c", code, *command(data, folder))
+    checkout.run("-c", code, *command(data, folder))
     assert (folder / "latest").resolve().name == "same"

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -52,7 +53,8 @@ LONG = ("--steps", 100_000, "--num-samples", 100, *OWN, *SMALL)
 
 @pytest.fixture(scope="module")
 def gpu_worker(server: Checkout) -> Iterator[None]:
-    with running(server, *GPU_WORKER):
+    """A worker that may use all processors, unlike the runs that wait for it."""
+    with running(replace(server, shares_cores=False), *GPU_WORKER):
         yield
 
 

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 from gan.formatting import describe_mean, describe_setting
 from gan.judging.measured import NOT_FINITE, is_defined, rounded
-from gan.report.page import render_page
+from gan.report.templates import render_page
 from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
 from gan.runs.publish import METRICS
 

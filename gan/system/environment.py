@@ -46,8 +46,11 @@ HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_to=")
 """Flags of XLA that affect no number: the folder of CUDA, and the folder for debugging output."""
 
 PROCESSOR_PREFIXES = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES")
-"""Prefixes of variables that choose among the processors, or are read before Python starts. They change results only by
-rounding, as a different processor does, so they are kept, and each stage records them."""
+"""Prefixes of variables that choose among the processors, or are read before Python starts. They are kept, and each
+stage records them: they change results only by rounding, as a different processor does."""
+
+CPU_TUNABLE = "glibc.cpu."
+"""Prefix of the settings in GLIBC_TUNABLES that select the C library's mathematical functions."""
 
 PLAIN = dict(zip("×→−–—…·•±“”", ("x", "->", "-", "-", "-", "...", "-", "*", "+/-", '"', '"'), strict=True))
 """ASCII replacements for characters that a terminal cannot show."""
@@ -132,9 +135,21 @@ def describe_processors() -> str:
 
     The variables have the values from the start of the process, since libraries set some of them later.
     """
+    return " ".join([_count_processors(), *(f"{name}={value}" for name, value in _processor_variables.items())])
+
+
+def rounding_conditions() -> str:
+    """Return the part of `describe_processors` that cache keys contain, such as "2 CPUs".
+
+    Which GPU or processor computes is not a part of it, so machines of different models share results.
+    """
+    tunables = _processor_variables.get("GLIBC_TUNABLES", "").split(":")
+    return " ".join([_count_processors(), *sorted(part for part in tunables if part.startswith(CPU_TUNABLE))])
+
+
+def _count_processors() -> str:
     num = num_processors()
-    variables = (f"{name}={value}" for name, value in _processor_variables.items())
-    return " ".join([f"{num} CPU{'s' if num > 1 else ''}", *variables])
+    return f"{num} CPU{'s' if num > 1 else ''}"
 
 
 @contextmanager

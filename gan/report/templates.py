@@ -1,0 +1,57 @@
+"""The templates of all pages, and the function that fills them. No TensorFlow is imported: a leaderboard needs none."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from gan import formatting
+from gan.report.markup import as_data_uri, data_uri, escape_markdown
+from gan.report.rendering import tiles_png
+
+
+def render_page(template: str, script_names: Sequence[str], **content: object) -> str:
+    """Return a page whose Content-Security-Policy allows the named scripts only, and no requests."""
+    scripts = [_SOURCES[name] for name in script_names]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    return render(
+        template,
+        styles=[Markup(_SOURCES[name]) for name in ("page.css", "blind_test.css")],
+        scripts=[Markup(script) for script in scripts],
+        script_sources=" ".join(f"'sha256-{digest}'" for digest in digests),
+        **content,
+    )
+
+
+def render(template: str, **content: object) -> str:
+    """Return a filled template; in those for HTML, text is escaped."""
+    return _ENVIRONMENT.get_template(template).render(**content)
+
+
+_SOURCES = {  # read at import, so that an edit during a run has no effect on it
+    path.name: path.read_text(encoding="utf-8")
+    for path in Path(__file__).parent.iterdir()
+    if path.suffix in {".css", ".js", ".jinja"}
+}
+_ENVIRONMENT = Environment(
+    loader=DictLoader(_SOURCES),
+    autoescape=select_autoescape(("html", "html.jinja")),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {
+    "number": formatting.describe_number,
+    "deviation": formatting.describe_deviation,
+    "change": formatting.describe_change,
+    "interval": formatting.describe_interval,
+    "share": formatting.describe_share,
+    "seconds": formatting.describe_seconds,
+    "markdown": escape_markdown,
+    "uri": data_uri,
+    "png": lambda content: as_data_uri(content, "png"),
+    "tiles": lambda pixels, columns: as_data_uri(tiles_png(pixels, columns), "png"),
+}
