@@ -21,7 +21,7 @@ from gan.command import run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
 from gan.judging.definitions import METRICS
-from gan.judging.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights
+from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
 from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.frechet import frechet_distance
@@ -32,10 +32,10 @@ from gan.judging.metrics.neighbours import (
     K_PRECISION_RECALL,
     ball_radii,
     density_coverage,
-    nearest,
     precision_recall,
 )
 from gan.judging.metrics.pixels import intensity_distance, intensity_histograms, total_variation
+from gan.judging.metrics.similar_images import ImageIndex
 from gan.judging.metrics.two_sample import held_out_logits
 from gan.storage.files import sha256_of
 
@@ -84,11 +84,11 @@ def parts(judge: Judge, train_pixels: np.ndarray, fake_pixels: np.ndarray) -> tu
     test, found = judge.test, judge.extractor.features(fake_pixels)
     real, fake = test.values, found.values
     radii_3, radii_5 = ball_radii(real, K_PRECISION_RECALL), ball_radii(real, K_DENSITY_COVERAGE)
-    train_half = half_resolution(train_pixels)
-    _, test_distances = nearest(half_resolution(judge.test_pixels), train_half)
+    index = ImageIndex(train_pixels)
+    _, test_distances = index.nearest(judge.test_pixels)
 
     def memorization() -> None:
-        _, distances = nearest(half_resolution(fake_pixels), train_half)
+        _, distances = index.nearest(fake_pixels)
         relative_to_test(distances, found.classes, test_distances, test.classes)
 
     def intensity() -> None:

@@ -31,28 +31,27 @@ OWN_OPTIONS = frozenset({"steps", "batch_size"})
 
 
 class RunSettings(BaseModel, frozen=True, extra="forbid"):
-    """Options of a run. An empty option takes its value from the recipe."""
+    """Options of a run, the most used first: forms and help show them in this order.
+
+    An empty option takes its value from the recipe.
+    """
 
     recipe: RecipeName = Field("article", description="training recipe; gan/recipes.py has the cards")
-    steps: PositiveInt | None = Field(
-        None, le=2**28, description=f"iterations of the recipe's algorithm; empty: the recipe's own ({STEPS})"
-    )
-    batch_size: PositiveInt | None = Field(None, le=8192, description="images a step; empty: the recipe's own")
-    set: tuple[str, ...] = Field(
-        (),
-        description="numbers on the recipe's card to change, each as name=value, such as learning_rate=1e-4; "
-        "gan/recipes.py has the names",
+    smoke: bool = Field(
+        False,
+        description=f"quick test of all stages: {SMOKE_STEPS} steps and {SMOKE_NUM_SAMPLES:,} samples, unless set",
     )
     seed: NonNegativeInt = Field(
         0, lt=SEED_LIMIT, description="seeds weights, batches and latents; equal seeds give equal runs on one device"
     )
-    sample_every: PositiveInt | None = Field(None, description="steps between two sample grids; empty: 1,000")
-    num_samples: PositiveInt | None = Field(
+    run_name: str | None = Field(
         None,
-        ge=100,
-        le=60_000,
-        description="images in samples.npz; the run is judged by as many of them as the test split has images; "
-        "empty: 10,000",
+        json_schema_extra={"pattern": f"^{RUN_NAME.pattern}$"},  # for the form; check_run_name has a better message
+        description="name of the published run, up to 100 letters, digits, dots, dashes and underscores; "
+        "empty: made from the settings",
+    )
+    steps: PositiveInt | None = Field(
+        None, le=2**28, description=f"iterations of the recipe's algorithm; empty: the recipe's own ({STEPS})"
     )
     dataset: str = Field(
         FASHION_MNIST.name,
@@ -65,18 +64,25 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="folder with the four files of the data set, .gz or unpacked; empty: an earlier download, "
         "the public mirrors, or Debian's package",
     )
+    train_on: TrainOn = Field(
+        "here",
+        description="here: train in this process; gpu: train in a separate run on a GPU worker (make gpu-worker)",
+    )
+    set: tuple[str, ...] = Field(
+        (),
+        description="numbers on the recipe's card to change, each as name=value, such as learning_rate=1e-4; "
+        "gan/recipes.py has the names",
+    )
+    batch_size: PositiveInt | None = Field(None, le=8192, description="images a step; empty: the recipe's own")
+    sample_every: PositiveInt | None = Field(None, description="steps between two sample grids; empty: 1,000")
+    num_samples: PositiveInt | None = Field(
+        None,
+        ge=100,
+        le=60_000,
+        description="images in samples.npz; the run is judged by as many of them as the test split has images; "
+        "empty: 10,000",
+    )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
-    store_url: str | None = Field(
-        None,
-        description="object store that machines share, as in s3://bucket/prefix; empty: the value of the environment "
-        f"variable {STORE_URL_VARIABLE}, or none",
-    )
-    run_name: str | None = Field(
-        None,
-        json_schema_extra={"pattern": f"^{RUN_NAME.pattern}$"},  # for the form; check_run_name has a better message
-        description="name of the published run, up to 100 letters, digits, dots, dashes and underscores; "
-        "empty: made from the settings",
-    )
     compare_with: str | None = Field(
         None,
         description="earlier run to compare this run with: its name, or the folder of a published run; "
@@ -86,14 +92,29 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         False,
         description="keep the present champion, even if this run beats it; the gate still decides, for the report",
     )
-    train_on: TrainOn = Field(
-        "here",
-        description="here: train in this process; gpu: train in a separate run on a GPU worker (make gpu-worker)",
-    )
+    device: Device = Field("auto", description="auto: a GPU if there is one; gpu: a GPU, or an error if there is none")
     worker_timeout: PositiveInt = Field(
         600, description="seconds to wait until a GPU worker starts the training, before this run fails"
     )
-    device: Device = Field("auto", description="auto: a GPU if there is one; gpu: a GPU, or an error if there is none")
+    store_url: str | None = Field(
+        None,
+        description="object store that machines share, as in s3://bucket/prefix; empty: the value of the environment "
+        f"variable {STORE_URL_VARIABLE}, or none",
+    )
+    refresh: bool = Field(
+        False, description="run every stage again, even if it is cached; a training that was interrupted continues"
+    )
+    stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
+    tensorboard: bool = Field(
+        False, description="write event files for TensorBoard below the output folder, unless training is cached"
+    )
+    alert_block: str | None = Field(
+        None,
+        validate_default=True,
+        pattern="^[a-z0-9-]+/[a-z0-9-]+$",
+        description="notification block of Prefect, as type/name, such as slack-webhook/team; it gets a message when a "
+        f"run fails or crashes and when a training shows signs of collapse; empty: ${ALERT_VARIABLE}, or no messages",
+    )
     checkpoint_seconds: float | None = Field(
         None,
         ge=0,
@@ -108,24 +129,6 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         None,
         description="epochs of training the network that separates generated from real images; empty: 4, or more for a "
         "small set",
-    )
-    stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
-    tensorboard: bool = Field(
-        False, description="write event files for TensorBoard below the output folder, unless training is cached"
-    )
-    refresh: bool = Field(
-        False, description="run every stage again, even if it is cached; a training that was interrupted continues"
-    )
-    alert_block: str | None = Field(
-        None,
-        validate_default=True,
-        pattern="^[a-z0-9-]+/[a-z0-9-]+$",
-        description="notification block of Prefect, as type/name, such as slack-webhook/team; it gets a message when a "
-        f"run fails or crashes and when a training shows signs of collapse; empty: ${ALERT_VARIABLE}, or no messages",
-    )
-    smoke: bool = Field(
-        False,
-        description=f"quick test of all stages: {SMOKE_STEPS} steps and {SMOKE_NUM_SAMPLES:,} samples, unless set",
     )
 
     @field_validator("alert_block", mode="before")

@@ -27,7 +27,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
     rows = {
         "Run": str(folder),
         "Report": str(folder / "report.html"),
-        "Verdict": content["verdict"],
+        "Verdict": f"{content['badge']}. {content['verdict']}",
         "At a glance": glance_line(content),
         "Champion": describe_champion_status(store.root, run.name),
         "Warning": " ".join(content["warnings"]),

@@ -7,6 +7,7 @@ import flows  # noqa: F401  # isort: skip  # sets environment variables that Pre
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,10 +79,22 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
             if not settings.no_promote:
                 decisions.extend(promote_best(board, members, here=sweep.ray is None))
         finally:  # the leaderboard is shown even if a promotion fails
-            board = replace(board, gate=decisions)
+            board = replace(board, gate=decisions, command=command_of(sweep, settings))
             folder = write_board(board, members)
             present_board(board, folder)
     return Sweep(board, folder)
+
+
+def command_of(sweep: SweepSettings, settings: SharedSettings) -> str:
+    """Return the command that starts an equal sweep. It does not repeat the address of an alert."""
+    given = sweep.model_dump(mode="json", exclude_defaults=True)
+    given |= settings.model_dump(mode="json", exclude_defaults=True, exclude={"alert_block"})
+    words = ["python", "flows/sweep_flow.py"]
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list) else [value]:
+            words += [option] if each is True else [option, str(each)]
+    return shlex.join(words)
 
 
 def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Leaderboard:

@@ -92,7 +92,7 @@ def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, setti
     for _ in range(MAX_JUDGEMENTS):
         champion = find_champion(store, run.name, data, trained)
         opponents = Opponents(reference=reference, champion=champion)
-        comparison = compare(store, records, opponents, run.content(), device)
+        comparison = compare(store, records, opponents, run, device)
         if not is_published(store, run.name, trained):  # a published run sent its alert then
             alert_on_collapse(settings.alert_block, trained.warnings)
         published = publish(store, run, records, opponents, comparison)

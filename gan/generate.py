@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from rich.console import Console
 
 from gan.command import check_output, new_app, output_file, run_command
 from gan.data.samples import MAX_IMAGES, save_samples
@@ -67,6 +68,7 @@ def generate(
             columns = min(MAX_COLUMNS, round(num_images**0.5))
             grid = draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}")
             partial.write_bytes(png_bytes(grid))
+    Console(highlight=False, soft_wrap=True).print(f"{num_images:,} images in {out}", markup=False)
 
 
 def load_generator(run: Path, *, average: bool) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Show a published run in the Prefect UI: verdict, pictures, metrics, and the list of files."""
+"""Show a published run in the Prefect UI: an overview, pictures, metrics, and the list of files."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.formatting import describe_number
-from gan.report.glance import glance_line
+from gan.report.glance import published_tiles
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import describe_champion_status
 from gan.runs.publish import METRICS
@@ -23,16 +23,7 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     """
     folder = store.root / "runs" / run.name
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    gate = escape_markdown(describe_champion_status(store.root, run.name))
-    create_markdown_artifact(
-        key="verdict",
-        markdown=f"# {run.name}\n\n**{escape_markdown(content['verdict'])}**\n\n"
-        f"{escape_markdown(glance_line(content))}\n\n{gate}\n\n{_differences(content)}"
-        f"{_data_warnings(content)}"
-        f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
-        f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
-        description=escape_markdown(content["verdict"]),
-    )
+    _create_overview(store, folder, content)
     _create_pictures(folder, run.name)
     create_table_artifact(
         key="metrics",
@@ -47,6 +38,27 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     )
 
 
+def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> None:
+    verdict = f"{escape_markdown(content['badge'])}: {escape_markdown(content['verdict'])}"
+    create_markdown_artifact(
+        key="overview",
+        markdown=f"# {folder.name}\n\n**{verdict}**\n\n{_tile_table(content)}\n\n"
+        f"{_picture(folder / 'real_above_generated.png', 'Real images above generated ones, not selected', 400)}\n\n"
+        f"{escape_markdown(describe_champion_status(store.root, folder.name))}\n\n{_differences(content)}"
+        f"{_data_warnings(content)}"
+        f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
+        f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
+        description=f"{_image(folder / 'real_above_generated.png', 'Real images above generated ones')} {verdict}",
+    )
+
+
+def _tile_table(content: dict[str, Any]) -> str:
+    """Return the four numbers of the report's tiles as a table, with the reason where one must not be read as usual."""
+    tiles = published_tiles(content)
+    rows = [f"| {tile.title} | {tile.value} | {tile.real} | {tile.doubt} |" for tile in tiles]
+    return "\n".join(["| Averaged weights | This run | Real images | |", "|---|---:|---:|---|", *rows])
+
+
 def _create_pictures(folder: Path, name: str) -> None:
     grid = _picture(folder / "samples_grid.png", "64 fixed latents")
     create_markdown_artifact(
@@ -56,15 +68,20 @@ def _create_pictures(folder: Path, name: str) -> None:
     )
     create_markdown_artifact(
         key="real-beside-fake",
-        markdown="| Real (test split) | Generated (not chosen) | Same latents, averaged weights |\n|---|---|---|\n"
+        markdown="| Real (test split) | Generated (not selected) | Same latents, averaged weights |\n|---|---|---|\n"
         f"| {_picture(folder / 'real_grid.png', 'real', 245)} "
         f"| {_picture(folder / 'generated_grid.png', 'generated', 245)} "
         f"| {_picture(folder / 'average_grid.png', 'averaged', 245)} |",
-        description=_thumbnail(folder / "real_above_generated.png", "Real images above generated ones, not chosen"),
+        description=_thumbnail(folder / "average_grid.png", "Images of the averaged weights, beside real ones"),
     )
     rows = _picture(folder / "class_rows.png", "Real and generated images of every class")
-    text = "A row of real and a row of generated images for every class, up to ten classes"
-    create_markdown_artifact(key="class-rows", markdown=f"# Class by class\n\n{rows}", description=text)
+    create_markdown_artifact(
+        key="class-rows",
+        markdown=f"# Class by class\n\n{rows}",
+        description=_thumbnail(
+            folder / "class_rows.png", "Real and generated images of every class, up to ten classes"
+        ),
+    )
     create_markdown_artifact(
         key="nearest-training-images",
         markdown="# Does it copy?\n\nGenerated above, the nearest training image below; ten arbitrary images, then the "
@@ -79,7 +96,11 @@ def _picture(path: Path, alt: str, width: int | None = None) -> str:
 
 
 def _thumbnail(path: Path, words: str) -> str:
-    return f"![{words}]({data_uri(path)}) {words}"
+    return f"{_image(path, words)} {words}"
+
+
+def _image(path: Path, alt: str) -> str:
+    return f"![{alt}]({data_uri(path)})"
 
 
 def _metric_row(metric: dict[str, Any]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gan.config import Device, RunContent
+from gan.config import Device, RunConfig
 from gan.judging.gate import Incumbent
 from gan.storage.store import Store
 from tasks.records import Comparison, Opponents, RunRecords, put_files
@@ -13,9 +13,7 @@ if TYPE_CHECKING:  # a cached run must not wait for TensorFlow and matplotlib
 
 
 @stage(run_name="compare real with generated", timeout_seconds=3600, incidental=("device",))
-def compare(
-    store: Store, records: RunRecords, opponents: Opponents, settings: RunContent, device: Device
-) -> Comparison:
+def compare(store: Store, records: RunRecords, opponents: Opponents, run: RunConfig, device: Device) -> Comparison:
     """Draw samples, compare them with the test split, the reference and the champion, and write the report."""
     from gan.models.backend import use_device
     from gan.report.comparison import ContestantFiles
@@ -34,11 +32,11 @@ def compare(
     if champion := opponents.champion:
         samples = store.path(champion.average_samples) if champion.average_samples else None
         incumbent = Incumbent(champion.name, samples, champion.obstacle, champion.reached)
-    judgement, files = report_run(_trained_run(store, records, settings), earlier_run, incumbent)
+    judgement, files = report_run(_trained_run(store, records, run), earlier_run, incumbent)
     return Comparison(judgement=judgement, by_path=put_files(store, files))
 
 
-def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "TrainedRun":
+def _trained_run(store: Store, records: RunRecords, run: RunConfig) -> "TrainedRun":
     from gan.judging.definitions import Separation
     from gan.report.run_report import TrainedRun
     from gan.report.training_pictures import ANIMATION, INTERPOLATION
@@ -57,7 +55,7 @@ def _trained_run(store: Store, records: RunRecords, settings: RunContent) -> "Tr
         snapshots=store.path(trained.snapshots),
         animation=store.path(pictures[ANIMATION]),
         interpolation=store.path(pictures[INTERPOLATION]),
-        settings=settings,
+        settings=run,
         title=data.title,
         credit=data.credit,
         class_names=data.class_names,

@@ -51,7 +51,7 @@ def test_data_warnings_appear_everywhere_and_no_image_of_an_empty_class_is_gener
     assert f'<p class="warning"><strong>About the data:</strong> {WARNING}&lt;b&gt;none' in page
     assert HOSTILE not in page
     assert f"> **About the data:** {WARNING}{IN_MARKDOWN})" in (run / "report.md").read_text()
-    assert f"About the data:\n\n- {WARNING}{IN_MARKDOWN})" in markdown_of("verdict")
+    assert f"About the data:\n\n- {WARNING}{IN_MARKDOWN})" in markdown_of("overview")
     assert f"> **About the data:** {WARNING}{IN_MARKDOWN})" in markdown_of("report")
 
     with np.load(run / "samples.npz") as samples:

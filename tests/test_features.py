@@ -5,7 +5,7 @@ from builders import small_classifier, small_extractor, smooth_pixels
 from gan.data.pixels import normalize_images
 from gan.errors import StoreError
 from gan.judging.classifier import build_classifier, fit_classifier, flip_and_shift
-from gan.judging.features import SHIPPED_SHA256, Extractor, half_resolution, shipped_weights, softmax
+from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights, softmax
 from gan.models.networks import save_model
 from gan.storage.files import sha256_of
 
@@ -54,14 +54,6 @@ def test_features_do_not_depend_on_the_batch_size(monkeypatch) -> None:
 def test_softmax_of_large_logits_does_not_overflow() -> None:
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4], [0, -1e4]])), [[0.5, 0.5], [1.0, 0.0]])
     np.testing.assert_array_equal(softmax(np.array([[3e38, -3e38]], np.float32)), [[1, 0]])
-
-
-def test_half_resolution_is_the_mean_of_each_two_by_two_pixels() -> None:
-    pixels = np.zeros((1, 28, 28), np.uint8)
-    pixels[0, 2:4, 0:2] = [[255, 0], [255, 0]]
-    features = half_resolution(pixels).reshape(14, 14)
-    assert features[1, 0] == pytest.approx(0.5)
-    assert features.sum() == pytest.approx(0.5)
 
 
 def test_augmentation_only_moves_and_mirrors_images() -> None:

@@ -168,7 +168,8 @@ def test_a_generator_does_not_beat_itself(judge) -> None:
 def test_a_collapsed_generator_does_not_pass_even_without_a_champion(judge, num_images) -> None:
     decision = ask(judge, np.repeat(smooth_pixels(num_images, 2), N // num_images, axis=0))
     assert not decision.passes
-    assert decision.reasons[0].startswith(("It generates only a few different images", "It generates too few"))
+    expected = ("It generates only a few different images", "It generates too few")
+    assert any(reason.startswith(expected) for reason in decision.reasons)
 
 
 @pytest.mark.parametrize(

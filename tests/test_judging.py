@@ -130,7 +130,7 @@ def test_metrics_have_the_values_of_both_generators_and_of_the_floor(judge, real
         assert (metric.standard_error is not None) == (metric.name == "kernel_distance")
     extractors = {metric.name: metric.extractor for metric in metrics}
     assert extractors["recall"] == "small@00000000"
-    assert (extractors["near_copies"], extractors["total_variation"]) == ("pixels196", "grey levels")
+    assert (extractors["near_copies"], extractors["total_variation"]) == ("aligned pixels", "grey levels")
 
 
 def test_snapshots_of_noise_collapse_and_real_like_images_are_ranked_in_that_order(judge, noise) -> None:

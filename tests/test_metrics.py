@@ -15,7 +15,6 @@ from gan.judging.metrics.neighbours import (
     K_PRECISION_RECALL,
     ball_radii,
     density_coverage,
-    nearest,
     precision_recall,
     squared_distances,
 )
@@ -168,23 +167,6 @@ def test_too_few_images_for_a_ball_are_refused() -> None:
         ball_radii(np.zeros((3, 2)), 3)
 
 
-def test_nearest_agrees_with_sklearn_over_several_blocks() -> None:
-    queries, references = correlated(2 * neighbours.BLOCK_ROWS + 7, seed=0), correlated(1300, seed=1)
-    index, distances = nearest(queries, references)
-    expected_distances, expected = (
-        NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(references).kneighbors(queries)
-    )
-    np.testing.assert_array_equal(index, expected[:, 0])
-    np.testing.assert_allclose(distances, expected_distances[:, 0], rtol=1e-6)
-
-
-def test_the_nearest_of_a_member_is_itself_at_distance_zero() -> None:
-    references = correlated(700, seed=0)
-    index, distances = nearest(references[::-1], references)
-    np.testing.assert_array_equal(index, np.arange(700)[::-1])
-    assert not distances.any()
-
-
 def test_results_do_not_depend_on_the_block_size(monkeypatch) -> None:
     real, fake = correlated(101, seed=0), correlated(101, seed=1)
 
@@ -195,7 +177,6 @@ def test_results_do_not_depend_on_the_block_size(monkeypatch) -> None:
             radii,
             *precision_recall(real, fake, radii, ball_radii(fake, 3)),
             *density_coverage(real, fake, radii),
-            *nearest(fake, real),
         ]
 
     whole = everything()
@@ -298,10 +279,11 @@ def memorized():
     """A function that returns the median relative distance and the share of near copies."""
     train, _ = split_of_two_classes(seed=0, n=4000)
     test, test_classes = split_of_two_classes(seed=1, n=4000)
-    _, test_distances = nearest(test, train)
+    index = NearestNeighbors(n_neighbors=1).fit(train)
+    test_distances = index.kneighbors(test)[0][:, 0]
 
     def judge(points: np.ndarray, classes: np.ndarray, *, by_class: bool = True) -> tuple[float, float]:
-        _, distances = nearest(points, train)
+        distances = index.kneighbors(points)[0][:, 0]
         seen, seen_test = (classes, test_classes) if by_class else (np.zeros_like(classes), np.zeros_like(test_classes))
         relative, near_copy = relative_to_test(distances, seen, test_distances, seen_test)
         return float(np.median(relative)), float(near_copy.mean())

@@ -271,7 +271,7 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
         )
         opponents = Opponents(reference=reference or None, champion=None)
         run = RunConfig(name=name, train=config, samples=samples)
-        comparison = compare.task.fn(store, records, opponents, run.content(), "cpu")
+        comparison = compare.task.fn(store, records, opponents, run, "cpu")
         runs.append(publish.task.fn(store, run, records, opponents, comparison))
     return store, runs
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import BATCHES, NORMAL_QUANTILE, STUDENT_QUANTILE, Difference, bootstrap_differences
 from gan.judging.definitions import METRICS, Separation
-from gan.judging.features import HALF_RESOLUTION
+from gan.judging.features import ALIGNED_PIXELS
 from gan.judging.gate import Decision
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
@@ -96,7 +96,8 @@ def report(findings, tmp_path_factory) -> Report:
     other = Contestant(HOSTILE, noise(32, 7), [(None, 100)], findings.fake_pixels, findings.average_pixels)
     return Report(
         title=f"{HOSTILE}: real and generated",
-        subtitle="Recipe article",
+        run_name="own-article",
+        subtitle="recipe article",
         metrics=findings.judge.metrics(findings.fake, findings.average),
         extractor_sha256=findings.judge.extractor.sha256,
         warnings=["Mode collapse after 500 steps"],
@@ -157,7 +158,7 @@ def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it
     assert [row.fake_rows.tolist() for row in rows] == [np.flatnonzero(asked == k)[:10].tolist() for k in range(10)]
     assert findings.asked_classes is None
     page, digest = (render(replace(report, asked_classes=shares)) for render in (render_html, render_markdown))
-    for text in (page, digest):
+    for text in (page.replace("\u00a0", " "), digest):
         assert all(describe_share(share) in text for share in (shares.value, shares.average, shares.real))
         assert "sked for" in text
     assert "asked for" not in render_html(report) + render_markdown(report)
@@ -165,7 +166,7 @@ def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it
 
 def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
     assert "Does not pass the gate against the champion" in page.locator(".verdict").nth(2).inner_text()
-    row = page.get_by_role("region", name="Against the champion").locator("tr").nth(1).inner_text()
+    row = page.get_by_role("table", name="Against the champion").locator("tr").nth(1).inner_text()
     assert re.sub(r"\s+", " ", row) == "Recall, up to real 0.1 0.4 −0.3 −0.4 to −0.2 worse"
 
 
@@ -178,7 +179,7 @@ def test_warnings_about_the_data_are_marked_as_such(report) -> None:
 
 
 def test_hostile_text_is_shown_as_text(page: Page) -> None:
-    assert page.title().startswith("<img src=x"), "the title is text, and no script has changed it"
+    assert page.title().startswith("own-article · <img src=x"), "the title is text, and no script has changed it"
     assert page.locator("img[src=x]").count() == 0
     assert page.locator(f"text={HOSTILE.split('|')[0].strip()}").count() >= 3
 
@@ -293,7 +294,7 @@ def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_feature
         for part in (metric.value, metric.average, metric.floor):
             assert f" {describe_number(part)} " in row
             assert describe_number(part) in page
-        n = "150 (floor 75)" if metric.extractor == HALF_RESOLUTION else "150"
+        n = "150 (floor 75)" if metric.extractor == ALIGNED_PIXELS else "150"
         assert f"| {n} | {metric.extractor} |" in row
         assert metric.extractor in page
     assert report.extractor_sha256[:16] in page
@@ -349,7 +350,7 @@ def test_the_tiles_show_the_values_of_real_images_and_of_the_champion(report) ->
         assert 0 <= tile.length <= 100
     page = render_html(report)
     assert page.count('<div class="tile">') == 4
-    assert "real images: 50.3 %" in page
+    assert "real images: 50.3\u00a0%" in page, "a line never breaks before a per cent sign"
 
 
 def test_equal_arguments_give_equal_pages(report, findings) -> None:

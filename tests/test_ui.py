@@ -18,7 +18,7 @@ PICTURES = {
     "real-beside-fake": 3,
     "class-rows": 1,
     "nearest-training-images": 1,
-    "verdict": 1,
+    "overview": 2,
     "training-progress": 2,
 }
 """Number of pictures on the page of each artifact with pictures."""
@@ -61,7 +61,7 @@ def test_the_smoke_command_of_the_readme_runs_every_stage(server: Checkout, smok
 
 
 def test_the_artifacts_tab_of_the_run_shows_thumbnails_and_the_verdict(page: Page, reviewed) -> None:
-    page.goto(f"/runs/flow-run/{reviewed['verdict']['flow_run_id']}")
+    page.goto(f"/runs/flow-run/{reviewed['overview']['flow_run_id']}")
     page.get_by_text("Artifacts", exact=True).last.click()
     wait_for_pictures(page, 3)
     expect(page.get_by_text("Easy to tell from real images: ").first).to_be_visible()
@@ -90,7 +90,7 @@ def test_both_uis_work_at_localhost_too(page: Page, reviewed, server: Checkout, 
 
 
 def test_the_digest_has_the_path_of_the_full_report(page: Page, reviewed, server: Checkout) -> None:
-    page.goto(f"/artifacts/artifact/{reviewed['verdict']['id']}")
+    page.goto(f"/artifacts/artifact/{reviewed['overview']['id']}")
     (report,) = server.folder.glob("smoke/runs/*/report.html")
     expect(page.get_by_text(str(report)).first).to_be_visible()
     assert report.is_file()

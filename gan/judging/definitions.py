@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from gan.judging.features import GREY_LEVELS, HALF_RESOLUTION
+from gan.judging.features import ALIGNED_PIXELS, GREY_LEVELS
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import Measured, MeasuredNumbers, Number
 from gan.judging.metrics.classes import class_entropy
@@ -135,7 +135,7 @@ METRICS = (
         "as real",
         "its median distance relative to that of test images; far below 1 is copying, above is noise",
         lambda e: float(np.median(e.fake.relative_distance)),
-        features=HALF_RESOLUTION,
+        features=ALIGNED_PIXELS,
         undefined="at least half of the test images equal training images, so their median distance is 0",
     ),
     Definition(
@@ -144,7 +144,7 @@ METRICS = (
         "no more than real",
         "share as near to a training image as the nearest 1 % of test images of the same class; noise hides copies",
         lambda e: float(e.fake.near_copy.mean()),
-        features=HALF_RESOLUTION,
+        features=ALIGNED_PIXELS,
     ),
     Definition(
         "total_variation",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan.data.pixels import IMAGE_SIZE, normalize_images
+from gan.data.pixels import normalize_images
 from gan.errors import StoreError
 from gan.storage.files import sha256_of
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 GREY_LEVELS = "grey levels"
 """Name for metrics of the pixels themselves, 0 to 255, without features."""
 
-HALF_RESOLUTION = "pixels196"
-"""Name for the means of 2 x 2 pixels, in [0, 1]; averaging lowers the weight of single noisy pixels."""
+ALIGNED_PIXELS = "aligned pixels"
+"""Name for metrics of the pixels themselves, after aligning images (`gan.judging.metrics.similar_images`)."""
 
 BATCH_SIZE = 250
 
@@ -103,10 +103,3 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     logits = logits.astype(np.float64)  # the difference of two large float32 may overflow
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
-
-
-def half_resolution(pixels: np.ndarray) -> np.ndarray:
-    """Return the means of 2 x 2 pixels, float32 (n, 196) in [0, 1], of pixels, uint8 (n, 28, 28)."""
-    half = IMAGE_SIZE // 2
-    blocks = pixels.reshape(len(pixels), half, 2, half, 2).mean(axis=(2, 4), dtype=np.float32)
-    return np.asarray(blocks.reshape(len(pixels), half * half) / np.float32(255))

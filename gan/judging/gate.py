@@ -146,8 +146,9 @@ def decide(
         full_n: Images that a champion must be judged on. With fewer, a decline may be hidden by noise, in this
             champion and again in each of its successors.
     """
-    by_name = {metric.name: metric for metric in metrics}
-    failures = [*_failed_checks(by_name, warnings, full_n), *([obstacle] if obstacle else [])]
+    by_name, n = {metric.name: metric for metric in metrics}, metrics[0].n
+    failures = [f"It was judged on {n:,} images; a champion needs {full_n:,} (--num-samples)."] if n < full_n else []
+    failures += [*faults_in_training(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
     compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)
     quality = quality_of(metrics)
     if champion is not None and not obstacle:
@@ -168,18 +169,17 @@ def decide(
     )
 
 
-def _failed_checks(by_name: Mapping[str, Metric], warnings: Sequence[str], full_n: int) -> Iterator[str]:
-    """Describe each failed check that needs no champion."""
-    n = by_name[MUST_IMPROVE].n
-    if n < full_n:
-        yield f"It was judged on {n:,} images; a champion needs {full_n:,} (--num-samples)."
+def faults_in_training(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
+    """Describe each fault that makes a generator useless: undefined metrics, collapse, copies of training images."""
     for metric in by_name.values():
         if not is_defined(metric.average) or not is_defined(metric.floor):
             yield f"{metric.title} is not defined: {metric.why}."
     if warnings:
         yield f"Its training showed signs of collapse: {' '.join(warnings)}"
-    yield from _far_from_real(by_name)
-    copies = by_name["near_copies"]
+    entropy, copies = by_name["class_entropy"].average, by_name["near_copies"]
+    if lacks_diversity(entropy, by_name):
+        bits = describe_number(entropy)
+        yield f"It generates only a few different images: the entropy of their predicted classes is {bits} bits."
     if copies_training_images(copies.average, by_name):
         yield (
             f"It copies: {describe_share(copies.average)} of its images are near copies of training images "
@@ -187,12 +187,9 @@ def _failed_checks(by_name: Mapping[str, Metric], warnings: Sequence[str], full_
         )
 
 
-def _far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
+def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
+    """Describe each absolute limit that the images do not reach, in distance, precision, coverage or recall."""
     distance, precision, coverage = (by_name[name] for name in ("frechet_distance", "precision", "coverage"))
-    entropy = by_name["class_entropy"].average
-    if lacks_diversity(entropy, by_name):
-        bits = describe_number(entropy)
-        yield f"It generates only a few different images: the entropy of their predicted classes is {bits} bits."
     if is_defined(distance.average) and is_defined(distance.floor):
         limit = MAX_RELATIVE_DISTANCE * distance.floor
         if distance.average > limit:

@@ -6,14 +6,15 @@ from functools import cached_property
 import numpy as np
 
 from gan.judging.definitions import METRICS, Metric
-from gan.judging.features import HALF_RESOLUTION, Extractor, half_resolution
+from gan.judging.features import ALIGNED_PIXELS, Extractor
 from gan.judging.image_statistics import FakeStatistics, ImageStatistics, RealStatistics, joint_statistics, real_radii
 from gan.judging.measured import replace_undefined, rounded
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.kernel import kernel_terms
 from gan.judging.metrics.memorization import relative_to_test
-from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, nearest, precision_recall
+from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
 from gan.judging.metrics.pixels import intensity_histograms, total_variation
+from gan.judging.metrics.similar_images import ImageIndex
 
 SNAPSHOT_SEED = 0
 
@@ -40,14 +41,14 @@ class Judge:
         self._floor_pixels = train_pixels[np.sort(rng.choice(len(train_pixels), n, replace=False))]
         self.test_rows = np.sort(rng.choice(len(test_pixels), n, replace=False))
         self.test_pixels = test_pixels[self.test_rows]
-        self._train_half = half_resolution(train_pixels)
+        self._train_index = ImageIndex(train_pixels)
         self.test = extractor.features(self.test_pixels)
         self.num_classes = self.test.probabilities.shape[1]
         self.test_intensities = intensity_histograms(self.test_pixels)
         self._radii = real_radii(self.test.values)
         # Memorization is measured against the whole test split, not n images of it, to lower its bias.
         self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
-        _, self._all_distances = nearest(half_resolution(test_pixels), self._train_half)
+        _, self._all_distances = self._train_index.nearest(test_pixels)
 
     @property
     def num_test(self) -> int:
@@ -67,7 +68,7 @@ class Judge:
         pixels = np.ascontiguousarray(pixels[: self.n])
         digest = hashlib.sha256(pixels.data).digest()
         if digest not in self._examined:
-            self._examined[digest] = self._examine(pixels, *nearest(half_resolution(pixels), self._train_half))
+            self._examined[digest] = self._examine(pixels, *self._train_index.nearest(pixels))
         return self._examined[digest]
 
     @cached_property
@@ -108,7 +109,7 @@ class Judge:
                 name=definition.name,
                 title=definition.title,
                 n=self.n,
-                floor_n=len(self.floor.fake.near_copy) if definition.features == HALF_RESOLUTION else self.n,
+                floor_n=len(self.floor.fake.near_copy) if definition.features == ALIGNED_PIXELS else self.n,
                 better=definition.better,
                 extractor=definition.features or self.extractor.name,
                 reading=definition.reading,

@@ -22,6 +22,7 @@ class ClassShare(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 class Judgement(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Generated images compared with test images, with an earlier run and with the champion, in numbers."""
 
+    badge: str = Field(description="what the run is worth, in two or three words")
     verdict: str
     metrics: tuple[Metric, ...]
     differences: tuple[Difference, ...] = Field((), description="from the reference, last weights")
@@ -36,6 +37,7 @@ class Judgement(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     def content(self) -> dict[str, Any]:
         """Return what `metrics.json` says of the judgement, as plain JSON values; `manifest.json` has the gate."""
         return {
+            "badge": self.badge,
             "verdict": self.verdict,
             "metrics": {metric.name: metric.model_dump(exclude={"name"}) for metric in self.metrics},
             "differences": {"value": _by_name(self.differences), "average": _by_name(self.average_differences)},

@@ -16,12 +16,15 @@ PARALLEL = 1e-6
 
 
 class Stream(IntEnum):
-    """The uses of latents; each draws other latents from the same seed."""
+    """The uses of latents; each draws other latents from the same seed.
 
-    SAMPLES = 0
+    None is 0: NumPy's generator for (seed, 0) is the one for seed alone, which draws labels.
+    """
+
     SNAPSHOTS = 1
     STATISTICS = 2
     TWO_SAMPLE = 3
+    SAMPLES = 4
 
 
 def sample_latents(num_images: int, latent_dim: int, *, seed: int, stream: Stream = Stream.SAMPLES) -> np.ndarray:

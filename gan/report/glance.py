@@ -1,16 +1,20 @@
 """What a reader of a report sees first: a verdict of one sentence, and four numbers, all of the averaged weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log, sqrt
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
 from gan.judging.definitions import Metric, Separation
 from gan.judging.gate import (
     MAX_RELATIVE_DISTANCE,
+    MUST_IMPROVE,
     SIGNIFICANT_ERRORS,
+    Decision,
     copies_training_images,
+    far_from_real,
+    faults_in_training,
     lacks_diversity,
 )
 from gan.judging.measured import is_defined
@@ -23,6 +27,17 @@ CHANCE_MARGIN = 0.03
 
 SHARES = {"recall": "Recall", "coverage": "Coverage"}
 
+NEAR_FLOOR = 0.9
+"""Recall is read as variety if precision is at least this share of its floor. Images that are scattered far from real
+ones have large balls, in which many real images lie."""
+
+
+class Badge(NamedTuple):
+    """What a run is worth, in two or three words."""
+
+    words: str
+    tone: Literal["good", "neutral", "bad"]
+
 
 class Tile(NamedTuple):
     """One number, beside that of real images and that of the champion."""
@@ -33,6 +48,29 @@ class Tile(NamedTuple):
     champion: str  # empty without a champion, and where it has no such number
     length: float  # of its bar, 0 to 100
     mark: float  # where real images are on the bar, 0 to 100
+    doubt: str = ""  # why the number must not be read as it usually is
+
+
+def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision) -> Badge:
+    """Return the badge of a run: whether it passes the gate, and if not, for which kind of reason.
+
+    Args:
+        metrics: By name.
+        warnings: Signs of collapse in the training.
+        gate: The decision of the gate on the run.
+    """
+    if gate.passes:
+        return Badge("Passes the gate", "good")
+    if any(faults_in_training(metrics, warnings)):
+        return Badge("Broken", "bad")
+    if any(far_from_real(metrics)):
+        return Badge("Far from real", "bad")
+    distance = [row.verdict for row in gate.differences if row.name == MUST_IMPROVE]
+    if distance == ["worse"]:
+        return Badge("Worse than the champion", "neutral")
+    if distance:
+        return Badge("No better than the champion" if distance != ["better"] else "Better only in distance", "neutral")
+    return Badge("Not eligible for the gate", "neutral")
 
 
 def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
@@ -62,37 +100,47 @@ def make_tiles(
     """Return the four numbers that a report begins with."""
     champion = {row.name: row.other for row in against_champion if row.n == metrics[row.name].n}
     told, floor, _ = _strongest_judge(separation, metrics["two_sample_accuracy"])
-    distance = metrics["frechet_distance"]
-    on_scale = [_on_scale(value, distance.floor) for value in (distance.average, distance.floor)]
-    rival = champion.get("frechet_distance")
+    distance, doubts = metrics["frechet_distance"], {"recall": _doubt_about_recall(metrics["precision"])}
+
+    def on_scale(value: float | None) -> float:
+        return _on_scale(value, distance.floor)
+
+    def share_tile(name: str, title: str) -> Tile:
+        values = metrics[name].average, metrics[name].floor, champion.get(name)
+        return _tile(title, values, describe_share, lambda share: 100 * (share or 0.0), doubts.get(name, ""))
+
+    distances = distance.average, distance.floor, champion.get("frechet_distance")
     return (
-        Tile("Told from real", describe_share(told), describe_share(floor), "", *map(_above_guessing, (told, floor))),
-        Tile(
-            "Fréchet distance",
-            describe_number(distance.average),
-            describe_number(distance.floor),
-            "" if rival is None else describe_number(rival),
-            *on_scale,
-        ),
-        *(
-            Tile(
-                title,
-                describe_share(metrics[name].average),
-                describe_share(metrics[name].floor),
-                "" if champion.get(name) is None else describe_share(champion[name]),
-                *(100 * (value or 0.0) for value in (metrics[name].average, metrics[name].floor)),
-            )
-            for name, title in SHARES.items()
-        ),
+        _tile("Told from real", (told, floor, None), describe_share, _above_guessing),
+        _tile("Fréchet distance", distances, describe_number, on_scale),
+        *(share_tile(name, title) for name, title in SHARES.items()),
     )
+
+
+def _tile(
+    title: str,
+    values: tuple[float | None, float | None, float | None],
+    describe: Callable[[float | None], str],
+    place: Callable[[float | None], float],
+    doubt: str = "",
+) -> Tile:
+    """Return the tile of a run's value, that of real images and that of the champion, if there is one."""
+    value, real, rival = values
+    champion = "" if rival is None else describe(rival)
+    return Tile(title, describe(value), describe(real), champion, place(value), place(real), doubt)
+
+
+def published_tiles(content: Mapping[str, Any]) -> tuple[Tile, ...]:
+    """Return the four numbers of a published run, from the content of its `metrics.json`."""
+    names = ("two_sample_accuracy", "frechet_distance", "precision", *SHARES)
+    metrics = {name: Metric.model_validate({"name": name, **content["metrics"][name]}) for name in names}
+    return make_tiles(metrics, Separation.model_validate(content["separation"]))
 
 
 def glance_line(content: Mapping[str, Any]) -> str:
     """Return the four numbers as one line, from the content of `metrics.json`."""
-    names = ("two_sample_accuracy", "frechet_distance", *SHARES)
-    metrics = {name: Metric.model_validate({"name": name, **content["metrics"][name]}) for name in names}
-    tiles = make_tiles(metrics, Separation.model_validate(content["separation"]))
-    parts = ", ".join(f"{tile.title} {tile.value} ({tile.real})" for tile in tiles)
+    tiles = published_tiles(content)
+    parts = ", ".join(f"{tile.title} {tile.value} ({tile.real})" for tile in tiles if not tile.doubt)
     return f"{parts}: averaged weights (real images)"
 
 
@@ -103,8 +151,18 @@ def _strongest_judge(separation: Separation, linear: Metric) -> tuple[float, flo
     return separation.accuracy, separation.floor, "a trained network"
 
 
-def _above_guessing(accuracy: float) -> float:
-    return min(100.0, max(0.0, 200 * (accuracy - 0.5)))
+def _doubt_about_recall(precision: Metric) -> str:
+    """Return why recall is no measure of variety for these images; empty if it is one."""
+    if is_defined(precision.average) and is_defined(precision.floor):
+        if precision.average >= NEAR_FLOOR * precision.floor:
+            return ""
+        share, real = describe_share(precision.average), describe_share(precision.floor)
+        return f"No measure of variety here: precision is only {share} (real images: {real})."
+    return "No measure of variety here: precision is not defined."
+
+
+def _above_guessing(accuracy: float | None) -> float:
+    return min(100.0, max(0.0, 200 * ((accuracy or 0.5) - 0.5)))
 
 
 def _on_scale(distance: float | None, floor: float | None) -> float:

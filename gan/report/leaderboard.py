@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import log
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -37,6 +38,12 @@ class Result:
     seconds: float | None  # of training
     undefined: dict[str, str] = field(default_factory=dict)  # reasons why a metric is not defined, by name
     data_warnings: tuple[str, ...] = ()
+    floor: float | None = None  # the Fréchet distance of real images
+
+    @property
+    def distance(self) -> float | None:
+        """Fréchet distance, by which runs are ranked."""
+        return self.values[MEASURES[0]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class Row:
     measures: dict[str, Spread]
     seconds: Spread
     best: Result
+    results: tuple[Result, ...]  # one for each seed
 
     @property
     def described_seeds(self) -> str:
@@ -93,6 +101,20 @@ class Leaderboard:
     rows: Sequence[Row]
     failures: Sequence[Failure]
     gate: Sequence[str] = ()  # decisions of the gate on the best runs
+    command: str = ""  # which makes this leaderboard again
+
+    def place(self, distance: float | None) -> float | None:
+        """Return where a Fréchet distance is on a logarithmic scale of all of this page, 0 to 100; None for none."""
+        found = [result.distance for row in self.rows for result in row.results] + [self.floor]
+        known = [value for value in found if value is not None and value > 0]
+        if distance is None or distance <= 0 or min(known) == max(known):
+            return None
+        return 100 * log(distance / min(known)) / log(max(known) / min(known))
+
+    @property
+    def floor(self) -> float | None:
+        """Fréchet distance of real images."""
+        return self.rows[0].best.floor if self.rows else None
 
     @property
     def measures(self) -> list[tuple[str, str]]:
@@ -136,6 +158,7 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
         generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
         seconds=_finite(content["training"]["training_seconds"]),
         data_warnings=tuple(content["data_warnings"]),
+        floor=_finite(first["floor"]),
     )
 
 
@@ -156,7 +179,8 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
                 num_failed=sum(failure.way == way for failure in failures),
                 measures={name: _spread_of(name, of_way) for name in MEASURES},
                 seconds=_spread([result.seconds for result in of_way]),
-                best=min(of_way, key=lambda result: _undefined_last(result.values[MEASURES[0]])),
+                best=min(of_way, key=lambda result: _undefined_last(result.distance)),
+                results=tuple(of_way),
             )
         )
     rows.sort(key=lambda row: (row.num_failed > 0, _undefined_last(row.measures[MEASURES[0]].mean)))

@@ -8,7 +8,7 @@ from gan.judging.definitions import AskedClasses, Metric, Separation
 from gan.judging.gate import Decision
 from gan.report.comparison import RunComparison
 from gan.report.exhibits import Exhibits
-from gan.report.glance import Tile, make_tiles, verdict
+from gan.report.glance import Badge, Tile, badge, make_tiles, verdict
 from gan.report.templates import render, render_page
 
 Rows = Sequence[tuple[str, str]]
@@ -19,6 +19,7 @@ class Report:
     """The content of a report; the templates beside this file have its form."""
 
     title: str
+    run_name: str
     subtitle: str
     metrics: tuple[Metric, ...]
     extractor_sha256: str
@@ -42,9 +43,19 @@ class Report:
         return verdict(self._by_name, self.separation)
 
     @property
+    def badge(self) -> Badge:
+        """What the run is worth, in two or three words."""
+        return badge(self._by_name, self.warnings, self.gate)
+
+    @property
     def tiles(self) -> Sequence[Tile]:
         """The numbers that the report begins with."""
         return make_tiles(self._by_name, self.separation, self.gate.differences)
+
+    @property
+    def other_floor_n(self) -> Mapping[str, int]:
+        """Number of images of the floor, by title, of metrics whose floor has fewer images than the others."""
+        return {metric.title: metric.floor_n for metric in self.metrics if metric.floor_n != metric.n}
 
     @property
     def _by_name(self) -> Mapping[str, Metric]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from gan.config import RunContent
+from gan.config import RunConfig
 from gan.data.pixels import denormalize_images
 from gan.data.samples import samples_bytes
 from gan.formatting import describe_number, describe_seconds, describe_setting, describe_share
@@ -22,7 +23,7 @@ from gan.recipes import Recipe
 from gan.report.comparison import ContestantFiles, RunComparison, compare_runs, load_contestant, make_contestant
 from gan.report.exhibits import Findings, make_exhibits
 from gan.report.page import Report, Rows, render_html, render_markdown
-from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance
+from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance, code_version
 from gan.storage.files import read_array
 from gan.training.history import history_csv, read_history
 
@@ -43,7 +44,7 @@ class TrainedRun:
     snapshots: Path  # .npy, uint8 (num_snapshots, num_images, 28, 28)
     animation: Path  # .webp
     interpolation: Path  # .png
-    settings: RunContent
+    settings: RunConfig
     title: str  # of the data set
     credit: str
     class_names: Sequence[str]
@@ -68,14 +69,15 @@ def report_run(
     Returns:
         The judgement, and the files about it, by their path in the run's folder.
     """
-    seed, train = run.settings.samples.seed, run.settings.train
+    seed = run.settings.samples.seed
     found = _judge(run)
     against = _compare(run, found, reference) if reference else None
     metrics = found.judge.metrics(found.fake, found.average)
     known = {reference.average_samples: against.average_differences} if reference and against else {}
     report = Report(
         title=f"{run.title}: real and generated",
-        subtitle=f"Recipe {train.recipe.name}, {train.steps:,} steps, seed {train.seed}",
+        run_name=run.settings.name,
+        subtitle=_subtitle(run),
         metrics=metrics,
         extractor_sha256=run.provenance.networks[FEATURE_EXTRACTOR],
         warnings=run.warnings,
@@ -138,6 +140,7 @@ def _compare(run: TrainedRun, found: Findings, reference: ContestantFiles) -> Ru
 def _judgement(report: Report) -> Judgement:
     against, rows = report.against, report.exhibits.classes
     return Judgement(
+        badge=report.badge.words,
         verdict=report.verdict,
         metrics=report.metrics,
         differences=against.differences if against else (),
@@ -170,7 +173,25 @@ def _files(report: Report, found: Findings) -> dict[str, bytes]:
     }
 
 
-def _setting_rows(run: RunContent) -> Rows:
+def _subtitle(run: TrainedRun) -> str:
+    """Return in one line how and where the run was trained, and when and by which code it was judged."""
+    train, made_from, code = run.settings.train, run.provenance, code_version()
+    device, duration = made_from.training.get("device", "unknown device"), made_from.seconds.get("train")
+    commit = f"commit {code['commit'][:8]}{' with changes' if code['modified'] else ''}" if code["commit"] else ""
+    now = datetime.now(UTC)
+    return " · ".join(
+        part
+        for part in (
+            f"recipe {train.recipe.name}, {train.steps:,} steps, seed {train.seed}",
+            f"trained on {device} in {describe_seconds(duration)}" if duration else f"trained on {device}",
+            f"judged on {now.day} {now:%B %Y}",
+            commit,
+        )
+        if part
+    )
+
+
+def _setting_rows(run: RunConfig) -> Rows:
     """Return the settings of a run, as the report shows them."""
     train, recipe, setting = run.train, run.train.recipe, describe_setting
     betas = f"betas {setting(recipe.adam_beta_1)} and {setting(recipe.adam_beta_2)}"

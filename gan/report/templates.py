@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
+from jinja2 import DictLoader, Environment, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from gan import formatting
@@ -31,6 +33,14 @@ def render(template: str, **content: object) -> str:
     return _ENVIRONMENT.get_template(template).render(**content)
 
 
+@pass_context
+def _keep_together(context: Context, value: object) -> object:
+    """Put a no-break space between a number and its per cent sign on pages, except in scripts and styles (Markup)."""
+    if type(value) is str and str(context.name).endswith(".html.jinja"):
+        return re.sub(r"(?<=\d) %", "\u00a0%", value)
+    return value
+
+
 _SOURCES = {  # read at import, so that an edit during a run has no effect on it
     path.name: path.read_text(encoding="utf-8")
     for path in Path(__file__).parent.iterdir()
@@ -40,6 +50,7 @@ _ENVIRONMENT = Environment(
     loader=DictLoader(_SOURCES),
     autoescape=select_autoescape(("html", "html.jinja")),
     undefined=StrictUndefined,
+    finalize=_keep_together,
     trim_blocks=True,
     lstrip_blocks=True,
 )

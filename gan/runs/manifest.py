@@ -47,13 +47,13 @@ def manifest_content(run: RunConfig, made_from: Provenance, *, libraries: Iterab
         "seed": run.train.seed,
         "device": made_from.training.get("device"),
         "data": {"name": made_from.dataset, "source": made_from.source, "sha256": made_from.sha256},
-        "code": _commit(),
+        "code": code_version(),
         "python": python_version(),
         "libraries": {name: version(name) for name in sorted(libraries)},
     }
 
 
-def _commit() -> dict[str, Any]:
+def code_version() -> dict[str, Any]:
     """Return the commit of the code, and whether files differ from it; nulls outside of git."""
 
     def git(*arguments: str) -> str:

@@ -23,7 +23,8 @@ def relative_to_test(
     is used. If that is 0 too, relative distances are not defined and are NaN.
 
     Args:
-        distances: float, shape (m,), distances of generated images to their nearest training images.
+        distances: float, shape (m,), distances of generated images to their nearest training images
+            (`similar_images.ImageIndex`).
         classes: int, shape (m,), predicted classes of generated images.
         test_distances: float, shape (n,), the same distances of test images.
         test_classes: int, shape (n,), classes of test images, predicted by the same classifier.

@@ -95,30 +95,6 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray)
     return balls / K_DENSITY_COVERAGE, covered
 
 
-def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nearest reference, float32 (m, d), of each query, float32 (n, d).
-
-    Returns:
-        Indices, int64 (n,), and distances to these references, float64 (n,), in feature units. For a query that equals
-        references, the index is that of the first of them. Otherwise the search is in float32: of references whose
-        squared distances differ by less than the rounding error of |x|^2, any may be returned.
-    """
-    queries, references = np.asarray(queries, np.float32), np.asarray(references, np.float32)
-    half_norms = np.einsum("ij,ij->i", references, references) / 2
-    index = np.empty(len(queries), np.int64)
-    for start in range(0, len(queries), BLOCK_ROWS):
-        products = queries[start : start + BLOCK_ROWS] @ references.T
-        products -= half_norms  # argmin |x - y|^2 = argmax x.y - |y|^2 / 2
-        index[start : start + BLOCK_ROWS] = products.argmax(axis=1)
-    rows_of: dict[bytes, list[int]] = {}
-    for row, query in enumerate(queries):
-        rows_of.setdefault(query.tobytes(), []).append(row)
-    for place, reference in enumerate(references):
-        index[rows_of.pop(reference.tobytes(), [])] = place
-    differences = queries.astype(np.float64) - references[index]
-    return index, np.sqrt(np.einsum("ij,ij->i", differences, differences))
-
-
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return squared Euclidean distances, float64 (len(a), len(b)), with errors up to (d + 2) eps (|a| + |b|)^2."""
     norms_a, norms_b = (np.einsum("ij,ij->i", features, features) for features in (a, b))
