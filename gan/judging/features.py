@@ -4,19 +4,21 @@ A distance of features depends on the network, so each number is given with the 
 not Inception-v3, so no distance of its features is an FID.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan.data.pixels import normalize_images
+from gan.data.pixels import IMAGE_SIZE, normalize_images
 from gan.errors import StoreError
 from gan.storage.files import sha256_of
 
 if TYPE_CHECKING:
-    from gan.models.backend import keras
+    from gan.models.backend import keras, tf
 
 GREY_LEVELS = "grey levels"
 """Name for metrics of the pixels themselves, 0 to 255, without features."""
@@ -74,16 +76,25 @@ class Extractor:
         network = load_model(path)
         return cls(network, f"{dataset}-cnn{network.outputs[0].shape[-1]}@{sha256[:8]}", sha256)
 
+    @cached_property
+    def _compiled(self) -> "Callable[[np.ndarray], list[tf.Tensor]]":
+        """The network as one TensorFlow graph, which takes half of the time that its layers take one by one."""
+        from gan.models.backend import tf
+
+        images = tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32)
+        compiled: Callable[[np.ndarray], list[tf.Tensor]] = tf.function(
+            lambda batch: self.network(batch, training=False), input_signature=[images]
+        )
+        return compiled
+
     def features(self, pixels: np.ndarray) -> Features:
         """Compute features and class probabilities of pixels, uint8 (n, 28, 28).
 
         Raises:
             StoreError: If features or logits are not finite, because the weights are broken.
         """
-        batches = [
-            self.network(normalize_images(pixels[start : start + BATCH_SIZE]), training=False)
-            for start in range(0, len(pixels), BATCH_SIZE)
-        ]
+        starts = range(0, len(pixels), BATCH_SIZE)
+        batches = [self._compiled(normalize_images(pixels[start : start + BATCH_SIZE])) for start in starts]
         values, logits = (np.concatenate([np.asarray(batch[output]) for batch in batches]) for output in (0, 1))
         if not np.isfinite(values).all() or not np.isfinite(logits).all():
             raise StoreError(

@@ -11,6 +11,7 @@ from gan.judging.metrics.neighbours import (
     ball_radii,
     density_coverage,
     precision_recall,
+    radii_of_balls,
 )
 from gan.judging.metrics.two_sample import held_out_logits
 
@@ -67,7 +68,8 @@ class ImageStatistics:
 
 def real_radii(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ball radii of real images that precision needs, and those that density and coverage need."""
-    return ball_radii(features, K_PRECISION_RECALL), ball_radii(features, K_DENSITY_COVERAGE)
+    of_precision, of_density = radii_of_balls(features, [K_PRECISION_RECALL, K_DENSITY_COVERAGE])
+    return of_precision, of_density
 
 
 def joint_statistics(

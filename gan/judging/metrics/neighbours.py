@@ -4,7 +4,7 @@ Each image of a set has a *ball* around it, whose radius is the distance to the 
 The union of the balls is an estimate of the support of the set's distribution.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -33,15 +33,22 @@ def ball_radii(features: np.ndarray, k: int) -> np.ndarray:
     Raises:
         ValueError: If there are too few images.
     """
-    if not 1 <= k < len(features):
-        raise ValueError(f"ball_radii got k = {k} and {len(features)} images; it expects 1 <= k < n.")
+    return radii_of_balls(features, [k])[0]
+
+
+def radii_of_balls(features: np.ndarray, ks: Sequence[int]) -> list[np.ndarray]:
+    """Return `ball_radii` for several k, at the cost of one."""
+    for k in ks:
+        if not 1 <= k < len(features):
+            raise ValueError(f"ball_radii got k = {k} and {len(features)} images; it expects 1 <= k < n.")
     features = np.asarray(features, np.float64)
-    radii = np.empty(len(features))
+    radii = np.empty((len(ks), len(features)))
+    places = np.array(ks) - 1
     for rows, distances in _blocks(features, features):
         distances[np.arange(len(distances)), np.arange(rows.start, rows.start + len(distances))] = np.inf  # itself
-        radii[rows] = np.partition(distances, k - 1, axis=1)[:, k - 1]
+        radii[:, rows] = np.partition(distances, places, axis=1)[:, places].T
     tolerance = 12 * (features.shape[1] + 2) * np.finfo(np.float64).eps
-    return np.asarray(radii + tolerance * (np.einsum("ij,ij->i", features, features) + radii))
+    return list(radii + tolerance * (np.einsum("ij,ij->i", features, features) + radii))
 
 
 def precision_recall(
