@@ -76,10 +76,13 @@ def test_a_classifier_learns_to_separate_two_visibly_different_classes(monkeypat
     assert (np.asarray(logits).argmax(axis=1) == labels[192:]).mean() > 0.95
 
 
-@pytest.mark.parametrize("layer", [-2, -1])
-def test_features_or_logits_that_are_not_finite_raise_a_helpful_error(layer) -> None:
+@pytest.mark.parametrize(
+    ("layer", "value", "words"),
+    [(-2, np.nan, "has weights"), (-1, np.nan, "has weights"), (-1, 3e38, "computes features")],
+)
+def test_broken_weights_raise_a_helpful_error(layer: int, value: float, words: str) -> None:
     extractor = small_extractor()
     broken = extractor.network.layers[layer]
-    broken.set_weights([np.full_like(weights, np.nan) for weights in broken.get_weights()])
-    with pytest.raises(StoreError, match=r"small@00000000 computes features that are not finite.*\n.*--refresh"):
-        extractor.features(np.zeros((2, 28, 28), np.uint8))
+    broken.set_weights([np.full_like(weights, value) for weights in broken.get_weights()])
+    with pytest.raises(StoreError, match=rf"small@00000000 {words} that are not finite.*\n.*--refresh"):
+        extractor.features(np.full((2, 28, 28), 255, np.uint8))

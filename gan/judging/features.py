@@ -81,6 +81,9 @@ class Extractor:
         """The network as one TensorFlow graph, which takes half of the time that its layers take one by one."""
         from gan.models.backend import tf
 
+        # TensorFlow may join a layer and its ReLU into one kernel, which makes 0 of NaN: the features would hide it.
+        if not all(np.isfinite(weights).all() for weights in self.network.get_weights()):
+            raise self._not_finite("has weights")
         images = tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32)
         compiled: Callable[[np.ndarray], list[tf.Tensor]] = tf.function(
             lambda batch: self.network(batch, training=False), input_signature=[images]
@@ -97,11 +100,14 @@ class Extractor:
         batches = [self._compiled(normalize_images(pixels[start : start + BATCH_SIZE])) for start in starts]
         values, logits = (np.concatenate([np.asarray(batch[output]) for batch in batches]) for output in (0, 1))
         if not np.isfinite(values).all() or not np.isfinite(logits).all():
-            raise StoreError(
-                f"The feature extractor {self.name} computes features that are not finite; they measure nothing.\n"
-                "If it was fitted on your own data, fit it again (--refresh); else restore the file (git checkout)."
-            )
+            raise self._not_finite("computes features")
         return Features(values, softmax(logits))
+
+    def _not_finite(self, words: str) -> StoreError:
+        return StoreError(
+            f"The feature extractor {self.name} {words} that are not finite; its features measure nothing.\n"
+            "If it was fitted on your own data, fit it again (--refresh); else restore the file (git checkout)."
+        )
 
 
 def shipped_weights(dataset: str) -> Path:
