@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager
+from datetime import date
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.cluster import ray_cluster
+from flows.schedule import seeds_of
 from flows.server.cancellation import RunCancelledError
 from flows.server.session import short_logs
 from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSettings
@@ -50,7 +52,11 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
     """The recipes and seeds of a sweep, and how it runs. All other options are those of a run."""
 
     recipes: str = Field("article,mlp", description="names of recipes, separated by commas")
-    seeds: str = Field("0-2", description="seeds, as in 0-4 or 0,3,7-9; use at least three for a reliable figure")
+    seeds: str = Field(
+        "0-2",
+        description="seeds, as in 0-4 or 0,3,7-9; use at least three for a reliable figure; date: three that are made "
+        "from the day that the sweep was scheduled for",
+    )
     at_once: PositiveInt = Field(
         1, le=64, description="trainings at the same time: they share this machine's cores, or have a GPU worker each"
     )
@@ -74,10 +80,14 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
                 raise SettingsError(f"--recipes got {name!r}; the recipes are {', '.join(RECIPES)}.")
         return names
 
+    def on(self, day: date) -> Self:
+        """Return the settings of a sweep that was scheduled for this day: with numbers as seeds."""
+        return self.model_copy(update={"seeds": seeds_of(day)}) if self.seeds == "date" else self
+
     def seed_numbers(self) -> list[int]:
         """Return the seeds without duplicates; refuse invalid ranges, and too many seeds (`SettingsError`)."""
         seeds: dict[int, None] = {}
-        for part in self.seeds.split(","):
+        for part in self.on(date.today()).seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
             got = f"--seeds got {self.seeds!r}"
@@ -102,6 +112,11 @@ class Member(BaseModel, frozen=True):
 
     way: str = Field(description="recipe and changed numbers")
     settings: RunSettings
+
+    @property
+    def seed(self) -> int:
+        """The seed, which in a sweep is always a number."""
+        return int(self.settings.seed)
 
 
 class Outcome(BaseModel, frozen=True):

@@ -20,6 +20,7 @@ from rich.table import Column, Table
 from flows.server.alerts import alert_on_failure
 from gan.command import new_app, run_command
 from gan.errors import StoreError
+from gan.report.front_page import FRONT_PAGE, refresh_front_page
 from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
 
 MAX_FAILURES_SHOWN = 5
@@ -51,6 +52,8 @@ def prune_flow(settings: PruneSettings) -> None:
         settings: The options.
     """
     pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
+    if not settings.dry_run and (settings.output_dir / FRONT_PAGE).exists():
+        refresh_front_page(settings.output_dir)
     total = _describe_total(pruning, settings)
     log.info(total)
     table = [{"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning)]

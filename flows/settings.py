@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
+from flows.schedule import scheduled_day, seed_of
 from gan.command import describe_validation
 from gan.config import DataConfig, Device, ExecutionConfig, RunConfig, RunContent, SampleConfig, TrainConfig, TrainOn
 from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
@@ -41,8 +43,10 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         False,
         description=f"quick test of all stages: {SMOKE_STEPS} steps and {SMOKE_NUM_SAMPLES:,} samples, unless set",
     )
-    seed: NonNegativeInt = Field(
-        0, lt=SEED_LIMIT, description="seeds weights, batches and latents; equal seeds give equal runs on one device"
+    seed: Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)] | Literal["date"] = Field(
+        0,
+        description="seeds weights, batches and latents; equal seeds give equal runs on one device; date: the day that "
+        "the run was scheduled for, as in 20261129, so that every night trains another generator",
     )
     run_name: str | None = Field(
         None,
@@ -145,7 +149,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         try:
-            self.train_config()
+            self.on(date.today()).train_config()
         except ValidationError as error:
             raise ValueError(describe_validation(error)) from error
         if self.dataset not in CATALOG and self.data_dir is None:
@@ -154,6 +158,10 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
                 "If it is your own, name the folder with its four files with --data-dir."
             )
         return self
+
+    def on(self, day: date) -> Self:
+        """Return the settings of a run that was scheduled for this day: with a number as the seed."""
+        return self.model_copy(update={"seed": seed_of(day)}) if self.seed == "date" else self
 
     @cached_property
     def data(self) -> Dataset:
@@ -241,7 +249,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     def run_label(self) -> str:
         """Return the flow run's name in the UI. It raises no error, which would leave the run pending for ever."""
         try:
-            return self.run_config().name
+            return self.on(scheduled_day()).run_config().name
         except (DataError, SettingsError):  # the run itself ends with this error
             return self.run_name or self.dataset
 

@@ -31,6 +31,7 @@ from flows.members import (
     run_folder,
     run_members,
 )
+from flows.schedule import scheduled_day
 from flows.server.alerts import alert_on_failure, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.session import embedded_server_shared, prefect_session
@@ -69,6 +70,7 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
         sweep: The recipes and seeds.
         settings: The options of every run. A name in `set` may have several values, separated by commas.
     """
+    sweep = sweep.on(scheduled_day())
     check_alert_block(settings.alert_block)
     members = members_of(sweep, settings)
     with stop_when_cancelled():
@@ -101,7 +103,7 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
     """Rank the runs of a sweep, and list those that failed."""
     results, failures = [], []
     for member, outcome in zip(members, outcomes, strict=True):
-        key = member.way, member.settings.seed
+        key = member.way, member.seed
         try:
             if outcome.run is None:
                 failures.append(Failure(*key, outcome.reason))
@@ -120,7 +122,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     decision about each candidate.
     """
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
-    by_key = {(member.way, member.settings.seed): member for member in members}
+    by_key = {(member.way, member.seed): member for member in members}
     for row in board.rows[:MAX_CANDIDATES]:
         settings = by_key[row.best.way, row.best.seed].settings
         train_flow(settings.model_copy(update=changes))
@@ -132,7 +134,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
     """Write the leaderboard to `sweeps/<name>` in the output folder, as HTML and CSV. Equal sweeps have equal names."""
-    content = json.dumps([[member.way, member.settings.seed, member.settings.run_config().name] for member in members])
+    content = json.dumps([[member.way, member.seed, member.settings.run_config().name] for member in members])
     root = members[0].settings.output_dir
     folder = root / "sweeps" / hashlib.sha256(content.encode()).hexdigest()[:12]
     try:
@@ -192,6 +194,7 @@ def main(
         sweep: The recipes and seeds.
         settings: The options of every run.
     """
+    sweep = sweep.on(scheduled_day())
     first, *others = members_of(sweep, settings)
     check_before_work(first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"}))
     first.settings.open_store()

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from prefect import flow
 
 from flows.checks import check_before_work
+from flows.schedule import scheduled_day
 from flows.server.alerts import alert_on_collapse, alert_on_failure, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.serving import serve_flow
@@ -19,6 +20,7 @@ from flows.settings import RunSettings
 from flows.summary import describe_disk, print_summary
 from gan.command import new_app, run_command
 from gan.config import RunConfig
+from gan.report.front_page import refresh_front_page
 from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
 from tasks.artifacts import create_artifacts
@@ -52,6 +54,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     Args:
         settings: All options; an empty option takes its value from the recipe.
     """
+    settings = settings.on(scheduled_day())
     check_alert_block(settings.alert_block)
     check_before_work(settings)
     store, run, execution = settings.open_store(), settings.run_config(), settings.execution()
@@ -78,6 +81,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         )
         published = compare_and_publish(store, run, records, settings)
     link_as_latest(store, published)
+    refresh_front_page(store.root)
     create_artifacts(store, published, describe_disk(store.root))
     return published
 
@@ -120,11 +124,13 @@ def main(
         serve: start a run at these times in this process, without a worker: cron, as in "0 3 * * *"; needs a server
         time_zone: time zone of --serve, such as Europe/Berlin
     """
-    check_before_work(settings)
+    of_today = settings.on(scheduled_day())
+    check_before_work(of_today)
     store = settings.open_store()
     if serve is not None:
         serve_flow(train_flow, settings, serve, time_zone)
         return
+    settings = of_today  # a run that passes midnight has the day of its start
     with prefect_session():
         published = train_flow(settings)
     print_summary(store, published)

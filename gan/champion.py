@@ -52,7 +52,10 @@ def rollback(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
 
 
 def _report(change: Change | None, root: Path) -> None:
+    from gan.report.front_page import refresh_front_page  # only a change needs it
+
     assert change is not None
+    refresh_front_page(root)
     was = f" (it was {change.before})" if change.before else ""
     Console(highlight=False, soft_wrap=True).print(f"Champion   {root / CHAMPION}: {change.run}{was}", markup=False)
 

@@ -25,10 +25,12 @@ def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) 
 
 
 def describe_number(value: float | None) -> str:
-    """Format a number with three significant digits and a thousands separator."""
+    """Format a number with three significant digits, a thousands separator and a minus sign."""
     if value is None or not isfinite(value):
         return NOT_DEFINED
-    return f"{value:,.0f}" if 100 <= abs(value) < LARGEST_PLAIN else describe_setting(value, 3)
+    size = abs(value)
+    digits = f"{size:,.0f}" if 100 <= size < LARGEST_PLAIN else describe_setting(size, 3)
+    return f"−{digits}" if value < 0 else digits
 
 
 def describe_setting(value: float, digits: int = SETTING_DIGITS) -> str:
@@ -47,10 +49,9 @@ def describe_mean(mean: float | None, deviation: float | None) -> str:
 
 
 def describe_change(value: float | None) -> str:
-    """Format a number with its sign."""
-    if value is None or not isfinite(value):
-        return NOT_DEFINED
-    return f"{'+' if value >= 0 else '−'}{describe_number(abs(value))}"
+    """Format a number with its sign; 0 has none."""
+    is_positive = value is not None and isfinite(value) and value > 0
+    return f"{'+' if is_positive else ''}{describe_number(value)}"
 
 
 def describe_interval(low: float | None, high: float | None) -> str:

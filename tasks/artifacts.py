@@ -72,15 +72,13 @@ def _create_pictures(folder: Path, name: str) -> None:
         f"| {_picture(folder / 'real_grid.png', 'real', 245)} "
         f"| {_picture(folder / 'generated_grid.png', 'generated', 245)} "
         f"| {_picture(folder / 'average_grid.png', 'averaged', 245)} |",
-        description=_thumbnail(folder / "average_grid.png", "Images of the averaged weights, beside real ones"),
+        description=_thumbnail(folder / "real_above_generated.png", "Real images above generated ones, not selected"),
     )
     rows = _picture(folder / "class_rows.png", "Real and generated images of every class")
     create_markdown_artifact(
         key="class-rows",
         markdown=f"# Class by class\n\n{rows}",
-        description=_thumbnail(
-            folder / "class_rows.png", "Real and generated images of every class, up to ten classes"
-        ),
+        description="A row of real and a row of generated images for every class, up to ten classes",
     )
     create_markdown_artifact(
         key="nearest-training-images",

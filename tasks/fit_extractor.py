@@ -29,17 +29,18 @@ def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device
 @stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
 def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split, and evaluate it on the test split."""
-    from gan.judging.classifier import accuracy, check_accuracy, fit_classifier
+    from gan.judging.classifier import accuracy, check_accuracy, fit_classifier, pixel_neighbour_accuracy
     from gan.models.backend import use_device
     from gan.models.networks import save_model
 
     use_device(device)
     images, labels = store.load_array(data.train_images), store.load_array(data.train_labels)
     classifier = fit_classifier(images, labels, len(data.class_names), seed=0, epochs=epochs)
-    test_labels = store.load_array(data.test_labels)
-    share = accuracy(classifier, store.load_array(data.test_images), test_labels)
+    test_images, test_labels = store.load_array(data.test_images), store.load_array(data.test_labels)
+    share = accuracy(classifier, test_images, test_labels)
+    by_pixels = pixel_neighbour_accuracy(images, labels, test_images, test_labels)
     return FittedExtractor(
         weights=store.put_file(lambda path: save_model(classifier, path), ".keras"),
-        warnings=check_accuracy(share, test_labels),
-        facts={"test_accuracy": round(share, 4)},
+        warnings=check_accuracy(share, by_pixels, test_labels),
+        facts={"test_accuracy": round(share, 4), "pixel_neighbour_accuracy": round(by_pixels, 4)},
     )

@@ -87,9 +87,8 @@ class Checkout:
     @classmethod
     def make(cls, folder: Path, prefect_home: Path) -> "Checkout":
         """Copy the code to a new folder; its environment has no settings of Prefect but its home."""
-        ignored = shutil.ignore_patterns("__pycache__")
         for package in ("flows", "gan", "tasks"):
-            shutil.copytree(PROJECT / package, folder / package, ignore=ignored)
+            shutil.copytree(PROJECT / package, folder / package)  # with bytecode, which else takes a second to make
         shutil.copy(PROJECT / "prefect.yaml", folder)
         env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         return cls(folder, {**env, "PYTHONPATH": str(folder), "PREFECT_HOME": str(prefect_home), "COLUMNS": "200"})
@@ -341,7 +340,8 @@ def start_nightly(server: Checkout, **settings: object) -> str:
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
     names = [str(name).removeprefix("--").replace("-", "_") for name in server.options[::2]]
     quick = dict(zip(names, server.options[1::2], strict=True))
-    parameters = {"settings": nightly["parameters"]["settings"] | quick | settings}
+    usual = nightly["parameters"]["settings"] | {"recipe": "article", "seed": 0}
+    parameters = {"settings": usual | quick | settings}
     return ask(server, f"deployments/{nightly['id']}/create_flow_run", {"parameters": parameters})["id"]
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from builders import smooth_pixels
+from sklearn.neighbors import KNeighborsClassifier
 
 from gan.data.catalog import FASHION_MNIST
 from gan.data.inspection import LabelledPixels, find_warnings, hash_images, refuse_unusable
+from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
 from gan.errors import DataError
-from gan.judging.classifier import check_accuracy
+from gan.judging.classifier import check_accuracy, pixel_neighbour_accuracy
 
 NAMES = tuple("abcdef")
 Both = tuple[LabelledPixels, LabelledPixels]
@@ -214,7 +216,27 @@ def test_equal_images_have_equal_hashes_and_different_images_different_ones() ->
 
 def test_a_classifier_hardly_better_than_the_most_frequent_class_causes_a_warning_about_labels() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
-    (text,) = check_accuracy(0.54, labels)
+    (text,) = check_accuracy(0.54, 0.5, labels)
     assert "right for 54 % of 100 test images; the commonest class alone is 50 %" in text
-    assert check_accuracy(0.56, labels) == ()
-    assert check_accuracy(0.9, np.zeros(100, int)) == (), "of one class nothing can be said"
+    assert check_accuracy(0.56, 0.57, labels) == ()
+    assert check_accuracy(0.9, 0.5, np.zeros(100, int)) == (), "of one class nothing can be said"
+
+
+def test_a_classifier_that_is_worse_than_the_nearest_image_causes_a_warning() -> None:
+    labels = np.arange(1000) % 10
+    (text,) = check_accuracy(0.63, 0.75, labels)
+    assert "right for 63 % of 1,000 test images; the training image that is nearest in its pixels" in text
+    assert "75 %" in text
+    assert "--extractor-epochs" in text
+    assert check_accuracy(0.74, 0.75, labels) == (), "within the noise of the test images"
+
+
+def test_the_accuracy_of_the_nearest_image_equals_that_of_sklearn(monkeypatch) -> None:
+    images, test_images = (normalize_images(smooth_pixels(n, seed)) for n, seed in ((300, 0), (80, 1)))
+    labels, test_labels = (
+        each.mean(axis=(1, 2, 3)) > np.median(images.mean(axis=(1, 2, 3))) for each in (images, test_images)
+    )
+    known = KNeighborsClassifier(1).fit(images.reshape(300, -1), labels)
+    expected = known.score(test_images.reshape(80, -1), test_labels)
+    monkeypatch.setattr("gan.judging.classifier.MAX_EVALUATED", 33)
+    assert pixel_neighbour_accuracy(images, labels, test_images, test_labels) == pytest.approx(expected)

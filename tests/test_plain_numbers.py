@@ -159,7 +159,7 @@ def test_formatting_of_undefined_and_of_small_numbers() -> None:
     assert describe_interval(-1, 2) == "−1 to +2"
     assert [describe_number(value) for value in (0.00001234, -0.0000999, 1e-7)] == [
         "0.0000123",
-        "-0.0000999",
+        "−0.0000999",
         "0.0000001",
     ]
     assert describe_share(1e-6) == "0.0001 %"

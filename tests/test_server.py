@@ -47,7 +47,7 @@ ALL_IS_THERE = {
     "automation Runs that never start have crashed: "
     "Marks a run as Crashed that a worker took 900 s ago and that does not run: the worker was killed with it.",
     "deployment fashion-gan/nightly: 0 2 * * * Europe/Berlin, on the work pool default",
-    "deployment fashion-gan/weekly: 0 4 * * 0 Europe/Berlin, on the work pool default",
+    "deployment sweep/weekly: 0 4 * * 0 Europe/Berlin, on the work pool default",
     "deployment prune/weekly: 0 12 * * 0 Europe/Berlin, on the work pool default",
     "deployment train-gan/gpu: on demand, on the work pool gpu",
 }
@@ -168,7 +168,7 @@ def change_all(client: SyncPrefectClient) -> set[str]:
     return {
         f"automation {heartbeats.name}",
         change("fashion-gan/nightly", parameters={"settings": {"recipe": "article", "train_on": "here"}}),
-        change("fashion-gan/weekly", work_queue_name="default"),
+        change("sweep/weekly", work_queue_name="default"),
         change("prune/weekly", concurrency_limit=2),
         change("train-gan/gpu", job_variables={"env": {"PREFECT_CLIENT_MAX_RETRIES": "1"}}),
         "work queue weekly",
@@ -178,7 +178,7 @@ def change_all(client: SyncPrefectClient) -> set[str]:
 def test_manual_changes_are_found_and_reverted_and_paused_deployments_stay_paused(server: Checkout) -> None:
     before = things(server)
     with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
-        nightly, weekly = map(client.read_deployment_by_name, ("fashion-gan/nightly", "fashion-gan/weekly"))
+        nightly, weekly = map(client.read_deployment_by_name, ("fashion-gan/nightly", "sweep/weekly"))
         client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
         client.pause_deployment(weekly.id)
         assert all(dict(check(client, AUTOMATIONS)).values())
@@ -245,20 +245,28 @@ def deployment(server: Checkout, name: str) -> dict:
 
 
 FORMS = [
-    ("fashion-gan/nightly", "RunSettings", {"recipe": "article", "train_on": "gpu"}),
-    ("fashion-gan/weekly", "RunSettings", {"recipe": "conditional", "train_on": "gpu"}),
-    ("prune/weekly", "PruneSettings", {"older_than": 30}),
+    (
+        "fashion-gan/nightly",
+        "RunSettings",
+        {"settings": {"recipe": "conditional", "seed": "date", "train_on": "gpu"}},
+    ),
+    (
+        "sweep/weekly",
+        "SweepSettings",
+        {"sweep": {"recipes": "conditional", "seeds": "date"}, "settings": {"train_on": "gpu"}},
+    ),
+    ("prune/weekly", "PruneSettings", {"settings": {"older_than": 30}}),
 ]
 
 
-@pytest.mark.parametrize(("name", "model", "settings"), FORMS)
+@pytest.mark.parametrize(("name", "model", "parameters"), FORMS)
 def test_the_run_form_explains_every_parameter_and_shows_the_deployments_defaults(
-    server: Checkout, name: str, model: str, settings: dict[str, object]
+    server: Checkout, name: str, model: str, parameters: dict[str, object]
 ) -> None:
     found = deployment(server, name)
     fields = found["parameter_openapi_schema"]["definitions"][model]["properties"]
     assert all(field.get("description") for field in fields.values()), fields
-    assert found["parameters"] == {"settings": settings}
+    assert found["parameters"] == parameters
 
 
 BAD_FORMS = [

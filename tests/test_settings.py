@@ -3,6 +3,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime
+from unittest.mock import Mock
+from zoneinfo import ZoneInfo
 
 import pytest
 from builders import change_first_label, write_own_data
@@ -11,6 +14,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import ValidationError
 
 from flows.checks import check_before_work
+from flows.members import SweepSettings
+from flows.schedule import scheduled_day
 from flows.settings import RunSettings
 from gan.config import MAX_SNAPSHOTS, TrainConfig
 from gan.errors import DataError, SettingsError
@@ -173,3 +178,26 @@ def test_help_explains_every_option(run_main) -> None:
     for name, field in RunSettings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
         assert " ".join(field.description.split()[:4]) in " ".join(re.sub(r"[│─]", " ", text).split())
+
+
+def test_a_seed_that_is_the_day_is_that_of_the_schedule(monkeypatch) -> None:
+    nightly = RunSettings(seed="date")
+    assert nightly.on(date(2026, 3, 1)).seed == 20260301
+    assert RunSettings(seed=7).on(date(2026, 3, 1)).seed == 7
+    monkeypatch.setattr("flows.settings.scheduled_day", lambda: date(2026, 3, 1))
+    assert "-seed20260301-" in nightly.run_label
+    with pytest.raises(ValidationError):
+        RunSettings(seed="yesterday")
+
+
+def test_the_seeds_of_a_sweep_on_a_day_are_no_other_days() -> None:
+    weekly = SweepSettings(seeds="date")
+    assert weekly.on(date(2026, 12, 31)).seed_numbers() == [2026123100, 2026123101, 2026123102]
+
+
+def test_the_scheduled_day_is_in_the_time_zone_of_the_deployment(monkeypatch) -> None:
+    late = datetime(2026, 6, 1, 22, 30, tzinfo=UTC)
+    monkeypatch.setattr("flows.schedule.flow_run", Mock(id="a", scheduled_start_time=late))
+    for zone, day in (("Europe/Berlin", date(2026, 6, 2)), ("America/New_York", date(2026, 6, 1))):
+        monkeypatch.setattr("flows.schedule._time_zone", lambda zone=zone: ZoneInfo(zone))
+        assert scheduled_day() == day

@@ -136,6 +136,7 @@ def test_a_strange_environment_changes_no_byte_and_no_cache(checkout, data, usua
     assert "The result of train was made on" in again, "and could differ by rounding here"
 
 
+@pytest.mark.drill
 @pytest.mark.skipif(len(ALL_CORES) == 1, reason="needs two processors")
 def test_results_of_another_number_of_processors_are_not_taken(checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)

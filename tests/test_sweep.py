@@ -22,7 +22,7 @@ FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples",
 def expand(recipes: str, seeds: str, **settings) -> list[tuple[str, int]]:
     members = members_of(SweepSettings(recipes=recipes, seeds=seeds), SharedSettings(**settings))
     assert len({member.settings.run_config().name for member in members}) == len(members), "no two publish one run"
-    return [(member.way, member.settings.seed) for member in members]
+    return [(member.way, member.seed) for member in members]
 
 
 def test_a_sweep_is_every_combination_of_recipes_values_and_seeds() -> None:

@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from narrowing import not_none
@@ -53,8 +54,7 @@ LONG = ("--steps", 100_000, "--num-samples", 100, *OWN, *SMALL)
 
 @pytest.fixture(scope="module")
 def gpu_worker(server: Checkout) -> Iterator[None]:
-    """A worker that may use all processors, unlike the runs that wait for it."""
-    with running(replace(server, shares_cores=False), *GPU_WORKER):
+    with running(server, *GPU_WORKER):
         yield
 
 
@@ -159,6 +159,7 @@ def test_trainings_on_a_worker_and_in_process_share_cached_results(server: Check
     assert len(runs_of(server, "train-gan")) == before, "what is cached is not handed over"
 
 
+@pytest.mark.drill
 def test_a_required_gpu_is_that_of_the_worker_and_its_absence_fails_the_run(server: Checkout, gpu_worker) -> None:
     with server.started("flows/train_flow.py", *FEW, "--seed", 2, "--train-on", "gpu", "--device", "gpu") as process:
         output, _ = process.communicate(timeout=300)
@@ -214,13 +215,16 @@ def test_cancelling_a_run_cancels_its_training(server: Checkout, gpu_worker, how
 def test_a_nightly_run_goes_through_both_workers_into_the_projects_own_folder(
     server: Checkout, gpu_worker, worker
 ) -> None:
-    settings: dict[str, object] = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100, "seed": 4}
+    settings: dict[str, object] = {"steps": 6, "sample_every": 3, "batch_size": 16, "num_samples": 100}
     settings |= {"dataset": "mine", "data_dir": "mine", "set": SMALL[1::2]}
+    settings |= {"seed": "date"}
+    days = {datetime.now(ZoneInfo("Europe/Berlin"))}  # the time zone of the deployment's schedule
     ids = [start_nightly(server, **settings, run_name=name) for name in ("tonight", "next")]
+    days.add(datetime.now(ZoneInfo("Europe/Berlin")))
     wait_until(lambda: all(ask(server, f"flow_runs/{run_id}")["state_type"] in FINAL for run_id in ids), 600)
     first, last = sorted((ask(server, f"flow_runs/{run_id}") for run_id in ids), key=lambda run: run["start_time"])
     for run in (first, last):
         assert run["state_type"] == "COMPLETED", run["state"]
     assert first["end_time"] <= last["start_time"], "one at a time"
-    assert newest(server, "train-gan")["name"] == "article, 6 steps, seed 4"
+    assert newest(server, "train-gan")["name"] in {f"article, 6 steps, seed {day:%Y%m%d}" for day in days}
     assert (server.folder / "artifacts" / "latest").resolve().name == last["parameters"]["settings"]["run_name"]

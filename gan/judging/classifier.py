@@ -15,12 +15,12 @@ from gan.system.progress import progress
 
 WIDTH, HIDDEN = 24, 64
 TEXTURE_WEIGHT = 0.3
-EPOCHS, MIN_STEPS = 12, 300
+EPOCHS, MIN_STEPS = 12, 1000
 BATCH_SIZE = 128
 PEAK_LEARNING_RATE = 3e-3
 DROPOUT = 0.25
 MAX_SHIFT = 1
-MAX_EVALUATED = 500
+MAX_EVALUATED, MAX_BASELINE = 500, 2000
 
 MIN_GAIN = 0.1
 """Minimal share of the majority class's errors that a classifier must avoid. On Fashion-MNIST it avoids 93 %; with
@@ -67,7 +67,8 @@ def fit_classifier(
 ) -> keras.Model:
     """Fit a classifier with Adam on the cross-entropy, with one epoch of warm-up and cosine decay.
 
-    It takes EPOCHS epochs, or more for small sets: moving averages need MIN_STEPS steps to converge.
+    It takes EPOCHS epochs, or more for small sets, which need MIN_STEPS steps: fitted on 1,000 images of Fashion-MNIST,
+    it is right for 64 % of test images after 300 steps and for 86 % after 1,000 (the nearest image: 75 %).
 
     Args:
         images: float32, shape (n, 28, 28, 1), values in [-1, 1].
@@ -128,14 +129,56 @@ def accuracy(classifier: keras.Model, images: np.ndarray, labels: np.ndarray) ->
     return right / len(images)
 
 
-def check_accuracy(accuracy: float, labels: np.ndarray) -> tuple[str, ...]:
-    """Return a warning if the accuracy on images with these labels is hardly above that of the majority class."""
+def pixel_neighbour_accuracy(
+    images: np.ndarray, labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray
+) -> float:
+    """Return how often the training image that is nearest in its pixels has the class of a test image.
+
+    The least that a classifier should reach (Cover and Hart 1967), on MAX_BASELINE test images, evenly spaced.
+
+    Args:
+        images: float32, shape (n, 28, 28, 1).
+        labels: int, shape (n,).
+        test_images: float32, shape (m, 28, 28, 1).
+        test_labels: int, shape (m,).
+    """
+    rows = np.linspace(0, len(test_images) - 1, min(len(test_images), MAX_BASELINE)).astype(int)
+    references = np.asarray(images).reshape(len(images), -1)
+    half_norms = np.einsum("ij,ij->i", references, references) / 2
+    right = 0
+    for start in range(0, len(rows), MAX_EVALUATED):
+        block = rows[start : start + MAX_EVALUATED]
+        queries = np.asarray(test_images[block]).reshape(len(block), -1)
+        nearest = (queries @ references.T - half_norms).argmax(axis=1)  # argmin |x - y|^2 = argmax x.y - |y|^2 / 2
+        right += int((labels[nearest] == test_labels[block]).sum())
+    return right / len(rows)
+
+
+def check_accuracy(accuracy: float, by_pixels: float, labels: np.ndarray) -> tuple[str, ...]:
+    """Return a warning if a classifier is hardly better than the majority class, or worse than `by_pixels`.
+
+    Args:
+        accuracy: Of the classifier, on test images.
+        by_pixels: `pixel_neighbour_accuracy`.
+        labels: int, shape (n,), of the test images.
+    """
     majority = float(np.bincount(labels).max() / len(labels))
-    if majority == 1 or accuracy - majority >= MIN_GAIN * (1 - majority):
-        return ()
-    return (
+    found = (
         f"The classifier that was fitted on the training images is right for {100 * accuracy:.3g} % of {len(labels):,} "
-        f"test images; the commonest class alone is {100 * majority:.3g} %. Features of such a classifier measure "
-        "little. Check that images and labels are in the same order in both splits. If they are, the classes may "
-        "differ only by left and right, which the classifier cannot distinguish: it is also fitted on mirrored images.",
+        "test images"
     )
+    if majority < 1 and accuracy - majority < MIN_GAIN * (1 - majority):
+        return (
+            f"{found}; the commonest class alone is {100 * majority:.3g} %. Features of such a classifier measure "
+            "little. Check that images and labels are in the same order in both splits. If they are, the classes may "
+            "differ only by left and right, which the classifier cannot distinguish: it is also fitted on mirrored "
+            "images.",
+        )
+    standard_error = (by_pixels * (1 - by_pixels) / min(len(labels), MAX_BASELINE)) ** 0.5
+    if by_pixels - accuracy > 2 * standard_error:
+        return (
+            f"{found}; the training image that is nearest in its pixels has the right class for "
+            f"{100 * by_pixels:.3g} %. Features of such a classifier judge worse than the pixels themselves. Fit it "
+            "for longer (--extractor-epochs), or give more training images.",
+        )
+    return ()

@@ -15,14 +15,15 @@ from gan.report.markup import as_data_uri, data_uri, escape_markdown
 from gan.report.rendering import tiles_png
 
 
-def render_page(template: str, script_names: Sequence[str], **content: object) -> str:
-    """Return a page whose Content-Security-Policy allows the named scripts only, and no requests."""
+def render_page(template: str, script_names: Sequence[str], *, image_sources: str = "data:", **content: object) -> str:
+    """Return a page whose Content-Security-Policy allows the named scripts only, and images of `image_sources`."""
     scripts = [_SOURCES[name] for name in script_names]
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     return render(
         template,
         styles=[Markup(_SOURCES[name]) for name in ("page.css", "blind_test.css")],
         scripts=[Markup(script) for script in scripts],
+        image_sources=image_sources,
         script_sources=" ".join(f"'sha256-{digest}'" for digest in digests),
         **content,
     )

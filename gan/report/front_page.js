@@ -1,0 +1,28 @@
+// Search, filter and sort the cards of all runs.
+(() => {
+  const form = document.querySelector(".filter");
+  if (!form) return;
+  const cards = [...document.querySelectorAll(".card")];
+  const number = (card, key) => card.dataset[key] === "" ? Infinity : Number(card.dataset[key]);
+  const orders = {
+    published: (a, b) => number(b, "published") - number(a, "published"),
+    distance: (a, b) => number(a, "distance") - number(b, "distance"),
+    recall: (a, b) => number(b, "recall") - number(a, "recall"),
+    name: (a, b) => a.dataset.name.localeCompare(b.dataset.name),
+  };
+  const show = () => {
+    const words = form.text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const fits = (card) => (!form.recipe.value || card.dataset.recipe === form.recipe.value)
+      && words.every((word) => card.textContent.toLowerCase().includes(word));
+    cards.sort(orders[form.order.value]).forEach((card) => {
+      card.hidden = !fits(card);
+      card.parentNode.append(card);
+    });
+    const shown = cards.filter((card) => !card.hidden).length;
+    form.querySelector("output").textContent = `${shown} of ${cards.length} runs`;
+  };
+  form.hidden = false;
+  form.addEventListener("input", show);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  show();
+})();

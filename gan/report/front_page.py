@@ -1,0 +1,210 @@
+"""The front page of an output folder: what ran, whether it is better, whether anything is wrong.
+
+It is made from the published runs alone, again and whole each time that one is published, removed or promoted.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gan.errors import SettingsError
+from gan.formatting import describe_number, describe_share
+from gan.report.templates import render_page
+from gan.runs.catalog import Entry, Usual, before, read_catalog, usual
+from gan.runs.champion import champion_of, read_history
+from gan.storage.files import atomic_path
+
+FRONT_PAGE = "index.html"
+MAX_IN_CHART = 90
+WIDTH, HEIGHT, MARGIN = 720, 150, 8  # of a chart, in units of its viewBox
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a run is, compared with the runs of its recipe before it."""
+
+    words: str
+    tone: Literal["good", "neutral", "bad"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run on a control chart."""
+
+    entry: Entry
+    x: float
+    y: float
+    value: str
+    is_unusual: bool
+    became_champion: bool
+    new_code: bool  # another commit than the run before
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A control chart of one number over the runs of a recipe, the oldest first, in units of the viewBox."""
+
+    title: str
+    points: Sequence[Point]
+    band: str  # points of the polygon of usual values; empty if there are too few runs
+    low: str
+    high: str
+
+
+@dataclass(frozen=True)
+class Course:
+    """The runs of one recipe that can be compared, in time."""
+
+    recipe: str
+    described: str
+    charts: Sequence[Chart]
+
+
+@dataclass(frozen=True)
+class FrontPage:
+    """The content of the page."""
+
+    entries: Sequence[Entry]  # the newest first
+    last: Entry | None
+    opinion: Opinion | None  # of the last run
+    champion: Entry | None
+    champion_since: str
+    courses: Sequence[Course]
+    sweeps: Sequence[str]  # folders below sweeps/, the newest first
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def write_front_page(root: Path) -> Path:
+    """Write `index.html` in an output folder, whole or not at all; return its path."""
+    page = render_page(
+        "front_page.html.jinja", ["front_page.js"], image_sources="'self' file: data:", page=collect(root)
+    )
+    with atomic_path(root / FRONT_PAGE) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return root / FRONT_PAGE
+
+
+def refresh_front_page(root: Path) -> None:
+    """Write the page, or log why that fails: the work that was done before must not fail for it."""
+    try:
+        write_front_page(root)
+    except (OSError, SettingsError) as error:
+        log.warning("%s could not be written: %s", root / FRONT_PAGE, str(error).partition("\n")[0])
+
+
+def collect(root: Path) -> FrontPage:
+    """Read what the page shows from the published runs and the history of the champion."""
+    entries = read_catalog(root)
+    history = read_history(root)
+    champion, by_name = champion_of(root), {entry.name: entry for entry in entries}
+    last = entries[-1] if entries else None
+    boards = sorted((root / "sweeps").glob("*/leaderboard.html"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return FrontPage(
+        entries=entries[::-1],
+        last=last,
+        opinion=opinion_of(last, entries) if last else None,
+        champion=by_name.get(champion.run) if champion else None,
+        champion_since=champion.at[:10] if champion else "",
+        courses=_courses(entries, frozenset(change.run for change in history if change.action != "rolled back")),
+        sweeps=[path.parent.name for path in boards],
+    )
+
+
+def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
+    """Compare a run with the runs of its recipe before it.
+
+    Args:
+        entry: The run.
+        entries: All runs, the oldest first.
+    """
+    earlier = before(entry, entries)
+    distance, recall = usual(each.distance for each in earlier), usual(each.recall for each in earlier)
+    if entry.warnings or entry.badge == "Broken":
+        return Opinion("Something is wrong with it: look at its report.", "bad")
+    if distance is None or recall is None or entry.distance is None or entry.recall is None:
+        return Opinion(f"Too few runs of {entry.recipe} before it to say what is usual.", "neutral")
+    figures = f"Fréchet distance {describe_number(entry.distance)}, usually {describe_number(distance.mean)}"
+    if entry.distance > distance.high:
+        return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
+    if entry.recall < recall.low:
+        found, mean = describe_share(entry.recall), describe_share(recall.mean)
+        return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {mean}.", "bad")
+    if entry.passes:
+        return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
+    if entry.distance < distance.low:
+        return Opinion(f"Better than usual. {figures}.", "good")
+    return Opinion(f"As good as usual. {figures}.", "neutral")
+
+
+def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course]:
+    """Return the charts of every recipe with two runs or more, that of the last run first."""
+    groups: dict[tuple[str, int, str], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.comparable, []).append(entry)
+    ordered = sorted(groups.items(), key=lambda item: item[1][-1].published, reverse=True)
+    return [
+        Course(
+            recipe=recipe,
+            described=f"{n:,} images a side, {extractor} features",
+            charts=[
+                _chart("Fréchet distance", runs, champions, lambda entry: entry.distance, describe_number),
+                _chart("Recall", runs, champions, lambda entry: entry.recall, describe_share),
+            ],
+        )
+        for (recipe, n, extractor), runs in ordered
+        if len(runs) > 1
+    ]
+
+
+def _chart(
+    title: str,
+    runs: Sequence[Entry],
+    champions: frozenset[str],
+    value_of: Callable[[Entry], float | None],
+    describe: Callable[[float | None], str],
+) -> Chart:
+    limits = [usual(value_of(each) for each in runs[:place]) for place in range(len(runs))][-MAX_IN_CHART:]
+    commits = [None, *(entry.commit for entry in runs)][-MAX_IN_CHART - 1 : -1]
+    shown = runs[-MAX_IN_CHART:]
+    found = [(place, entry, value) for place, entry in enumerate(shown) if (value := value_of(entry)) is not None]
+    ends = [end for limit in limits if limit for end in (limit.low, limit.high)]
+    low, high = _range([*(value for _, _, value in found), *ends])
+
+    def place_x(place: int) -> float:
+        return round(MARGIN + (WIDTH - 2 * MARGIN) * place / max(1, len(shown) - 1), 1)
+
+    def place_y(value: float) -> float:
+        return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - low) / (high - low), 1)
+
+    points = [
+        Point(
+            entry=entry,
+            x=place_x(place),
+            y=place_y(value),
+            value=describe(value),
+            is_unusual=_is_unusual(value, limits[place]),
+            became_champion=entry.name in champions,
+            new_code=place > 0 and entry.commit != commits[place],
+        )
+        for place, entry, value in found
+    ]
+    known = [(place_x(place), limit) for place, limit in enumerate(limits) if limit]
+    outline = [(x, limit.low) for x, limit in known] + [(x, limit.high) for x, limit in reversed(known)]
+    band = " ".join(f"{x},{place_y(value)}" for x, value in outline)
+    return Chart(title, points, band, low=describe(low), high=describe(high))
+
+
+def _is_unusual(value: float, limits: Usual | None) -> bool:
+    return limits is not None and not limits.low <= value <= limits.high
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis: 0, or a little below the least value, and a little above the largest one."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return max(0.0, low - room), high + room

@@ -1,0 +1,151 @@
+"""What the published runs of an output folder say of themselves, for pages that list many runs.
+
+The folders are untrusted input: they may be of an earlier version, altered, or half-deleted. A run that cannot be read
+is left out.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean, stdev
+
+from pydantic import BaseModel, Field, ValidationError
+
+from gan.runs.publish import MANIFEST, METRICS, RUN_NAME
+
+MIN_USUAL, SIGMAS = 3, 3
+"""Runs before a run from which it is known what is usual, and the deviation from their mean that is not."""
+
+LEAST_DEVIATION = 0.01
+"""Least standard deviation, relative to the mean: of equal seeds, whose numbers are equal, any other is not unusual."""
+
+
+class _Code(BaseModel, extra="ignore"):
+    commit: str | None = Field(None, pattern="^[0-9a-f]{7,64}$")
+
+
+class _Gate(BaseModel, extra="ignore"):
+    passes: bool
+
+
+class _Manifest(BaseModel, extra="ignore"):
+    published: datetime
+    recipe: str
+    seed: int
+    device: str | None = None
+    code: _Code = _Code()
+    gate: _Gate
+
+
+class _Metric(BaseModel, extra="ignore"):
+    average: float | None
+    n: int
+    extractor: str
+
+
+class _Separation(BaseModel, extra="ignore"):
+    accuracy: float
+
+
+class _Training(BaseModel, extra="ignore"):
+    training_seconds: float | None = None
+
+
+class _Metrics(BaseModel, extra="ignore"):
+    badge: str = ""
+    verdict: str
+    metrics: dict[str, _Metric]
+    separation: _Separation | None = None  # runs of earlier versions have none
+    training: _Training
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A published run, in the numbers of its averaged weights."""
+
+    name: str
+    published: datetime
+    recipe: str
+    seed: int
+    device: str | None
+    commit: str | None
+    passes: bool  # the gate
+    badge: str
+    verdict: str
+    distance: float | None  # Fréchet
+    recall: float | None  # 0 to 1
+    coverage: float | None  # 0 to 1
+    told: float | None  # accuracy of the network that separates generated from real images, 0 to 1
+    n: int
+    extractor: str
+    seconds: float | None  # of training
+    warnings: tuple[str, ...]
+
+    @property
+    def comparable(self) -> tuple[str, int, str]:
+        """Recipe, number of images and features: the numbers of runs with equal ones can be compared."""
+        return self.recipe, self.n, self.extractor
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Mean of a number over earlier runs, and the limits within which it is usual."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def read_catalog(root: Path) -> list[Entry]:
+    """Read all published runs of an output folder, the oldest first."""
+    entries = [_read(folder) for folder in (root / "runs").glob("*") if RUN_NAME.fullmatch(folder.name)]
+    return sorted((entry for entry in entries if entry), key=lambda entry: (entry.published, entry.name))
+
+
+def _read(folder: Path) -> Entry | None:
+    try:
+        manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        content = _Metrics.model_validate_json((folder / METRICS).read_bytes())
+        distance, recall, coverage = (content.metrics[name] for name in ("frechet_distance", "recall", "coverage"))
+    except (OSError, ValidationError, KeyError):
+        return None
+    if manifest.published.tzinfo is None or not re.fullmatch(r"[\w.-]+", manifest.recipe):
+        return None
+    return Entry(
+        name=folder.name,
+        published=manifest.published,
+        recipe=manifest.recipe,
+        seed=manifest.seed,
+        device=manifest.device,
+        commit=manifest.code.commit,
+        passes=manifest.gate.passes,
+        badge=content.badge,
+        verdict=content.verdict,
+        distance=distance.average,
+        recall=recall.average,
+        coverage=coverage.average,
+        told=content.separation.accuracy if content.separation else None,
+        n=distance.n,
+        extractor=distance.extractor,
+        seconds=content.training.training_seconds,
+        warnings=content.warnings,
+    )
+
+
+def usual(values: Iterable[float | None]) -> Usual | None:
+    """Return mean and 3-sigma limits of earlier values (Shewhart 1931); None if there are too few."""
+    known = [value for value in values if value is not None]
+    if len(known) < MIN_USUAL:
+        return None
+    mean = fmean(known)
+    deviation = max(stdev(known), LEAST_DEVIATION * abs(mean))
+    return Usual(mean, mean - SIGMAS * deviation, mean + SIGMAS * deviation)
+
+
+def before(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the runs that were published before a run and can be compared with it."""
+    order = [each for each in entries if each.comparable == entry.comparable]
+    return order[: order.index(entry)]

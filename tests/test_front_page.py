@@ -1,0 +1,193 @@
+"""The front page of an output folder: what is usual, what it shows, and the page in a real browser."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from gan.index import index
+from gan.report.front_page import collect, opinion_of, refresh_front_page, write_front_page
+from gan.report.rendering import draw_grid, png_bytes
+from gan.runs.catalog import read_catalog, usual
+from gan.runs.champion import Change, add_change
+
+HOSTILE = "<img src=x onerror=\"document.title='x'\">"
+FIRST = datetime(2026, 10, 1, 3, tzinfo=UTC)
+PICTURE = png_bytes(draw_grid(np.zeros((9, 28, 28), np.uint8), 3, scale=1))
+
+Publish = Callable[..., str]
+
+
+@pytest.fixture
+def publish(tmp_path: Path) -> Publish:
+    """A function that writes what the front page reads of a published run; returns the name of the run."""
+
+    def write(night: int, distance: float | None = 1.2, recall: float | None = 0.55, **more: Any) -> str:
+        name = more.pop("name", f"night-{night:03}")
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        manifest = {
+            "published": (FIRST + timedelta(days=night)).isoformat(),
+            "recipe": more.pop("recipe", "conv"),
+            "seed": night,
+            "device": "CPU",
+            "code": {"commit": more.pop("commit", "a" * 40)},
+            "gate": {"passes": more.pop("passes", False)},
+        }
+        numbers = {"frechet_distance": distance, "recall": recall, "coverage": 0.88}
+        metrics = {key: {"average": value, "n": 10_000, "extractor": "cnn"} for key, value in numbers.items()}
+        content = {
+            "badge": "No better than the champion",
+            "verdict": "Easy to tell from real images",
+            "metrics": metrics,
+            "separation": {"accuracy": 0.97},
+            "training": {"training_seconds": 60.0},
+            **more,
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / "metrics.json").write_text(json.dumps(content))
+        for picture in ("average_grid.png", "final_grid.png"):
+            (folder / picture).write_bytes(PICTURE)
+        (folder / "report.html").write_text("<title>The report</title>")
+        return name
+
+    return write
+
+
+@pytest.fixture
+def month(publish: Publish, tmp_path: Path) -> Path:
+    """An output folder with the runs of thirty nights, nearly alike; returns it."""
+    for night in range(30):
+        publish(night, 1.2 + 0.05 * (night % 5), 0.55 + 0.01 * (night % 3), passes=night == 7)
+    change = {"action": "promoted", "generator": "0" * 64, "before": None}
+    add_change(tmp_path, Change(at="2026-10-08T03:00:00+00:00", run="night-007", **change))
+    return tmp_path
+
+
+def last_opinion(root: Path) -> tuple[str, str]:
+    entries = read_catalog(root)
+    opinion = opinion_of(entries[-1], entries)
+    return opinion.words, opinion.tone
+
+
+def test_what_is_usual_is_the_mean_and_three_standard_deviations_of_earlier_values() -> None:
+    assert usual([1.0, 2.0]) is None
+    assert usual([None, 1.0, 2.0, None]) is None
+    found = usual([1.0, 2.0, 3.0, None])
+    assert found is not None
+    assert (found.mean, found.low, found.high) == pytest.approx((2, -1, 5))
+    equal = usual([2.0, 2.0, 2.0])
+    assert equal is not None
+    assert equal.low < 2 < equal.high, "equal seeds give equal numbers"
+
+
+@pytest.mark.parametrize(
+    ("values", "begins", "tone"),
+    [
+        ({"distance": 1.3}, "As good as usual. Fréchet distance 1.3, usually 1.3.", "neutral"),
+        ({"distance": 2.4}, "Worse than usual: look at it. Fréchet distance 2.4", "bad"),
+        ({"distance": 0.7}, "Better than usual. ", "good"),
+        ({"distance": 0.7, "passes": True}, "Better than the champion of its time, beyond noise. ", "good"),
+        ({"distance": 1.3, "recall": 0.2}, "Less varied than usual: look at it. Recall 20 %, usually 56 %.", "bad"),
+        ({"warnings": ["Mode collapse"]}, "Something is wrong with it", "bad"),
+        ({"distance": None, "recall": None}, "Too few runs of conv before it", "neutral"),
+        ({"recipe": "mlp"}, "Too few runs of mlp before it", "neutral"),
+    ],
+)
+def test_a_run_is_compared_with_the_runs_of_its_recipe_before_it(month, publish, values, begins, tone) -> None:
+    publish(40, **values)
+    words, found = last_opinion(month)
+    assert words.startswith(begins)
+    assert found == tone
+
+
+def test_runs_that_cannot_be_read_are_left_out_and_hostile_words_are_text(month, publish) -> None:
+    for number, damage in enumerate((b"", b"{", b'{"published": "soon"}', b"[]", b'"\\ud800"')):
+        name = publish(50 + number)
+        (month / "runs" / name / "manifest.json").write_bytes(damage)
+    (month / "runs" / publish(60) / "metrics.json").unlink()
+    (month / "runs" / publish(61, recipe=HOSTILE) / "x").touch()
+    (month / "runs" / "a name with spaces").mkdir()
+    publish(45, badge=HOSTILE, verdict=HOSTILE)
+    page = write_front_page(month).read_text()
+    assert [entry.name for entry in read_catalog(month)][-1] == "night-045"
+    assert len(read_catalog(month)) == 31
+    assert HOSTILE not in page
+
+
+def test_the_page_is_made_from_what_is_there(month) -> None:
+    shutil.rmtree(month / "runs" / "night-029")
+    shutil.rmtree(month / "runs" / "night-007")
+    page = collect(month)
+    assert (page.last and page.last.name, page.champion) == ("night-028", None)
+    assert page.champion_since == "2026-10-08"
+    shutil.rmtree(month / "runs")
+    (month / "runs").mkdir()
+    index(output_dir=month)
+    assert "There are no published runs yet" in (month / "index.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_is_a_warning(month, caplog) -> None:
+    (month / "index.html").mkdir()
+    refresh_front_page(month)
+    assert f"{month / 'index.html'} could not be written" in caplog.text
+    assert not list(month.glob(".index*"))
+
+
+def test_changes_of_champion_and_code_and_unusual_runs_are_marked(month, publish) -> None:
+    publish(40, 2.4, commit="b" * 40)
+    points = collect(month).courses[0].charts[0].points
+    assert [point.entry.name for point in points if point.became_champion] == ["night-007"]
+    assert [point.entry.name for point in points if point.new_code] == ["night-040"]
+    assert [point.entry.name for point in points if point.is_unusual] == ["night-040"]
+
+
+@pytest.fixture
+def page(browser: Browser, month: Path) -> Iterator[Page]:
+    errors: list[str] = []
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(write_front_page(month).as_uri())
+    yield page
+    page.close()
+    assert not errors
+
+
+def test_links_lead_to_reports_and_pictures_are_loaded(page: Page) -> None:
+    page.wait_for_function("[...document.images].slice(0, 2).every(image => image.naturalWidth > 0)")
+    expect(page.locator(".large").first).to_contain_text("As good as usual")
+    expect(page.locator(".large").last).to_contain_text("night-007")
+    expect(page.locator(".large").last).to_contain_text("champion since 2026-10-08")
+    page.locator(".large").first.get_by_role("link", name="night-029", exact=True).click()
+    expect(page).to_have_title("The report")
+
+
+def test_cards_are_searched_filtered_and_sorted(page: Page) -> None:
+    expect(page.locator("output")).to_have_text("30 of 30 runs")
+    page.get_by_label("Search").fill("night-01")
+    expect(page.locator("output")).to_have_text("10 of 30 runs")
+    page.get_by_label("Sort by").select_option("recall")
+    expect(page.locator(".card:visible").first).to_contain_text("recall 57\u00a0%")
+    page.get_by_label("Recipe").select_option("conv")
+    page.get_by_label("Search").fill("nothing like that")
+    expect(page.locator("output")).to_have_text("0 of 30 runs")
+
+
+@pytest.mark.parametrize("width", [320, 844, 1200])
+def test_no_part_of_the_page_is_wider_than_its_window(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_five_hundred_runs_are_less_than_two_megabytes(publish, tmp_path) -> None:
+    for night in range(500):
+        publish(night, recipe=("conv", "mlp")[night % 2], name=f"conv-25000-seed{20260000 + night}-abcdef")
+    assert write_front_page(tmp_path).stat().st_size < 2_000_000
+    assert all(len(chart.points) == 90 for course in collect(tmp_path).courses for chart in course.charts)
