@@ -12,7 +12,7 @@ from prefect import flow
 
 from flows.checks import check_before_work
 from flows.schedule import scheduled_day
-from flows.server.alerts import alert_on_collapse, alert_on_failure, check_alert_block
+from flows.server.alerts import alert_on_collapse, alert_on_failure, alert_on_result, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.serving import serve_flow
 from flows.server.session import prefect_session
@@ -21,6 +21,7 @@ from flows.summary import describe_disk, print_summary
 from gan.command import new_app, run_command
 from gan.config import RunConfig
 from gan.report.front_page import refresh_front_page
+from gan.runs.champion import champion_of
 from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
 from tasks.artifacts import create_artifacts
@@ -79,9 +80,11 @@ def train_flow(settings: RunSettings) -> PublishedRun:
             floor=floor,
             separated=separated,
         )
+        is_new, champion = not is_published(store, run.name, trained), champion_of(store.root)
         published = compare_and_publish(store, run, records, settings)
     link_as_latest(store, published)
     refresh_front_page(store.root)
+    alert_on_result(settings.alert_block, store.root, run.name, champion, is_new=is_new)
     create_artifacts(store, published, describe_disk(store.root))
     return published
 

@@ -1,14 +1,18 @@
-"""Build small data sets in the format of Fashion-MNIST, and a small feature extractor."""
+"""Build small data sets in the format of Fashion-MNIST, a small feature extractor, and what lists of runs read."""
 
 import gzip
+import json
 import struct
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gan.data.catalog import FILE_NAMES, Dataset, Kind, Split
 from gan.data.sources import fetch_files
 from gan.judging.features import Extractor
+from gan.report.rendering import draw_grid, png_bytes
 from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData
 
@@ -107,3 +111,34 @@ def put_data(store: Store, normalized: np.ndarray) -> NormalizedData:
         test_labels=labels,
         summary=store.put_json({}),
     )
+
+
+def write_run(root: Path, night: int, distance: float | None = 1.2, recall: float | None = 0.55, **more: Any) -> str:
+    """Write what pages that list many runs read of a published run; return its name."""
+    name = more.pop("name", f"night-{night:03}")
+    folder = root / "runs" / name
+    folder.mkdir(parents=True)
+    manifest = {
+        "published": (datetime(2026, 10, 1, 3, tzinfo=UTC) + timedelta(days=night)).isoformat(),
+        "recipe": more.pop("recipe", "conv"),
+        "seed": night,
+        "device": "CPU",
+        "code": {"commit": more.pop("commit", "a" * 40)},
+        "gate": {"passes": more.pop("passes", False)},
+    }
+    numbers = {"frechet_distance": distance, "recall": recall, "coverage": 0.88}
+    content = {
+        "badge": "No better than the champion",
+        "verdict": "Easy to tell from real images",
+        "metrics": {key: {"average": value, "n": 10_000, "extractor": "cnn"} for key, value in numbers.items()},
+        "separation": {"accuracy": 0.97},
+        "training": {"training_seconds": 60.0},
+        **more,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "metrics.json").write_text(json.dumps(content))
+    grid = png_bytes(draw_grid(np.zeros((9, 28, 28), np.uint8), 3, scale=1))
+    for picture in ("average_grid.png", "final_grid.png"):
+        (folder / picture).write_bytes(grid)
+    (folder / "report.html").write_text("<title>The report</title>")
+    return name

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from builders import write_run
 from pipeline import SMALL, WORKER, Checkout, ask, running, running_server, wait_for_checkpoint, wait_until
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
@@ -23,11 +24,13 @@ from flows.server.alerts import (
     alert_automations,
     alert_on_collapse,
     alert_on_failure,
+    alert_on_result,
     load_alert_block,
     plain,
 )
 from flows.settings import ALERT_VARIABLE, RunSettings
 from gan.errors import DataError
+from gan.runs.champion import Change, add_change
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -174,6 +177,31 @@ def test_signs_of_collapse_send_one_alert_and_no_signs_send_none(mailbox) -> Non
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: a-run may have collapsed"
     assert message["body"].startswith("Mode collapse after 600 steps.\nhttp")
+
+
+def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_none(mailbox, tmp_path) -> None:
+    for night in range(5):
+        write_run(tmp_path, night, 1.2 + 0.05 * night)
+    first = Change(at="now", action="promoted", run=write_run(tmp_path, 5, 1.1), generator="0" * 64, before=None)
+
+    @flow(name="test", flow_run_name="a-run")
+    def end(run: str, champion_before: Change | None, *, is_new: bool = True) -> None:
+        alert_on_result(SLUG, tmp_path, run, champion_before, is_new=is_new)
+
+    end("night-005", None)
+    add_change(tmp_path, first)
+    end("night-005", None)
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: night-005 is the champion now"
+    assert 'make champion ARGS="rollback"' in message["body"]
+    end("night-005", first)
+    bad = write_run(tmp_path, 6, 3.5)
+    end(bad, first, is_new=False)
+    end(bad, first)
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: night-006 is worse than usual"
+    assert message["body"].startswith("Worse than usual: look at it. Fréchet distance 3.5, usually ")
+    assert "night-006/report.html" in message["body"]
 
 
 @pytest.mark.parametrize("answers", [500, None])

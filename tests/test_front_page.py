@@ -1,25 +1,20 @@
 """The front page of an output folder: what is usual, what it shows, and the page in a real browser."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from builders import write_run
 from playwright.sync_api import Browser, Page, expect
 
 from gan.index import index
 from gan.report.front_page import collect, opinion_of, refresh_front_page, write_front_page
-from gan.report.rendering import draw_grid, png_bytes
 from gan.runs.catalog import read_catalog, usual
 from gan.runs.champion import Change, add_change
 
 HOSTILE = "<img src=x onerror=\"document.title='x'\">"
-FIRST = datetime(2026, 10, 1, 3, tzinfo=UTC)
-PICTURE = png_bytes(draw_grid(np.zeros((9, 28, 28), np.uint8), 3, scale=1))
 
 Publish = Callable[..., str]
 
@@ -27,37 +22,7 @@ Publish = Callable[..., str]
 @pytest.fixture
 def publish(tmp_path: Path) -> Publish:
     """A function that writes what the front page reads of a published run; returns the name of the run."""
-
-    def write(night: int, distance: float | None = 1.2, recall: float | None = 0.55, **more: Any) -> str:
-        name = more.pop("name", f"night-{night:03}")
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        manifest = {
-            "published": (FIRST + timedelta(days=night)).isoformat(),
-            "recipe": more.pop("recipe", "conv"),
-            "seed": night,
-            "device": "CPU",
-            "code": {"commit": more.pop("commit", "a" * 40)},
-            "gate": {"passes": more.pop("passes", False)},
-        }
-        numbers = {"frechet_distance": distance, "recall": recall, "coverage": 0.88}
-        metrics = {key: {"average": value, "n": 10_000, "extractor": "cnn"} for key, value in numbers.items()}
-        content = {
-            "badge": "No better than the champion",
-            "verdict": "Easy to tell from real images",
-            "metrics": metrics,
-            "separation": {"accuracy": 0.97},
-            "training": {"training_seconds": 60.0},
-            **more,
-        }
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-        (folder / "metrics.json").write_text(json.dumps(content))
-        for picture in ("average_grid.png", "final_grid.png"):
-            (folder / picture).write_bytes(PICTURE)
-        (folder / "report.html").write_text("<title>The report</title>")
-        return name
-
-    return write
+    return partial(write_run, tmp_path)
 
 
 @pytest.fixture

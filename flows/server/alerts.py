@@ -1,4 +1,6 @@
-"""Alerts about runs that fail, crash, collapse or do not start, sent through a notification block of Prefect.
+"""Alerts about runs that fail, crash, collapse or do not start, and about results that need a look.
+
+They are sent through a notification block of Prefect. An ordinary run sends none.
 
 The hooks of a run send most alerts. Automations of the server send those about runs without a living process: killed
 with SIGKILL, or never started by a worker.
@@ -8,6 +10,7 @@ import inspect
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect.blocks.abstract import NotificationBlock
@@ -27,6 +30,9 @@ from pydantic import BaseModel
 from flows.settings import ALERT_VARIABLE
 from flows.summary import UI_ADDRESS
 from gan.errors import SettingsError
+from gan.report.front_page import opinion_of
+from gan.runs.catalog import read_catalog
+from gan.runs.champion import Change, champion_of
 from tasks.hand_over import GPU_DEPLOYMENT
 
 NO_HEARTBEAT, NEVER_STARTED = "No heartbeat", "Never started"
@@ -94,6 +100,29 @@ def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
     """Send an alert about signs of collapse in the training of the current flow run."""
     if slug is not None and warnings:
         _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), str(this_run.get_id()))
+
+
+def alert_on_result(slug: str | None, root: Path, run: str, champion_before: Change | None, *, is_new: bool) -> None:
+    """Send an alert if a new run is unusually bad, and one if it has become the champion.
+
+    Args:
+        slug: The alert block; None for no alerts.
+        root: The output folder.
+        run: Name of the run.
+        champion_before: The champion when the run started.
+        is_new: Whether the run was published now, not before.
+    """
+    entries = read_catalog(root)
+    found = [entry for entry in entries if entry.name == run]
+    if slug is None or not found:
+        return
+    entry, opinion, champion = found[0], opinion_of(found[0], entries), champion_of(root)
+    look = f"{opinion.words} Report: {root / 'runs' / run / 'report.html'}"
+    if is_new and opinion.tone == "bad" and not entry.warnings:  # a collapse has its own alert
+        _send(slug, f"{run} is worse than usual", look, str(this_run.get_id()))
+    if champion and champion.run == run and champion != champion_before:
+        advice = 'To undo it: make champion ARGS="rollback".'
+        _send(slug, f"{run} is the champion now", f"{look} {advice}", str(this_run.get_id()))
 
 
 def plain(text: str) -> str:
