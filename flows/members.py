@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager
 from datetime import date
@@ -22,7 +22,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from flows.cluster import ray_cluster
-from flows.schedule import seeds_of
+from flows.schedule import scheduled_day, seeds_of
 from flows.server.cancellation import RunCancelledError
 from flows.server.session import short_logs
 from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSettings
@@ -33,6 +33,7 @@ from gan.recipes import RECIPES, parse_overrides
 from gan.storage.store import Store
 from tasks.publish import download_run
 from tasks.records import PublishedRun
+from tasks.stage import key_conditions, use_key_conditions
 
 MAX_MEMBERS = 500
 SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
@@ -80,14 +81,14 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
                 raise SettingsError(f"--recipes got {name!r}; the recipes are {', '.join(RECIPES)}.")
         return names
 
-    def on(self, day: date) -> Self:
-        """Return the settings of a sweep that was scheduled for this day: with numbers as seeds."""
-        return self.model_copy(update={"seeds": seeds_of(day)}) if self.seeds == "date" else self
+    def with_seeds(self, day: Callable[[], date] = scheduled_day) -> Self:
+        """Return the settings with numbers as seeds: those of `day`, which is asked only for `seeds="date"`."""
+        return self.model_copy(update={"seeds": seeds_of(day())}) if self.seeds == "date" else self
 
     def seed_numbers(self) -> list[int]:
         """Return the seeds without duplicates; refuse invalid ranges, and too many seeds (`SettingsError`)."""
         seeds: dict[int, None] = {}
-        for part in self.on(date.today()).seeds.split(","):
+        for part in self.with_seeds(date.today).seeds.split(","):
             match = SEEDS.fullmatch(part.strip())
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
             got = f"--seeds got {self.seeds!r}"
@@ -186,10 +187,14 @@ def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], se
 
 
 @task(name="member", task_run_name="{member.way}, seed {member.settings.seed}")
-def run_member(member: Member) -> Outcome:
-    """Run the whole pipeline for one training. Finished stages are taken from the cache."""
+def run_member(member: Member, conditions: str) -> Outcome:
+    """Run the whole pipeline for one training. Finished stages are taken from the cache.
+
+    `conditions` are those in the cache keys of the machine that started the sweep, where the winner goes through the
+    gate. A machine of a cluster may have another number of processors.
+    """
     try:
-        with short_logs():
+        with short_logs(), use_key_conditions(conditions):
             return Outcome(run=train_flow(member.settings))
     except Exception as error:  # the other trainings continue, and this failure is reported
         return Outcome(reason=first_line(error))
@@ -225,7 +230,10 @@ def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outco
     )
     with runners as runner:
         try:
-            futures: list[PrefectFuture[Outcome]] = [runner.submit(run_member, {"member": each}) for each in members]
+            conditions = key_conditions()
+            futures: list[PrefectFuture[Outcome]] = [
+                runner.submit(run_member, {"member": each, "conditions": conditions}) for each in members
+            ]
             return [_outcome(future) for future in futures]
         except BaseException:  # the sweep was stopped or cancelled: its trainings save a checkpoint, and end
             for child in multiprocessing.active_children():

@@ -13,8 +13,8 @@ NUM_SEEDS_OF_A_DAY = 3
 def scheduled_day() -> date:
     """Return the scheduled day of the current flow run, in the time zone of its deployment's schedule.
 
-    So a run that starts late, or again, has the day that it was scheduled for. Outside of a flow run, and without one
-    schedule, the day is today's in this machine's time zone.
+    So a run that starts late, or again, has the day that it was scheduled for. If the deployment has no schedule, or
+    several in different time zones, the time zone is that of this machine. Outside of a flow run, the day is today.
     """
     if flow_run.id is None:
         return datetime.now().astimezone().date()

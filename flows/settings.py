@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from gan.command import describe_validation
 from gan.config import DataConfig, Device, ExecutionConfig, RunConfig, RunContent, SampleConfig, TrainConfig, TrainOn
 from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.data.folder import describe_folder
-from gan.errors import DataError, SettingsError
+from gan.errors import SettingsError
 from gan.recipes import RECIPES, RecipeName, override, parse_overrides
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import check_is_text
@@ -117,7 +118,8 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         validate_default=True,
         pattern="^[a-z0-9-]+/[a-z0-9-]+$",
         description="notification block of Prefect, as type/name, such as slack-webhook/team; it gets a message when a "
-        f"run fails or crashes and when a training shows signs of collapse; empty: ${ALERT_VARIABLE}, or no messages",
+        "run fails or crashes, when a training shows signs of collapse, when a run is worse than usual, and when the "
+        f"champion changes; empty: ${ALERT_VARIABLE}, or no messages",
     )
     checkpoint_seconds: float | None = Field(
         None,
@@ -149,7 +151,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         try:
-            self.on(date.today()).train_config()
+            self.with_seed(date.today).train_config()
         except ValidationError as error:
             raise ValueError(describe_validation(error)) from error
         if self.dataset not in CATALOG and self.data_dir is None:
@@ -159,9 +161,9 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
             )
         return self
 
-    def on(self, day: date) -> Self:
-        """Return the settings of a run that was scheduled for this day: with a number as the seed."""
-        return self.model_copy(update={"seed": seed_of(day)}) if self.seed == "date" else self
+    def with_seed(self, day: Callable[[], date] = scheduled_day) -> Self:
+        """Return the settings with a number as the seed: that of `day`, which is asked only for `seed="date"`."""
+        return self.model_copy(update={"seed": seed_of(day())}) if self.seed == "date" else self
 
     @cached_property
     def data(self) -> Dataset:
@@ -249,8 +251,8 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     def run_label(self) -> str:
         """Return the flow run's name in the UI. It raises no error, which would leave the run pending for ever."""
         try:
-            return self.on(scheduled_day()).run_config().name
-        except (DataError, SettingsError):  # the run itself ends with this error
+            return self.with_seed().run_config().name
+        except Exception:  # the run itself ends with this error
             return self.run_name or self.dataset
 
     def open_store(self) -> Store:

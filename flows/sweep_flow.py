@@ -31,7 +31,6 @@ from flows.members import (
     run_folder,
     run_members,
 )
-from flows.schedule import scheduled_day
 from flows.server.alerts import alert_on_failure, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.session import embedded_server_shared, prefect_session
@@ -39,6 +38,7 @@ from flows.train_flow import train_flow
 from gan.command import new_app, run_command
 from gan.errors import FashionGanError, StoreError
 from gan.formatting import describe_number, describe_seconds
+from gan.report.front_page import refresh_front_page
 from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard, as_csv, as_html, rank, read_result
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
@@ -70,7 +70,7 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
         sweep: The recipes and seeds.
         settings: The options of every run. A name in `set` may have several values, separated by commas.
     """
-    sweep = sweep.on(scheduled_day())
+    sweep = sweep.with_seeds()
     check_alert_block(settings.alert_block)
     members = members_of(sweep, settings)
     with stop_when_cancelled():
@@ -83,6 +83,7 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
         finally:  # the leaderboard is shown even if a promotion fails
             board = replace(board, gate=decisions, command=command_of(sweep, settings))
             folder = write_board(board, members)
+            refresh_front_page(members[0].settings.output_dir)
             present_board(board, folder)
     return Sweep(board, folder)
 
@@ -194,7 +195,7 @@ def main(
         sweep: The recipes and seeds.
         settings: The options of every run.
     """
-    sweep = sweep.on(scheduled_day())
+    sweep = sweep.with_seeds()
     first, *others = members_of(sweep, settings)
     check_before_work(first.settings if sweep.ray is None else first.settings.model_copy(update={"device": "auto"}))
     first.settings.open_store()

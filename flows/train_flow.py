@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from prefect import flow
 
 from flows.checks import check_before_work
-from flows.schedule import scheduled_day
 from flows.server.alerts import alert_on_collapse, alert_on_failure, alert_on_result, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.serving import serve_flow
@@ -55,7 +54,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     Args:
         settings: All options; an empty option takes its value from the recipe.
     """
-    settings = settings.on(scheduled_day())
+    settings = settings.with_seed()
     check_alert_block(settings.alert_block)
     check_before_work(settings)
     store, run, execution = settings.open_store(), settings.run_config(), settings.execution()
@@ -127,7 +126,7 @@ def main(
         serve: start a run at these times in this process, without a worker: cron, as in "0 3 * * *"; needs a server
         time_zone: time zone of --serve, such as Europe/Berlin
     """
-    of_today = settings.on(scheduled_day())
+    of_today = settings.with_seed()
     check_before_work(of_today)
     store = settings.open_store()
     if serve is not None:

@@ -124,8 +124,10 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
         "seed": night,
         "device": "CPU",
         "code": {"commit": more.pop("commit", "a" * 40)},
-        "gate": {"passes": more.pop("passes", False)},
+        "gate": {"passes": more.pop("passes", False), "champion": more.pop("rival", "before")},
     }
+    recipe = {"name": manifest["recipe"], "learning_rate": more.pop("learning_rate", 2e-4)}
+    config = {"train": {"recipe": recipe, "steps": 25_000, "seed": night}, "samples": {"seed": night}, "data": None}
     numbers = {"frechet_distance": distance, "recall": recall, "coverage": 0.88}
     content = {
         "badge": "No better than the champion",
@@ -137,6 +139,7 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "metrics.json").write_text(json.dumps(content))
+    (folder / "config.json").write_text(json.dumps(config))
     grid = png_bytes(draw_grid(np.zeros((9, 28, 28), np.uint8), 3, scale=1))
     for picture in ("average_grid.png", "final_grid.png"):
         (folder / picture).write_bytes(grid)

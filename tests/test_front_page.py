@@ -1,5 +1,6 @@
 """The front page of an output folder: what is usual, what it shows, and the page in a real browser."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -59,10 +60,13 @@ def test_what_is_usual_is_the_mean_and_three_standard_deviations_of_earlier_valu
         ({"distance": 2.4}, "Worse than usual: look at it. Fréchet distance 2.4", "bad"),
         ({"distance": 0.7}, "Better than usual. ", "good"),
         ({"distance": 0.7, "passes": True}, "Better than the champion of its time, beyond noise. ", "good"),
+        ({"distance": 0.7, "passes": True, "rival": None}, "Better than usual. ", "good"),
         ({"distance": 1.3, "recall": 0.2}, "Less varied than usual: look at it. Recall 20 %, usually 56 %.", "bad"),
         ({"warnings": ["Mode collapse"]}, "Something is wrong with it", "bad"),
-        ({"distance": None, "recall": None}, "Too few runs of conv before it", "neutral"),
-        ({"recipe": "mlp"}, "Too few runs of mlp before it", "neutral"),
+        ({"distance": None, "recall": None}, "Something is wrong with it", "bad"),
+        ({"distance": math.nan}, "Something is wrong with it", "bad"),
+        ({"recipe": "mlp"}, "Too few such runs of mlp before it", "neutral"),
+        ({"learning_rate": 1e-3}, "Too few such runs of conv before it", "neutral"),
     ],
 )
 def test_a_run_is_compared_with_the_runs_of_its_recipe_before_it(month, publish, values, begins, tone) -> None:
@@ -70,6 +74,22 @@ def test_a_run_is_compared_with_the_runs_of_its_recipe_before_it(month, publish,
     words, found = last_opinion(month)
     assert words.startswith(begins)
     assert found == tone
+
+
+def test_broken_runs_and_numbers_that_are_not_finite_do_not_change_what_is_usual(month, publish) -> None:
+    for night, values in enumerate(({"distance": 50.0, "badge": "Broken"}, {"distance": 60.0, "warnings": ["x"]})):
+        publish(40 + night, **values)
+    publish(42, math.inf, math.nan)
+    publish(43, 2.4)
+    assert last_opinion(month)[0].startswith("Worse than usual")
+    write_front_page(month)
+
+
+def test_sweeps_are_linked(month) -> None:
+    board = month / "sweeps" / "abcdef" / "leaderboard.html"
+    board.parent.mkdir(parents=True)
+    board.touch()
+    assert 'href="sweeps/abcdef/leaderboard.html"' in write_front_page(month).read_text()
 
 
 def test_runs_that_cannot_be_read_are_left_out_and_hostile_words_are_text(month, publish) -> None:

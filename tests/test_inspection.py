@@ -229,6 +229,7 @@ def test_a_classifier_that_is_worse_than_the_nearest_image_causes_a_warning() ->
     assert "75 %" in text
     assert "--extractor-epochs" in text
     assert check_accuracy(0.74, 0.75, labels) == (), "within the noise of the test images"
+    assert check_accuracy(0.999, 1.0, labels) == ()
 
 
 def test_the_accuracy_of_the_nearest_image_equals_that_of_sklearn(monkeypatch) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from flows.checks import check_before_work
 from flows.members import SweepSettings
-from flows.schedule import scheduled_day
+from flows.schedule import _time_zone, scheduled_day
 from flows.settings import RunSettings
 from gan.config import MAX_SNAPSHOTS, TrainConfig
 from gan.errors import DataError, SettingsError
@@ -180,19 +180,23 @@ def test_help_explains_every_option(run_main) -> None:
         assert " ".join(field.description.split()[:4]) in " ".join(re.sub(r"[│─]", " ", text).split())
 
 
-def test_a_seed_that_is_the_day_is_that_of_the_schedule(monkeypatch) -> None:
+def never() -> date:
+    raise AssertionError
+
+
+def test_a_seed_that_is_the_day_is_that_of_the_schedule() -> None:
     nightly = RunSettings(seed="date")
-    assert nightly.on(date(2026, 3, 1)).seed == 20260301
-    assert RunSettings(seed=7).on(date(2026, 3, 1)).seed == 7
-    monkeypatch.setattr("flows.settings.scheduled_day", lambda: date(2026, 3, 1))
-    assert "-seed20260301-" in nightly.run_label
+    assert nightly.with_seed(lambda: date(2026, 3, 1)).seed == 20260301
+    assert f"-seed{date.today():%Y%m%d}-" in nightly.run_label
+    assert RunSettings(seed=7).with_seed(never).seed == 7, "the server is not asked for the day of a number"
     with pytest.raises(ValidationError):
         RunSettings(seed="yesterday")
 
 
 def test_the_seeds_of_a_sweep_on_a_day_are_no_other_days() -> None:
     weekly = SweepSettings(seeds="date")
-    assert weekly.on(date(2026, 12, 31)).seed_numbers() == [2026123100, 2026123101, 2026123102]
+    assert weekly.with_seeds(lambda: date(2026, 12, 31)).seed_numbers() == [2026123100, 2026123101, 2026123102]
+    assert SweepSettings(seeds="0-1").with_seeds(never).seed_numbers() == [0, 1]
 
 
 def test_the_scheduled_day_is_in_the_time_zone_of_the_deployment(monkeypatch) -> None:
@@ -201,3 +205,22 @@ def test_the_scheduled_day_is_in_the_time_zone_of_the_deployment(monkeypatch) ->
     for zone, day in (("Europe/Berlin", date(2026, 6, 2)), ("America/New_York", date(2026, 6, 1))):
         monkeypatch.setattr("flows.schedule._time_zone", lambda zone=zone: ZoneInfo(zone))
         assert scheduled_day() == day
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        (["Europe/Berlin"], ZoneInfo("Europe/Berlin")),
+        (["Europe/Berlin", "Europe/Berlin"], ZoneInfo("Europe/Berlin")),
+        (["Europe/Berlin", "Asia/Tokyo"], None),
+        ([None], None),
+        ([], None),
+    ],
+)
+def test_the_time_zone_is_that_of_the_only_one_of_the_schedules(monkeypatch, zones, expected) -> None:
+    schedules = [Mock(schedule=Mock(timezone=zone)) for zone in zones]
+    client = MagicMock()
+    client.__enter__.return_value.read_deployment.return_value = Mock(schedules=schedules)
+    monkeypatch.setattr("flows.schedule.get_client", lambda sync_client: client)
+    monkeypatch.setattr("flows.schedule.deployment", Mock(id="a-deployment"))
+    assert _time_zone() == expected

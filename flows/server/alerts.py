@@ -109,7 +109,7 @@ def alert_on_result(slug: str | None, root: Path, run: str, champion_before: Cha
         slug: The alert block; None for no alerts.
         root: The output folder.
         run: Name of the run.
-        champion_before: The champion when the run started.
+        champion_before: The champion before the run was judged.
         is_new: Whether the run was published now, not before.
     """
     entries = read_catalog(root)
@@ -121,8 +121,8 @@ def alert_on_result(slug: str | None, root: Path, run: str, champion_before: Cha
     if is_new and opinion.tone == "bad" and not entry.warnings:  # a collapse has its own alert
         _send(slug, f"{run} is worse than usual", look, str(this_run.get_id()))
     if champion and champion.run == run and champion != champion_before:
-        advice = 'To undo it: make champion ARGS="rollback".'
-        _send(slug, f"{run} is the champion now", f"{look} {advice}", str(this_run.get_id()))
+        advice = ' To undo it: make champion ARGS="rollback".' if champion.before else ""
+        _send(slug, f"{run} is the champion now", f"{look}{advice}", str(this_run.get_id()))
 
 
 def plain(text: str) -> str:

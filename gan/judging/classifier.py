@@ -21,6 +21,8 @@ PEAK_LEARNING_RATE = 3e-3
 DROPOUT = 0.25
 MAX_SHIFT = 1
 MAX_EVALUATED, MAX_BASELINE = 500, 2000
+LEAST_GAP = 0.02
+"""Accuracy by which a classifier may be below the nearest image without a warning."""
 
 MIN_GAIN = 0.1
 """Minimal share of the majority class's errors that a classifier must avoid. On Fashion-MNIST it avoids 93 %; with
@@ -175,7 +177,7 @@ def check_accuracy(accuracy: float, by_pixels: float, labels: np.ndarray) -> tup
             "images.",
         )
     standard_error = (by_pixels * (1 - by_pixels) / min(len(labels), MAX_BASELINE)) ** 0.5
-    if by_pixels - accuracy > 2 * standard_error:
+    if by_pixels - accuracy > max(LEAST_GAP, 2 * standard_error):
         return (
             f"{found}; the training image that is nearest in its pixels has the right class for "
             f"{100 * by_pixels:.3g} %. Features of such a classifier judge worse than the pixels themselves. Fit it "

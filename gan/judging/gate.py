@@ -50,6 +50,10 @@ SIGNIFICANT_ERRORS = 3
 """A share is significantly higher than chance if it is so many standard errors above it."""
 
 
+BROKEN = "Broken"
+"""Badge of a run with one of `faults_in_training`."""
+
+
 class Quality(BaseModel, frozen=True, extra="forbid"):
     """The values of MUST_NOT_WORSEN that averaged weights reach; comparable for equal n and features only."""
 

@@ -3,11 +3,11 @@
   const form = document.querySelector(".filter");
   if (!form) return;
   const cards = [...document.querySelectorAll(".card")];
-  const number = (card, key) => card.dataset[key] === "" ? Infinity : Number(card.dataset[key]);
+  const number = (card, key, missing) => card.dataset[key] === "" ? missing : Number(card.dataset[key]);
   const orders = {
-    published: (a, b) => number(b, "published") - number(a, "published"),
-    distance: (a, b) => number(a, "distance") - number(b, "distance"),
-    recall: (a, b) => number(b, "recall") - number(a, "recall"),
+    published: (a, b) => number(b, "published", 0) - number(a, "published", 0),
+    distance: (a, b) => number(a, "distance", 1e9) - number(b, "distance", 1e9),
+    recall: (a, b) => number(b, "recall", -1) - number(a, "recall", -1),
     name: (a, b) => a.dataset.name.localeCompare(b.dataset.name),
   };
   const show = () => {

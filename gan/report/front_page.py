@@ -1,6 +1,7 @@
 """The front page of an output folder: what ran, whether it is better, whether anything is wrong.
 
-It is made from the published runs alone, again and whole each time that one is published, removed or promoted.
+It is made from the published runs, the history of the champion and the sweeps that are there: again and whole, each
+time that a run is published, removed or promoted.
 """
 
 import logging
@@ -9,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gan.errors import SettingsError
 from gan.formatting import describe_number, describe_share
 from gan.report.templates import render_page
-from gan.runs.catalog import Entry, Usual, before, read_catalog, usual
+from gan.runs.catalog import MIN_USUAL, Entry, Usual, before, read_catalog, usual
 from gan.runs.champion import champion_of, read_history
 from gan.storage.files import atomic_path
 
@@ -93,8 +93,9 @@ def refresh_front_page(root: Path) -> None:
     """Write the page, or log why that fails: the work that was done before must not fail for it."""
     try:
         write_front_page(root)
-    except (OSError, SettingsError) as error:
-        log.warning("%s could not be written: %s", root / FRONT_PAGE, str(error).partition("\n")[0])
+    except Exception as error:  # whatever is wrong with the folders of other runs
+        reason = str(error).partition("\n")[0]
+        log.warning("%s could not be written (%s): %s", root / FRONT_PAGE, type(error).__name__, reason)
 
 
 def collect(root: Path) -> FrontPage:
@@ -124,17 +125,17 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     """
     earlier = before(entry, entries)
     distance, recall = usual(each.distance for each in earlier), usual(each.recall for each in earlier)
-    if entry.warnings or entry.badge == "Broken":
+    if entry.is_broken or entry.distance is None or entry.recall is None:
         return Opinion("Something is wrong with it: look at its report.", "bad")
-    if distance is None or recall is None or entry.distance is None or entry.recall is None:
-        return Opinion(f"Too few runs of {entry.recipe} before it to say what is usual.", "neutral")
+    if distance is None or recall is None:
+        return Opinion(f"Too few such runs of {entry.recipe} before it to say what is usual.", "neutral")
     figures = f"Fréchet distance {describe_number(entry.distance)}, usually {describe_number(distance.mean)}"
     if entry.distance > distance.high:
         return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
     if entry.recall < recall.low:
         found, mean = describe_share(entry.recall), describe_share(recall.mean)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {mean}.", "bad")
-    if entry.passes:
+    if entry.passes and entry.rival:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
     if entry.distance < distance.low:
         return Opinion(f"Better than usual. {figures}.", "good")
@@ -142,22 +143,22 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
 
 
 def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course]:
-    """Return the charts of every recipe with two runs or more, that of the last run first."""
-    groups: dict[tuple[str, int, str], list[Entry]] = {}
+    """Return the charts of all runs with equal settings, if there are three or more, those of the last run first."""
+    groups: dict[tuple[str, int, str, str], list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.comparable, []).append(entry)
     ordered = sorted(groups.items(), key=lambda item: item[1][-1].published, reverse=True)
     return [
         Course(
             recipe=recipe,
-            described=f"{n:,} images a side, {extractor} features",
+            described=f"{steps:,} steps; {judged_by}",
             charts=[
                 _chart("Fréchet distance", runs, champions, lambda entry: entry.distance, describe_number),
                 _chart("Recall", runs, champions, lambda entry: entry.recall, describe_share),
             ],
         )
-        for (recipe, n, extractor), runs in ordered
-        if len(runs) > 1
+        for (recipe, steps, _, judged_by), runs in ordered
+        if len(runs) >= MIN_USUAL
     ]
 
 
@@ -168,7 +169,8 @@ def _chart(
     value_of: Callable[[Entry], float | None],
     describe: Callable[[float | None], str],
 ) -> Chart:
-    limits = [usual(value_of(each) for each in runs[:place]) for place in range(len(runs))][-MAX_IN_CHART:]
+    limits = [usual(value_of(each) for each in runs[:place] if not each.is_broken) for place in range(len(runs))]
+    limits = limits[-MAX_IN_CHART:]
     commits = [None, *(entry.commit for entry in runs)][-MAX_IN_CHART - 1 : -1]
     shown = runs[-MAX_IN_CHART:]
     found = [(place, entry, value) for place, entry in enumerate(shown) if (value := value_of(entry)) is not None]
@@ -179,7 +181,8 @@ def _chart(
         return round(MARGIN + (WIDTH - 2 * MARGIN) * place / max(1, len(shown) - 1), 1)
 
     def place_y(value: float) -> float:
-        return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - low) / (high - low), 1)
+        inside = min(high, max(low, value))
+        return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (inside - low) / (high - low), 1)
 
     points = [
         Point(

@@ -8,6 +8,7 @@ from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
 from gan.judging.definitions import Metric, Separation
 from gan.judging.gate import (
+    BROKEN,
     MAX_RELATIVE_DISTANCE,
     MUST_IMPROVE,
     SIGNIFICANT_ERRORS,
@@ -62,15 +63,15 @@ def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision
     if gate.passes:
         return Badge("Passes the gate", "good")
     if any(faults_in_training(metrics, warnings)):
-        return Badge("Broken", "bad")
+        return Badge(BROKEN, "bad")
     if any(far_from_real(metrics)):
         return Badge("Far from real", "bad")
     distance = [row.verdict for row in gate.differences if row.name == MUST_IMPROVE]
     if distance == ["worse"]:
         return Badge("Worse than the champion", "neutral")
-    if distance:
-        return Badge("No better than the champion" if distance != ["better"] else "Better only in distance", "neutral")
-    return Badge("Not eligible for the gate", "neutral")
+    if distance == ["better"]:  # then it was judged on too few images, or falls short in another number
+        return Badge("Not fit for the gate", "neutral")
+    return Badge("No better than the champion" if distance else "Not fit for the gate", "neutral")
 
 
 def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:

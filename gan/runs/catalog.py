@@ -4,22 +4,27 @@ The folders are untrusted input: they may be of an earlier version, altered, or 
 is left out.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from gan.judging.gate import BROKEN
+from gan.judging.measured import is_defined
 from gan.runs.publish import MANIFEST, METRICS, RUN_NAME
 
 MIN_USUAL, SIGMAS = 3, 3
 """Runs before a run from which it is known what is usual, and the deviation from their mean that is not."""
 
 LEAST_DEVIATION = 0.01
-"""Least standard deviation, relative to the mean: of equal seeds, whose numbers are equal, any other is not unusual."""
+"""Least standard deviation, relative to the mean. Runs of equal seeds have equal numbers, so their deviation is 0."""
 
 
 class _Code(BaseModel, extra="ignore"):
@@ -28,6 +33,7 @@ class _Code(BaseModel, extra="ignore"):
 
 class _Gate(BaseModel, extra="ignore"):
     passes: bool
+    champion: str | None = None
 
 
 class _Manifest(BaseModel, extra="ignore"):
@@ -39,18 +45,37 @@ class _Manifest(BaseModel, extra="ignore"):
     gate: _Gate
 
 
+Finite = Annotated[float | None, AfterValidator(lambda value: value if is_defined(value) else None)]
+"""A number, or None for NaN and infinity, which earlier versions wrote."""
+
+
 class _Metric(BaseModel, extra="ignore"):
-    average: float | None
+    average: Finite
     n: int
     extractor: str
 
 
+class _Train(BaseModel, extra="allow"):
+    steps: int
+
+
+class _Config(BaseModel, extra="allow"):
+    train: _Train
+
+    @property
+    def digest(self) -> str:
+        """Digest of all settings but the seeds and those of the snapshots, which do not decide the result."""
+        train = self.train.model_dump(exclude={"seed", "sample_every", "num_snapshot_images"})
+        content = {**self.model_dump(exclude={"train", "samples"}), "train": train}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
 class _Separation(BaseModel, extra="ignore"):
-    accuracy: float
+    accuracy: Finite
 
 
 class _Training(BaseModel, extra="ignore"):
-    training_seconds: float | None = None
+    training_seconds: Finite = None
 
 
 class _Metrics(BaseModel, extra="ignore"):
@@ -70,9 +95,12 @@ class Entry:
     published: datetime
     recipe: str
     seed: int
+    steps: int
+    settings: str  # digest of all settings that decide the result but the seed
     device: str | None
     commit: str | None
     passes: bool  # the gate
+    rival: str | None  # the champion that the gate compared it with
     badge: str
     verdict: str
     distance: float | None  # Fréchet
@@ -85,9 +113,14 @@ class Entry:
     warnings: tuple[str, ...]
 
     @property
-    def comparable(self) -> tuple[str, int, str]:
-        """Recipe, number of images and features: the numbers of runs with equal ones can be compared."""
-        return self.recipe, self.n, self.extractor
+    def comparable(self) -> tuple[str, int, str, str]:
+        """Recipe, steps, settings, and how it was judged: the numbers of runs with equal ones can be compared."""
+        return self.recipe, self.steps, self.settings, f"{self.n:,} images a side, {self.extractor} features"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether its training showed signs of collapse, or its images cannot be used for another reason."""
+        return bool(self.warnings) or self.badge == BROKEN
 
 
 @dataclass(frozen=True)
@@ -109,6 +142,7 @@ def _read(folder: Path) -> Entry | None:
     try:
         manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         content = _Metrics.model_validate_json((folder / METRICS).read_bytes())
+        config = _Config.model_validate_json((folder / "config.json").read_bytes())
         distance, recall, coverage = (content.metrics[name] for name in ("frechet_distance", "recall", "coverage"))
     except (OSError, ValidationError, KeyError):
         return None
@@ -121,7 +155,10 @@ def _read(folder: Path) -> Entry | None:
         seed=manifest.seed,
         device=manifest.device,
         commit=manifest.code.commit,
+        steps=config.train.steps,
+        settings=config.digest,
         passes=manifest.gate.passes,
+        rival=manifest.gate.champion,
         badge=content.badge,
         verdict=content.verdict,
         distance=distance.average,
@@ -146,6 +183,6 @@ def usual(values: Iterable[float | None]) -> Usual | None:
 
 
 def before(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the runs that were published before a run and can be compared with it."""
+    """Return the runs that were published before a run and can be compared with it, except broken ones."""
     order = [each for each in entries if each.comparable == entry.comparable]
-    return order[: order.index(entry)]
+    return [each for each in order[: order.index(entry)] if not each.is_broken]
