@@ -8,8 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from gan.command import new_app, run_command
+from gan.errors import StoreError
 from gan.report.front_page import write_front_page
 from gan.runs.champion import check_root
+from gan.storage.file_system import suggest_remedy
 
 app = new_app("gan.index")
 
@@ -22,7 +24,13 @@ def index(*, output_dir: Path = Path("artifacts")) -> None:
         output_dir: The output folder.
     """
     check_root(output_dir)
-    Console(highlight=False, soft_wrap=True).print(str(write_front_page(output_dir)), markup=False)
+    try:
+        written = write_front_page(output_dir)
+    except OSError as error:
+        raise StoreError(
+            f"The front page of {output_dir} could not be written: {error.strerror or error}.\n{suggest_remedy(error)}"
+        ) from error
+    Console(highlight=False, soft_wrap=True).print(str(written), markup=False)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from builders import write_run
 from playwright.sync_api import Browser, Page, expect
 
+from gan.errors import StoreError
 from gan.index import index
 from gan.report.front_page import collect, opinion_of, refresh_front_page, write_front_page
 from gan.runs.catalog import read_catalog, usual
@@ -122,6 +123,8 @@ def test_a_page_that_cannot_be_written_is_a_warning(month, caplog) -> None:
     (month / "index.html").mkdir()
     refresh_front_page(month)
     assert f"{month / 'index.html'} could not be written" in caplog.text
+    with pytest.raises(StoreError, match=r"front page of .* could not be written: Is a directory"):
+        index(output_dir=month)
     assert not list(month.glob(".index*"))
 
 

@@ -15,6 +15,7 @@ from gan.report.templates import render_page
 from gan.runs.catalog import MIN_USUAL, Entry, Usual, before, read_catalog, usual
 from gan.runs.champion import champion_of, read_history
 from gan.storage.files import atomic_path
+from gan.storage.locks import exclusive_lock
 
 FRONT_PAGE = "index.html"
 MAX_IN_CHART = 90
@@ -81,11 +82,12 @@ class FrontPage:
 
 def write_front_page(root: Path) -> Path:
     """Write `index.html` in an output folder, whole or not at all; return its path."""
-    page = render_page(
-        "front_page.html.jinja", ["front_page.js"], image_sources="'self' file: data:", page=collect(root)
-    )
-    with atomic_path(root / FRONT_PAGE) as partial:
-        partial.write_text(page, encoding="utf-8")
+    # The lock makes sure that the process that has read last writes last.
+    with exclusive_lock(root / ".in-use" / "index.lock", on_wait=lambda _: None):
+        sources = "'self' file: data:"
+        page = render_page("front_page.html.jinja", ["front_page.js"], image_sources=sources, page=collect(root))
+        with atomic_path(root / FRONT_PAGE) as partial:
+            partial.write_text(page, encoding="utf-8")
     return root / FRONT_PAGE
 
 
