@@ -43,7 +43,6 @@ def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> Non
     create_markdown_artifact(
         key="overview",
         markdown=f"# {folder.name}\n\n**{verdict}**\n\n{_tile_table(content)}\n\n"
-        f"{_picture(folder / 'real_above_generated.png', 'Real images above generated ones, not selected', 400)}\n\n"
         f"{escape_markdown(describe_champion_status(store.root, folder.name))}\n\n{_differences(content)}"
         f"{_data_warnings(content)}"
         f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
