@@ -50,6 +50,14 @@ SMALL_CONV = tuple(
 )
 """Options of a training of conv or conditional with small networks."""
 
+AS_COMMAND = """
+import os, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.getcwd())
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""The end of a program for `python -c` that changes its process, and then runs the command in its arguments."""
+
 ALL_CORES = sorted(os.sched_getaffinity(0))
 TEST_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 TEST_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import write_own_data
 from conftest import PROJECT
-from pipeline import SMALL, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
+from pipeline import AS_COMMAND, SMALL, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
 from s3_server import BUCKET, SECRET, Line, key_of
 from test_stage import Note, counted, run
 
@@ -176,13 +176,11 @@ def test_without_a_store_url_boto3_is_not_imported(tmp_path) -> None:
 
 
 IMPATIENT = """
-import flows, runpy, sys
+import flows
 from gan.storage import object_store
 object_store.ATTEMPTS = 2
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""Runs a command that gives up soon when the object store does not answer."""
+"""Makes a command give up soon when the object store does not answer."""
 
 
 def test_two_machines_one_bucket_and_a_server_that_loses_everything(prefect_server, s3, url, tmp_path) -> None:
@@ -191,7 +189,7 @@ def test_two_machines_one_bucket_and_a_server_that_loses_everything(prefect_serv
     one, two = tmp_path / "one", tmp_path / "two"
     data = ("--dataset", "mine", "--data-dir", write_own_data(tmp_path / "mine"))
     command = ("flows/train_flow.py", *FEW, *data, "--output-dir")
-    with checkout.start("-c", IMPATIENT, *command, one) as process:
+    with checkout.start("-c", IMPATIENT + AS_COMMAND, *command, one) as process:
         wait_for_checkpoint(one, process)
         s3.stop()
         output, _ = process.communicate(timeout=300)

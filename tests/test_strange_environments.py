@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from faults import same_bytes, started
-from pipeline import ALL_CORES, SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import ALL_CORES, AS_COMMAND, SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
 
 STRANGE = {
     "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -140,13 +140,7 @@ def test_a_strange_environment_changes_no_byte_and_no_cache(checkout, data, usua
 @pytest.mark.skipif(len(ALL_CORES) == 1, reason="needs two processors")
 def test_results_of_another_number_of_processors_are_not_taken(checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
-    one_core = (
-        "import os, runpy, sys\n"
-        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "sys.argv = sys.argv[1:]\n"
-        "sys.path.insert(0, os.getcwd())\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
+    one_core = ("import os, sys\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n") + AS_COMMAND
     output = checkout.run("-c", one_core, *command(data, folder))
     assert ran(states(output)) == set(STAGES_OF_OWN_DATA) - {"fetch", "normalize"}
 
@@ -169,13 +163,10 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
     checkout, data, usual, part: str
 ) -> None:
     breaking = (
-        "import flows, runpy, sys\n"
         "import flows.server.embedded\n"
         "def fail(*_): raise ZeroDivisionError('between its start and its first answer')\n"
         f"flows.server.embedded.{part} = fail\n"
-        "sys.argv = sys.argv[1:]\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
+    ) + AS_COMMAND
     direct = replace(checkout, env=dict(checkout.env))
     del direct.env["PREFECT_API_URL"]
     with started(direct, "-c", breaking, *command(data, usual)) as run:
@@ -299,13 +290,10 @@ def test_a_terminal_that_takes_no_more_is_one_error_after_the_run(checkout, data
 def test_closed_streams_end_no_run(checkout, data, usual, tmp_path) -> None:
     folder = shutil.copytree(usual, tmp_path / "artifacts", symlinks=True)
     code = (
-        "import os, runpy, sys\n"
+        "import os, sys\n"
         "for descriptor in (0, 1, 2): os.close(descriptor)\n"
         "sys.stdin = sys.stdout = sys.stderr = None\n"
-        "sys.argv = sys.argv[1:]\n"
-        "sys.path.insert(0, os.getcwd())\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
+    ) + AS_COMMAND
     (folder / "latest").unlink()
     checkout.run("-c", code, *command(data, folder))
     assert (folder / "latest").resolve().name == "same"

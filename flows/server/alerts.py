@@ -112,9 +112,11 @@ def alert_on_result(slug: str | None, root: Path, run: str, champion_before: Cha
         champion_before: The champion before the run was judged.
         is_new: Whether the run was published now, not before.
     """
+    if slug is None:
+        return
     entries = read_catalog(root)
     found = [entry for entry in entries if entry.name == run]
-    if slug is None or not found:
+    if not found:
         return
     entry, opinion, champion = found[0], opinion_of(found[0], entries), champion_of(root)
     look = f"{opinion.words} Report: {root / 'runs' / run / 'report.html'}"

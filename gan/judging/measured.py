@@ -31,6 +31,11 @@ def is_defined(value: float | None) -> TypeGuard[float]:
     return value is not None and isfinite(value)
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """Return None for NaN and infinity, which earlier versions wrote instead of null."""
+    return value if is_defined(value) else None
+
+
 def replace_undefined(reason: str, **numbers: float | None) -> dict[str, Any]:
     """Return numbers as arguments for `MeasuredNumbers`, with None and the reason for each that is not finite."""
     undefined = {name: reason for name, value in numbers.items() if value is not None and not isfinite(value)}

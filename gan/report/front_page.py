@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from gan.formatting import describe_number, describe_share
+from gan.report.glance import Opinion
 from gan.report.templates import render_page
 from gan.runs.catalog import MIN_USUAL, Entry, Usual, before, read_catalog, usual
-from gan.runs.champion import champion_of, read_history
+from gan.runs.champion import champion_stack, read_history
 from gan.storage.files import atomic_path
 from gan.storage.locks import exclusive_lock
 
@@ -22,14 +22,6 @@ MAX_IN_CHART = 90
 WIDTH, HEIGHT, MARGIN = 720, 150, 8  # of a chart, in units of its viewBox
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What a run is, compared with the runs of its recipe before it."""
-
-    words: str
-    tone: Literal["good", "neutral", "bad"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,8 @@ def collect(root: Path) -> FrontPage:
     """Read what the page shows from the published runs and the history of the champion."""
     entries = read_catalog(root)
     history = read_history(root)
-    champion, by_name = champion_of(root), {entry.name: entry for entry in entries}
+    champions, by_name = champion_stack(history), {entry.name: entry for entry in entries}
+    champion = champions[-1] if champions else None
     last = entries[-1] if entries else None
     boards = sorted((root / "sweeps").glob("*/leaderboard.html"), key=lambda path: path.stat().st_mtime, reverse=True)
     return FrontPage(
@@ -171,10 +164,10 @@ def _chart(
     value_of: Callable[[Entry], float | None],
     describe: Callable[[float | None], str],
 ) -> Chart:
-    limits = [usual(value_of(each) for each in runs[:place] if not each.is_broken) for place in range(len(runs))]
-    limits = limits[-MAX_IN_CHART:]
-    commits = [None, *(entry.commit for entry in runs)][-MAX_IN_CHART - 1 : -1]
-    shown = runs[-MAX_IN_CHART:]
+    first = max(0, len(runs) - MAX_IN_CHART)
+    shown = runs[first:]
+    numbers = [None if each.is_broken else value_of(each) for each in runs]
+    limits = [usual(numbers[:place]) for place in range(first, len(runs))]
     found = [(place, entry, value) for place, entry in enumerate(shown) if (value := value_of(entry)) is not None]
     ends = [end for limit in limits if limit for end in (limit.low, limit.high)]
     low, high = _range([*(value for _, _, value in found), *ends])
@@ -194,7 +187,7 @@ def _chart(
             value=describe(value),
             is_unusual=_is_unusual(value, limits[place]),
             became_champion=entry.name in champions,
-            new_code=place > 0 and entry.commit != commits[place],
+            new_code=place > 0 and entry.commit != shown[place - 1].commit,
         )
         for place, entry, value in found
     ]

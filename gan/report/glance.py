@@ -33,8 +33,8 @@ NEAR_FLOOR = 0.9
 ones have large balls, in which many real images lie."""
 
 
-class Badge(NamedTuple):
-    """What a run is worth, in two or three words."""
+class Opinion(NamedTuple):
+    """What a run is worth, in words."""
 
     words: str
     tone: Literal["good", "neutral", "bad"]
@@ -52,7 +52,7 @@ class Tile(NamedTuple):
     doubt: str = ""  # why the number must not be read as it usually is
 
 
-def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision) -> Badge:
+def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision) -> Opinion:
     """Return the badge of a run: whether it passes the gate, and if not, for which kind of reason.
 
     Args:
@@ -61,17 +61,15 @@ def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision
         gate: The decision of the gate on the run.
     """
     if gate.passes:
-        return Badge("Passes the gate", "good")
+        return Opinion("Passes the gate", "good")
     if any(faults_in_training(metrics, warnings)):
-        return Badge(BROKEN, "bad")
+        return Opinion(BROKEN, "bad")
     if any(far_from_real(metrics)):
-        return Badge("Far from real", "bad")
+        return Opinion("Far from real", "bad")
     distance = [row.verdict for row in gate.differences if row.name == MUST_IMPROVE]
-    if distance == ["worse"]:
-        return Badge("Worse than the champion", "neutral")
-    if distance == ["better"]:  # then it was judged on too few images, or falls short in another number
-        return Badge("Not fit for the gate", "neutral")
-    return Badge("No better than the champion" if distance else "Not fit for the gate", "neutral")
+    if distance in ([], ["better"]):  # it was judged on too few images, or falls short in another number
+        return Opinion("Not fit for the gate", "neutral")
+    return Opinion("Worse than the champion" if distance == ["worse"] else "No better than the champion", "neutral")
 
 
 def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:

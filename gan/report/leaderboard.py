@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from gan.formatting import describe_mean, describe_setting
-from gan.judging.measured import NOT_FINITE, is_defined, rounded
+from gan.judging.measured import NOT_FINITE, finite_or_none, rounded
 from gan.report.templates import render_page
 from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
 from gan.runs.publish import METRICS
@@ -142,7 +142,7 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
     """Read the metrics of the published run in a folder, which has this configuration and seed."""
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     metrics = {name: content["metrics"][name] for name in MEASURES}
-    values = {name: _finite(metric["average"]) for name, metric in metrics.items()}
+    values = {name: finite_or_none(metric["average"]) for name, metric in metrics.items()}
     missing = [name for name, value in values.items() if value is None]
     first = metrics[MEASURES[0]]
     return Result(
@@ -156,15 +156,10 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
         n=first["n"],
         extractor=first["extractor"],
         generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
-        seconds=_finite(content["training"]["training_seconds"]),
+        seconds=finite_or_none(content["training"]["training_seconds"]),
         data_warnings=tuple(content["data_warnings"]),
-        floor=_finite(first["floor"]),
+        floor=finite_or_none(first["floor"]),
     )
-
-
-def _finite(value: float | None) -> float | None:
-    """Return None for NaN and infinity, which earlier versions wrote instead of null."""
-    return value if is_defined(value) else None
 
 
 def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:

@@ -8,7 +8,7 @@ from gan.judging.definitions import AskedClasses, Metric, Separation
 from gan.judging.gate import Decision
 from gan.report.comparison import RunComparison
 from gan.report.exhibits import Exhibits
-from gan.report.glance import Badge, Tile, badge, make_tiles, verdict
+from gan.report.glance import Opinion, Tile, badge, make_tiles, verdict
 from gan.report.templates import render, render_page
 
 Rows = Sequence[tuple[str, str]]
@@ -43,7 +43,7 @@ class Report:
         return verdict(self._by_name, self.separation)
 
     @property
-    def badge(self) -> Badge:
+    def badge(self) -> Opinion:
         """What the run is worth, in two or three words."""
         return badge(self._by_name, self.warnings, self.gate)
 

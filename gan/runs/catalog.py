@@ -17,8 +17,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from gan.judging.gate import BROKEN
-from gan.judging.measured import is_defined
-from gan.runs.publish import MANIFEST, METRICS, RUN_NAME
+from gan.judging.measured import finite_or_none
+from gan.runs.publish import CONFIG, MANIFEST, METRICS, RUN_NAME
 
 MIN_USUAL, SIGMAS = 3, 3
 """Runs before a run from which it is known what is usual, and the deviation from their mean that is not."""
@@ -45,8 +45,7 @@ class _Manifest(BaseModel, extra="ignore"):
     gate: _Gate
 
 
-Finite = Annotated[float | None, AfterValidator(lambda value: value if is_defined(value) else None)]
-"""A number, or None for NaN and infinity, which earlier versions wrote."""
+Finite = Annotated[float | None, AfterValidator(finite_or_none)]
 
 
 class _Metric(BaseModel, extra="ignore"):
@@ -142,7 +141,7 @@ def _read(folder: Path) -> Entry | None:
     try:
         manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         content = _Metrics.model_validate_json((folder / METRICS).read_bytes())
-        config = _Config.model_validate_json((folder / "config.json").read_bytes())
+        config = _Config.model_validate_json((folder / CONFIG).read_bytes())
         distance, recall, coverage = (content.metrics[name] for name in ("frechet_distance", "recall", "coverage"))
     except (OSError, ValidationError, KeyError):
         return None
@@ -159,7 +158,7 @@ def _read(folder: Path) -> Entry | None:
         settings=config.digest,
         passes=manifest.gate.passes,
         rival=manifest.gate.champion,
-        badge=content.badge,
+        badge=content.badge or ("Passes the gate" if manifest.gate.passes else "Does not pass the gate"),
         verdict=content.verdict,
         distance=distance.average,
         recall=recall.average,
