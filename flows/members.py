@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from datetime import date
 from math import prod
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from prefect import task
 from prefect.futures import PrefectFuture
@@ -25,7 +25,7 @@ from flows.cluster import ray_cluster
 from flows.schedule import scheduled_day, seeds_of
 from flows.server.cancellation import RunCancelledError
 from flows.server.session import short_logs
-from flows.settings import OWN_OPTIONS, SEED_LIMIT, STORE_URL_VARIABLE, RunSettings
+from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, STORE_URL_VARIABLE, TRAINING, RunSettings
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
@@ -52,16 +52,16 @@ NOT_IN_A_SWEEP = {
 class SweepSettings(BaseModel, frozen=True, extra="forbid"):
     """The recipes and seeds of a sweep, and how it runs. All other options are those of a run."""
 
-    recipes: str = Field("article,mlp", description="names of recipes, separated by commas")
-    seeds: str = Field(
+    recipes: Annotated[str, RUN] = Field("article,mlp", description="names of recipes, separated by commas")
+    seeds: Annotated[str, RUN] = Field(
         "0-2",
         description="seeds, as in 0-4 or 0,3,7-9; use at least three for a reliable figure; date: three that are made "
         "from the day that the sweep was scheduled for",
     )
-    at_once: PositiveInt = Field(
+    at_once: Annotated[PositiveInt, TRAINING] = Field(
         1, le=64, description="trainings at the same time: they share this machine's cores, or have a GPU worker each"
     )
-    ray: str | None = Field(
+    ray: Annotated[str | None, TRAINING] = Field(
         None,
         description="run on a Ray cluster: its address as host:port, or local for one on this machine only; "
         "each training reserves a GPU with --device gpu, and two cores otherwise",

@@ -6,9 +6,9 @@ python -m flows.options
 import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from cyclopts import App
+from cyclopts import App, Group
 from pydantic import BaseModel
 
 from flows import sweep_flow, train_flow
@@ -23,23 +23,28 @@ def describe_options() -> str:
     refused = ", ".join(f"`--{name.replace('_', '-')}`" for name in NOT_IN_A_SWEEP)
     return (
         "# Options\n\n`make options` writes this page from the settings' descriptions; `--help` shows them too.\n\n"
-        f"## python flows/train_flow.py\n\n{_table(train_flow.app, RunSettings)}\n"
+        f"## python flows/train_flow.py\n\n{_tables(train_flow.app, RunSettings)}\n"
         "## python flows/sweep_flow.py\n\nA sweep has these options, and those of a run, which apply to every "
         f"training. It refuses the options for a single run: {refused}. `--set` accepts several values for a name, "
-        f"separated by commas: `--set learning_rate=4e-4,8e-4`.\n\n{_table(sweep_flow.app, SweepSettings, RunSettings)}"
+        f"separated by commas: `--set learning_rate=4e-4,8e-4`.\n\n"
+        f"{_tables(sweep_flow.app, SweepSettings, RunSettings)}"
     )
 
 
-def _table(app: App, settings: type[BaseModel], left_out: type[BaseModel] | None = None) -> str:
+def _tables(app: App, settings: type[BaseModel], left_out: type[BaseModel] | None = None) -> str:
+    """Return a table for each group of options, in the order of `--help`."""
     properties = settings.model_json_schema()["properties"]
-    rows = ["| option | default | description | limits |", "|---|---|---|---|"]
+    rows: dict[Group, list[str]] = {}
     for argument in app.assemble_argument_collection(parse_docstring=True):
         name, default = "".join(argument.keys[:1]), argument.field_info.default
         if argument.show and not (left_out and name in left_out.model_fields):
             shown = "" if default in (None, ()) else "off" if default is False else f"`{default}`"
-            limits = _limits(properties.get(name, {}))
-            rows.append(f"| `{argument.name}` | {shown} | {argument.parameter.help} | {limits} |")
-    return "\n".join(rows) + "\n"
+            row = f"| `{argument.name}` | {shown} | {argument.parameter.help} | {_limits(properties.get(name, {}))} |\n"
+            (group,) = cast(tuple[Group], argument.parameter.group)
+            rows.setdefault(group, []).append(row)
+    head = "| option | default | description | limits |\n|---|---|---|---|\n"
+    groups = sorted(rows, key=lambda group: group.sort_key)
+    return "\n".join(f"### {group.name}\n\n{head}{''.join(rows[group])}" for group in groups)
 
 
 def _limits(schema: dict[str, Any]) -> str:

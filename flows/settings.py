@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from cyclopts import Group, Parameter
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
 from flows.schedule import scheduled_day, seed_of
@@ -29,6 +30,12 @@ SEED_LIMIT = 2**31
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 STEPS = "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
 
+RUN, DATA, TRAINING, JUDGING, OUTPUT, SCHEDULE = (
+    Parameter(group=Group(title, sort_key=place))
+    for place, title in enumerate(("Run", "Data", "Training", "Judging", "Output and alerts", "Schedule"), 1)
+)
+"""Under which heading `--help` and docs/options.md show an option."""
+
 OWN_OPTIONS = frozenset({"steps", "batch_size"})
 """Fields of a recipe's card that have an option. Only a sweep takes values of them in `set`."""
 
@@ -39,81 +46,91 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     An empty option takes its value from the recipe.
     """
 
-    recipe: RecipeName = Field("article", description="training recipe; gan/recipes.py has the cards")
-    smoke: bool = Field(
+    recipe: Annotated[RecipeName, RUN] = Field("article", description="training recipe; gan/recipes.py has the cards")
+    smoke: Annotated[bool, RUN] = Field(
         False,
         description=f"quick test of all stages: {SMOKE_STEPS} steps and {SMOKE_NUM_SAMPLES:,} samples, unless set",
     )
-    seed: Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)] | Literal["date"] = Field(
+    seed: Annotated[Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)] | Literal["date"], RUN] = Field(
         0,
         description="seeds weights, batches and latents; equal seeds give equal runs on one device; date: the day that "
         "the run was scheduled for, as in 20261129, so that every night trains another generator",
     )
-    run_name: str | None = Field(
+    run_name: Annotated[str | None, RUN] = Field(
         None,
         json_schema_extra={"pattern": f"^{RUN_NAME.pattern}$"},  # for the form; check_run_name has a better message
         description="name of the published run, up to 100 letters, digits, dots, dashes and underscores; "
         "empty: made from the settings",
     )
-    steps: PositiveInt | None = Field(
+    steps: Annotated[PositiveInt | None, RUN] = Field(
         None, le=2**28, description=f"iterations of the recipe's algorithm; empty: the recipe's own ({STEPS})"
     )
-    dataset: str = Field(
+    dataset: Annotated[str, DATA] = Field(
         FASHION_MNIST.name,
         pattern="^[a-z0-9][a-z0-9-]{0,59}$",
         description="name of the data set; your own data needs a data_dir, and a name of up to 60 lower-case letters, "
         "digits and dashes",
     )
-    data_dir: Path | None = Field(
+    data_dir: Annotated[Path | None, DATA] = Field(
         None,
         description="folder with the four files of the data set, .gz or unpacked; empty: an earlier download, "
         "the public mirrors, or Debian's package",
     )
-    train_on: TrainOn = Field(
+    train_on: Annotated[TrainOn, TRAINING] = Field(
         "here",
         description="here: train in this process; gpu: train in a separate run on a GPU worker (make gpu-worker)",
     )
-    set: tuple[str, ...] = Field(
+    set: Annotated[tuple[str, ...], TRAINING] = Field(
         (),
         description="numbers on the recipe's card to change, each as name=value, such as learning_rate=1e-4; "
         "gan/recipes.py has the names",
     )
-    batch_size: PositiveInt | None = Field(None, le=8192, description="images a step; empty: the recipe's own")
-    sample_every: PositiveInt | None = Field(None, description="steps between two sample grids; empty: 1,000")
-    num_samples: PositiveInt | None = Field(
+    batch_size: Annotated[PositiveInt | None, TRAINING] = Field(
+        None, le=8192, description="images a step; empty: the recipe's own"
+    )
+    sample_every: Annotated[PositiveInt | None, TRAINING] = Field(
+        None, description="steps between two sample grids; empty: 1,000"
+    )
+    num_samples: Annotated[PositiveInt | None, JUDGING] = Field(
         None,
         ge=100,
         le=60_000,
         description="images in samples.npz; the run is judged by as many of them as the test split has images; "
         "empty: 10,000",
     )
-    output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
-    compare_with: str | None = Field(
+    output_dir: Annotated[Path, OUTPUT] = Field(
+        Path("artifacts"), description="folder for the store and the published runs"
+    )
+    compare_with: Annotated[str | None, JUDGING] = Field(
         None,
         description="earlier run to compare this run with: its name, or the folder of a published run; "
         "empty: the latest run",
     )
-    no_promote: bool = Field(
+    no_promote: Annotated[bool, JUDGING] = Field(
         False,
         description="keep the present champion, even if this run beats it; the gate still decides, for the report",
     )
-    device: Device = Field("auto", description="auto: a GPU if there is one; gpu: a GPU, or an error if there is none")
-    worker_timeout: PositiveInt = Field(
+    device: Annotated[Device, TRAINING] = Field(
+        "auto", description="auto: a GPU if there is one; gpu: a GPU, or an error if there is none"
+    )
+    worker_timeout: Annotated[PositiveInt, TRAINING] = Field(
         600, description="seconds to wait until a GPU worker starts the training, before this run fails"
     )
-    store_url: str | None = Field(
+    store_url: Annotated[str | None, OUTPUT] = Field(
         None,
         description="object store that machines share, as in s3://bucket/prefix; empty: the value of the environment "
         f"variable {STORE_URL_VARIABLE}, or none",
     )
-    refresh: bool = Field(
+    refresh: Annotated[bool, RUN] = Field(
         False, description="run every stage again, even if it is cached; a training that was interrupted continues"
     )
-    stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")
-    tensorboard: bool = Field(
+    stop_on_collapse: Annotated[bool, TRAINING] = Field(
+        False, description="end with an error in place of a warning of collapse"
+    )
+    tensorboard: Annotated[bool, TRAINING] = Field(
         False, description="write event files for TensorBoard below the output folder, unless training is cached"
     )
-    alert_block: str | None = Field(
+    alert_block: Annotated[str | None, OUTPUT] = Field(
         None,
         validate_default=True,
         pattern="^[a-z0-9-]+/[a-z0-9-]+$",
@@ -121,17 +138,17 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         "run fails or crashes, when a training shows signs of collapse, when a run is worse than usual, and when the "
         f"champion changes; empty: ${ALERT_VARIABLE}, or no messages",
     )
-    checkpoint_seconds: float | None = Field(
+    checkpoint_seconds: Annotated[float | None, TRAINING] = Field(
         None,
         ge=0,
         description="seconds between two checkpoints of a training; empty: 10, or more where saving would take more "
         "than 0.7 % of the time",
     )
-    extractor_epochs: PositiveInt | None = Field(
+    extractor_epochs: Annotated[PositiveInt | None, JUDGING] = Field(
         None,
         description="epochs of fitting the feature extractor on your own data; empty: 12, or more for a small set",
     )
-    two_sample_epochs: PositiveInt | None = Field(
+    two_sample_epochs: Annotated[PositiveInt | None, JUDGING] = Field(
         None,
         description="epochs of training the network that separates generated from real images; empty: 4, or more for a "
         "small set",

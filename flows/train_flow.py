@@ -15,7 +15,7 @@ from flows.server.alerts import alert_on_collapse, alert_on_failure, alert_on_re
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.serving import serve_flow
 from flows.server.session import prefect_session
-from flows.settings import RunSettings
+from flows.settings import SCHEDULE, RunSettings
 from flows.summary import describe_disk, print_summary
 from gan.command import new_app, run_command
 from gan.config import RunConfig
@@ -116,8 +116,8 @@ app = new_app("flows/train_flow.py", train_flow.description)
 def main(
     *,
     settings: Annotated[RunSettings, Parameter(name="*", negative=())] = RunSettings(),  # noqa: B008
-    serve: str | None = None,
-    time_zone: str = "UTC",
+    serve: Annotated[str | None, SCHEDULE] = None,
+    time_zone: Annotated[str, SCHEDULE] = "UTC",
 ) -> None:
     """Check the settings, run the flow, and print where the result is.
 

@@ -15,8 +15,6 @@ from gan.command import check_output, new_app, output_file, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
-from gan.judging.classifier import accuracy, fit_classifier
-from gan.models.networks import save_model
 from gan.storage.files import sha256_of
 
 app = new_app("gan.classifier")
@@ -39,6 +37,9 @@ def main(
     """
     check_output(out, ".keras")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from gan.judging.classifier import accuracy, fit_classifier  # --help must not wait for TensorFlow
+    from gan.models.networks import save_model
+
     (train_pixels, train_labels), (test_pixels, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     test_images = normalize_images(test_pixels)
     classifier = fit_classifier(normalize_images(train_pixels), train_labels, len(FASHION_MNIST.class_names), seed=seed)

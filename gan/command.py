@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -23,7 +23,14 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 def new_app(source: str, description: str | None = None) -> App:
     """Return the command line of a module or file; without a description it has that of its default command."""
     name = f"python {source}" if source.endswith(".py") else f"python -m {source}"
-    return App(name=name, help=description, version_flags=(), suppress_keyboard_interrupt=False)
+    shown = Parameter(show_default=_describe_default)
+    app = App(name=name, help=description, version_flags=(), suppress_keyboard_interrupt=False, default_parameter=shown)
+    app["--help"].show = False  # it works, and whoever reads the help knows it
+    return app
+
+
+def _describe_default(value: object) -> str | None:
+    return None if value is None or value is False or value == () else str(value)
 
 
 def run_command(app: App) -> None:

@@ -5,7 +5,7 @@ python -m gan.compare artifacts/runs/new artifacts/runs/old --out comparison.htm
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from cyclopts import Parameter
@@ -21,12 +21,13 @@ from gan.errors import SettingsError
 from gan.formatting import describe_change, describe_interval, describe_number
 from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
-from gan.report.comparison import ContestantFiles, RunComparison, compare_runs, load_contestant
-from gan.report.page import render_comparison
 from gan.runs.manifest import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.storage.files import read_array, sha256_of
 from gan.storage.links import follow_text_link
 from gan.storage.store import Store
+
+if TYPE_CHECKING:  # --help and a refused option must not wait for TensorFlow
+    from gan.report.comparison import RunComparison
 
 SEED, MIN_SAMPLES = 0, 100
 
@@ -56,6 +57,9 @@ def compare(
         check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
     if manifests[0].data != manifests[1].data:
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
+    from gan.report.comparison import ContestantFiles, compare_runs, load_contestant
+    from gan.report.page import render_comparison
+
     train_pixels, test_pixels = _find_images(manifests[0], (run_a, run_b))
     this, other = (load_contestant(ContestantFiles.of_published(run), seed=SEED) for run in (run_a, run_b))
     sets = (this.samples, this.average_samples, other.samples, other.average_samples, test_pixels)
@@ -98,7 +102,7 @@ def _find_extractor(manifest: Manifest, run: Path) -> Extractor:
     return Extractor.load(run / EXTRACTOR, dataset, sha256_of(run / EXTRACTOR))
 
 
-def _print_comparison(comparison: RunComparison, out: Path) -> None:
+def _print_comparison(comparison: "RunComparison", out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"A      {comparison.this_name}\nB      {comparison.other_name}", markup=False)
     console.print(f"n      {comparison.n:,} images of each, {comparison.extractor} features\n", markup=False)

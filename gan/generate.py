@@ -5,7 +5,7 @@ python -m gan.generate artifacts/latest --class Sandal --out sandals.png      fo
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from cyclopts import Parameter
@@ -15,13 +15,11 @@ from rich.console import Console
 from gan.command import check_output, new_app, output_file, run_command
 from gan.data.samples import MAX_IMAGES, save_samples
 from gan.errors import SettingsError
-from gan.models.backend import keras
-from gan.models.generation import class_counts, generate_pixels, labels_of
-from gan.models.latents import sample_inputs
-from gan.models.networks import load_model
-from gan.report.rendering import draw_grid, png_bytes
 from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, GENERATOR
 from gan.storage.links import follow_text_link
+
+if TYPE_CHECKING:  # --help and a refused option must not wait for TensorFlow
+    from gan.models.backend import keras
 
 MAX_COLUMNS, MAX_GRID = 16, 1024
 
@@ -55,6 +53,10 @@ def generate(
         raise SettingsError(
             f"--num-images got {num_images:,}; a grid shows at most {MAX_GRID:,}. Give --out a name that ends in .npz."
         )
+    from gan.models.generation import class_counts, generate_pixels, labels_of
+    from gan.models.latents import sample_inputs
+    from gan.report.rendering import draw_grid, png_bytes
+
     run = follow_text_link(run)
     generator = load_generator(run, average=average)
     counts = class_counts(run / DATA_SUMMARY, generator)
@@ -71,15 +73,17 @@ def generate(
     Console(highlight=False, soft_wrap=True).print(f"{num_images:,} images in {out}", markup=False)
 
 
-def load_generator(run: Path, *, average: bool) -> keras.Model:
+def load_generator(run: Path, *, average: bool) -> "keras.Model":
     """Load the generator of a published run, with averaged or with last weights."""
     model = follow_text_link(run) / (AVERAGE_GENERATOR if average else GENERATOR)
     if not model.is_file():
         raise SettingsError(f"{run} has no {model.name}.\nGive the folder of a run, such as artifacts/latest.")
+    from gan.models.networks import load_model
+
     return load_model(model)
 
 
-def _find_label(given: str, generator: keras.Model, counts: dict[str, int], run: Path) -> int:
+def _find_label(given: str, generator: "keras.Model", counts: dict[str, int], run: Path) -> int:
     """Return the label of the class with this name or number; refuse a class that the generator has not learned."""
     if len(generator.inputs) == 1:
         raise SettingsError(

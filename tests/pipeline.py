@@ -78,7 +78,7 @@ def on_own_cores() -> Iterator[None]:
         os.sched_setaffinity(0, ALL_CORES)
 
 
-FINISHED = re.compile(r"Task run '(\w+)[^']*' - Finished in state (\w+)")
+FINISHED = re.compile(r"Task run '(\w+)[^']*' - (Cached|Completed|Failed|Crashed)")
 
 
 @dataclass

@@ -95,7 +95,7 @@ def test_two_equal_sweeps_at_once_train_nothing_twice(quick_checkout, data, unin
     ):
         outputs = [finish(one), finish(two)]
     for seed in SEEDS:
-        line = f"'train article, 400 steps, seed {seed}' - Finished in state Completed"
+        line = f"'train article, 400 steps, seed {seed}' - Completed"
         assert sum(output.count(line) for output in outputs) == 1
     assert_whole(tmp_path, uninterrupted)
 

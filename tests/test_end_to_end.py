@@ -121,7 +121,7 @@ def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(quick
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     output = quick_checkout.run("-c", code)
-    assert output.count("Finished in state Cached") == len(STAGES_OF_OWN_DATA)
+    assert output.count("- Cached") == len(STAGES_OF_OWN_DATA)
     assert "imported: False" in output
     assert "Warning" not in output
     assert "Traceback" not in output
@@ -209,7 +209,7 @@ def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(q
     assert process.wait(timeout=60) == 130, shown
     assert "Run the same command again: it continues from what is finished." in shown
     assert "Traceback" not in shown
-    assert "Finished in state Crashed" in shown or "Crash detected" in shown
+    assert "- Crashed" in shown or "Crash detected" in shown
     with quick_checkout.started(*command) as resumed:
         read_until(resumed, "Resuming from the checkpoint after")  # `test_equal_runs.py` resumes to the end
 

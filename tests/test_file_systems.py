@@ -156,10 +156,10 @@ def test_runs_succeed_on_a_file_system_without_links_modes_and_locks(quick_check
     options = ("flows/train_flow.py", *few, "--dataset", "own", "--data-dir", data, "--output-dir", folder)
     without = {**quick_checkout.env, "LD_PRELOAD": str(refusing)}
     strange = type(quick_checkout)(quick_checkout.folder, without)
-    assert "Finished in state Completed" in strange.run(*options, "--run-name", "one")
+    assert "- Completed" in strange.run(*options, "--run-name", "one")
     assert (folder / LATEST).read_text() == "runs/one\n"
     again = strange.run(*options, "--run-name", "one")
-    assert again.count("Finished in state Cached") == 7
+    assert again.count("- Cached") == 7
 
     strange.run("-m", "gan.generate", folder / LATEST, "--num-images", 4, "--out", tmp_path / "four.png")
     strange.run("-m", "gan.champion", "promote", "one", "--output-dir", folder)

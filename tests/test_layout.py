@@ -118,9 +118,10 @@ def test_training_does_not_reach_the_report_and_fetching_no_network() -> None:
     assert "gan.training.article" not in reached_modules("tasks.fetch") | reached_modules("tasks.normalize")
 
 
-def test_flows_are_imported_without_what_takes_long() -> None:
+def test_commands_are_imported_without_what_takes_long() -> None:
     code = (
         "import sys, flows.gpu_flow, flows.prune_flow, flows.sweep_flow, flows.train_flow\n"
+        "import gan.champion, gan.classifier, gan.compare, gan.generate, gan.index\n"
         "sys.exit(bool({'tensorflow', 'keras', 'matplotlib', 'boto3'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0

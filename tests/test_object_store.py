@@ -200,7 +200,7 @@ def test_two_machines_one_bucket_and_a_server_that_loses_everything(prefect_serv
     unfinished = {"render", "floor", "separate", "compare", "publish"}
     assert ran(checkout.train(*command[1:], one)) == unfinished, "what was finished is kept"
     output = checkout.run(*command, two)
-    assert output.count("Finished in state Cached") == len(STAGES_OF_OWN_DATA)
+    assert output.count("- Cached") == len(STAGES_OF_OWN_DATA)
     files = {path.relative_to(one): path.read_bytes() for path in one.glob("runs/few/**/*") if path.is_file()}
     assert len(files) > 20
     assert {path.relative_to(two): path.read_bytes() for path in two.glob("runs/few/**/*") if path.is_file()} == files

@@ -86,7 +86,7 @@ def test_a_failure_is_one_line_for_the_task_and_one_for_the_flow(terminal) -> No
     with prefect_session(), pytest.raises(DataError):
         failing(DataError("What happened.\nWhat to do."))()
     failed = [line for line in terminal() if "What happened" in line or "Failed" in line or "DataError" in line]
-    assert failed == ["Finished in state Failed (DataError)"] * 2
+    assert failed == ["Failed (DataError)"] * 2
     assert not any("Traceback" in line for line in terminal())
 
 

@@ -196,8 +196,8 @@ def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repea
     assert len(before) == 2
     output = quick_checkout.run(*command, "--recipes", "article", "--set", "learning_rate=3e-3,2e-3")
     assert {path: path.read_bytes() for path in folder.glob("runs/*/manifest.json")} == before
-    assert output.count("'train article, 20 steps, seed 0' - Finished in state Cached") >= 2
-    assert "'train article, 20 steps, seed 0' - Finished in state Completed" not in output
+    assert output.count("'train article, 20 steps, seed 0' - Cached") >= 2
+    assert "'train article, 20 steps, seed 0' - Completed" not in output
     assert not (folder / "champion").exists()
     quick_checkout.run("-m", "gan.champion", "promote", winner[1], "--output-dir", folder)
     manifest = json.loads((folder / "champion" / "manifest.json").read_text())

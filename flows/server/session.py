@@ -36,7 +36,7 @@ from flows.server.prefect_settings import (
 from gan.errors import FashionGanError
 from gan.system.proxies import bypass_proxies, faulty_proxy, is_loopback, proxy_for, without_credentials
 
-FINISHED_WITH_ERROR = re.compile(r"Finished in state (?P<state>\w+)\(.*?encountered an exception:? (?P<error>\w+)")
+FINISHED = re.compile(r"Finished in state (?P<state>\w+)\((.*?encountered an exception:? (?P<error>\w+))?", re.DOTALL)
 
 HIDDEN = re.compile(
     r"Running hook |Hook '\w+' finished|An error was encountered while committing|Failed to write result: "
@@ -201,13 +201,16 @@ def _remedy(*names: str) -> str:
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """Shorten a failure to one line in the terminal, where the whole message comes last. The server gets all of it."""
+    """Shorten the end of a run to a word, and a failure to one line: its whole message comes last in the terminal.
+
+    The server gets all of it.
+    """
     if HIDDEN.match(record.getMessage()):
         return False
     if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], EXPLAINED):
         if "will start" not in record.getMessage():  # the line of a retry stays
             return False
         record.exc_info = record.exc_text = None
-    if failure := FINISHED_WITH_ERROR.match(record.getMessage()):
-        record.msg, record.args = f"Finished in state {failure['state']} ({failure['error']})", ()
+    if found := FINISHED.match(record.getMessage()):
+        record.msg, record.args = found["state"] + (f" ({found['error']})" if found["error"] else ""), ()
     return True
