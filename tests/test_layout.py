@@ -39,6 +39,7 @@ INCIDENTAL_LIBRARIES = {
     "pydantic",
     "requests",
     "rich",
+    "threadpoolctl",
     "urllib3",
 }
 """Libraries that carry settings, bytes and words, but compute nothing of a result."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from gan.judging.definitions import COMPARED_AS, METRICS, Better, Definition
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
+from gan.system.threads import map_in_threads
 
 RESAMPLES = 200
 BATCHES = 10
@@ -106,14 +107,18 @@ def bootstrap_differences(
 
 def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, float], seed: int) -> np.ndarray:
     rng, num_real, num_fake = np.random.default_rng(seed), len(this.real.features), len(this.fake.features)
-    rows: list[list[float]] = []
-    for _ in range(RESAMPLES):
-        chosen = rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)
-        rows.append(_differences(METRICS, this.take(*chosen), other.take(*chosen), real))
+    resamples = [
+        (rng.integers(num_real, size=num_real), rng.integers(num_fake, size=num_fake)) for _ in range(RESAMPLES)
+    ]
+
+    def differences_of(chosen: tuple[np.ndarray, np.ndarray]) -> list[float]:
+        return _differences(METRICS, this.take(*chosen), other.take(*chosen), real)
+
+    rows = list(map_in_threads(differences_of, resamples))
     errors = np.std(rows, axis=0, ddof=1)
     is_joint = np.array([metric.joint for metric in METRICS])
     joint = [metric for metric in METRICS if metric.joint]
-    parts = (slice(batch, None, BATCHES) for batch in range(BATCHES))
+    parts = [slice(batch, None, BATCHES) for batch in range(BATCHES)]
     batch_rows = [
         _differences(joint, this.recompute_for(part, seed=seed), other.recompute_for(part, seed=seed), real)
         for part in parts

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gan.system.threads import map_in_threads
+
 BLOCK_ROWS = 200
 
 
@@ -33,18 +35,21 @@ def kernel_terms(real_features: np.ndarray, fake_features: np.ndarray) -> np.nda
             f"kernel_terms got features of shapes {real.shape} and {fake.shape}; it expects (n, d), n > 1, for both."
         )
     n = len(real)
-    sums = np.zeros(n)
-    for start in range(0, n, BLOCK_ROWS):
+
+    def sums_of(start: int) -> np.ndarray:
         stop = min(start + BLOCK_ROWS, n)
         cross = _kernel(real[start:stop], fake)
         np.fill_diagonal(cross[:, start:], 0)  # the sum of h is over i != j
+        sums = -cross.sum(axis=0)  # k(x_j, y_i)
         sums[start:stop] -= cross.sum(axis=1)  # k(x_i, y_j)
-        sums -= cross.sum(axis=0)  # k(x_j, y_i)
         for features in (real, fake):
             within = _kernel(features[start:stop], features[start:])
             np.fill_diagonal(within, 0)
             sums[start:stop] += within.sum(axis=1)
             sums[stop:] += within[:, stop - start :].sum(axis=0)  # the mirrored block, since k is symmetric
+        return np.asarray(sums)
+
+    sums = np.sum(list(map_in_threads(sums_of, range(0, n, BLOCK_ROWS))), axis=0)
     means = sums / (n - 1)
     return np.asarray(2 * means - means.mean())
 

@@ -4,9 +4,14 @@ Each image of a set has a *ball* around it, whose radius is the distance to the 
 The union of the balls is an estimate of the support of the set's distribution.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+from gan.system.threads import map_in_threads
+
+R = TypeVar("R")
 
 BLOCK_ROWS = 200
 K_PRECISION_RECALL, K_DENSITY_COVERAGE = 3, 5
@@ -44,9 +49,13 @@ def radii_of_balls(features: np.ndarray, ks: Sequence[int]) -> list[np.ndarray]:
     features = np.asarray(features, np.float64)
     radii = np.empty((len(ks), len(features)))
     places = np.array(ks) - 1
-    for rows, distances in _blocks(features, features):
+
+    def to_neighbours(rows: slice, distances: np.ndarray) -> np.ndarray:
         distances[np.arange(len(distances)), np.arange(rows.start, rows.start + len(distances))] = np.inf  # itself
-        radii[:, rows] = np.partition(distances, places, axis=1)[:, places].T
+        return np.asarray(np.partition(distances, places, axis=1)[:, places].T)
+
+    for rows, found in _by_block(features, features, to_neighbours):
+        radii[:, rows] = found
     tolerance = 12 * (features.shape[1] + 2) * np.finfo(np.float64).eps
     return list(radii + tolerance * (np.einsum("ij,ij->i", features, features) + radii))
 
@@ -71,9 +80,14 @@ def precision_recall(
         bool (m,), whose mean is precision, and bool (n,), whose mean is recall.
     """
     precise, recalled = np.zeros(len(fake), bool), np.zeros(len(real), bool)
-    for rows, distances in _blocks(real, fake):
-        precise |= (distances <= real_radii[rows, np.newaxis]).any(axis=0)
-        recalled[rows] = (distances <= fake_radii).any(axis=1)
+
+    def inside_balls(rows: slice, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        in_real, in_fake = distances <= real_radii[rows, np.newaxis], distances <= fake_radii
+        return np.asarray(in_real.any(axis=0)), np.asarray(in_fake.any(axis=1))
+
+    for rows, (in_real, in_fake) in _by_block(real, fake, inside_balls):
+        precise |= in_real
+        recalled[rows] = in_fake
     return precise, recalled
 
 
@@ -95,10 +109,14 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray)
         float64 (m,), whose mean is density, and bool (n,), whose mean is coverage.
     """
     balls, covered = np.zeros(len(fake)), np.zeros(len(real), bool)
-    for rows, distances in _blocks(real, fake):
+
+    def balls_around(rows: slice, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inside = distances <= real_radii[rows, np.newaxis]
-        balls += inside.sum(axis=0)
-        covered[rows] = inside.any(axis=1)
+        return inside.sum(axis=0), np.asarray(inside.any(axis=1))
+
+    for rows, (around, holds) in _by_block(real, fake, balls_around):
+        balls += around
+        covered[rows] = holds
     return balls / K_DENSITY_COVERAGE, covered
 
 
@@ -108,9 +126,8 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(-2 * (a @ b.T) + norms_a[:, np.newaxis] + norms_b, 0))
 
 
-def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield blocks of rows of a, with their squared distances to all rows of b."""
+def _by_block(a: np.ndarray, b: np.ndarray, compute: Callable[[slice, np.ndarray], R]) -> Iterator[tuple[slice, R]]:
+    """Yield blocks of rows of a, with what `compute` returns for them and their squared distances to all rows of b."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    for start in range(0, len(a), BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
-        yield rows, squared_distances(a[rows], b)
+    blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(a), BLOCK_ROWS)]
+    return zip(blocks, map_in_threads(lambda rows: compute(rows, squared_distances(a[rows], b)), blocks), strict=True)

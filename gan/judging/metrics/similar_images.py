@@ -1,6 +1,10 @@
 """The training image nearest to an image, whatever may have been changed: position, direction, brightness."""
 
+from collections.abc import Callable
+
 import numpy as np
+
+from gan.system.threads import map_in_threads
 
 SIZE, CENTRE, INNER = 28, 13.5, 20
 BLOCK_ROWS = 200
@@ -26,10 +30,10 @@ class ImageIndex:
             self._first_row[references[row].tobytes()] = row
         aligned = _align(references)
         self._aligned = _inner(aligned).reshape(len(references), -1)
-        self._lengths = np.array([max(EMPTY, float(np.linalg.norm(each))) for each in self._aligned.astype(np.float32)])
+        self._lengths = _in_blocks(_lengths, self._aligned)
         # References are often sorted by class. In a random order each part of them has images of every class.
         self._order = np.random.default_rng(0).permutation(len(references))
-        self._coarse = _unit(_coarse(aligned[self._order]))
+        self._coarse = _unit(_in_blocks(_coarse, aligned[self._order]))
         self._parts = np.linspace(0, len(references), min(NUM_CANDIDATES, len(references)) + 1).astype(int)
 
     def nearest(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -48,19 +52,19 @@ class ImageIndex:
             Indices, int64 (n,), and distances, float64 (n,), 0 to 1. A query that equals references has distance 0 from
             the first of them. Other distances below 0.001 are rounding errors.
         """
-        index, distances = np.empty(len(queries), np.int64), np.empty(len(queries))
-        for start in range(0, len(queries), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            index[rows], distances[rows] = self._nearest(_align(queries[rows]))
+        aligned = _align(queries)
+        starts = range(0, len(queries), BLOCK_ROWS)
+        found = list(map_in_threads(lambda start: self._nearest(aligned[start : start + BLOCK_ROWS]), starts))
+        index, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
         for row, query in enumerate(queries):
-            found = self._first_row.get(query.tobytes())
-            if found is not None:
-                index[row], distances[row] = found, 0.0
+            equal = self._first_row.get(query.tobytes())
+            if equal is not None:
+                index[row], distances[row] = equal, 0.0
         return index, distances
 
     def _nearest(self, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         candidates = self._candidates(aligned)  # (b, 16)
-        lengths = self._lengths[candidates][..., np.newaxis].astype(np.float32)
+        lengths = self._lengths[candidates][..., np.newaxis]
         references = (self._aligned[candidates].astype(np.float32) / lengths).transpose(0, 2, 1)
         changed = np.concatenate([_shifted(aligned), _shifted(aligned[:, :, ::-1])], axis=1)  # (b, 18, 400)
         cosines = (changed @ references).max(axis=1)  # (b, 16)
@@ -81,10 +85,9 @@ def _align(images: np.ndarray) -> np.ndarray:
     A pixel weighs as much as it differs from the background: the median of the image's border. Pixels that are moved in
     at a border repeat it.
     """
-    aligned = np.empty_like(images)
     places = np.arange(SIZE, dtype=np.float32) - CENTRE
-    for start in range(0, len(images), BLOCK_ROWS):
-        block = images[start : start + BLOCK_ROWS]
+
+    def align(block: np.ndarray) -> np.ndarray:
         border = np.concatenate([block[:, 0], block[:, -1], block[:, :, 0], block[:, :, -1]], axis=1)
         weights = np.abs(block - np.median(border, axis=1).astype(np.float32)[:, np.newaxis, np.newaxis])
         weights /= np.maximum(weights.sum(axis=(1, 2), keepdims=True), EMPTY)
@@ -96,8 +99,9 @@ def _align(images: np.ndarray) -> np.ndarray:
         columns = np.clip(np.arange(SIZE) - right[:, np.newaxis], 0, SIZE - 1)
         columns = np.where(mirrored[:, np.newaxis], columns[:, ::-1], columns)
         index = np.arange(len(block))[:, np.newaxis, np.newaxis]
-        aligned[start : start + BLOCK_ROWS] = block[index, rows[:, :, np.newaxis], columns[:, np.newaxis, :]]
-    return aligned
+        return np.asarray(block[index, rows[:, :, np.newaxis], columns[:, np.newaxis, :]])
+
+    return _in_blocks(align, images)
 
 
 def _shift_to_middle(from_middle: np.ndarray) -> np.ndarray:
@@ -128,5 +132,17 @@ def _shifted(images: np.ndarray) -> np.ndarray:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.sqrt(np.einsum("...j,...j->...", vectors, vectors))[..., np.newaxis]
-    return np.asarray(vectors / np.maximum(lengths, EMPTY))
+    return np.asarray(vectors / _lengths(vectors)[..., np.newaxis])
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Return the lengths of vectors (..., d), float32 (...), at least EMPTY."""
+    vectors = vectors.astype(np.float32, copy=False)
+    return np.asarray(np.maximum(np.sqrt(np.einsum("...j,...j->...", vectors, vectors)), EMPTY))
+
+
+def _in_blocks(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Return function(images), computed for blocks of rows."""
+    starts = range(0, len(images), BLOCK_ROWS)
+    blocks = map_in_threads(lambda start: function(images[start : start + BLOCK_ROWS]), starts)
+    return np.concatenate(list(blocks) or [function(images)])

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gan.system.threads import map_in_threads
+
 FOLDS = 5
 RIDGE = 1.0
 MAX_ITERATIONS = 50
@@ -41,14 +43,17 @@ def held_out_logits(
     folds = np.empty(len(features), np.int64)
     for rows in (np.flatnonzero(is_real), np.flatnonzero(~is_real)):  # stratified: each fold has equal parts of both
         folds[rng.permutation(rows)] = np.arange(len(rows)) % FOLDS
-    logits = np.empty(len(features))
-    for fold in range(FOLDS):
+    logits, largest = np.empty(len(features)), np.abs(features).max(axis=0)
+
+    def fit_without(fold: int) -> np.ndarray:
         seen, held_out = folds != fold, folds == fold
         mean, deviation = features[seen].mean(axis=0), features[seen].std(axis=0)
-        varies = deviation > CONSTANT * np.abs(features).max(axis=0)
-        standardized = (features - mean) / np.where(varies, deviation, 1)
+        standardized = (features - mean) / np.where(deviation > CONSTANT * largest, deviation, 1)
         weights, bias = fit_logistic_regression(standardized[seen], is_real[seen])
-        logits[held_out] = standardized[held_out] @ weights + bias
+        return np.asarray(standardized[held_out] @ weights + bias)
+
+    for fold, held_out in enumerate(map_in_threads(fit_without, range(FOLDS))):
+        logits[folds == fold] = held_out
     return logits[is_real], logits[~is_real]
 
 
