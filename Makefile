@@ -24,7 +24,7 @@ export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
 export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://127.0.0.1:$(API_PORT),http://localhost:$(API_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test drills check bench check-gpu bench-judging bench-peers setup-ray sweep quality asked-classes champion index prune server setup-server worker gpu-worker options lock
+.PHONY: help setup train test drills check bench check-gpu bench-judging bench-peers setup-ray sweep quality asked-classes champion index keep prune server setup-server worker gpu-worker options lock
 
 # The server that these targets use. Name another one as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(API_PORT)/api
@@ -96,6 +96,9 @@ champion: $(READY) ## Show the champion, or change it as in make champion ARGS="
 
 index: $(READY) ## Write the front page of the output folder again, after changes by hand
 	@$(VENV)/bin/python -m gan.index $(ARGS)
+
+keep: $(READY) ## Pin a published run, so that make prune never removes it: make keep RUN=NAME
+	@$(VENV)/bin/python -m gan.keep $(RUN) $(ARGS)
 
 prune: $(READY) ## Remove unused files from the output folder; list them first with make prune ARGS="--dry-run"
 	@$(VENV)/bin/python flows/prune_flow.py $(ARGS)

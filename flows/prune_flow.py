@@ -1,4 +1,4 @@
-"""Remove from an output folder what no published run and no recently used result needs.
+"""Remove from an output folder what no published run and no recently used result needs, and old runs on request.
 
 python flows/prune_flow.py --help
 """
@@ -22,6 +22,7 @@ from gan.command import new_app, run_command
 from gan.errors import StoreError
 from gan.report.front_page import FRONT_PAGE, refresh_front_page
 from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
+from gan.runs.retention import DEFAULT_ROLLBACKS
 
 MAX_FAILURES_SHOWN = 5
 
@@ -33,6 +34,16 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
 
     older_than: NonNegativeInt = Field(
         DEFAULT_DAYS, le=36_500, description="days since the last use; what was used later is kept"
+    )
+    keep_runs: NonNegativeInt | None = Field(
+        None,
+        le=36_500,
+        description="days for which every published run is kept; of older runs the newest of each week, recipe and "
+        "settings stays, champions, runs that a kept run was compared with, and those that make keep has pinned; "
+        "empty: all runs are kept",
+    )
+    rollbacks: NonNegativeInt = Field(
+        DEFAULT_ROLLBACKS, description="champions before the present one that are kept, if keep_runs is given"
     )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
     dry_run: bool = Field(False, description="list what would be removed, and remove nothing")
@@ -51,14 +62,28 @@ def prune_flow(settings: PruneSettings) -> None:
     Args:
         settings: The options.
     """
-    pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
-    if not settings.dry_run and (settings.output_dir / FRONT_PAGE).exists():
-        refresh_front_page(settings.output_dir)
+    pruning = _prune(settings)
     total = _describe_total(pruning, settings)
     log.info(total)
+    if runs := pruning.runs:
+        log.info("Published runs: %s", ", ".join(runs))
     table = [{"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning)]
     create_table_artifact(key="pruned", table=table, description=total)
     _raise_failures(pruning)
+
+
+def _prune(settings: PruneSettings) -> Pruning:
+    """Prune, and write the front page again without the runs that are gone."""
+    pruning = prune(
+        settings.output_dir,
+        settings.older_than,
+        keep_days=settings.keep_runs,
+        rollbacks=settings.rollbacks,
+        dry_run=settings.dry_run,
+    )
+    if not settings.dry_run and (settings.output_dir / FRONT_PAGE).exists():
+        refresh_front_page(settings.output_dir)
+    return pruning
 
 
 def _rows(pruning: Pruning) -> list[tuple[str, str, str]]:
@@ -70,7 +95,9 @@ def _describe_total(pruning: Pruning, settings: PruneSettings) -> str:
     if not pruning.leftovers:
         return f"Nothing to prune in {folder}: everything is needed, or was used in the last {days} days."
     verb = "would be removed" if settings.dry_run else "were removed"
-    return f"{decimal(pruning.size)} {verb} from {folder}, unused for {days} days or more."
+    unused = f"unused for {days} days or more"
+    expired = f"published runs older than {settings.keep_runs} days ({len(pruning.runs):,}), and what was {unused}"
+    return f"{decimal(pruning.size)} {verb} from {folder}: {expired if pruning.runs else unused}."
 
 
 def _raise_failures(pruning: Pruning) -> None:
@@ -88,7 +115,7 @@ app = new_app("flows/prune_flow.py", prune_flow.description)
 @app.default
 def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())] = PruneSettings()) -> None:  # noqa: B008
     """Prune without a Prefect server, which cannot start on a full disk."""
-    pruning = prune(settings.output_dir, settings.older_than, dry_run=settings.dry_run)
+    pruning = _prune(settings)
     console = Console(highlight=False, soft_wrap=True)
     if pruning.leftovers:
         columns = (Column(name, justify="right") for name in ("How many", "How much"))
@@ -96,6 +123,8 @@ def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())]
         for row in _rows(pruning):
             table.add_row(*row)
         console.print(table)
+    if runs := pruning.runs:
+        console.print(f"Runs: {', '.join(runs)}", markup=False)
     console.print(_describe_total(pruning, settings), markup=False)
     _raise_failures(pruning)
 

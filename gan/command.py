@@ -12,7 +12,8 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 from rich.console import Console
 
-from gan.errors import FashionGanError, SettingsError
+from gan.errors import FashionGanError, SettingsError, StoreError
+from gan.storage.file_system import suggest_remedy
 from gan.storage.files import atomic_path
 from gan.system.environment import check_certificates, check_working_directory, ignored_variables
 from gan.system.proxies import faulty_proxies
@@ -79,6 +80,15 @@ def output_file(out: Path) -> Iterator[Path]:
     """Yield a path to write to; on success it becomes `out`, on failure it is removed."""
     with _os_errors_as_settings_errors(out), atomic_path(out) as partial:
         yield partial
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within the block, turn a refused write to a file of an output folder into a `StoreError` for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.\n{suggest_remedy(error)}") from error
 
 
 @contextmanager

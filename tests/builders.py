@@ -125,6 +125,10 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
         "device": "CPU",
         "code": {"commit": more.pop("commit", "a" * 40)},
         "gate": {"passes": more.pop("passes", False), "champion": more.pop("rival", "before")},
+        "data": {"name": "fashion-mnist", "sha256": {}},
+        "files": [{"path": "generator_average.keras", "sha256": f"{night:064}"}],
+        "stored": more.pop("stored", []),
+        "reference": {"name": more.pop("reference", None)},
     }
     recipe = {"name": manifest["recipe"], "learning_rate": more.pop("learning_rate", 2e-4)}
     config = {"train": {"recipe": recipe, "steps": 25_000, "seed": night}, "samples": {"seed": night}, "data": None}

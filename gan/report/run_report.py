@@ -25,7 +25,11 @@ from gan.report.exhibits import Findings, make_exhibits
 from gan.report.page import Report, Rows, render_html, render_markdown
 from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance, code_version
 from gan.storage.files import read_array
+from gan.system.progress import Update, progress
 from gan.training.history import history_csv, read_history
+
+NUM_PARTS = 8
+"""Parts of judging whose progress is shown."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,17 @@ def report_run(
         The judgement, and the files about it, by their path in the run's folder.
     """
     seed = run.settings.samples.seed
-    found = _judge(run)
-    against = _compare(run, found, reference) if reference else None
-    metrics = found.judge.metrics(found.fake, found.average)
-    known = {reference.average_samples: against.average_differences} if reference and against else {}
+    with progress("Judging", NUM_PARTS, unit="steps") as update:
+        found = _judge(run, update)
+        metrics = found.judge.metrics(found.fake, found.average)
+        update(5, "the earlier run")
+        against = _compare(run, found, reference) if reference else None
+        known = {reference.average_samples: against.average_differences} if reference and against else {}
+        update(6, "the champion")
+        gate = challenge_champion(found.judge, found.average_pixels, metrics, run.warnings, champion, known, seed=seed)
+        update(7, "pictures")
+        exhibits = make_exhibits(found, seed=seed)
+        update(NUM_PARTS, "")
     report = Report(
         title=f"{run.title}: real and generated",
         run_name=run.settings.name,
@@ -82,11 +93,11 @@ def report_run(
         extractor_sha256=run.provenance.networks[FEATURE_EXTRACTOR],
         warnings=run.warnings,
         data_warnings=run.data_warnings,
-        exhibits=make_exhibits(found, seed=seed),
+        exhibits=exhibits,
         animation=run.animation,
         interpolation=run.interpolation,
         against=against,
-        gate=challenge_champion(found.judge, found.average_pixels, metrics, run.warnings, champion, known, seed=seed),
+        gate=gate,
         asked_classes=found.asked_classes,
         separation=run.separation,
         settings=_setting_rows(run.settings),
@@ -97,8 +108,12 @@ def report_run(
     return _judgement(report), _files(report, found)
 
 
-def _judge(run: TrainedRun) -> Findings:
-    """Generate images from the last and from the averaged weights, for the same latents and classes; judge both."""
+def _judge(run: TrainedRun, update: Update) -> Findings:
+    """Generate images from the last and from the averaged weights, for the same latents and classes; judge both.
+
+    `update` is called with the number of each part, as it begins, and with its name.
+    """
+    update(0, "generating images")
     config, train_labels = run.settings.samples, read_array(run.train_labels)
     generator, average = load_model(run.generator), load_model(run.average)
     inputs = sample_inputs(generator, config.num_images, seed=config.seed, like_labels=train_labels)
@@ -106,7 +121,13 @@ def _judge(run: TrainedRun) -> Findings:
     network = Extractor.load(run.extractor, run.provenance.dataset, run.provenance.networks[FEATURE_EXTRACTOR])
     train_pixels, test_pixels = (denormalize_images(read_array(path)) for path in (run.train_images, run.test_images))
     n = min(len(test_pixels), len(fake_pixels))
+    update(1, "real images")
     judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
+    update(2, "images of the last weights")
+    fake = judge.examine(fake_pixels)
+    update(3, "images of the averaged weights")
+    average = judge.examine(average_pixels)
+    update(4, "snapshots")
     snapshots = read_array(run.snapshots)
     snapshot_judge = judge.for_snapshots(snapshots.shape[1])
     return Findings(
@@ -118,8 +139,8 @@ def _judge(run: TrainedRun) -> Findings:
         average_pixels=average_pixels,
         asked_labels=inputs.labels,
         separation_logits=read_array(run.separation_logits)[:n],
-        fake=judge.examine(fake_pixels),
-        average=judge.examine(average_pixels),
+        fake=fake,
+        average=average,
         snapshot_steps=run.snapshot_steps,
         snapshots=snapshots,
         quality=np.array([snapshot_judge(pixels) for pixels in snapshots]),

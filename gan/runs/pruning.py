@@ -11,32 +11,36 @@ Everything else is removed if it was not used for a number of days. Writing a st
 file exists already. A result record is used when it is written, and when a stage finds its files intact and takes it
 from the cache. A used record keeps the files that it names. Links are neither followed nor removed, and files with
 names that this project does not give are left alone.
+
+With `keep_days`, published runs that are old are removed too (`gan.runs.retention` says which), and copies of champions
+that no rollback returns to.
 """
 
 import json
-import os
 import re
 import shutil
-import stat
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from gan.errors import SettingsError, StoreError
+from gan.runs.champion import read_history
 from gan.runs.manifest import Manifest
 from gan.runs.publish import MANIFEST, restore_runs_locked
+from gan.runs.retention import DEFAULT_ROLLBACKS, expired_runs, kept_champions
+from gan.storage.folders import entries, files_in, folders_in, newest_change, size_of
 from gan.storage.locks import exclusive_root_lock_for_removal, is_locked, lock_path, try_exclusive_lock
 from gan.storage.store import Store
 
 DAY_SECONDS = 24 * 60 * 60
 DEFAULT_DAYS = 30
+RUNS = "published runs"
 
 SHA256 = re.compile("(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 STORED_NAME = re.compile(r"([0-9a-f]{64})[^/]{0,40}")
@@ -63,6 +67,11 @@ class Pruning:
     failures: list[str] = field(default_factory=list)  # files that could not be removed, with the reason
 
     @property
+    def runs(self) -> list[str]:
+        """Names of the published runs among the leftovers, the oldest first."""
+        return [leftover.path.name for leftover in self.leftovers if leftover.category == RUNS]
+
+    @property
     def size(self) -> int:
         """Size of all leftovers in bytes."""
         return sum(leftover.size for leftover in self.leftovers)
@@ -75,12 +84,21 @@ class Pruning:
         return [(category, len(found), sum(found)) for category, found in sizes.items()]
 
 
-def prune(root: Path, older_than_days: int, *, dry_run: bool) -> Pruning:
+def prune(
+    root: Path,
+    older_than_days: int,
+    *,
+    keep_days: int | None = None,
+    rollbacks: int = DEFAULT_ROLLBACKS,
+    dry_run: bool,
+) -> Pruning:
     """Remove what nobody needs from an output folder, while holding the exclusive lock on it.
 
     Args:
         root: The output folder.
         older_than_days: Days since the last use after which a file is removed.
+        keep_days: Age in days up to which all published runs are kept; None to keep all of any age.
+        rollbacks: Champions before the present one that are kept, if `keep_days` is given.
         dry_run: Whether to find the leftovers and remove nothing.
 
     Raises:
@@ -95,7 +113,10 @@ def prune(root: Path, older_than_days: int, *, dry_run: bool) -> Pruning:
     try:
         with exclusive_root_lock_for_removal(store.root) as (now, in_use_since):
             restore_runs_locked(store.root)
-            pruning = Pruning(find_leftovers(store, min(now - older_than_days * DAY_SECONDS, in_use_since)))
+            before, expired = min(now - older_than_days * DAY_SECONDS, in_use_since), list[Leftover]()
+            if keep_days is not None:
+                expired = _find_expired(store.root, keep_days, rollbacks, in_use_since)
+            pruning = Pruning([*expired, *find_leftovers(store, before, {each.path.name for each in expired})])
             if not dry_run:
                 _remove(pruning)
     except OSError as error:
@@ -111,7 +132,7 @@ def disk_use(root: Path) -> tuple[int, int | None]:
 
     The second number is None if a manifest cannot be read. No file is hashed and no lock is acquired.
     """
-    used = _size(root)
+    used = size_of(root)
     try:
         leftovers = find_leftovers(Store(root), time.time() - DEFAULT_DAYS * DAY_SECONDS)
     except (OSError, StoreError):
@@ -119,9 +140,12 @@ def disk_use(root: Path) -> tuple[int, int | None]:
     return used, sum(leftover.size for leftover in leftovers if leftover.path.is_relative_to(root))
 
 
-def find_leftovers(store: Store, before: float) -> list[Leftover]:
-    """Find what nobody needs or has used since `before` (seconds since the epoch); all manifests must be readable."""
-    published, named = _read_published(store)
+def find_leftovers(store: Store, before: float, expired: Collection[str] = ()) -> list[Leftover]:
+    """Find what nobody needs or has used since `before` (seconds since the epoch); all manifests must be readable.
+
+    `expired` are names of published runs that are about to be removed: nothing is kept for them.
+    """
+    published, named = _read_published(store, expired)
     records, named_by_records = _find_records(store, published, named, before)
     return [
         *records,
@@ -131,15 +155,27 @@ def find_leftovers(store: Store, before: float) -> list[Leftover]:
     ]
 
 
-def _read_published(store: Store) -> tuple[set[str], set[str]]:
-    """Return the names of the published runs, and every SHA-256 in their manifests.
+def _find_expired(root: Path, keep_days: int, rollbacks: int, now: float) -> list[Leftover]:
+    """Find the published runs and the copies of champions that are no longer kept."""
+    runs = [root / "runs" / name for name in expired_runs(root, keep_days, rollbacks, now)]
+    champions = {Path(change.folder).name for change in kept_champions(root, rollbacks)}
+    copies = [folder for folder in folders_in(root / "champions") if folder.name not in champions]
+    return [
+        *(Leftover(path, RUNS, size_of(path)) for path in runs),
+        *(Leftover(path, "champions of long ago", size_of(path)) for path in copies if read_history(root)),
+    ]
+
+
+def _read_published(store: Store, expired: Collection[str]) -> tuple[set[str], set[str]]:
+    """Return the names of the published runs that stay, and every SHA-256 in their manifests.
 
     A run may also be a link, for example to another drive, since it is only read.
     """
     names, named = set(), set()
     runs = store.root / "runs"
     for folder in sorted(runs.iterdir()) if runs.exists() or runs.is_symlink() else []:
-        if folder.name.startswith(".") or (not folder.is_dir() and not folder.is_symlink()):
+        is_folder = folder.is_dir() or folder.is_symlink()
+        if folder.name.startswith(".") or folder.name in expired or not is_folder:
             continue
         try:
             text = (folder / MANIFEST).read_text(encoding="utf-8")
@@ -162,12 +198,12 @@ def _find_records(store: Store, published: set[str], named: set[str], before: fl
     it names even if it cannot be parsed, since a newer version of the code may have written it.
     """
     leftovers, kept = [], set()
-    for path in _files_in(store.results_dir):
+    for path in files_in(store.results_dir):
         text = path.read_text(encoding="utf-8", errors="replace")
         if path.lstat().st_mtime >= before or _belongs_to_published(store, text, published, named):
             kept.update(SHA256.findall(text))
         else:
-            leftovers.append(Leftover(path, "result records", _size(path)))
+            leftovers.append(Leftover(path, "result records", size_of(path)))
     return leftovers, kept
 
 
@@ -194,42 +230,42 @@ def _file_refs(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _find_stored_files(store: Store, named: set[str], before: float) -> Iterator[Leftover]:
-    for folder in _folders_in(store.root / "store"):
-        for path in _files_in(folder):
+    for folder in folders_in(store.root / "store"):
+        for path in files_in(folder):
             match = STORED_NAME.fullmatch(path.name)
             if match and match[1][:2] == folder.name and match[1] not in named and path.lstat().st_mtime < before:
-                yield Leftover(path, "stored files", _size(path))
+                yield Leftover(path, "stored files", size_of(path))
 
 
 def _find_training_files(store: Store, before: float) -> Iterator[Leftover]:
     scratch = store.scratch_dir("any").parent
-    for folder in _folders_in(scratch):
-        if _newest(folder) < before and not is_locked(lock_path(folder)):
-            yield Leftover(folder, "checkpoints of runs that were not finished", _size(folder), lock_path(folder))
-    for path in _files_in(scratch):
+    for folder in folders_in(scratch):
+        if newest_change(folder) < before and not is_locked(lock_path(folder)):
+            yield Leftover(folder, "checkpoints of runs that were not finished", size_of(folder), lock_path(folder))
+    for path in files_in(scratch):
         if path.suffix == ".lock" and path.lstat().st_mtime < before and not is_locked(path):
-            yield Leftover(path, "lock files of killed runs", _size(path), path)
-    for folder in _folders_in(store.root / "tensorboard"):
-        if EVENT_FILES.fullmatch(folder.name) and _newest(folder) < before:
-            yield Leftover(folder, "event files for TensorBoard", _size(folder))
+            yield Leftover(path, "lock files of killed runs", size_of(path), path)
+    for folder in folders_in(store.root / "tensorboard"):
+        if EVENT_FILES.fullmatch(folder.name) and newest_change(folder) < before:
+            yield Leftover(folder, "event files for TensorBoard", size_of(folder))
 
 
 def _find_unfinished(store: Store, before: float) -> Iterator[Leftover]:
     """Yield files, runs and downloads that a kill left incomplete."""
-    links = [path for path in _entries(store.root) if path.name.startswith((".latest.", ".champion."))]
-    champions = [path for path in _entries(store.root / "champions") if path.name.startswith(".")]
-    candidates = [(path, "half-written files") for path in (*_entries(store.partial_dir), *links, *champions)]
-    for path in _entries(store.root / "runs"):
+    links = [path for path in entries(store.root) if path.name.startswith((".latest.", ".champion."))]
+    champions = [path for path in entries(store.root / "champions") if path.name.startswith(".")]
+    candidates = [(path, "half-written files") for path in (*entries(store.partial_dir), *links, *champions)]
+    for path in entries(store.root / "runs"):
         match = UNFINISHED_RUN.fullmatch(path.name)
         # An earlier run whose replacement was killed stays if nothing is in its place.
         if match and (match[2] == "partial" or (path.parent / match[1]).is_dir()):
             candidates.append((path, "half-published runs"))
-    for folder in _folders_in(user_cache_path("fashion-gan")):
-        downloads = (path for path in _files_in(folder) if UNFINISHED_DOWNLOAD.fullmatch(path.name))
+    for folder in folders_in(user_cache_path("fashion-gan")):
+        downloads = (path for path in files_in(folder) if UNFINISHED_DOWNLOAD.fullmatch(path.name))
         candidates += [(path, "half-finished downloads") for path in downloads]
     for path, category in candidates:
-        if _newest(path) < before:
-            yield Leftover(path, category, _size(path))
+        if newest_change(path) < before:
+            yield Leftover(path, category, size_of(path))
 
 
 def _remove(pruning: Pruning) -> None:
@@ -240,7 +276,7 @@ def _remove(pruning: Pruning) -> None:
                 if not free:
                     pruning.leftovers.remove(leftover)
                 elif leftover.path.is_dir() and not leftover.path.is_symlink():
-                    shutil.rmtree(leftover.path)
+                    shutil.rmtree(_hidden(leftover.path))
                 else:
                     leftover.path.unlink(missing_ok=True)
         except OSError as error:
@@ -248,34 +284,11 @@ def _remove(pruning: Pruning) -> None:
             pruning.failures.append(f"{str(leftover.path)!r}: {error.strerror or error}")
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return the content of a folder; nothing if the folder does not exist or is a link."""
-    return [] if folder.is_symlink() or not folder.is_dir() else sorted(folder.iterdir())
+def _hidden(folder: Path) -> Path:
+    """Rename a run or a champion's copy, so that a kill during its removal leaves no half of it; return its new path.
 
-
-def _files_in(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.is_file() and not path.is_symlink()]
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    visible = (path for path in _entries(folder) if not path.name.startswith("."))
-    return [path for path in visible if path.is_dir() and not path.is_symlink()]
-
-
-def _walk(path: Path) -> Iterator[os.stat_result]:
-    """Yield the status of a path and of all below it, without following links; skip what disappears meanwhile."""
-    inside = () if path.is_symlink() else os.walk(path)
-    below = (Path(folder, name) for folder, folders, files in inside for name in (*folders, *files))
-    for found in chain([path], below):
-        with suppress(OSError):
-            yield found.lstat()
-
-
-def _newest(path: Path) -> float:
-    return max((status.st_mtime for status in _walk(path)), default=0.0)
-
-
-def _size(path: Path) -> int:
-    """Return the size of all files in bytes; a file with several hard links, as the champion's, counts once."""
-    files = (status for status in _walk(path) if not stat.S_ISDIR(status.st_mode))
-    return sum({(status.st_dev, status.st_ino): status.st_size for status in files}.values())
+    The next pruning removes a folder with such a name (`_find_unfinished`).
+    """
+    if folder.parent.name not in ("runs", "champions"):
+        return folder
+    return folder.rename(folder.with_name(f".{folder.name}.{time.time_ns()}.partial"))

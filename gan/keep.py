@@ -1,0 +1,38 @@
+"""Pin a published run, so that pruning never removes it, on the command line.
+
+python -m gan.keep NAME --output-dir artifacts      (make keep RUN=NAME)
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from gan.command import new_app, run_command, writing
+from gan.runs.champion import check_root
+from gan.runs.retention import PINNED, pin, read_pinned
+
+app = new_app("gan.keep")
+
+
+@app.default
+def keep(
+    run: str, *, undo: Annotated[bool, Parameter(negative=())] = False, output_dir: Path = Path("artifacts")
+) -> None:
+    """Pin a published run, so that pruning never removes it.
+
+    Args:
+        run: Name of the run: a folder in runs/ of the output folder.
+        undo: Unpin the run instead.
+        output_dir: The output folder.
+    """
+    check_root(output_dir)
+    with writing(output_dir / PINNED):
+        pin(output_dir, run, unpin=undo)
+    names = ", ".join(read_pinned(output_dir)) or "none"
+    Console(highlight=False, soft_wrap=True).print(f"Kept   {names}", markup=False)
+
+
+if __name__ == "__main__":
+    run_command(app)

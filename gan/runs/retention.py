@@ -1,0 +1,89 @@
+"""Retention: which published runs of an output folder may be removed because they are old.
+
+These are kept:
+
+    recent runs         the runs of the last days, and the newest run
+    one run a week      of the older ones, the newest of each week, recipe and settings
+    champions           the present one, and those before it that a rollback may return to
+    pinned runs         named in kept.txt (`python -m gan.keep`)
+    references          the run that a kept run was compared with
+    unknown runs        whose files cannot be read, or are of an earlier version
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gan.errors import SettingsError
+from gan.runs.catalog import Entry, read_catalog
+from gan.runs.champion import Change, champion_stack, read_history
+from gan.runs.manifest import read_manifest
+from gan.runs.publish import RUN_NAME
+from gan.storage.files import atomic_path
+from gan.storage.locks import exclusive_lock
+
+PINNED = "kept.txt"
+DEFAULT_ROLLBACKS = 5
+
+
+def read_pinned(root: Path) -> tuple[str, ...]:
+    """Return the names of the runs that the user has pinned: one a line, in any order."""
+    try:
+        lines = (root / PINNED).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{root / PINNED} cannot be read: {error}.\nRepair it, or remove it.") from error
+    names = [line.strip() for line in lines if line.strip()]
+    for name in names:
+        if not RUN_NAME.fullmatch(name):
+            raise SettingsError(f"{root / PINNED} has the line {name!r}, which cannot be a run's name.\nCorrect it.")
+    return tuple(names)
+
+
+def pin(root: Path, run: str, *, unpin: bool = False) -> None:
+    """Pin a published run, so that no retention removes it, or unpin it; the file is replaced atomically."""
+    with exclusive_lock(root / ".in-use" / "kept.lock", on_wait=lambda _: None):
+        pinned = read_pinned(root)
+        if unpin and run not in pinned:
+            raise SettingsError(f"{run} is not pinned in {root}; pinned are: {', '.join(pinned) or 'none'}.")
+        if not unpin:
+            if not RUN_NAME.fullmatch(run):
+                raise SettingsError(f"{run!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}.")
+            read_manifest(root / "runs" / run)
+        names = [name for name in pinned if name != run] + ([] if unpin else [run])
+        with atomic_path(root / PINNED) as partial:
+            partial.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def expired_runs(root: Path, keep_days: int, rollbacks: int, now: float) -> list[str]:
+    """Return the names of the published runs that may be removed, the oldest first.
+
+    Args:
+        root: The output folder.
+        keep_days: Age in days up to which all runs are kept.
+        rollbacks: Champions before the present one that are kept.
+        now: In seconds since the epoch.
+    """
+    entries = read_catalog(root)
+    recent = datetime.fromtimestamp(now, UTC) - timedelta(days=keep_days)
+    kept = {entry.name for entry in entries[-1:]} | {entry.name for entry in entries if entry.published >= recent}
+    kept |= set(_one_a_week(entries).values())
+    kept |= {change.run for change in kept_champions(root, rollbacks)} | {*read_pinned(root)}
+    kept |= _references_of(root, kept & {entry.name for entry in entries})
+    return [entry.name for entry in entries if entry.name not in kept]
+
+
+def kept_champions(root: Path, rollbacks: int) -> list[Change]:
+    """Return the present champion, and those that so many rollbacks return to."""
+    return champion_stack(read_history(root))[-(rollbacks + 1) :]
+
+
+def _one_a_week(entries: Collection[Entry]) -> dict[tuple[object, ...], str]:
+    """Return the newest run of each ISO week, for each set of runs whose numbers can be compared."""
+    return {(*entry.comparable, *entry.published.isocalendar()[:2]): entry.name for entry in entries}
+
+
+def _references_of(root: Path, names: Collection[str]) -> set[str]:
+    references = (read_manifest(root / "runs" / name).reference for name in names)
+    return {str(reference["name"]) for reference in references if isinstance(reference, dict) and "name" in reference}
