@@ -24,7 +24,7 @@ export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
 export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://127.0.0.1:$(API_PORT),http://localhost:$(API_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test drills check bench check-gpu bench-judging bench-peers setup-ray sweep quality asked-classes champion index keep prune server setup-server worker gpu-worker options lock
+.PHONY: help setup train test drills check bench check-gpu bench-judging bench-peers setup-ray sweep quality asked-classes champion index keep prune pages server setup-server worker gpu-worker options lock
 
 # The server that these targets use. Name another one as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(API_PORT)/api
@@ -103,10 +103,16 @@ keep: $(READY) ## Pin a published run, so that make prune never removes it: make
 prune: $(READY) ## Remove unused files from the output folder; list them first with make prune ARGS="--dry-run"
 	@$(VENV)/bin/python flows/prune_flow.py $(ARGS)
 
+pages: $(READY) ## Serve the front page and the reports of the output folder (make server does this too)
+	@exec $(VENV)/bin/python -m flows.server.pages $(ARGS)
+
 server: $(READY) ## Start a Prefect server and its UI, which shows all runs of this machine
 	@exec $(VENV)/bin/python -m flows.server.prefect_cli server start
 
-setup-server: $(READY) ## Create or repair the server's pools, limits and deployments; for more GPUs ARGS="--gpus 2"
+setup-pages: $(READY) ## Serve the front page and the reports of the output folder (make server does this too)
+	@exec $(VENV)/bin/python -m flows.server.pages $(ARGS)
+
+server: $(READY) ## Create or repair the server's pools, limits and deployments; for more GPUs ARGS="--gpus 2"
 	@$(VENV)/bin/python flows/setup_server.py $(ARGS)
 
 worker: $(READY) ## Start a worker that executes scheduled runs

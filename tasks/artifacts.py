@@ -1,8 +1,10 @@
 """Show a published run in the Prefect UI: an overview, pictures, metrics, and the list of files."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -13,6 +15,13 @@ from gan.runs.champion import describe_champion_status
 from gan.runs.publish import METRICS
 from gan.storage.store import Store
 from tasks.records import PublishedRun
+
+PAGES_URL_VARIABLE, DEFAULT_PAGES_URL = "FASHION_GAN_PAGES_URL", "http://127.0.0.1:4280"
+
+
+def pages_url(path: str = "") -> str:
+    """Return the address of a file of the output folder on the server of its pages (`flows.server.pages`)."""
+    return f"{(os.environ.get(PAGES_URL_VARIABLE) or DEFAULT_PAGES_URL).rstrip('/')}/{quote(path)}"
 
 
 def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
@@ -45,7 +54,8 @@ def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> Non
         markdown=f"# {folder.name}\n\n**{verdict}**\n\n{_tile_table(content)}\n\n"
         f"{escape_markdown(describe_champion_status(store.root, folder.name))}\n\n{_differences(content)}"
         f"{_data_warnings(content)}"
-        f"The full report, with the blind test: {code_span(str(folder / 'report.html'))}\n\n"
+        f"**[Report, with the blind test]({pages_url(f'runs/{folder.name}/report.html')})** · "
+        f"[All runs]({pages_url('index.html')}) (files: {code_span(str(folder))})\n\n"
         f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
         description=f"{_image(folder / 'real_above_generated.png', 'Real images above generated ones')} {verdict}",
     )
