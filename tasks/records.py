@@ -111,7 +111,7 @@ class Pictures(StageRecord):
     by_path: dict[RunPath, FileRef]
 
 
-class SeparatedImages(StageRecord):
+class TwoSampleRecord(StageRecord):
     """How well a network that was trained to do so separates real images from others."""
 
     accuracy: Measured = Field(description="share of unseen images of both kinds that it classifies correctly, 0 to 1")
@@ -127,8 +127,8 @@ class RunRecords(StageRecord):
     extractor: FittedExtractor
     trained: TrainedGan
     pictures: Pictures
-    floor: SeparatedImages = Field(description="real images against each other")
-    separated: SeparatedImages = Field(description="images of the averaged generator against real ones")
+    floor: TwoSampleRecord = Field(description="real images against each other")
+    separated: TwoSampleRecord = Field(description="images of the averaged generator against real ones")
 
     @property
     def data_warnings(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class Stage(Generic[P, R]):
     task: Task[Any, Any]
     policy: "StagePolicy"  # also kept here: Prefect drops that of a task when caching is disabled
     returns: type[R]
-    waits: bool = True
+    takes_lock: bool = True
     """Whether this process holds the exclusive lock of the stage. False if a worker does the work and holds it."""
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -114,7 +114,7 @@ class Stage(Generic[P, R]):
         key = self._key(store, *args, **kwargs)
         scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
-        lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.waits else nullcontext()
+        lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.takes_lock else nullcontext()
         with explain_refused_writes(f"The stage {self.task.name}", store), lock:
             before = self._look_up(key, store)
             _log_other_processors(self.task.name, before)
@@ -125,7 +125,7 @@ class Stage(Generic[P, R]):
                 store.share(result.files())
                 if result != before or not store.remote.size(_remote_name(key)):
                     store.remote.write(_remote_name(key), result.model_dump_json().encode())
-            if self.waits and scratch.exists():
+            if self.takes_lock and scratch.exists():
                 os.sync()  # a power failure must not lose both the result and the checkpoints
                 shutil.rmtree(scratch, ignore_errors=True)
         return result
@@ -189,8 +189,9 @@ class Stage(Generic[P, R]):
 class StagePolicy(CachePolicy):
     """Compute the cache key of a stage.
 
-    The key has the inputs by content, the reached code, and the versions of the computing libraries. TensorFlow sums in
-    an order that depends on the number of its threads, so the key of a stage with TensorFlow also has that number.
+    The key has the inputs by content, the reached code, and the versions of the libraries that can change a result.
+    TensorFlow sums in an order that depends on the number of its threads. So the key of a stage with TensorFlow also
+    has that number, and the C library's settings for the CPU (`rounding_conditions`).
     """
 
     incidental: tuple[str, ...] = ()

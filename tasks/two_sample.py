@@ -4,7 +4,7 @@ import numpy as np
 
 from gan.config import Device, SampleConfig
 from gan.storage.store import FileRef, Store
-from tasks.records import NormalizedData, SeparatedImages
+from tasks.records import NormalizedData, TwoSampleRecord
 from tasks.stage import stage
 
 FLOOR_SEED = 0
@@ -13,7 +13,7 @@ FLOOR_SEED = 0
 @stage(run_name="floor: separate real from real images", timeout_seconds=3600, incidental=("device",))
 def measure_floor(
     store: Store, data: NormalizedData, num_samples: int, epochs: int | None, device: Device
-) -> SeparatedImages:
+) -> TwoSampleRecord:
     """Train a network on two parts of the training split, and test it on the test split and a third part."""
     from gan.data.pixels import denormalize_images
     from gan.judging.two_sample_network import num_training_images, real_against_real
@@ -24,13 +24,13 @@ def measure_floor(
     num = num_training_images(len(train_images), num_samples)
     pixels, unseen = denormalize_images(train_images), denormalize_images(test_images)
     result = real_against_real(pixels, unseen, num=num, seed=FLOOR_SEED, epochs=epochs)
-    return SeparatedImages(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))
+    return TwoSampleRecord(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))
 
 
 @stage(run_name="separate generated from real images", timeout_seconds=3600, incidental=("device",))
 def separate(
     store: Store, data: NormalizedData, average: FileRef, samples: SampleConfig, epochs: int | None, device: Device
-) -> SeparatedImages:
+) -> TwoSampleRecord:
     """Train a network on real and on new generated images, and test it on the test split and the run's samples."""
     from gan.data.pixels import denormalize_images
     from gan.judging.two_sample_network import num_training_images, two_sample_test
@@ -51,4 +51,4 @@ def separate(
     real = denormalize_images(np.asarray(train_images)[np.sort(rows)])
     unseen_real = denormalize_images(store.load_array(data.test_images))
     result = two_sample_test(real, fake, unseen_real, unseen_fake, seed=samples.seed, epochs=epochs)
-    return SeparatedImages(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))
+    return TwoSampleRecord(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))

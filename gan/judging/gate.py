@@ -51,7 +51,7 @@ SIGNIFICANT_ERRORS = 3
 
 
 BROKEN = "Broken"
-"""Badge of a run with one of `faults_in_training`."""
+"""Badge of a run with one of `fatal_faults`."""
 
 
 class Quality(BaseModel, frozen=True, extra="forbid"):
@@ -152,7 +152,7 @@ def decide(
     """
     by_name, n = {metric.name: metric for metric in metrics}, metrics[0].n
     failures = [f"It was judged on {n:,} images; a champion needs {full_n:,} (--num-samples)."] if n < full_n else []
-    failures += [*faults_in_training(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
+    failures += [*fatal_faults(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
     compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)
     quality = quality_of(metrics)
     if champion is not None and not obstacle:
@@ -173,8 +173,8 @@ def decide(
     )
 
 
-def faults_in_training(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
-    """Describe each fault that makes a generator useless: undefined metrics, collapse, copies of training images."""
+def fatal_faults(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
+    """Describe each fault that makes a generator useless: undefined metrics, collapse, few different images, copies."""
     for metric in by_name.values():
         if not is_defined(metric.average) or not is_defined(metric.floor):
             yield f"{metric.title} is not defined: {metric.why}."
