@@ -190,8 +190,10 @@ def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], se
 def run_member(member: Member, conditions: str) -> Outcome:
     """Run the whole pipeline for one training. Finished stages are taken from the cache.
 
-    `conditions` are those in the cache keys of the machine that started the sweep, where the winner goes through the
-    gate. A machine of a cluster may have another number of processors.
+    Args:
+        member: The training.
+        conditions: `key_conditions()` of the machine that started the sweep. With equal keys that machine finds the
+            results when it judges the winner by the gate.
     """
     try:
         with short_logs(), use_key_conditions(conditions):

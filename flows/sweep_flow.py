@@ -89,7 +89,7 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
 
 
 def command_of(sweep: SweepSettings, settings: SharedSettings) -> str:
-    """Return the command that starts an equal sweep. It does not repeat the address of an alert."""
+    """Return the command that starts an equal sweep. It leaves out `--alert-block`."""
     given = sweep.model_dump(mode="json", exclude_defaults=True)
     given |= settings.model_dump(mode="json", exclude_defaults=True, exclude={"alert_block"})
     words = ["python", "flows/sweep_flow.py"]
@@ -119,8 +119,13 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     """Promote the best run if it passes the gate; otherwise try the best run of the next row, up to MAX_CANDIDATES.
 
     A run with a larger Fréchet distance may pass where the best one fails, as by fewer near copies or a higher recall.
-    `here` is whether the trainings ran on this machine; otherwise this machine may have no GPU. Yield the gate's
-    decision about each candidate.
+    Yield the gate's decision about each candidate.
+
+    Args:
+        board: The leaderboard.
+        members: The trainings of the sweep.
+        here: Whether the trainings ran on this machine. If not, the device is auto, because this machine may have no
+            GPU.
     """
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
     by_key = {(member.variant, member.seed): member for member in members}
