@@ -29,8 +29,8 @@ CHANCE_MARGIN = 0.03
 SHARES = {"recall": "Recall", "coverage": "Coverage"}
 
 NEAR_FLOOR = 0.9
-"""Recall is read as variety if precision is at least this share of its floor. Images that are scattered far from real
-ones have large balls, in which many real images lie."""
+"""Recall measures variety only if precision is at least this share of its floor. Otherwise generated images lie far
+apart, their k-nearest-neighbour balls are large, and recall is too high."""
 
 
 class Opinion(NamedTuple):
@@ -80,7 +80,10 @@ def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
         return f"The generator copies training images: {share} of its images are near copies (of test images: {real})."
     if lacks_diversity(entropy.average, metrics):
         bits, real = describe_number(entropy.average), describe_number(entropy.floor)
-        return f"The generator makes only a few different images: their classes hold {bits} bits (real images: {real})."
+        return (
+            "The generator makes only a few different images: "
+            f"the entropy of their predicted classes is {bits} bits (real images: {real})."
+        )
     accuracy, _, classifier = _stronger_classifier(separation, metrics["two_sample_accuracy"])
     if accuracy >= EASY_ACCURACY:
         conclusion = "Easy to tell from real images"
@@ -137,7 +140,7 @@ def published_tiles(content: Mapping[str, Any]) -> tuple[Tile, ...]:
 
 
 def glance_line(content: Mapping[str, Any]) -> str:
-    """Return the four numbers as one line, from the content of `metrics.json`."""
+    """Return the tiles as one line, without those that carry a doubt, from the content of `metrics.json`."""
     tiles = published_tiles(content)
     parts = ", ".join(f"{tile.title} {tile.value} ({tile.real})" for tile in tiles if not tile.doubt)
     return f"{parts}: averaged weights (real images)"
