@@ -66,8 +66,8 @@ def test_what_is_usual_is_the_mean_and_three_standard_deviations_of_earlier_valu
         ({"warnings": ["Mode collapse"]}, "Something is wrong with it", "bad"),
         ({"distance": None, "recall": None}, "Something is wrong with it", "bad"),
         ({"distance": math.nan}, "Something is wrong with it", "bad"),
-        ({"recipe": "mlp"}, "Too few such runs of mlp before it", "neutral"),
-        ({"learning_rate": 1e-3}, "Too few such runs of conv before it", "neutral"),
+        ({"recipe": "mlp"}, "Too few earlier runs of mlp with the same settings", "neutral"),
+        ({"learning_rate": 1e-3}, "Too few earlier runs of conv with the same settings", "neutral"),
     ],
 )
 def test_a_run_is_compared_with_the_runs_of_its_recipe_before_it(month, publish, values, begins, tone) -> None:

@@ -1,7 +1,7 @@
 """The front page of an output folder: what ran, whether it is better, whether anything is wrong.
 
-It is made from the published runs, the history of the champion and the sweeps that are there: again and whole, each
-time that a run is published, removed or promoted.
+It is made from the published runs, the history of the champion and the sweeps that are there. The page is written again
+as a whole after a run is published, removed or promoted, and after a sweep.
 """
 
 import logging
@@ -124,7 +124,9 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     if entry.is_broken or entry.distance is None or entry.recall is None:
         return Opinion("Something is wrong with it: look at its report.", "bad")
     if distance is None or recall is None:
-        return Opinion(f"Too few such runs of {entry.recipe} before it to say what is usual.", "neutral")
+        return Opinion(
+            f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual.", "neutral"
+        )
     figures = f"Fréchet distance {describe_number(entry.distance)}, usually {describe_number(distance.mean)}"
     if entry.distance > distance.high:
         return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
@@ -139,7 +141,10 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
 
 
 def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course]:
-    """Return the charts of all runs with equal settings, if there are three or more, those of the last run first."""
+    """Group comparable runs, and return the charts of each group with at least MIN_USUAL runs.
+
+    The group with the newest run comes first.
+    """
     groups: dict[tuple[str, int, str, str], list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.comparison_key, []).append(entry)
