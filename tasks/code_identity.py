@@ -1,8 +1,8 @@
 """The code that a stage depends on, as a part of its cache key.
 
-The modules are found by parsing imports, including those inside functions. Comments and docstrings do not count:
-editing them keeps the cached results. Each source is read once, when the stages are imported, so an edit during a run
-changes the keys of the next run only.
+The modules are found by parsing imports, including those inside functions. Only the stage's own module and modules of
+`gan` count. Comments and docstrings do not count: editing them keeps the cached results. Each source is read once, when
+the stages are imported, so an edit during a run changes the keys of the next run only.
 """
 
 import ast

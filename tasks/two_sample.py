@@ -1,4 +1,4 @@
-"""Stage: whether a trained network can tell generated from real images, and its floor, real from real ones."""
+"""Two stages, the classifier two-sample test: generated against real images, and real against real ones (the floor)."""
 
 import numpy as np
 
@@ -14,7 +14,15 @@ FLOOR_SEED = 0
 def measure_floor(
     store: Store, data: NormalizedData, num_samples: int, epochs: int | None, device: Device
 ) -> TwoSampleRecord:
-    """Train a network on two parts of the training split, and test it on the test split and a third part."""
+    """Train a network on two parts of the training split, and test it on the test split and a third part.
+
+    Args:
+        store: The store that has the data.
+        data: The normalized data set.
+        num_samples: Images that the run is judged on. The more they are, the more images the network is trained on.
+        epochs: Passes over the training images; None for the default of `two_sample_test`.
+        device: The device to compute on.
+    """
     from gan.data.pixels import denormalize_images
     from gan.judging.two_sample_network import num_training_images, real_against_real
     from gan.models.backend import use_device
@@ -31,7 +39,16 @@ def measure_floor(
 def separate(
     store: Store, data: NormalizedData, average: FileRef, samples: SampleConfig, epochs: int | None, device: Device
 ) -> TwoSampleRecord:
-    """Train a network on real and on new generated images, and test it on the test split and the run's samples."""
+    """Train a network on real and on new generated images, and test it on the test split and the run's samples.
+
+    Args:
+        store: The store that has the data and the generator.
+        data: The normalized data set.
+        average: The averaged generator, .keras.
+        samples: Settings of the images that the run is judged on.
+        epochs: Passes over the training images; None for the default of `two_sample_test`.
+        device: The device to compute on.
+    """
     from gan.data.pixels import denormalize_images
     from gan.judging.two_sample_network import num_training_images, two_sample_test
     from gan.models.backend import use_device
