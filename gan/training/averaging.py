@@ -14,7 +14,8 @@ from gan.models.latents import GeneratorInputs
 from gan.models.networks import Networks
 
 AVERAGE_EVERY = 8
-"""Steps between two updates of the average: a small part of its half-life, and a multiple of the steps per call."""
+"""Steps between two updates of the average: a small part of its half-life. On a CPU, where the average is updated after
+a call, it is a multiple of the steps per call."""
 
 
 def ema_decay(config: TrainConfig, steps_done: int) -> float:
