@@ -111,7 +111,7 @@ class SharedSettings(RunSettings):
 class Member(BaseModel, frozen=True):
     """One training of a sweep."""
 
-    way: str = Field(description="recipe and changed numbers")
+    variant: str = Field(description="recipe, and the hyperparameters that were changed")
     settings: RunSettings
 
     @property
@@ -179,19 +179,21 @@ def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], se
         "output_dir": settings.output_dir.expanduser().absolute(),
         "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
     }
-    way = " ".join([recipe, *(f"{name}={value}" for name, value in chosen.items())])
+    variant = " ".join([recipe, *(f"{name}={value}" for name, value in chosen.items())])
     try:
-        return Member(way=way, settings=RunSettings.model_validate(settings.model_dump() | changes))
+        return Member(variant=variant, settings=RunSettings.model_validate(settings.model_dump() | changes))
     except ValidationError as error:
         raise SettingsError(describe_validation(error)) from error
 
 
-@task(name="member", task_run_name="{member.way}, seed {member.settings.seed}")
+@task(name="member", task_run_name="{member.variant}, seed {member.settings.seed}")
 def run_member(member: Member, conditions: str) -> Outcome:
     """Run the whole pipeline for one training. Finished stages are taken from the cache.
 
-    `conditions` are those in the cache keys of the machine that started the sweep, where the winner goes through the
-    gate. A machine of a cluster may have another number of processors.
+    Args:
+        member: The training.
+        conditions: `key_conditions()` of the machine that started the sweep. With equal keys that machine finds the
+            results when it judges the winner by the gate.
     """
     try:
         with short_logs(), use_key_conditions(conditions):

@@ -43,7 +43,7 @@ OWN_OPTIONS = frozenset({"steps", "batch_size"})
 class RunSettings(BaseModel, frozen=True, extra="forbid"):
     """Options of a run, the most used first: forms and help show them in this order.
 
-    An empty option takes its value from the recipe.
+    Each option's description says what an empty value means.
     """
 
     recipe: Annotated[RecipeName, RUN] = Field("article", description="training recipe; gan/recipes.py has the cards")
@@ -53,8 +53,9 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     )
     seed: Annotated[Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)] | Literal["date"], RUN] = Field(
         0,
-        description="seeds weights, batches and latents; equal seeds give equal runs on one device; date: the day that "
-        "the run was scheduled for, as in 20261129, so that every night trains another generator",
+        description="seeds weights, batches and latents; equal seeds give equal runs on one device, except "
+        "convolutional recipes on a GPU; date: the day that the run was scheduled for, as in 20261129, so that every "
+        "night trains another generator",
     )
     run_name: Annotated[str | None, RUN] = Field(
         None,
@@ -82,21 +83,21 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     )
     set: Annotated[tuple[str, ...], TRAINING] = Field(
         (),
-        description="numbers on the recipe's card to change, each as name=value, such as learning_rate=1e-4; "
+        description="hyperparameters of the recipe to change, each as name=value, such as learning_rate=1e-4; "
         "gan/recipes.py has the names",
     )
     batch_size: Annotated[PositiveInt | None, TRAINING] = Field(
         None, le=8192, description="images a step; empty: the recipe's own"
     )
     sample_every: Annotated[PositiveInt | None, TRAINING] = Field(
-        None, description="steps between two sample grids; empty: 1,000"
+        None, description=f"steps between two sample grids; empty: 1,000, or {SMOKE_SAMPLE_EVERY} with --smoke"
     )
     num_samples: Annotated[PositiveInt | None, JUDGING] = Field(
         None,
         ge=100,
         le=60_000,
-        description="images in samples.npz; the run is judged by as many of them as the test split has images; "
-        "empty: 10,000",
+        description="images in samples.npz; the run is judged on these, or on as many as the test split has if that is "
+        f"fewer; empty: 10,000, or {SMOKE_NUM_SAMPLES:,} with --smoke",
     )
     output_dir: Annotated[Path, OUTPUT] = Field(
         Path("artifacts"), description="folder for the store and the published runs"
@@ -135,8 +136,8 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         validate_default=True,
         pattern="^[a-z0-9-]+/[a-z0-9-]+$",
         description="notification block of Prefect, as type/name, such as slack-webhook/team; it gets a message when a "
-        "run fails or crashes, when a training shows signs of collapse, when a run is worse than usual, and when the "
-        f"champion changes; empty: ${ALERT_VARIABLE}, or no messages",
+        "run fails or crashes, when a training shows signs of collapse, when a run needs a look (it is worse or less "
+        f"varied than usual, or broken), and when the champion changes; empty: ${ALERT_VARIABLE}, or no messages",
     )
     checkpoint_seconds: Annotated[float | None, TRAINING] = Field(
         None,

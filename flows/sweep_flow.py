@@ -89,7 +89,7 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
 
 
 def command_of(sweep: SweepSettings, settings: SharedSettings) -> str:
-    """Return the command that starts an equal sweep. It does not repeat the address of an alert."""
+    """Return the command that starts an equal sweep. It leaves out `--alert-block`."""
     given = sweep.model_dump(mode="json", exclude_defaults=True)
     given |= settings.model_dump(mode="json", exclude_defaults=True, exclude={"alert_block"})
     words = ["python", "flows/sweep_flow.py"]
@@ -104,7 +104,7 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
     """Rank the runs of a sweep, and list those that failed."""
     results, failures = [], []
     for member, outcome in zip(members, outcomes, strict=True):
-        key = member.way, member.seed
+        key = member.variant, member.seed
         try:
             if outcome.run is None:
                 failures.append(Failure(*key, outcome.reason))
@@ -119,13 +119,18 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
     """Promote the best run if it passes the gate; otherwise try the best run of the next row, up to MAX_CANDIDATES.
 
     A run with a larger Fréchet distance may pass where the best one fails, as by fewer near copies or a higher recall.
-    `here` is whether the trainings ran on this machine; otherwise this machine may have no GPU. Yield the gate's
-    decision about each candidate.
+    Yield the gate's decision about each candidate.
+
+    Args:
+        board: The leaderboard.
+        members: The trainings of the sweep.
+        here: Whether the trainings ran on this machine. If not, the device is auto, because this machine may have no
+            GPU.
     """
     changes = {"no_promote": False} | ({} if here else {"device": "auto"})
-    by_key = {(member.way, member.seed): member for member in members}
+    by_key = {(member.variant, member.seed): member for member in members}
     for row in board.rows[:MAX_CANDIDATES]:
-        settings = by_key[row.best.way, row.best.seed].settings
+        settings = by_key[row.best.variant, row.best.seed].settings
         train_flow(settings.model_copy(update=changes))
         root = settings.output_dir
         yield f"{row.best.run}: {describe_champion_status(root, row.best.run)}"
@@ -135,7 +140,7 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
     """Write the leaderboard to `sweeps/<name>` in the output folder, as HTML and CSV. Equal sweeps have equal names."""
-    content = json.dumps([[member.way, member.seed, member.settings.run_config().name] for member in members])
+    content = json.dumps([[member.variant, member.seed, member.settings.run_config().name] for member in members])
     root = members[0].settings.output_dir
     folder = root / "sweeps" / hashlib.sha256(content.encode()).hexdigest()[:12]
     try:
@@ -154,7 +159,7 @@ def present_board(board: Leaderboard, folder: Path) -> None:
     """Show the leaderboard in the UI: a table, and a grid of the best run of each row."""
     if board.rows:
         table = [
-            {"rank": str(number), "recipe": row.way, "seeds": row.described_seeds}
+            {"rank": str(number), "recipe": row.variant, "seeds": row.described_seeds}
             | {title: row.measures[name].described for name, title in board.measures}
             | {"training": describe_seconds(row.seconds.mean), "best run": row.best.run}
             for number, row in enumerate(board.rows, 1)
@@ -162,7 +167,7 @@ def present_board(board: Leaderboard, folder: Path) -> None:
         words = f"Averaged weights, {board.described}; mean ± standard deviation over seeds; the best first"
         create_table_artifact(key="leaderboard", table=table, description=words)
     grids = "\n\n".join(
-        f"## {escape_markdown(row.way)}, seed {row.best.seed}\n\n"
+        f"## {escape_markdown(row.variant)}, seed {row.best.seed}\n\n"
         + ", ".join(f"{title} {describe_number(row.best.values[name])}" for name, title in board.measures)
         + f'\n\n<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
         for row in board.rows[:MAX_GRIDS_SHOWN]
@@ -223,7 +228,7 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
         for number, row in enumerate(board.rows, 1):
             cells = [row.measures[name].described for name in ("frechet_distance", "recall", "coverage")]
             seeds, seconds = " ".join(map(str, row.seeds)), describe_seconds(row.seconds.mean)
-            table.add_row(str(number), escape(row.way), seeds, *cells, seconds)
+            table.add_row(str(number), escape(row.variant), seeds, *cells, seconds)
         console.print()
         console.print(table)
         is_few = min(len(row.seeds) for row in board.rows) < MIN_SEEDS

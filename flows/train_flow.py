@@ -52,7 +52,7 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     """Train a GAN on a data set, judge its pictures against real ones, and publish the result.
 
     Args:
-        settings: All options; an empty option takes its value from the recipe.
+        settings: All options. Each option's description says what an empty value means.
     """
     settings = settings.with_seed()
     check_alert_block(settings.alert_block)

@@ -56,13 +56,15 @@ class Recipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
     discriminator_units: tuple[Width, ...] = Field(
         max_length=8,
-        description="units of the discriminator's hidden layers, or channels from 14 x 14 down, then once "
-        "more at the smallest size",
+        description="units of the discriminator's hidden layers, or channels of the convolutions: one for each halving "
+        "from 28 x 28, then one that keeps the size",
     )
     leaky_relu_slope: NonNegativeFloat = Field(description="slope of LeakyReLU below zero")
     batch_norm_momentum: NonNegativeFloat = Field(lt=1, description="weight of the old moving statistics in an update")
     gradient_penalty: NonNegativeFloat = Field(0.0, description="gamma, the weight of the penalties R1 and R2")
-    penalty_every: Literal[1, 2, 4] = Field(1, description="steps from a penalty to the next, and its factor")
+    penalty_every: Literal[1, 2, 4] = Field(
+        1, description="steps between two penalties; each is multiplied by this number (lazy regularization)"
+    )
     learning_rate: PositiveFloat = Field(description="Adam step size, both networks")
     adam_beta_1: NonNegativeFloat = Field(lt=1, description="decay of Adam's first moment")
     adam_beta_2: NonNegativeFloat = Field(lt=1, description="decay of Adam's second moment")
@@ -79,7 +81,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @property
     def uses_xla(self) -> bool:
-        """Return whether XLA compiles a training step; on a CPU it makes convolutions slower (docs/recipes.md)."""
+        """Return whether XLA compiles a training step on a CPU, where it makes convolutions slower (docs/recipes.md).
+
+        On a GPU it always does.
+        """
         return self.layers == "dense"
 
     @property

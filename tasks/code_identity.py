@@ -1,8 +1,8 @@
 """The code that a stage depends on, as a part of its cache key.
 
-The modules are found by parsing imports, including those inside functions. Comments and docstrings do not count:
-editing them keeps the cached results. Each source is read once, when the stages are imported, so an edit during a run
-changes the keys of the next run only.
+The modules are found by parsing imports, including those inside functions. Only the stage's own module and modules of
+`gan` count. Comments and docstrings do not count: editing them keeps the cached results. Each source is read once, when
+the stages are imported, so an edit during a run changes the keys of the next run only.
 """
 
 import ast
@@ -15,10 +15,10 @@ from pathlib import Path
 from gan.errors import CodeError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-SUBJECT = "gan"
+PACKAGE = "gan"
 
 LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "tensorflow"
-COMPUTING_LIBRARIES = {"PIL": "pillow"} | dict(zip(LIBRARIES, LIBRARIES, strict=True))
+RESULT_LIBRARIES = {"PIL": "pillow"} | dict(zip(LIBRARIES, LIBRARIES, strict=True))
 """Libraries whose version can change a result: import name -> distribution name."""
 
 
@@ -33,11 +33,11 @@ def reached_code(module: str) -> str:
 
 
 def reached_libraries(module: str) -> dict[str, str]:
-    """Return the versions of the computing libraries that a module imports, directly or not, by import name."""
+    """Return the versions of the RESULT_LIBRARIES that a module imports, directly or not, by import name."""
     imported = {
         name.partition(".")[0] for reached in reached_modules(module) for name in _imported_names(_path(reached))
     }
-    return {library: version(COMPUTING_LIBRARIES[library]) for library in sorted(imported & COMPUTING_LIBRARIES.keys())}
+    return {library: version(RESULT_LIBRARIES[library]) for library in sorted(imported & RESULT_LIBRARIES.keys())}
 
 
 def reached_modules(module: str) -> frozenset[str]:
@@ -46,7 +46,7 @@ def reached_modules(module: str) -> frozenset[str]:
     while found:
         reached |= found
         names = {name for module in found for name in _imported_names(_path(module))}
-        found = {name for name in names if name.partition(".")[0] == SUBJECT} - reached
+        found = {name for name in names if name.partition(".")[0] == PACKAGE} - reached
     return frozenset(reached)
 
 
@@ -114,7 +114,7 @@ def _imported_names(path: Path) -> frozenset[str]:
             continue
         for name in names:
             parts = name.split(".")
-            if parts[0] == SUBJECT:
+            if parts[0] == PACKAGE:
                 prefixes = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
                 # `from gan.storage.store import Store` names a module and then a class in it
                 imported.update(prefix for prefix in prefixes if _path(prefix).is_file())

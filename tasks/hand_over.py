@@ -72,7 +72,8 @@ def train_on_worker(
     except BaseException:  # also Ctrl-C, SIGTERM and cancellation: the training is not needed any more
         _cancel(key)
         raise
-    # A run that failed after its training has left a result. With --refresh, it may be an old one.
+    # A run that fails after its training may have left a result. With --refresh that result could be an older one, so
+    # it is not used.
     if (state.is_completed() or not PREFECT_TASKS_REFRESH_CACHE.value()) and (trained := find_result()):
         return trained
     raise _missing_result(run, state, store)

@@ -111,12 +111,15 @@ class Pictures(StageRecord):
     by_path: dict[RunPath, FileRef]
 
 
-class SeparatedImages(StageRecord):
-    """How well a network that was trained to do so separates real images from others."""
+class TwoSampleRecord(StageRecord):
+    """Result of the classifier two-sample test."""
 
-    accuracy: Measured = Field(description="share of unseen images of both kinds that it classifies correctly, 0 to 1")
-    num_training: int = Field(description="images of each kind that it was trained on")
-    logits: FileRef = Field(description=".npy, float32 (n,): its logit of real for each unseen generated image")
+    accuracy: Measured = Field(description="balanced accuracy on unseen images, 0 to 1; 0.5 is guessing")
+    num_training: int = Field(description="images of each kind that the network was trained on")
+    logits: FileRef = Field(
+        description=".npy, float32 (n,): logit of real for each unseen generated image, or for the real image in its "
+        "place (floor)"
+    )
 
 
 class RunRecords(StageRecord):
@@ -127,8 +130,8 @@ class RunRecords(StageRecord):
     extractor: FittedExtractor
     trained: TrainedGan
     pictures: Pictures
-    floor: SeparatedImages = Field(description="real images against each other")
-    separated: SeparatedImages = Field(description="images of the averaged generator against real ones")
+    floor: TwoSampleRecord = Field(description="real images against each other")
+    separated: TwoSampleRecord = Field(description="images of the averaged generator against real ones")
 
     @property
     def data_warnings(self) -> tuple[str, ...]:
@@ -157,7 +160,7 @@ class RunRecords(StageRecord):
 
     @property
     def by_stage(self) -> dict[str, StageRecord]:
-        """Return the results of the stages that every run has, by the name of the stage."""
+        """Return the results of the stages that every run has, by their key in `manifest.json` and `metrics.json`."""
         return {
             "fetch": self.raw,
             "normalize": self.data,

@@ -102,7 +102,7 @@ class Stage(Generic[P, R]):
     task: Task[Any, Any]
     policy: "StagePolicy"  # also kept here: Prefect drops that of a task when caching is disabled
     returns: type[R]
-    waits: bool = True
+    takes_lock: bool = True
     """Whether this process holds the exclusive lock of the stage. False if a worker does the work and holds it."""
 
     def __call__(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -114,7 +114,7 @@ class Stage(Generic[P, R]):
         key = self._key(store, *args, **kwargs)
         scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
-        lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.waits else nullcontext()
+        lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.takes_lock else nullcontext()
         with explain_refused_writes(f"The stage {self.task.name}", store), lock:
             before = self._look_up(key, store)
             _log_other_processors(self.task.name, before)
@@ -125,7 +125,7 @@ class Stage(Generic[P, R]):
                 store.share(result.files())
                 if result != before or not store.remote.size(_remote_name(key)):
                     store.remote.write(_remote_name(key), result.model_dump_json().encode())
-            if self.waits and scratch.exists():
+            if self.takes_lock and scratch.exists():
                 os.sync()  # a power failure must not lose both the result and the checkpoints
                 shutil.rmtree(scratch, ignore_errors=True)
         return result
@@ -156,7 +156,7 @@ class Stage(Generic[P, R]):
         return self.policy.key(self.task, inputs.arguments)
 
     def _look_up(self, key: str, store: Store) -> R | None:
-        """Return the cached result. Empty a record whose files are missing or altered, so that the stage runs."""
+        """Return the cached result. If a record's files are missing or altered, truncate it, so that the stage runs."""
         store.results_dir.mkdir(parents=True, exist_ok=True)
         path = store.results_dir / key
         with shared_root_lock(store.root):  # held briefly: not during requests to the object store
@@ -173,7 +173,7 @@ class Stage(Generic[P, R]):
         return None if missing else record
 
     def _download_record(self, key: str, store: Store) -> R | None:
-        """Copy a record from the object store, treated as untrusted input. Ignore a record whose files are missing."""
+        """Copy a record from the object store after validating it. Ignore a record whose files are missing."""
         assert store.remote
         try:
             record = self.returns.model_validate_json(store.remote.read(_remote_name(key)) or b"")
@@ -189,8 +189,9 @@ class Stage(Generic[P, R]):
 class StagePolicy(CachePolicy):
     """Compute the cache key of a stage.
 
-    The key has the inputs by content, the reached code, and the versions of the computing libraries. TensorFlow sums in
-    an order that depends on the number of its threads, so the key of a stage with TensorFlow also has that number.
+    The key has the inputs by content, the reached code, and the versions of the libraries that can change a result.
+    TensorFlow sums in an order that depends on the number of its threads. So the key of a stage with TensorFlow also
+    has that number, and the C library's settings for the CPU (`rounding_conditions`).
     """
 
     incidental: tuple[str, ...] = ()
@@ -229,7 +230,8 @@ def _missing(record: StageRecord | None, store: Store) -> list[str]:
 def _read_record(path: Path, returns: type[R]) -> R | None:
     """Read a record file as untrusted input; return None for anything but plain values of the expected class.
 
-    Prefect reads the same file again, with any serializer and class that the file names, including pickle.
+    Prefect later loads the same file with whatever serializer it names, even pickle, which can run code. So other
+    serializers and classes are refused here.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -259,13 +261,19 @@ def refreshing(refresh: bool) -> AbstractContextManager[object]:
 
 
 def key_conditions() -> str:
-    """Return the conditions in the keys of stages with TensorFlow: of this machine, or as `use_key_conditions` says."""
+    """Return the rounding conditions that go into cache keys, such as "2 CPUs".
+
+    They are those of this machine, unless `use_key_conditions` replaces them.
+    """
     return _conditions.get() or rounding_conditions()
 
 
 @contextmanager
 def use_key_conditions(conditions: str) -> Iterator[None]:
-    """Within the block, compute keys as the machine with these conditions does. A worker's caller finds its result."""
+    """Within the block, put these conditions into cache keys.
+
+    A worker uses those of its caller, so that the caller finds the result.
+    """
     token = _conditions.set(conditions)
     try:
         yield

@@ -75,7 +75,7 @@ def _log_other_checkpoints(scratch: Path, used: str) -> None:
 
 def train_stage(execution: ExecutionConfig) -> Stage[..., TrainedGan]:
     """Return the stage; if a GPU worker trains, the worker's process acquires the lock of the stage."""
-    return replace(train, waits=execution.train_on == "here")
+    return replace(train, takes_lock=execution.train_on == "here")
 
 
 def refuse_collapse(trained: TrainedGan, execution: ExecutionConfig) -> None:

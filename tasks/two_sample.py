@@ -1,10 +1,10 @@
-"""Stage: whether a trained network can tell generated from real images, and its floor, real from real ones."""
+"""Two stages, the classifier two-sample test: generated against real images, and real against real ones (the floor)."""
 
 import numpy as np
 
 from gan.config import Device, SampleConfig
 from gan.storage.store import FileRef, Store
-from tasks.records import NormalizedData, SeparatedImages
+from tasks.records import NormalizedData, TwoSampleRecord
 from tasks.stage import stage
 
 FLOOR_SEED = 0
@@ -13,8 +13,16 @@ FLOOR_SEED = 0
 @stage(run_name="floor: separate real from real images", timeout_seconds=3600, incidental=("device",))
 def measure_floor(
     store: Store, data: NormalizedData, num_samples: int, epochs: int | None, device: Device
-) -> SeparatedImages:
-    """Train a network on two parts of the training split, and test it on the test split and a third part."""
+) -> TwoSampleRecord:
+    """Train a network on two parts of the training split, and test it on the test split and a third part.
+
+    Args:
+        store: The store that has the data.
+        data: The normalized data set.
+        num_samples: Images that the run is judged on. The more they are, the more images the network is trained on.
+        epochs: Passes over the training images; None for the default of `two_sample_test`.
+        device: The device to compute on.
+    """
     from gan.data.pixels import denormalize_images
     from gan.judging.two_sample_network import num_training_images, real_against_real
     from gan.models.backend import use_device
@@ -24,14 +32,23 @@ def measure_floor(
     num = num_training_images(len(train_images), num_samples)
     pixels, unseen = denormalize_images(train_images), denormalize_images(test_images)
     result = real_against_real(pixels, unseen, num=num, seed=FLOOR_SEED, epochs=epochs)
-    return SeparatedImages(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))
+    return TwoSampleRecord(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))
 
 
 @stage(run_name="separate generated from real images", timeout_seconds=3600, incidental=("device",))
 def separate(
     store: Store, data: NormalizedData, average: FileRef, samples: SampleConfig, epochs: int | None, device: Device
-) -> SeparatedImages:
-    """Train a network on real and on new generated images, and test it on the test split and the run's samples."""
+) -> TwoSampleRecord:
+    """Train a network on real and on new generated images, and test it on the test split and the run's samples.
+
+    Args:
+        store: The store that has the data and the generator.
+        data: The normalized data set.
+        average: The averaged generator, .keras.
+        samples: Settings of the images that the run is judged on.
+        epochs: Passes over the training images; None for the default of `two_sample_test`.
+        device: The device to compute on.
+    """
     from gan.data.pixels import denormalize_images
     from gan.judging.two_sample_network import num_training_images, two_sample_test
     from gan.models.backend import use_device
@@ -51,4 +68,4 @@ def separate(
     real = denormalize_images(np.asarray(train_images)[np.sort(rows)])
     unseen_real = denormalize_images(store.load_array(data.test_images))
     result = two_sample_test(real, fake, unseen_real, unseen_fake, seed=samples.seed, epochs=epochs)
-    return SeparatedImages(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))
+    return TwoSampleRecord(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))

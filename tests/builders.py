@@ -124,7 +124,7 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
         "seed": night,
         "device": "CPU",
         "code": {"commit": more.pop("commit", "a" * 40)},
-        "gate": {"passes": more.pop("passes", False), "champion": more.pop("rival", "before")},
+        "gate": {"passes": more.pop("passes", False), "champion": more.pop("champion", "before")},
         "data": {"name": "fashion-mnist", "sha256": {}},
         "files": [{"path": "generator_average.keras", "sha256": f"{night:064}"}],
         "stored": more.pop("stored", []),
@@ -132,7 +132,8 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
     }
     recipe = {"name": manifest["recipe"], "learning_rate": more.pop("learning_rate", 2e-4)}
     config = {"train": {"recipe": recipe, "steps": 25_000, "seed": night}, "samples": {"seed": night}, "data": None}
-    numbers = {"frechet_distance": distance, "recall": recall, "coverage": 0.88}
+    accuracy = more.pop("linear_accuracy", 0.62)
+    numbers = {"frechet_distance": distance, "recall": recall, "coverage": 0.88, "two_sample_accuracy": accuracy}
     content = {
         "badge": "No better than the champion",
         "verdict": "Easy to tell from real images",

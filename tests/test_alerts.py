@@ -199,7 +199,7 @@ def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_n
     end(bad, first, is_new=False)
     end(bad, first)
     message = mailbox.wait()
-    assert message["subject"] == "fashion-gan: night-006 is worse than usual"
+    assert message["subject"] == "fashion-gan: night-006 needs a look"
     assert message["body"].startswith("Worse than usual: look at it. Fréchet distance 3.5, usually ")
     assert "night-006/report.html" in message["body"]
 

@@ -5,7 +5,7 @@ from gan.config import TrainConfig
 from gan.models.latents import sample_inputs
 from gan.models.networks import Networks
 from gan.recipes import ARTICLE
-from gan.training.averaging import AVERAGE_EVERY, average_factor, estimate_batch_norm_statistics, move_average
+from gan.training.averaging import AVERAGE_EVERY, ema_decay, estimate_batch_norm_statistics, update_ema
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def configured(steps: int = 10**7, **changes: object) -> TrainConfig:
 
 def test_after_a_half_life_half_of_the_old_average_is_left(networks) -> None:
     config = configured(average_half_life_images=3 * AVERAGE_EVERY * 8)
-    beta = average_factor(config, 80_000)  # far beyond the ramp-up
+    beta = ema_decay(config, 80_000)  # far beyond the ramp-up
     for _ in range(3):
-        move_average(networks, beta)
+        update_ema(networks, beta)
     for weight in networks.average.trainable_variables:
         np.testing.assert_allclose(weight, 0.5, rtol=1e-5)
 
@@ -34,12 +34,12 @@ def test_after_a_half_life_half_of_the_old_average_is_left(networks) -> None:
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_early_in_training_the_half_life_is_a_share_of_the_images_seen(share) -> None:
     config = configured(average_half_life_images=10**9, average_ramp_up=share)
-    assert average_factor(config, AVERAGE_EVERY) == pytest.approx(0.5 ** (1 / share))
+    assert ema_decay(config, AVERAGE_EVERY) == pytest.approx(0.5 ** (1 / share))
 
 
 def test_between_updates_the_average_stays_and_the_last_one_covers_the_remaining_steps() -> None:
     config = configured(steps=19, average_half_life_images=10, average_ramp_up=1.0)
-    factors = [average_factor(config, steps_done) for steps_done in range(1, 20)]
+    factors = [ema_decay(config, steps_done) for steps_done in range(1, 20)]
     assert [number for number, factor in enumerate(factors, 1) if factor < 1] == [8, 16, 19]
     assert factors[15] == pytest.approx(0.5 ** (8 * 8 / 10))
     assert factors[18] == pytest.approx(0.5 ** (3 * 8 / 10))

@@ -306,7 +306,7 @@ def test_the_link_follows_the_history(store, data) -> None:
 
 def promote_over(root, name, identity) -> None:
     judged = read_manifest(root / "runs" / name).sha256(AVERAGE_GENERATOR)
-    promote(root, name, over=identity, judged=judged, reasons=("better",))
+    promote(root, name, judged_against=identity, judged_generator=judged, reasons=("better",))
 
 
 def test_only_one_of_several_runs_that_beat_the_same_champion_at_once_is_promoted(store, data) -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from gan.errors import StoreError
 from gan.index import index
 from gan.report.front_page import collect, opinion_of, refresh_front_page, write_front_page
-from gan.runs.catalog import read_catalog, usual
+from gan.runs.catalog import control_limits, read_catalog
 from gan.runs.champion import Change, add_change
 
 HOSTILE = "<img src=x onerror=\"document.title='x'\">"
@@ -44,12 +44,12 @@ def last_opinion(root: Path) -> tuple[str, str]:
 
 
 def test_what_is_usual_is_the_mean_and_three_standard_deviations_of_earlier_values() -> None:
-    assert usual([1.0, 2.0]) is None
-    assert usual([None, 1.0, 2.0, None]) is None
-    found = usual([1.0, 2.0, 3.0, None])
+    assert control_limits([1.0, 2.0]) is None
+    assert control_limits([None, 1.0, 2.0, None]) is None
+    found = control_limits([1.0, 2.0, 3.0, None])
     assert found is not None
     assert (found.mean, found.low, found.high) == pytest.approx((2, -1, 5))
-    equal = usual([2.0, 2.0, 2.0])
+    equal = control_limits([2.0, 2.0, 2.0])
     assert equal is not None
     assert equal.low < 2 < equal.high, "equal seeds give equal numbers"
 
@@ -61,13 +61,13 @@ def test_what_is_usual_is_the_mean_and_three_standard_deviations_of_earlier_valu
         ({"distance": 2.4}, "Worse than usual: look at it. Fréchet distance 2.4", "bad"),
         ({"distance": 0.7}, "Better than usual. ", "good"),
         ({"distance": 0.7, "passes": True}, "Better than the champion of its time, beyond noise. ", "good"),
-        ({"distance": 0.7, "passes": True, "rival": None}, "Better than usual. ", "good"),
+        ({"distance": 0.7, "passes": True, "champion": None}, "Better than usual. ", "good"),
         ({"distance": 1.3, "recall": 0.2}, "Less varied than usual: look at it. Recall 20 %, usually 56 %.", "bad"),
         ({"warnings": ["Mode collapse"]}, "Something is wrong with it", "bad"),
         ({"distance": None, "recall": None}, "Something is wrong with it", "bad"),
         ({"distance": math.nan}, "Something is wrong with it", "bad"),
-        ({"recipe": "mlp"}, "Too few such runs of mlp before it", "neutral"),
-        ({"learning_rate": 1e-3}, "Too few such runs of conv before it", "neutral"),
+        ({"recipe": "mlp"}, "Too few earlier runs of mlp with the same settings", "neutral"),
+        ({"learning_rate": 1e-3}, "Too few earlier runs of conv with the same settings", "neutral"),
     ],
 )
 def test_a_run_is_compared_with_the_runs_of_its_recipe_before_it(month, publish, values, begins, tone) -> None:
@@ -84,6 +84,23 @@ def test_broken_runs_and_numbers_that_are_not_finite_do_not_change_what_is_usual
     publish(43, 2.4)
     assert last_opinion(month)[0].startswith("Worse than usual")
     write_front_page(month)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({}, 0.97),  # the network's
+        ({"linear_accuracy": 0.98}, 0.98),
+        ({"linear_accuracy": None}, 0.97),
+        ({"separation": None}, 0.62),  # a run of an earlier version
+        ({"separation": None, "linear_accuracy": None}, None),
+    ],
+)
+def test_the_larger_of_two_accuracies_is_shown_as_in_the_report(publish, tmp_path, values, shown) -> None:
+    publish(0, **values)
+    assert [entry.two_sample_accuracy for entry in read_catalog(tmp_path)] == [shown]
+    page = write_front_page(tmp_path).read_text()
+    assert ("told from real" in page) == (shown is not None)
 
 
 def test_sweeps_are_linked(month) -> None:

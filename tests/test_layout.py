@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 
-from tasks.code_identity import COMPUTING_LIBRARIES, _imported_names, reached_libraries, reached_modules
+from tasks.code_identity import RESULT_LIBRARIES, _imported_names, reached_libraries, reached_modules
 
 ALLOWED = {"bench": {"bench", "gan"}, "gan": {"gan"}, "tasks": {"gan", "tasks"}, "flows": {"gan", "tasks", "flows"}}
 MAY_IMPORT_PREFECT = {"tasks", "flows"}
@@ -101,7 +101,7 @@ def _module(path: Path) -> str:
 
 
 def test_every_library_that_gan_imports_is_known_to_compute_or_not() -> None:
-    known = set(sys.stdlib_module_names) | ALLOWED["gan"] | COMPUTING_LIBRARIES.keys() | INCIDENTAL_LIBRARIES
+    known = set(sys.stdlib_module_names) | ALLOWED["gan"] | RESULT_LIBRARIES.keys() | INCIDENTAL_LIBRARIES
     for path in python_files("gan"):
         assert imported_libraries(path) <= known, f"{path} imports a library that no cache key accounts for"
 

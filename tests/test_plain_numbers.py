@@ -190,18 +190,18 @@ def test_charts_of_constant_values_are_drawn_without_a_warning() -> None:
         as_svg(draw_losses(np.full((5, 3), value, np.float32)), "losses")
 
 
-def result(way: str, distance: float | None, folder: Path) -> Result:
+def result(variant: str, distance: float | None, folder: Path) -> Result:
     (folder / "average_grid.png").write_bytes(b"a picture")
     values = dict.fromkeys(MEASURES, 0.1 + 0.2) | {"frechet_distance": distance}
     reasons = {"frechet_distance": "all images are equal"} if distance is None else {}
     titles = {name: name for name in MEASURES}
-    return Result(way, 0, f"run-{way}", folder, values, titles, 100, "small", "0" * 64, 60.0, reasons)
+    return Result(variant, 0, f"run-{variant}", folder, values, titles, 100, "small", "0" * 64, 60.0, reasons)
 
 
 def test_a_leaderboard_ranks_what_is_not_defined_last_and_says_why(tmp_path, capsys) -> None:
     results = [result("undefined", None, tmp_path), result("good", 0.00001, tmp_path), result("bad", 900.0, tmp_path)]
     board = rank("3 trainings", results, [])
-    assert [row.way for row in board.rows] == ["good", "bad", "undefined"]
+    assert [row.variant for row in board.rows] == ["good", "bad", "undefined"]
     text, page = as_csv(board), as_html(board)
     check_csv(text, "leaderboard.csv")
     check_words(page, "leaderboard.html")
@@ -214,7 +214,7 @@ def test_a_leaderboard_ranks_what_is_not_defined_last_and_says_why(tmp_path, cap
     shown = capsys.readouterr().out
     assert "not defined" in shown
     check_words(shown, "terminal")
-    seeds = [replace(results[1], way="undefined", seed=1), results[0]]
+    seeds = [replace(results[1], variant="undefined", seed=1), results[0]]
     assert rank("", seeds, []).rows[0].measures["frechet_distance"].mean is None, "not a mean of those that are left"
 
 

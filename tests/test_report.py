@@ -328,7 +328,7 @@ def test_the_verdict_says_in_one_sentence_what_is_wrong(report, findings) -> Non
     assert easy.verdict.startswith("Easy to tell from real images: a trained network is right for 96 %")
     judge = findings.judge
     noisy = replace(report, metrics=judge.metrics(findings.average, findings.fake))
-    assert noisy.verdict.startswith("Easy to tell from real images: a linear rule on features is right for")
+    assert noisy.verdict.startswith("Easy to tell from real images: a linear classifier on features is right for")
     copies = judge.examine(findings.train_pixels[:150])
     copying = replace(report, metrics=judge.metrics(copies, copies))
     assert copying.verdict.startswith("The generator copies training images: 100 % of its images are near copies")

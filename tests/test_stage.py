@@ -274,7 +274,7 @@ def test_the_scratch_folder_survives_a_failure_and_is_removed_after_success(stor
 def test_a_stage_waits_for_an_equal_one_unless_another_process_does_the_work(store) -> None:
     write, runs = counted()
     with exclusive_lock(lock_path(write.scratch_dir(store, "a")), lambda _: None):
-        run(replace(write, waits=False), store, "a")
+        run(replace(write, takes_lock=False), store, "a")
         assert runs == [0]
         waiting = threading.Thread(target=lambda: run(write, store, "b") and run(write, store, "a"))
         waiting.start()

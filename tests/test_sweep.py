@@ -22,7 +22,7 @@ FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples",
 def expand(recipes: str, seeds: str, **settings) -> list[tuple[str, int]]:
     members = members_of(SweepSettings(recipes=recipes, seeds=seeds), SharedSettings(**settings))
     assert len({member.settings.run_config().name for member in members}) == len(members), "no two publish one run"
-    return [(member.way, member.seed) for member in members]
+    return [(member.variant, member.seed) for member in members]
 
 
 def test_a_sweep_is_every_combination_of_recipes_values_and_seeds() -> None:
@@ -83,13 +83,13 @@ def test_one_run_refuses_several_values() -> None:
         RunSettings(set=("learning_rate=1", "learning-rate=2"))
 
 
-def result(way: str, seed: int, distance: float, tmp_path) -> Result:
+def result(variant: str, seed: int, distance: float, tmp_path) -> Result:
     (tmp_path / "average_grid.png").write_bytes(b"a picture")
     values: dict[str, float | None] = {**dict.fromkeys(MEASURES, 0.5), "frechet_distance": distance}
     return Result(
-        way=way,
+        variant=variant,
         seed=seed,
-        run=f"{way}-{seed}".replace(" ", "-"),
+        run=f"{variant}-{seed}".replace(" ", "-"),
         folder=tmp_path,
         values=values,
         titles={name: name for name in MEASURES},
@@ -107,7 +107,7 @@ def test_combinations_are_ranked_by_their_mean_over_seeds_and_failures_are_liste
     results.append(result("mostly fails", 0, 0.1, tmp_path))
     failures = [Failure("mostly fails", 1, "not finite"), Failure("<b>broken</b>", 0, 'not "finite"')]
     board = rank("7 trainings", results, failures)
-    assert [(row.way, row.described_seeds) for row in board.rows] == [
+    assert [(row.variant, row.described_seeds) for row in board.rows] == [
         ("steady", "0, 1"),
         ("lucky once", "0, 1"),
         ("mostly fails", "0; 1 failed"),
@@ -130,14 +130,14 @@ def test_the_winner_is_promoted_and_if_it_fails_the_gate_the_best_of_the_next_ro
     tmp_path, monkeypatch
 ) -> None:
     """A run that was rolled back counts as failed; one that was replaced after its promotion does not."""
-    board = rank("", [result(way, 0, distance, tmp_path) for distance, way in enumerate(RECIPES)], [])
+    board = rank("", [result(variant, 0, distance, tmp_path) for distance, variant in enumerate(RECIPES)], [])
     members = members_of(SweepSettings(recipes=",".join(RECIPES), seeds="0"), SharedSettings(output_dir=tmp_path))
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []
     monkeypatch.setattr("flows.sweep_flow.train_flow", lambda settings: asked.append(settings))
     monkeypatch.setattr("flows.sweep_flow.describe_champion_status", lambda _, run: f"what the gate says of {run}")
     said = list(promote_best(board, members, here=True))
-    assert said == [f"{way}-0: what the gate says of {way}-0" for way in list(RECIPES)[:3]]
+    assert said == [f"{variant}-0: what the gate says of {variant}-0" for variant in list(RECIPES)[:3]]
     assert [settings.recipe for settings in asked] == list(RECIPES)[:3], "three at most"
     assert not any(settings.no_promote for settings in asked)
 
@@ -187,7 +187,7 @@ def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repea
     (board,) = (folder / "sweeps").glob("*/leaderboard.csv")
     rows = list(csv.DictReader(board.read_text().splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2", "failed"]
-    assert all("learning_rate=1e30" not in row["way"] for row in rows[:2])
+    assert all("learning_rate=1e30" not in row["variant"] for row in rows[:2])
     assert rows[0]["seeds"] == "0"
     page = board.with_suffix(".html").read_text()
     assert "data:image/png" in page

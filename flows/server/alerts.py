@@ -47,7 +47,8 @@ The server cannot know whether the run sent one, so an alert may arrive twice.
 
 MAX_LENGTH = 500
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
-"""Replacements for characters that chat programs read as mentions, links or markup, or Prefect as a block's secret."""
+"""Replacements for characters that chat programs interpret as mentions, links or markup. Prefect interprets some of
+them as a reference to a secret."""
 
 log = logging.getLogger("tasks.alerts")  # loggers below "tasks" are shown in the UI
 
@@ -79,7 +80,11 @@ def check_alert_block(slug: str | None) -> None:
     except AlertError:
         raise
     except Exception as error:  # a block of another version, a type that is not installed, a server that is away
-        log.warning("The alert block %s could not be loaded now (%s): continuing without.", slug, type(error).__name__)
+        log.warning(
+            "The alert block %s could not be checked (%s). The run continues; alerts may not be delivered.",
+            slug,
+            type(error).__name__,
+        )
 
 
 def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
@@ -103,7 +108,7 @@ def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
 
 
 def alert_on_result(slug: str | None, root: Path, run: str, champion_before: Change | None, *, is_new: bool) -> None:
-    """Send an alert if a new run is unusually bad, and one if it has become the champion.
+    """Send an alert if the opinion on a new run is bad, and one if it has become the champion.
 
     Args:
         slug: The alert block; None for no alerts.
@@ -121,7 +126,7 @@ def alert_on_result(slug: str | None, root: Path, run: str, champion_before: Cha
     entry, opinion, champion = found[0], opinion_of(found[0], entries), champion_of(root)
     look = f"{opinion.words} Report: {root / 'runs' / run / 'report.html'}"
     if is_new and opinion.tone == "bad" and not entry.warnings:  # a collapse has its own alert
-        _send(slug, f"{run} is worse than usual", look, str(this_run.get_id()))
+        _send(slug, f"{run} needs a look", look, str(this_run.get_id()))
     if champion and champion.run == run and champion != champion_before:
         advice = ' To undo it: make champion ARGS="rollback".' if champion.before else ""
         _send(slug, f"{run} is the champion now", f"{look}{advice}", str(this_run.get_id()))

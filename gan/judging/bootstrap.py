@@ -16,7 +16,7 @@ RESAMPLES = 200
 BATCHES = 10
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / (2 * len(METRICS))
-"""Bonferroni correction: with probability CONFIDENCE or more, the intervals of all metrics hold at the same time."""
+"""Bonferroni correction: with a probability of at least CONFIDENCE all intervals cover their true differences."""
 
 NORMAL_QUANTILE = NormalDist().inv_cdf(1 - TAIL)  # 2.89
 STUDENT_QUANTILE = 3.8602  # of Student's t with BATCHES - 1 degrees of freedom, at 1 - TAIL
@@ -35,7 +35,7 @@ class Difference(MeasuredNumbers):
     n: int = Field(description="images on each side")
     extractor: str = Field(description="name of the features that the metric is computed on")
     difference: Number = Field(description="this - other")
-    low: Number = Field(description="lower end of the interval; the intervals of all metrics hold together at 95 %")
+    low: Number = Field(description="lower end of the interval; the intervals of all metrics are simultaneous, at 95 %")
     high: Number = Field(description="upper end of the interval")
 
     @property
@@ -57,19 +57,24 @@ class Difference(MeasuredNumbers):
 def bootstrap_differences(
     this: ImageStatistics, other: ImageStatistics, floor: ImageStatistics, *, extractor: str, seed: int
 ) -> tuple[Difference, ...]:
-    """Return the difference of every metric with its interval; all intervals hold together at 95 % (Bonferroni).
+    """Return the difference of every metric with its interval.
 
         difference +- quantile * standard error
+
+    The intervals are simultaneous: with a probability of at least 95 % all of them cover their true differences
+    (Bonferroni).
 
     Both generators are compared with the same test images, and the i-th images of both are resampled together. If they
     are generated from the same latents, the variance that they share cancels in the difference.
 
-    The standard error is that of a bootstrap over images (Efron and Tibshirani 1993, chapter 6; 200 resamples). For
-    metrics of joint statistics, whose values a resample keeps, this omits the variance of the balls and classifiers.
-    Their standard error is also estimated by batch means (Politis, Romano and Wolf 1999): the joint statistics are
+    The standard error is that of a bootstrap over images (Efron and Tibshirani 1993, chapter 6; 200 resamples).
+
+    Some statistics depend on all images together: the k-nearest-neighbour radii and the two-sample classifier. A
+    resample does not recompute them, so the bootstrap underestimates the variance of metrics that are computed from
+    them. Their standard error is also estimated by batch means (Politis, Romano and Wolf 1999): these statistics are
     recomputed within ten disjoint tenths of the images, and the standard deviation of the ten differences is divided
-    by the square root of ten. The larger estimate is used, because images of a small batch may all cover each other,
-    with the quantile of Student's t.
+    by the square root of ten. The larger of the two estimates is used: in a small batch all images may cover each
+    other, and batch means then give 0. These intervals use the quantile of Student's t.
 
     A metric that is not defined for either run, or for any resample or batch, has no interval.
 

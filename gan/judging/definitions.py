@@ -111,7 +111,7 @@ METRICS = (
         "two_sample_accuracy",
         "Linear two-sample accuracy",
         "lower",
-        "accuracy of a linear rule on features, for real against generated images; 0.5 is chance",
+        "accuracy of a linear classifier on features, for real against generated images; 0.5 is chance",
         lambda e: balanced_accuracy(e.real.logits, e.fake.logits),
         joint=True,
     ),

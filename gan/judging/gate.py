@@ -1,11 +1,18 @@
 """The gate: the rules by which a generator may become the champion, the published generator that users get by default.
 
-The gate examines the averaged weights. A generator passes if
+The gate examines the averaged weights. A generator passes under these conditions:
 
-    all its metrics are defined, its training showed no sign of collapse, it is not far from real images in distance,
-    precision or coverage, and does not copy training images; and, if there is a champion, its Fréchet distance is
-    significantly better than the champion's, and each of MUST_NOT_WORSEN is at most a margin below the best value that
-    any champion had.
+- It is judged on FULL_N images, or on as many as the test split has if that is fewer.
+- All its metrics are defined.
+- Its training showed no sign of collapse.
+- The entropy of its predicted classes is at least MIN_ENTROPY_BITS, unless that of real images is not more either.
+- It does not copy: its share of near copies is not significantly above that of test images.
+- Its Fréchet distance, precision and coverage are within limits relative to the floor.
+- Its recall is above 0.
+- If there is a champion, a comparison with it is possible.
+- If there is a champion, its Fréchet distance is significantly better than the champion's.
+- If there is a champion, each of MUST_NOT_WORSEN is at most a margin below the champion's value, and below the best
+  value of all champions that were not rolled back.
 
 Significance refers to the random choice of images (`gan.judging.bootstrap`), not to the random seed of the training.
 The margin is fixed, because intervals that only include "no change" would let each champion be a little worse than the
@@ -51,7 +58,7 @@ SIGNIFICANT_ERRORS = 3
 
 
 BROKEN = "Broken"
-"""Badge of a run with one of `faults_in_training`."""
+"""Badge of a run with one of `fatal_faults`."""
 
 
 class Quality(BaseModel, frozen=True, extra="forbid"):
@@ -80,12 +87,12 @@ class Decision(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The champion, as far as a new run can be compared with it, and what the champions before it reached."""
+    """The champion, as far as a new run can be compared with it."""
 
     name: str
     average_samples: Path | None  # .npz, samples of the averaged weights
     obstacle: str = ""  # why a comparison is impossible; empty if it is possible
-    reached: Sequence[Quality] = ()
+    reached: Sequence[Quality] = ()  # best values of all champions that were not rolled back
 
 
 def challenge_champion(
@@ -145,14 +152,14 @@ def decide(
         warnings: Signs of collapse in its training.
         champion: Name of the run that is the champion; None if there is none.
         differences: Every metric's difference from the champion, for averaged weights.
-        reached: Values of all champions so far.
+        reached: Best values of all champions that were not rolled back, one Quality for each n and extractor.
         obstacle: Why the generator cannot be compared with the champion; empty if it can.
         full_n: Images that a champion must be judged on. With fewer, a decline may be hidden by noise, in this
             champion and again in each of its successors.
     """
     by_name, n = {metric.name: metric for metric in metrics}, metrics[0].n
     failures = [f"It was judged on {n:,} images; a champion needs {full_n:,} (--num-samples)."] if n < full_n else []
-    failures += [*faults_in_training(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
+    failures += [*fatal_faults(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
     compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)
     quality = quality_of(metrics)
     if champion is not None and not obstacle:
@@ -173,8 +180,8 @@ def decide(
     )
 
 
-def faults_in_training(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
-    """Describe each fault that makes a generator useless: undefined metrics, collapse, copies of training images."""
+def fatal_faults(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
+    """Describe each fault that makes a generator useless: undefined metrics, collapse, few different images, copies."""
     for metric in by_name.values():
         if not is_defined(metric.average) or not is_defined(metric.floor):
             yield f"{metric.title} is not defined: {metric.why}."
@@ -192,7 +199,10 @@ def faults_in_training(by_name: Mapping[str, Metric], warnings: Sequence[str]) -
 
 
 def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
-    """Describe each absolute limit that the images do not reach, in distance, precision, coverage or recall."""
+    """Describe each way in which the images are too far from real ones.
+
+    The limits on distance, precision and coverage are relative to the floor; recall must not be 0.
+    """
     distance, precision, coverage = (by_name[name] for name in ("frechet_distance", "precision", "coverage"))
     if is_defined(distance.average) and is_defined(distance.floor):
         limit = MAX_RELATIVE_DISTANCE * distance.floor

@@ -1,8 +1,9 @@
 """A classifier two-sample test with a convolutional network on pixels.
 
 Lopez-Paz and Oquab 2017, arXiv:1610.06545: a network learns to separate real from generated images, and is tested on
-images of both kinds that it has not seen. An accuracy of 0.5 is guessing. It is a lower bound: a larger network, more
-images or more steps may find more differences. It finds many more than a linear rule on features (docs/judging.md).
+images of both kinds that it has not seen. An accuracy of 0.5 is guessing. The measured accuracy is a lower bound on
+that of the best classifier: a larger network, more images or more steps may find more differences. The network finds
+many more than a linear classifier on features (docs/judging.md).
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from gan.system.progress import progress
 
 MAX_TRAINING_IMAGES = 25_000
 SHARE_OF_TRAINING, SHARE_OF_TESTING = 25 / 60, 10 / 60
-"""Shares of the training split that stand for real and for generated images when the floor is measured: two for
-training, one for testing."""
+"""The floor splits the training split: up to 25/60 as real and 25/60 as generated images to train on, 10/60 as unseen
+generated images."""
 
 WIDTHS, SLOPE, MOMENTUM = (32, 64, 64), 0.1, 0.9
 BATCH_SIZE, EPOCHS, MIN_STEPS = 128, 4, 100

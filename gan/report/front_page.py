@@ -1,7 +1,7 @@
 """The front page of an output folder: what ran, whether it is better, whether anything is wrong.
 
-It is made from the published runs, the history of the champion and the sweeps that are there: again and whole, each
-time that a run is published, removed or promoted.
+It is made from the published runs, the history of the champion and the sweeps that are there. The page is written again
+as a whole after a run is published, removed or promoted, and after a sweep.
 """
 
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 from gan.formatting import describe_number, describe_share
 from gan.report.glance import Opinion
 from gan.report.templates import render_page
-from gan.runs.catalog import MIN_USUAL, Entry, Usual, before, read_catalog, usual
+from gan.runs.catalog import MIN_USUAL, ControlLimits, Entry, control_limits, earlier_comparable_runs, read_catalog
 from gan.runs.champion import champion_stack, read_history
 from gan.storage.files import atomic_path
 from gan.storage.locks import exclusive_lock
@@ -118,19 +118,22 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
         entry: The run.
         entries: All runs, the oldest first.
     """
-    earlier = before(entry, entries)
-    distance, recall = usual(each.distance for each in earlier), usual(each.recall for each in earlier)
+    earlier = earlier_comparable_runs(entry, entries)
+    distance = control_limits(each.distance for each in earlier)
+    recall = control_limits(each.recall for each in earlier)
     if entry.is_broken or entry.distance is None or entry.recall is None:
         return Opinion("Something is wrong with it: look at its report.", "bad")
     if distance is None or recall is None:
-        return Opinion(f"Too few such runs of {entry.recipe} before it to say what is usual.", "neutral")
+        return Opinion(
+            f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual.", "neutral"
+        )
     figures = f"Fréchet distance {describe_number(entry.distance)}, usually {describe_number(distance.mean)}"
     if entry.distance > distance.high:
         return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
     if entry.recall < recall.low:
         found, mean = describe_share(entry.recall), describe_share(recall.mean)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {mean}.", "bad")
-    if entry.passes and entry.rival:
+    if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
     if entry.distance < distance.low:
         return Opinion(f"Better than usual. {figures}.", "good")
@@ -138,10 +141,13 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
 
 
 def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course]:
-    """Return the charts of all runs with equal settings, if there are three or more, those of the last run first."""
+    """Group comparable runs, and return the charts of each group with at least MIN_USUAL runs.
+
+    The group with the newest run comes first.
+    """
     groups: dict[tuple[str, int, str, str], list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(entry.comparable, []).append(entry)
+        groups.setdefault(entry.comparison_key, []).append(entry)
     ordered = sorted(groups.items(), key=lambda item: item[1][-1].published, reverse=True)
     return [
         Course(
@@ -167,7 +173,7 @@ def _chart(
     first = max(0, len(runs) - MAX_IN_CHART)
     shown = runs[first:]
     numbers = [None if each.is_broken else value_of(each) for each in runs]
-    limits = [usual(numbers[:place]) for place in range(first, len(runs))]
+    limits = [control_limits(numbers[:place]) for place in range(first, len(runs))]
     found = [(place, entry, value) for place, entry in enumerate(shown) if (value := value_of(entry)) is not None]
     ends = [end for limit in limits if limit for end in (limit.low, limit.high)]
     low, high = _range([*(value for _, _, value in found), *ends])
@@ -197,7 +203,7 @@ def _chart(
     return Chart(title, points, band, low=describe(low), high=describe(high))
 
 
-def _is_unusual(value: float, limits: Usual | None) -> bool:
+def _is_unusual(value: float, limits: ControlLimits | None) -> bool:
     return limits is not None and not limits.low <= value <= limits.high
 
 

@@ -15,7 +15,7 @@ from gan.judging.gate import (
     Decision,
     copies_training_images,
     far_from_real,
-    faults_in_training,
+    fatal_faults,
     lacks_diversity,
 )
 from gan.judging.measured import is_defined
@@ -29,8 +29,8 @@ CHANCE_MARGIN = 0.03
 SHARES = {"recall": "Recall", "coverage": "Coverage"}
 
 NEAR_FLOOR = 0.9
-"""Recall is read as variety if precision is at least this share of its floor. Images that are scattered far from real
-ones have large balls, in which many real images lie."""
+"""Recall measures variety only if precision is at least this share of its floor. Otherwise generated images lie far
+apart, their k-nearest-neighbour balls are large, and recall is too high."""
 
 
 class Opinion(NamedTuple):
@@ -62,7 +62,7 @@ def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision
     """
     if gate.passes:
         return Opinion("Passes the gate", "good")
-    if any(faults_in_training(metrics, warnings)):
+    if any(fatal_faults(metrics, warnings)):
         return Opinion(BROKEN, "bad")
     if any(far_from_real(metrics)):
         return Opinion("Far from real", "bad")
@@ -80,8 +80,11 @@ def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
         return f"The generator copies training images: {share} of its images are near copies (of test images: {real})."
     if lacks_diversity(entropy.average, metrics):
         bits, real = describe_number(entropy.average), describe_number(entropy.floor)
-        return f"The generator makes only a few different images: their classes hold {bits} bits (real images: {real})."
-    accuracy, _, judge = _strongest_judge(separation, metrics["two_sample_accuracy"])
+        return (
+            "The generator makes only a few different images: "
+            f"the entropy of their predicted classes is {bits} bits (real images: {real})."
+        )
+    accuracy, _, classifier = _stronger_classifier(separation, metrics["two_sample_accuracy"])
     if accuracy >= EASY_ACCURACY:
         conclusion = "Easy to tell from real images"
     elif accuracy >= DISTINGUISHABLE_ACCURACY:
@@ -90,7 +93,7 @@ def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
         conclusion = "Can sometimes be told from real images"
     else:
         conclusion = "Can hardly be told from real images"
-    return f"{conclusion}: {judge} is right for {describe_share(accuracy)} of unseen images (guessing: 50 %)."
+    return f"{conclusion}: {classifier} is right for {describe_share(accuracy)} of unseen images (guessing: 50 %)."
 
 
 def make_tiles(
@@ -98,7 +101,7 @@ def make_tiles(
 ) -> tuple[Tile, ...]:
     """Return the four numbers that a report begins with."""
     champion = {row.name: row.other for row in against_champion if row.n == metrics[row.name].n}
-    told, floor, _ = _strongest_judge(separation, metrics["two_sample_accuracy"])
+    told, floor, _ = _stronger_classifier(separation, metrics["two_sample_accuracy"])
     distance, doubts = metrics["frechet_distance"], {"recall": _doubt_about_recall(metrics["precision"])}
 
     def on_scale(value: float | None) -> float:
@@ -137,16 +140,16 @@ def published_tiles(content: Mapping[str, Any]) -> tuple[Tile, ...]:
 
 
 def glance_line(content: Mapping[str, Any]) -> str:
-    """Return the four numbers as one line, from the content of `metrics.json`."""
+    """Return the tiles as one line, without those that carry a doubt, from the content of `metrics.json`."""
     tiles = published_tiles(content)
     parts = ", ".join(f"{tile.title} {tile.value} ({tile.real})" for tile in tiles if not tile.doubt)
     return f"{parts}: averaged weights (real images)"
 
 
-def _strongest_judge(separation: Separation, linear: Metric) -> tuple[float, float, str]:
-    """Return accuracy, floor and name of the judge that is right more often: usually the network."""
+def _stronger_classifier(separation: Separation, linear: Metric) -> tuple[float, float, str]:
+    """Return accuracy, floor and name of the classifier that is right more often: usually the network."""
     if is_defined(linear.average) and is_defined(linear.floor) and linear.average > separation.accuracy:
-        return linear.average, linear.floor, "a linear rule on features"
+        return linear.average, linear.floor, "a linear classifier on features"
     return separation.accuracy, separation.floor, "a trained network"
 
 

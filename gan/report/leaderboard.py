@@ -26,7 +26,7 @@ MIN_SEEDS = 3  # with fewer seeds, a mean is not meaningful
 class Result:
     """A published run of a sweep."""
 
-    way: str  # the configuration: recipe, and settings that differ from it
+    variant: str  # recipe, and the hyperparameters that were changed
     seed: int
     run: str
     folder: Path
@@ -50,14 +50,14 @@ class Result:
 class Failure:
     """A training that failed."""
 
-    way: str
+    variant: str
     seed: int
     reason: str
 
     @property
     def described(self) -> str:
         """Configuration, seed and reason in one line."""
-        return f"{self.way}, seed {self.seed}: {self.reason}"
+        return f"{self.variant}, seed {self.seed}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Spread:
 class Row:
     """A training configuration, over its seeds."""
 
-    way: str
+    variant: str
     seeds: tuple[int, ...]
     num_failed: int
     measures: dict[str, Spread]
@@ -138,7 +138,7 @@ class Leaderboard:
         return self.rows[0].best if self.rows else None
 
 
-def read_result(way: str, seed: int, folder: Path) -> Result:
+def read_result(variant: str, seed: int, folder: Path) -> Result:
     """Read the metrics of the published run in a folder, which has this configuration and seed."""
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     metrics = {name: content["metrics"][name] for name in MEASURES}
@@ -146,7 +146,7 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
     missing = [name for name, value in values.items() if value is None]
     first = metrics[MEASURES[0]]
     return Result(
-        way=way,
+        variant=variant,
         seed=seed,
         run=folder.name,
         folder=folder,
@@ -165,17 +165,17 @@ def read_result(way: str, seed: int, folder: Path) -> Result:
 def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
     """Rank the configurations of published runs by their mean over seeds; those with failed seeds come last."""
     rows = []
-    for way in dict.fromkeys(result.way for result in results):
-        of_way = sorted((result for result in results if result.way == way), key=lambda result: result.seed)
+    for variant in dict.fromkeys(result.variant for result in results):
+        of_variant = sorted((result for result in results if result.variant == variant), key=lambda result: result.seed)
         rows.append(
             Row(
-                way=way,
-                seeds=tuple(result.seed for result in of_way),
-                num_failed=sum(failure.way == way for failure in failures),
-                measures={name: _spread_of(name, of_way) for name in MEASURES},
-                seconds=_spread([result.seconds for result in of_way]),
-                best=min(of_way, key=lambda result: _undefined_last(result.distance)),
-                results=tuple(of_way),
+                variant=variant,
+                seeds=tuple(result.seed for result in of_variant),
+                num_failed=sum(failure.variant == variant for failure in failures),
+                measures={name: _spread_of(name, of_variant) for name in MEASURES},
+                seconds=_spread([result.seconds for result in of_variant]),
+                best=min(of_variant, key=lambda result: _undefined_last(result.distance)),
+                results=tuple(of_variant),
             )
         )
     rows.sort(key=lambda row: (row.num_failed > 0, _undefined_last(row.measures[MEASURES[0]].mean)))
@@ -206,7 +206,7 @@ def as_csv(board: Leaderboard) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [f"{name}_{what}" for name in (*MEASURES, "training_seconds") for what in ("mean", "deviation")]
-    writer.writerow(["rank", "way", "seeds", "failed", *columns, "best_run", "n", "features", "reason"])
+    writer.writerow(["rank", "variant", "seeds", "failed", *columns, "best_run", "n", "features", "reason"])
     for number, row in enumerate(board.rows, 1):
         spreads = (*row.measures.values(), row.seconds)
         cells = [value for spread in spreads for value in (spread.mean, spread.deviation)]
@@ -214,9 +214,10 @@ def as_csv(board: Leaderboard) -> str:
         numbers = ("" if cell is None else describe_setting(cell) for cell in cells)
         reason = "; ".join(f"{name}: {spread.undefined}" for name, spread in row.measures.items() if spread.undefined)
         best = (row.best.run, row.best.n, row.best.extractor, reason)
-        writer.writerow([number, row.way, seeds, row.num_failed, *numbers, *best])
+        writer.writerow([number, row.variant, seeds, row.num_failed, *numbers, *best])
     for failure in board.failures:
-        writer.writerow(["failed", failure.way, failure.seed, 1, *("" for _ in columns), "", "", "", failure.reason])
+        empty = [""] * (len(columns) + 3)
+        writer.writerow(["failed", failure.variant, failure.seed, 1, *empty, failure.reason])
     return file.getvalue()
 
 

@@ -20,8 +20,11 @@ from gan.judging.gate import BROKEN
 from gan.judging.measured import finite_or_none
 from gan.runs.publish import CONFIG, MANIFEST, METRICS, RUN_NAME
 
-MIN_USUAL, SIGMAS = 3, 3
-"""Runs before a run from which it is known what is usual, and the deviation from their mean that is not."""
+MIN_USUAL = 3
+"""Fewest earlier runs from which control limits are computed."""
+
+SIGMAS = 3
+"""Half-width of the control limits, in standard deviations."""
 
 LEAST_DEVIATION = 0.01
 """Least standard deviation, relative to the mean. Runs of equal seeds have equal numbers, so their deviation is 0."""
@@ -63,7 +66,10 @@ class _Config(BaseModel, extra="allow"):
 
     @property
     def digest(self) -> str:
-        """Digest of all settings but the seeds and those of the snapshots, which do not decide the result."""
+        """Digest of the settings that runs must share to be compared.
+
+        It leaves out the seeds, the snapshot settings and the samples; `n` is compared separately.
+        """
         train = self.train.model_dump(exclude={"seed", "sample_every", "num_snapshot_images"})
         content = {**self.model_dump(exclude={"train", "samples"}), "train": train}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -95,24 +101,24 @@ class Entry:
     recipe: str
     seed: int
     steps: int
-    settings: str  # digest of all settings that decide the result but the seed
+    settings: str  # digest of the settings that runs must share to be compared
     device: str | None
     commit: str | None
     passes: bool  # the gate
-    rival: str | None  # the champion that the gate compared it with
+    champion: str | None  # when the run was judged
     badge: str
     verdict: str
     distance: float | None  # Fréchet
     recall: float | None  # 0 to 1
     coverage: float | None  # 0 to 1
-    told: float | None  # accuracy of the network that separates generated from real images, 0 to 1
+    two_sample_accuracy: float | None  # of the network or the linear classifier, whichever is right more often, 0 to 1
     n: int
     extractor: str
     seconds: float | None  # of training
     warnings: tuple[str, ...]
 
     @property
-    def comparable(self) -> tuple[str, int, str, str]:
+    def comparison_key(self) -> tuple[str, int, str, str]:
         """Recipe, steps, settings, and how it was judged: the numbers of runs with equal ones can be compared."""
         return self.recipe, self.steps, self.settings, f"{self.n:,} images a side, {self.extractor} features"
 
@@ -123,8 +129,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Usual:
-    """Mean of a number over earlier runs, and the limits within which it is usual."""
+class ControlLimits:
+    """Mean of a number over earlier runs, and the limits within which a value is usual."""
 
     mean: float
     low: float
@@ -142,7 +148,9 @@ def _read(folder: Path) -> Entry | None:
         manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         content = _Metrics.model_validate_json((folder / METRICS).read_bytes())
         config = _Config.model_validate_json((folder / CONFIG).read_bytes())
-        distance, recall, coverage = (content.metrics[name] for name in ("frechet_distance", "recall", "coverage"))
+        names = "frechet_distance", "recall", "coverage", "two_sample_accuracy"
+        distance, recall, coverage, linear = (content.metrics[name] for name in names)
+        accuracies = linear.average, content.separation.accuracy if content.separation else None
     except (OSError, ValidationError, KeyError):
         return None
     if manifest.published.tzinfo is None or not re.fullmatch(r"[\w.-]+", manifest.recipe):
@@ -157,13 +165,13 @@ def _read(folder: Path) -> Entry | None:
         steps=config.train.steps,
         settings=config.digest,
         passes=manifest.gate.passes,
-        rival=manifest.gate.champion,
+        champion=manifest.gate.champion,
         badge=content.badge or ("Passes the gate" if manifest.gate.passes else "Does not pass the gate"),
         verdict=content.verdict,
         distance=distance.average,
         recall=recall.average,
         coverage=coverage.average,
-        told=content.separation.accuracy if content.separation else None,
+        two_sample_accuracy=max((accuracy for accuracy in accuracies if accuracy is not None), default=None),
         n=distance.n,
         extractor=distance.extractor,
         seconds=content.training.training_seconds,
@@ -171,17 +179,17 @@ def _read(folder: Path) -> Entry | None:
     )
 
 
-def usual(values: Iterable[float | None]) -> Usual | None:
+def control_limits(values: Iterable[float | None]) -> ControlLimits | None:
     """Return mean and 3-sigma limits of earlier values (Shewhart 1931); None if there are too few."""
     known = [value for value in values if value is not None]
     if len(known) < MIN_USUAL:
         return None
     mean = fmean(known)
     deviation = max(stdev(known), LEAST_DEVIATION * abs(mean))
-    return Usual(mean, mean - SIGMAS * deviation, mean + SIGMAS * deviation)
+    return ControlLimits(mean, mean - SIGMAS * deviation, mean + SIGMAS * deviation)
 
 
-def before(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+def earlier_comparable_runs(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
     """Return the runs that were published before a run and can be compared with it, except broken ones."""
-    order = [each for each in entries if each.comparable == entry.comparable]
+    order = [each for each in entries if each.comparison_key == entry.comparison_key]
     return [each for each in order[: order.index(entry)] if not each.is_broken]

@@ -125,8 +125,8 @@ def promote(
     root: Path,
     run: str,
     *,
-    over: tuple[str, str] | None = None,
-    judged: str | None = None,
+    judged_against: tuple[str, str] | None = None,
+    judged_generator: str | None = None,
     by_hand: bool = False,
     reasons: Sequence[str] = (),
 ) -> Change | None:
@@ -135,9 +135,9 @@ def promote(
     Args:
         root: The output folder.
         run: Name of the run.
-        over: Identity of the champion that the run was judged against; None if there was no champion.
-        judged: SHA-256 of the averaged generator that was judged.
-        by_hand: Whether the user requested the promotion; then `over` and `judged` are not checked.
+        judged_against: Identity of the champion that the run was judged against; None if there was no champion.
+        judged_generator: SHA-256 of the averaged generator that was judged.
+        by_hand: Whether the user requested the promotion; then the two arguments before it are not checked.
         reasons: Reasons of the gate.
 
     Returns:
@@ -151,7 +151,8 @@ def promote(
     generator = manifest.sha256(AVERAGE_GENERATOR) or ""
     with _champion_lock(root):
         current = champion_of(root)
-        if not by_hand and ((current.identity if current else None) != over or generator != judged):
+        judged = judged_against, judged_generator
+        if not by_hand and judged != (current.identity if current else None, generator):
             return None
         if current and current.identity == (run, generator):
             return _repair_copy(root, current)

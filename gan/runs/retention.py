@@ -81,7 +81,7 @@ def kept_champions(root: Path, rollbacks: int) -> list[Change]:
 
 def _one_a_week(entries: Collection[Entry]) -> dict[tuple[object, ...], str]:
     """Return the newest run of each ISO week, for each set of runs whose numbers can be compared."""
-    return {(*entry.comparable, *entry.published.isocalendar()[:2]): entry.name for entry in entries}
+    return {(*entry.comparison_key, *entry.published.isocalendar()[:2]): entry.name for entry in entries}
 
 
 def _references_of(root: Path, names: Collection[str]) -> set[str]:

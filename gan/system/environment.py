@@ -1,10 +1,11 @@
 """Configuration of this process's environment before any library reads it.
 
 Libraries also read variables and files that are not options of this project. Importing `gan` calls
-`configure_environment`, before NumPy, Keras, TensorFlow or matplotlib can be imported. It removes or fixes everything
-that could change a number, so the same command gives the same result for every user. docs/design.md lists what each
-library reads and what happens to it. Commands refuse other problems with `check_certificates` and
-`check_working_directory`.
+`configure_environment`, before NumPy, Keras, TensorFlow or matplotlib can be imported. It removes or fixes every
+variable that selects an algorithm, a precision or a number of threads. Variables that choose the processor, or
+functions of the C library for it, are kept and recorded. They change results only by rounding. docs/design.md lists
+what each library reads and what happens to it. Commands call `check_certificates` and `check_working_directory` to
+refuse other problems.
 """
 
 import codecs

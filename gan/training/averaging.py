@@ -14,10 +14,11 @@ from gan.models.latents import GeneratorInputs
 from gan.models.networks import Networks
 
 AVERAGE_EVERY = 8
-"""Steps between two updates of the average: a small part of its half-life, and a multiple of the steps per call."""
+"""Steps between two updates of the average: a small part of its half-life. On a CPU, where the average is updated after
+a call, it is a multiple of the steps per call."""
 
 
-def average_factor(config: TrainConfig, steps_done: int) -> float:
+def ema_decay(config: TrainConfig, steps_done: int) -> float:
     """Return beta of the update after so many steps:  a <- beta a + (1 - beta) w,  beta = 0.5^(new images / half-life).
 
     The half-life is `recipe.average_half_life_images`, but at most the share `recipe.average_ramp_up` of the images
@@ -32,7 +33,7 @@ def average_factor(config: TrainConfig, steps_done: int) -> float:
     return float(0.5 ** (new_steps * size / half_life))
 
 
-def move_average(networks: Networks, beta: tf.Tensor) -> None:
+def update_ema(networks: Networks, beta: tf.Tensor) -> None:
     """Move the trainable weights of `networks.average` towards those of the generator; beta is a float32 scalar."""
     pairs = zip(networks.average.trainable_variables, networks.generator.trainable_variables, strict=True)
     for average, weight in pairs:

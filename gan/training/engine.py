@@ -13,7 +13,7 @@ from gan.config import TrainConfig
 from gan.models.backend import Hardware, tf
 from gan.models.networks import Networks
 from gan.training.article import TrainStep, make_train_step
-from gan.training.averaging import average_factor, move_average
+from gan.training.averaging import ema_decay, update_ema
 from gan.training.groups import group_bounds
 from gan.training.guards import CHECK_EVERY
 from gan.training.relativistic import make_relativistic_step
@@ -40,7 +40,7 @@ class Engine:
 
     networks: Networks
     device: str  # human-readable
-    name: str  # human-readable, such as "one XLA program a step"
+    name: str  # human-readable; part of a checkpoint's identity: a change makes checkpoints useless
     steps_per_call: int  # calls end at multiples of it, and at snapshots
     run_steps: RunSteps
 
@@ -78,8 +78,8 @@ def build_engine(
 def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainConfig) -> RunSteps:
     """Return a function that runs up to STEPS_PER_LOOP steps, and updates the average, in one XLA program.
 
-    The number of steps is an input of the program, so one program serves all calls. Where `start` or `stop` reached an
-    operand that XLA needs at compile time, such as the bounds of a slice, each call would compile the program again.
+    The number of steps is an input of the program, so one program serves all calls. Do not use `start` or `stop` where
+    XLA needs a constant, such as the bounds of a slice: each call would then compile the program again.
     """
     period = config.recipe.penalty_every
 
@@ -90,7 +90,7 @@ def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainCon
                 row = train_step(step, 0)
             else:
                 row = tf.cond(step % period == 0, lambda: train_step(step, 0), lambda: train_step(step, 1))
-            move_average(networks, tf.gather(factors, step - start))
+            update_ema(networks, tf.gather(factors, step - start))
             return step + 1, rows.write(tf.cast(step - start, tf.int32), row)
 
         rows = tf.TensorArray(tf.float32, size=STEPS_PER_LOOP, element_shape=(3,))
@@ -98,7 +98,7 @@ def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainCon
 
     def run_steps(start: int, stop: int) -> np.ndarray:
         factors = np.ones(STEPS_PER_LOOP, np.float32)
-        factors[: stop - start] = [average_factor(config, step + 1) for step in range(start, stop)]
+        factors[: stop - start] = [ema_decay(config, step + 1) for step in range(start, stop)]
         rows = run_loop(tf.constant(start, tf.int64), tf.constant(stop, tf.int64), tf.constant(factors))
         return np.asarray(rows)[: stop - start]
 
@@ -108,8 +108,8 @@ def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainCon
 def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int = 1) -> RunSteps:
     """Return a function that runs `steps_per_call` steps in one program, and any other number of steps one by one.
 
-    It does not update the average. The program starts at a multiple of `steps_per_call`, which is 1 or a multiple of
-    `period`, the number of phases.
+    It does not update the average. Callers start a full call at a multiple of `steps_per_call`. `period` is the number
+    of steps from one penalty to the next. `steps_per_call` is 1 or a multiple of it.
     """
 
     @tf.function(jit_compile=True, autograph=False)
@@ -125,13 +125,16 @@ def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int = 1) 
 
 
 def with_average(run_steps: RunSteps, networks: Networks, config: TrainConfig) -> RunSteps:
-    """Return a function that also updates the average, for calls that do not reach beyond an update."""
-    move = tf.function(lambda beta: move_average(networks, beta), autograph=False)
+    """Return `run_steps` with an update of the average after each call, if one is due.
+
+    No update may be due within a call, only at its end.
+    """
+    update = tf.function(lambda beta: update_ema(networks, beta), autograph=False)
 
     def run_steps_and_average(start: int, stop: int) -> np.ndarray:
         rows = run_steps(start, stop)
-        if (beta := average_factor(config, stop)) < 1:
-            move(tf.constant(beta))
+        if (beta := ema_decay(config, stop)) < 1:
+            update(tf.constant(beta))
         return rows
 
     return run_steps_and_average

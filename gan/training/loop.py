@@ -35,10 +35,16 @@ class Callback:
         """Receive the snapshots of earlier processes, uint8 (len(steps), n, 28, 28), before training is resumed."""
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
-        """Receive the last row of the history, float32 (3,), after every call of the compiled program (1-200 steps)."""
+        """Receive the last row of the history, float32 (3,), after every call of the compiled program (1-200 steps).
+
+        `steps_done` counts from 1.
+        """
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
-        """Receive images of the fixed latents, uint8 (n, 28, 28), after the steps of `config.snapshot_steps`."""
+        """Receive images of the fixed latents, uint8 (n, 28, 28), after a step of `config.snapshot_steps`.
+
+        `step` counts from 0.
+        """
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ def train(
     Raises:
         TrainingError: If a loss or weight is not finite, or on collapse if `stop_on_collapse` is set. The last
             checkpoint is kept.
+        KeyboardInterrupt: If a signal ends the training after a checkpoint, and its handler raises no other error.
     """
     # prepare: build the networks, restore the latest checkpoint
     setup = _prepare(images, config, checkpoints, hardware, labels)

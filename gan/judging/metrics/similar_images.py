@@ -1,4 +1,4 @@
-"""The training image nearest to an image, whatever may have been changed: position, direction, brightness."""
+"""Find the training image nearest to an image, up to a shift, a horizontal flip and a factor of brightness."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ MARGIN = 4
 
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 EMPTY = 1e-6
-"""A length below which an image counts as black: it has no direction."""
+"""Norm below which a vector counts as zero."""
 
 
 class ImageIndex:
@@ -42,8 +42,9 @@ class ImageIndex:
             d(x, y) = min over t of sin(t(x'), y'),   sin(a, b) = (1 - (a.b / (|a| |b|))^2)^(1/2)
 
         x' and y' are x and y in a standard position: the centre of mass in the middle, and the longer tail to the
-        right. t is one of 18 further changes: mirrored or not, and shifted by up to one pixel in each direction. The
-        sine of the angle between two images does not depend on their brightness, as far as that is a factor.
+        right. t is one of 18 further changes: mirrored or not, and shifted by up to one pixel in each direction. Only
+        the inner 20 x 20 pixels are compared. The sine of the angle between two images does not change if an image is
+        multiplied by a constant.
 
         d is computed for 16 candidates: the most similar image of each of 16 parts of the references, by 10 x 10
         blurred pixels in the standard position.
@@ -105,7 +106,7 @@ def _align(images: np.ndarray) -> np.ndarray:
 
 
 def _shift_to_middle(from_middle: np.ndarray) -> np.ndarray:
-    """Return whole pixels, int (n,), rounded towards the same side for an image and for its mirror image."""
+    """Return the shift to the middle, in whole pixels, int (n,), at most MAX_SHIFT; opposite for a mirror image."""
     rounded = np.sign(from_middle) * np.floor(np.abs(from_middle) + 0.5)
     return np.asarray(-rounded.clip(-MAX_SHIFT, MAX_SHIFT).astype(int))
 
