@@ -1,4 +1,4 @@
-"""The main job: fetch -> normalize -> extractor -> train -> render -> floor -> separate -> compare -> publish.
+"""The main job: fetch -> normalize -> fit -> train -> render -> floor -> separate -> compare -> publish.
 
 python flows/train_flow.py --help
 """

@@ -8,13 +8,13 @@ from playwright.sync_api import expect
 def test_one_at_a_time_by_mouse_and_arrows_and_answers_can_be_taken_back(open_page: Open) -> None:
     blind = Blind(open_page())
     blind.button("One at a time").click()
-    expect(blind.button("Take back")).to_be_disabled()
+    expect(blind.button("Undo")).to_be_disabled()
     first = blind.part("picture").evaluate(READ_CANVAS)
     blind.button("Real").click()
     blind.page.keyboard.press("ArrowRight")
     expect(blind.progress).to_have_text("Image 3 of 40")
     blind.page.keyboard.press("Backspace")
-    blind.button("Take back").click()
+    blind.button("Undo").click()
     expect(blind.progress).to_have_text("Image 1 of 40")
     assert blind.part("picture").evaluate(READ_CANVAS) == first
     for _ in range(40):

@@ -59,7 +59,7 @@ def test_data_warnings_appear_everywhere_and_no_image_of_an_empty_class_is_gener
     asked = metrics["asked_classes"]
     assert asked.keys() == {"value", "average", "real"}
     assert all(0 <= share <= 1 for share in asked.values())
-    assert "The generator was asked for images of each class" in page
+    assert "Each image was generated for a requested class" in page
     code, _ = call("gan.generate", run, "--class", "1", "--out", tmp_path / "asked.png")
     assert code == 0
     assert (tmp_path / "asked.png").is_file()

@@ -24,7 +24,7 @@ def test_nearly_equal_images_are_mode_collapse_with_the_figure(tiny_images) -> N
 
 def test_a_discriminator_that_has_been_right_for_a_long_time_is_a_sign_of_collapse(tiny_images) -> None:
     ((title, sentence),) = find_collapse(tiny_images, spread(tiny_images), history(0.999))
-    assert title == "Certain discriminator"
+    assert title == "Saturated discriminator"
     assert "99.90%" in sentence
     mixed = np.concatenate([history(1.0), history(0.9, CERTAIN_STEPS)])
     assert not list(find_collapse(tiny_images, spread(tiny_images), mixed)), "it was certain only at the beginning"

@@ -160,8 +160,8 @@ def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it
     page, digest = (render(replace(report, asked_classes=shares)) for render in (render_html, render_markdown))
     for text in (page.replace("\u00a0", " "), digest):
         assert all(describe_share(share) in text for share in (shares.value, shares.average, shares.real))
-        assert "sked for" in text
-    assert "asked for" not in render_html(report) + render_markdown(report)
+        assert "requested class" in text
+    assert "requested class" not in render_html(report) + render_markdown(report)
 
 
 def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:

@@ -133,7 +133,7 @@ METRICS = (
         "nearest_training_image",
         "Nearest training image",
         "as real",
-        "its median distance relative to that of test images; far below 1 is copying, above is noise",
+        "median distance to it, relative to that of test images; far below 1: copies, above 1: noise",
         lambda e: float(np.median(e.fake.relative_distance)),
         features=ALIGNED_PIXELS,
         undefined="at least half of the test images equal training images, so their median distance is 0",

@@ -56,7 +56,7 @@ class Judge:
         return len(self._splits[1])
 
     def with_n(self, n: int) -> "Judge":
-        """Return a judge that compares n images a side, with the same extractor, splits and seed."""
+        """Return a judge that compares n real with n generated images, with the same extractor, splits and seed."""
         return self if n == self.n else Judge(self.extractor, *self._splits, n=n, seed=self._seed)
 
     def for_snapshots(self, num_images: int) -> "SnapshotJudge":
@@ -139,7 +139,7 @@ class SnapshotJudge:
     @property
     def description(self) -> str:
         """Number of images and name of the features that the numbers are computed on."""
-        return f"{self.n:,} images a side, {self.extractor.name} features"
+        return f"{self.n:,} real and {self.n:,} generated images, {self.extractor.name} features"
 
     def __call__(self, pixels: np.ndarray) -> tuple[float, float]:
         """Return Fréchet distance and recall (QUALITY_COLUMNS) of the first n images of pixels, uint8 (m, 28, 28)."""

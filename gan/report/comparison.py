@@ -70,8 +70,9 @@ class RunComparison:
     NOTE: ClassVar[str] = (
         "The intervals cover the randomness of drawing images; together, the intervals of all metrics hold at 95 %. An "
         "interval that contains zero shows no difference, which does not prove that there is none. The intervals are "
-        "about these two trainings: another seed of the same recipe may differ by more. (from real): the difference is "
-        "between the distances to the value of real images."
+        'about these two trainings: another seed of the same recipe may differ by more. Rows with "distance from real" '
+        'compare how far the values are from that of real images, rows with "above real" only the excess over it. In '
+        'rows with "up to real", values above that of real images count as equal to it.'
     )
 
     this_name: str
@@ -125,7 +126,7 @@ def _summarize(differences: tuple[Difference, ...]) -> str:
     for row in differences:
         titles[row.verdict].append(row.title)
     counts = [
-        f"are {verdict} by {len(titles[verdict])} of {len(differences)} metrics ({', '.join(titles[verdict])})"
+        f"are {verdict} on {len(titles[verdict])} of {len(differences)} metrics ({', '.join(titles[verdict])})"
         for verdict in ("better", "worse")
         if titles[verdict]
     ]

@@ -107,7 +107,7 @@ class CollapseCheck:
 
 
 def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) -> Iterator[tuple[str, str]]:
-    """Find signs of collapse: nearly equal images, or a discriminator that has been certain for a long time.
+    """Find signs of collapse: nearly equal images, or a discriminator that has been saturated for a long time.
 
     `fakes` are generated images from different latents, float (n, 28, 28, 1), n > 1; `real_spread` is the `spread` of
     real images; `history` has the rows of all finished steps, float32 (steps_done, 3).
@@ -128,8 +128,8 @@ def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) ->
     accuracy = float(history[-CERTAIN_STEPS:, HISTORY_COLUMNS.index("d_accuracy")].mean())
     if accuracy >= CERTAIN_ACCURACY:
         yield (
-            "Certain discriminator",
-            f"Certain discriminator after {steps_done:,} steps: its accuracy over the last {CERTAIN_STEPS} "
+            "Saturated discriminator",
+            f"Saturated discriminator after {steps_done:,} steps: its accuracy over the last {CERTAIN_STEPS} "
             f"steps is {accuracy:.2%} (warned of from {CERTAIN_ACCURACY:.1%}); the generator learns little from it.",
         )
 
