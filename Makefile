@@ -109,10 +109,7 @@ pages: $(READY) ## Serve the front page and the reports of the output folder (ma
 server: $(READY) ## Start a Prefect server and its UI, which shows all runs of this machine
 	@exec $(VENV)/bin/python -m flows.server.prefect_cli server start
 
-setup-pages: $(READY) ## Serve the front page and the reports of the output folder (make server does this too)
-	@exec $(VENV)/bin/python -m flows.server.pages $(ARGS)
-
-server: $(READY) ## Create or repair the server's pools, limits and deployments; for more GPUs ARGS="--gpus 2"
+setup-server: $(READY) ## Create or repair the server's pools, limits and deployments; for more GPUs ARGS="--gpus 2"
 	@$(VENV)/bin/python flows/setup_server.py $(ARGS)
 
 worker: $(READY) ## Start a worker that executes scheduled runs

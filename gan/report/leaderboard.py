@@ -125,7 +125,7 @@ class Leaderboard:
     def described(self) -> str:
         """Number of images and features that the metrics are computed on."""
         best = self.rows[0].best
-        return f"{best.n:,} images a side, {best.extractor} features (not an FID)"
+        return f"{best.n:,} real and as many generated images, {best.extractor} features (not an FID)"
 
     @property
     def data_warnings(self) -> tuple[str, ...]:
