@@ -18,7 +18,6 @@ from gan.data.catalog import CATALOG
 from gan.data.pixels import denormalize_images
 from gan.data.sources import fetch_splits
 from gan.errors import SettingsError
-from gan.formatting import describe_change, describe_interval, describe_number
 from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
 from gan.runs.manifest import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
@@ -114,10 +113,10 @@ def _print_comparison(comparison: "RunComparison", out: Path) -> None:
         for row in rows:
             table.add_row(
                 row.heading,
-                describe_number(row.this),
-                describe_number(row.other),
-                describe_change(row.difference),
-                describe_interval(row.low, row.high),
+                row.describe(row.this),
+                row.describe(row.other),
+                row.change,
+                row.interval,
                 "" if row.verdict == "no difference beyond noise" else row.verdict,
             )
         console.print(table)

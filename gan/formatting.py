@@ -24,13 +24,13 @@ def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) 
     return format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)
 
 
-def describe_number(value: float | None) -> str:
+def describe_number(value: float | None, digits: int = 3) -> str:
     """Format a number with three significant digits, a thousands separator and a minus sign."""
     if value is None or not isfinite(value):
         return NOT_DEFINED
     size = abs(value)
-    digits = f"{size:,.0f}" if 100 <= size < LARGEST_PLAIN else describe_setting(size, 3)
-    return f"−{digits}" if value < 0 else digits
+    text = f"{size:,.0f}" if 10 ** (digits - 1) <= size < LARGEST_PLAIN else describe_setting(size, digits)
+    return f"−{text}" if value < 0 else text
 
 
 def describe_setting(value: float, digits: int = SETTING_DIGITS) -> str:
@@ -48,24 +48,31 @@ def describe_mean(mean: float | None, deviation: float | None) -> str:
     return describe_number(mean) if deviation is None else f"{describe_number(mean)} {describe_deviation(deviation)}"
 
 
-def describe_change(value: float | None) -> str:
-    """Format a number with its sign; 0 has none."""
+def describe_change(value: float | None, *, is_share: bool = False) -> str:
+    """Format a difference with its sign and two digits: of differences the noise is larger than the third. 0 has none.
+
+    A difference of shares is in percentage points, written as per cent.
+    """
     is_positive = value is not None and isfinite(value) and value > 0
-    return f"{'+' if is_positive else ''}{describe_number(value)}"
+    return f"{'+' if is_positive else ''}{describe_value(value, is_share=is_share, digits=2)}"
 
 
-def describe_interval(low: float | None, high: float | None) -> str:
+def describe_interval(low: float | None, high: float | None, *, is_share: bool = False) -> str:
     """Format both ends of an interval with their signs; "not defined" if either end is not defined."""
-    ends = describe_change(low), describe_change(high)
-    return NOT_DEFINED if NOT_DEFINED in ends else " to ".join(ends)
+    ends = describe_change(low, is_share=is_share), describe_change(high, is_share=is_share)
+    return NOT_DEFINED if NOT_DEFINED in ends else f"{ends[0].removesuffix(' %')} to {ends[1]}"
 
 
-def describe_share(share: float | None) -> str:
-    """Format a share, 0 to 1, as a percentage with up to three significant digits."""
+def describe_value(value: float | None, *, is_share: bool, digits: int = 3) -> str:
+    """Format the value of a metric: as a percentage if it is a share."""
+    return describe_share(value, digits) if is_share else describe_number(value, digits)
+
+
+def describe_share(share: float | None, digits: int = 3) -> str:
+    """Format a share, or a difference of shares, as a percentage with up to three significant digits."""
     if share is None or not isfinite(share):
         return NOT_DEFINED
-    percent = 100 * share
-    return f"{percent:.0f} %" if percent >= 99.95 else f"{describe_setting(percent, 3)} %"
+    return f"{describe_number(100 * share, digits)} %"
 
 
 def describe_seconds(seconds: float | None) -> str:

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from gan.formatting import describe_number
+from gan.formatting import describe_value
+from gan.judging.definitions import SHARES
 from gan.report.glance import published_tiles
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import describe_champion_status
@@ -36,7 +37,7 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     _create_pictures(folder, run.name)
     create_table_artifact(
         key="metrics",
-        table=[_metric_row(metric) for metric in content["metrics"].values()],
+        table=[_metric_row(name, metric) for name, metric in content["metrics"].items()],
         description="Generated images against the test split; the floor is the same for real training images",
     )
     digest = (folder / "report.md").read_text(encoding="utf-8")
@@ -110,13 +111,14 @@ def _image(path: Path, alt: str) -> str:
     return f"![{alt}]({data_uri(path)})"
 
 
-def _metric_row(metric: dict[str, Any]) -> dict[str, str]:
+def _metric_row(name: str, metric: dict[str, Any]) -> dict[str, str]:
+    is_share = name in SHARES
     reasons = "; ".join(dict.fromkeys(metric.get("undefined", {}).values()))
     note = f". Not defined: {reasons}" if reasons else ""
     columns = {"generated": "value", "averaged weights": "average", "floor (real)": "floor"}
     return {
         "metric": metric["title"],
-        **{column: describe_number(metric[name]) for column, name in columns.items()},
+        **{column: describe_value(metric[key], is_share=is_share) for column, key in columns.items()},
         "n": f"{metric['n']:,}",
         "features, and how to read it": f"{metric['extractor']}: {metric['reading']}{note}",
     }

@@ -19,6 +19,7 @@ PACKAGE = "gan"
 
 LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "tensorflow"
 RESULT_LIBRARIES = {"PIL": "pillow"} | dict(zip(LIBRARIES, LIBRARIES, strict=True))
+PUBLISHED_LIBRARIES = frozenset({*RESULT_LIBRARIES.values(), "prefect"})
 """Libraries whose version can change a result: import name -> distribution name."""
 
 

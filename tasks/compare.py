@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gan.config import Device, RunConfig
 from gan.judging.gate import Incumbent
 from gan.storage.store import Store
+from tasks.code_identity import PUBLISHED_LIBRARIES
 from tasks.records import Comparison, Opponents, RunRecords, put_files
 from tasks.stage import stage
 
@@ -28,6 +29,7 @@ def compare(store: Store, records: RunRecords, opponents: Opponents, run: RunCon
             samples=store.path(reference.samples),
             average_samples=store.path(reference.average_samples),
             data_summary=store.path(records.data.summary),  # a reference was trained on the same data
+            conditions=reference.conditions,
         )
     if champion := opponents.champion:
         samples = store.path(champion.average_samples) if champion.average_samples else None
@@ -40,8 +42,11 @@ def _trained_run(store: Store, records: RunRecords, run: RunConfig) -> "TrainedR
     from gan.judging.definitions import Separation
     from gan.report.run_report import TrainedRun
     from gan.report.training_pictures import ANIMATION, INTERPOLATION
+    from gan.runs.changes import conditions_of
+    from gan.runs.manifest import manifest_content
 
     data, trained, pictures = records.data, records.trained, records.pictures.by_path
+    made_from = records.provenance()
     return TrainedRun(
         train_images=store.path(data.train_images),
         train_labels=store.path(data.train_labels),
@@ -68,5 +73,8 @@ def _trained_run(store: Store, records: RunRecords, run: RunConfig) -> "TrainedR
             num_training=records.separated.num_training,
         ),
         separation_logits=store.path(records.separated.logits),
-        provenance=records.provenance(),
+        provenance=made_from,
+        conditions=conditions_of(
+            run.content().model_dump(mode="json"), manifest_content(run, made_from, libraries=PUBLISHED_LIBRARIES)
+        ),
     )

@@ -7,7 +7,7 @@ from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, EXTRACTOR, GENERA
 from gan.runs.publish import copy_files, publish_run, staged_run
 from gan.storage.links import LATEST, set_link
 from gan.storage.store import Store
-from tasks.code_identity import RESULT_LIBRARIES
+from tasks.code_identity import PUBLISHED_LIBRARIES
 from tasks.failures import explain_refused_writes
 from tasks.records import Comparison, Opponents, PublishedRun, RunRecords
 from tasks.stage import PROCESSORS, stage
@@ -42,7 +42,7 @@ def publish(
             "data_warnings": records.data_warnings,
         },
         manifest={
-            **manifest_content(run, records.provenance(), libraries={*RESULT_LIBRARIES.values(), "prefect"}),
+            **manifest_content(run, records.provenance(), libraries=PUBLISHED_LIBRARIES),
             # files in the store that are kept as long as the run
             "stored": sorted({ref.sha256 for record in (records, comparison) for ref in record.files()}),
             "processors": {name: record.facts.get(PROCESSORS) for name, record in stages.items()},

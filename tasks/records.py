@@ -178,6 +178,7 @@ class Reference(StageRecord):
     generator: FileRef
     samples: FileRef = Field(description=".npz, key images")
     average_samples: FileRef
+    conditions: dict[str, str] = Field({}, description="its settings, code, versions and device, as text by name")
 
 
 class Champion(StageRecord):

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gan.errors import SettingsError
+from gan.runs.changes import published_conditions
 from gan.runs.manifest import (
     AVERAGE_GENERATOR,
     AVERAGE_SAMPLES,
@@ -90,7 +91,13 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
     check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
     names = GENERATOR, SAMPLES, AVERAGE_SAMPLES
     generator, samples, average_samples = (copy_to_store(store, folder / name) for name in names)
-    return Reference(name=folder.name, generator=generator, samples=samples, average_samples=average_samples)
+    return Reference(
+        name=folder.name,
+        generator=generator,
+        samples=samples,
+        average_samples=average_samples,
+        conditions=published_conditions(folder),
+    )
 
 
 def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:

@@ -288,8 +288,8 @@ def test_the_server_alerts_about_a_run_that_no_worker_takes_and_one_whose_code_c
     assert alert["body"].startswith("Process exited with status code")
 
 
-COLLAPSING = ("--steps", 600, "--sample-every", 600, "--set", "learning_rate=1")
-"""Options of a training whose generator soon draws one image only: all images differ by 1 % of real ones' spread."""
+COLLAPSING = ("--steps", 600, "--sample-every", 600, "--set", "learning_rate=0.1")
+"""Options of a training whose generator soon draws one image only."""
 
 
 @pytest.mark.drill

@@ -347,7 +347,7 @@ def test_metrics_of_earlier_versions_with_infinity_are_still_shown(published, tm
 def test_the_terminals_comparison_says_what_is_not_defined(capsys) -> None:
     undefined = dict.fromkeys(("this", "low", "high"), "all images are equal")
     rows = (Difference.model_validate(difference(this=None, low=None, high=None, undefined=undefined)),)
-    against = RunComparison("a", "b", True, b"", b"", rows, rows, n=9, extractor="small")
+    against = RunComparison("a", "b", True, b"", b"", rows, rows, n=9, extractor="small", changes=(), commits=())
     assert against.verdict.count("show no difference beyond noise (not defined: Recall)") == 2
     print_comparison(against, Path("comparison.html"))
     shown = capsys.readouterr().out

@@ -255,7 +255,7 @@ FORMS = [
         "SweepSettings",
         {"sweep": {"recipes": "conditional", "seeds": "date"}, "settings": {"train_on": "gpu"}},
     ),
-    ("prune/weekly", "PruneSettings", {"settings": {"older_than": 30}}),
+    ("prune/weekly", "PruneSettings", {"settings": {"older_than": 30, "keep_runs": 90}}),
 ]
 
 

@@ -17,7 +17,9 @@ def test_numbers_have_three_significant_digits(value, text) -> None:
 
 
 def test_changes_have_a_sign_and_shares_are_percentages() -> None:
-    assert [describe_change(value) for value in (12.34, 0, -0.5)] == ["+12.3", "0", "−0.5"]
+    assert [describe_change(value) for value in (12.34, 0, -0.5)] == ["+12", "0", "−0.5"]
+    shares = [describe_change(value, is_share=True) for value in (0.1234, 0, -0.005)]
+    assert shares == ["+12 %", "0 %", "−0.5 %"]
     assert [describe_share(share) for share in (0, 0.0123, 0.5, 0.9999, 1)] == [
         "0 %",
         "1.23 %",

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from gan.judging.definitions import COMPARED_AS, METRICS, Better, Definition
+from gan.formatting import describe_change, describe_interval, describe_value
+from gan.judging.definitions import COMPARED_AS, METRICS, SHARES, Better, Definition
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
 from gan.system.threads import map_in_threads
@@ -42,6 +43,20 @@ class Difference(MeasuredNumbers):
     def heading(self) -> str:
         """The title, and what is compared if that is not the metric itself."""
         return self.title + COMPARED_AS[self.better]
+
+    def describe(self, value: float | None) -> str:
+        """Format a value of the compared quantity."""
+        return describe_value(value, is_share=self.name in SHARES)
+
+    @property
+    def change(self) -> str:
+        """The difference as text."""
+        return describe_change(self.difference, is_share=self.name in SHARES)
+
+    @property
+    def interval(self) -> str:
+        """The interval as text."""
+        return describe_interval(self.low, self.high, is_share=self.name in SHARES)
 
     @property
     def verdict(self) -> Verdict:

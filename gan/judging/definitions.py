@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
+from gan.formatting import describe_value
 from gan.judging.features import ALIGNED_PIXELS, GREY_LEVELS
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import Measured, MeasuredNumbers, Number
@@ -27,6 +28,9 @@ COMPARED_AS = {
     "higher": "",
 }
 """What a comparison adds to the title of a metric: which quantity is compared."""
+
+SHARES = frozenset({"precision", "recall", "coverage", "two_sample_accuracy", "near_copies"})
+"""Names of the metrics that are shares, 0 to 1. Pages show them as percentages."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ METRICS = (
         "two_sample_accuracy",
         "Linear two-sample accuracy",
         "lower",
-        "accuracy of a linear classifier on features, for real against generated images; 0.5 is chance",
+        "accuracy of a linear classifier on features, for real against generated images; 50 % is chance",
         lambda e: balanced_accuracy(e.real.logits, e.fake.logits),
         joint=True,
     ),
@@ -198,3 +202,7 @@ class Metric(MeasuredNumbers):
     better: Better
     extractor: str = Field(description="name of the features that the metric is computed on")
     reading: str = Field(description="how to interpret the value")
+
+    def describe(self, value: float | None) -> str:
+        """Format a value of the metric."""
+        return describe_value(value, is_share=self.name in SHARES)

@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from gan.data.samples import load_samples
-from gan.formatting import describe_change, describe_interval, describe_number, describe_share
+from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.definitions import Metric
 from gan.judging.judge import Judge
@@ -169,7 +169,7 @@ def decide(
     if compared:
         passed = (
             f"{_describe(compared[0])} is better beyond noise, and precision, recall and coverage are at most "
-            f"{margin(compared[0].n):.2g} below the best of all champions."
+            f"{describe_share(margin(compared[0].n), 2)} below the best of all champions."
         )
     return Decision(
         passes=not failures,
@@ -250,8 +250,8 @@ def _failed_comparisons(compared: Sequence[Difference]) -> Iterator[str]:
                 yield f"{_describe(row)} is not better beyond noise."
         elif is_defined(row.this) and is_defined(row.other) and row.this < row.other - margin(row.n):
             yield (
-                f"{row.title} {describe_number(row.this)} is more than {margin(row.n):.2g} below the champion's, "
-                f"{describe_number(row.other)}."
+                f"{row.title} {row.describe(row.this)} is more than {describe_share(margin(row.n), 2)} below the "
+                f"champion's, {row.describe(row.other)}."
             )
 
 
@@ -261,8 +261,9 @@ def _below_the_best(quality: Quality | None, reached: Sequence[Quality]) -> Iter
             for name, value in quality.values.items():
                 if value < best.values.get(name, 0.0) - margin(quality.n):
                     yield (
-                        f"{name.capitalize()} {describe_number(value)} is more than {margin(quality.n):.2g} below the "
-                        f"best of all champions, {describe_number(best.values[name])}."
+                        f"{name.capitalize()} {describe_share(value)} is more than "
+                        f"{describe_share(margin(quality.n), 2)} below the best of all champions, "
+                        f"{describe_share(best.values[name])}."
                     )
 
 
@@ -305,6 +306,6 @@ def quality_of(metrics: Sequence[Metric]) -> Quality | None:
 
 def _describe(row: Difference) -> str:
     return (
-        f"{row.title} {describe_number(row.this)} against {describe_number(row.other)} (difference "
-        f"{describe_change(row.difference)}, interval {describe_interval(row.low, row.high)})"
+        f"{row.title} {row.describe(row.this)} against {row.describe(row.other)} (difference {row.change}, interval "
+        f"{row.interval})"
     )

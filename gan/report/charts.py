@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from gan.formatting import describe_number
 
@@ -89,6 +89,8 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
     defined = distances[np.isfinite(distances)]
     if len(defined) and defined.max() > 10 * defined.min() > 0:
         distance_axes.set_yscale("log")
+    if not len(defined):
+        distance_axes.annotate("not defined at any snapshot", (0.5, 0.5), xycoords="axes fraction", ha="center")
     _label_numbers(distance_axes)
     for axes in (distance_axes, recall_axes):
         _label_steps(axes)
@@ -181,9 +183,12 @@ def _draw_points(axes: Axes, steps: Sequence[int], values: np.ndarray, best: int
 
 
 def _label_numbers(axes: Axes) -> None:
-    """Label the y axis with numbers such as 1,000; a logarithmic axis only at powers of ten."""
+    """Label the y axis with numbers such as 1,000; a logarithmic axis also at twice and five times a power of ten."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: describe_number(value)))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: describe_number(value)))
+        axes.tick_params(axis="y", which="minor", labelsize=8)
 
 
 def _label_steps(axes: Axes) -> None:

@@ -1,7 +1,8 @@
 """Compare two generators: images of the same latents, and the difference in every metric with its interval."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.report.rendering import tiles_png
+from gan.runs.changes import Change, changes, commits_between, published_conditions
 from gan.runs.manifest import AVERAGE_SAMPLES, DATA_SUMMARY, GENERATOR, SAMPLES
 
 NUM_SHOWN, COLUMNS = 32, 8
@@ -28,12 +30,14 @@ class ContestantFiles:
     samples: Path
     average_samples: Path
     data_summary: Path
+    conditions: Mapping[str, str] = field(default_factory=dict)  # settings, code, versions and device, by name
 
     @classmethod
     def of_published(cls, run: Path) -> "ContestantFiles":
         """Return the files of a published run."""
         samples, average_samples = run / SAMPLES, run / AVERAGE_SAMPLES
-        return cls(run.resolve().name, run / GENERATOR, samples, average_samples, run / DATA_SUMMARY)
+        conditions = published_conditions(run)
+        return cls(run.resolve().name, run / GENERATOR, samples, average_samples, run / DATA_SUMMARY, conditions)
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,25 @@ class Contestant:
     input_shapes: list[tuple[int | None, ...]]  # of the generator: latents, and classes if it is conditional
     samples: np.ndarray  # uint8 (n, 28, 28)
     average_samples: np.ndarray  # uint8 (n, 28, 28)
+    conditions: Mapping[str, str]  # settings, code, versions and device, by name
 
 
 def load_contestant(files: ContestantFiles, *, seed: int) -> Contestant:
     """Load a run, and draw the images that a comparison shows; `seed` is the seed of their latents."""
     samples, average_samples = load_samples(files.samples), load_samples(files.average_samples)
-    return make_contestant(files.name, files.generator, files.data_summary, samples, average_samples, seed=seed)
+    shown, shapes = draw_shown(files.generator, files.data_summary, seed=seed)
+    return Contestant(files.name, shown, shapes, samples, average_samples, files.conditions)
 
 
-def make_contestant(
-    name: str, generator: Path, data_summary: Path, samples: np.ndarray, average_samples: np.ndarray, *, seed: int
-) -> Contestant:
-    """Draw the images that a comparison shows of a run; classes are as frequent as in its training images."""
+def draw_shown(generator: Path, data_summary: Path, *, seed: int) -> tuple[np.ndarray, list[tuple[int | None, ...]]]:
+    """Draw the images that a comparison shows of a run, uint8 (k, 28, 28); also return the generator's input shapes.
+
+    Classes are as frequent as in the run's training images.
+    """
     model = load_model(generator)
     like_labels = labels_of(class_counts(data_summary, model))
     shown = generate_pixels(model, sample_inputs(model, NUM_SHOWN, seed=seed, like_labels=like_labels))
-    return Contestant(name, shown, [tensor.shape for tensor in model.inputs], samples, average_samples)
+    return shown, [tensor.shape for tensor in model.inputs]
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class RunComparison:
     average_differences: tuple[Difference, ...]
     n: int
     extractor: str
+    changes: Sequence[Change]  # what differs in how the runs were made; "before" is the other run
+    commits: Sequence[str]  # from the other run's code to this run's, the newest first
 
     @property
     def verdict(self) -> str:
@@ -118,6 +127,8 @@ def compare_runs(judge: Judge, this: Contestant, other: Contestant, *, seed: int
         average_differences=average_differences,
         n=judge.n,
         extractor=extractor,
+        changes=changes(other.conditions, this.conditions),
+        commits=commits_between(other.conditions.get("commit", ""), this.conditions.get("commit", "")),
     )
 
 

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 from pathlib import Path
 from statistics import fmean, stdev
 
-from gan.formatting import describe_mean, describe_setting
+from gan.formatting import describe_deviation, describe_setting, describe_value
+from gan.judging.definitions import SHARES
 from gan.judging.measured import NOT_FINITE, finite_or_none, rounded
 from gan.report.templates import render_page
 from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
@@ -67,11 +68,24 @@ class Spread:
     mean: float | None
     deviation: float | None  # None for a single seed
     undefined: str = ""  # the reason if the mean is None
+    is_share: bool = False
+
+    @property
+    def described_mean(self) -> str:
+        """The mean as text."""
+        return describe_value(self.mean, is_share=self.is_share)
+
+    @property
+    def described_deviation(self) -> str:
+        """The standard deviation as text; empty if there is none."""
+        if self.deviation is None:
+            return ""
+        return f"{describe_deviation(100 * self.deviation)} %" if self.is_share else describe_deviation(self.deviation)
 
     @property
     def described(self) -> str:
         """Mean and standard deviation as text."""
-        return describe_mean(self.mean, self.deviation)
+        return f"{self.described_mean} {self.described_deviation}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -188,7 +202,8 @@ def _undefined_last(value: float | None) -> tuple[bool, float]:
 
 def _spread_of(name: str, results: Sequence[Result]) -> Spread:
     reasons = dict.fromkeys(result.undefined[name] for result in results if name in result.undefined)
-    return _spread([result.values[name] for result in results], "; ".join(reasons))
+    spread = _spread([result.values[name] for result in results], "; ".join(reasons))
+    return replace(spread, is_share=name in SHARES)
 
 
 def _spread(values: Sequence[float | None], reason: str = NOT_FINITE) -> Spread:

@@ -1,6 +1,6 @@
 """The report on a trained run: draw its samples, judge them, and fill the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.recipes import Recipe
-from gan.report.comparison import ContestantFiles, RunComparison, compare_runs, load_contestant, make_contestant
+from gan.report.comparison import Contestant, ContestantFiles, RunComparison, compare_runs, draw_shown, load_contestant
 from gan.report.exhibits import Findings, make_exhibits
 from gan.report.page import Report, Rows, render_html, render_markdown
 from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance, code_version
@@ -58,6 +58,7 @@ class TrainedRun:
     separation: Separation
     separation_logits: Path  # .npy, float32 (num_images,), of the averaged generator's images
     provenance: Provenance
+    conditions: Mapping[str, str]  # settings, code, versions and device, as text by name
 
 
 def report_run(
@@ -152,7 +153,8 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
 def _compare(run: TrainedRun, found: Findings, reference: ContestantFiles) -> RunComparison:
     """Compare a run with its reference, on as many images as both have."""
     seed, samples = run.settings.samples.seed, (found.fake_pixels, found.average_pixels)
-    this = make_contestant("This run", run.generator, run.summary, *samples, seed=seed)
+    shown, shapes = draw_shown(run.generator, run.summary, seed=seed)
+    this = Contestant("This run", shown, shapes, *samples, run.conditions)
     other = load_contestant(reference, seed=seed)
     judge = found.judge.with_n(min(found.judge.n, len(other.samples), len(other.average_samples)))
     return compare_runs(judge, this, other, seed=seed)

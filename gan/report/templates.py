@@ -58,8 +58,6 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters |= {
     "number": formatting.describe_number,
     "deviation": formatting.describe_deviation,
-    "change": formatting.describe_change,
-    "interval": formatting.describe_interval,
     "share": formatting.describe_share,
     "seconds": formatting.describe_seconds,
     "markdown": escape_markdown,

@@ -120,7 +120,12 @@ class Entry:
     @property
     def comparison_key(self) -> tuple[str, int, str, str]:
         """Recipe, steps, settings, and how it was judged: the numbers of runs with equal ones can be compared."""
-        return self.recipe, self.steps, self.settings, f"{self.n:,} real and as many generated images, {self.extractor} features"
+        return (
+            self.recipe,
+            self.steps,
+            self.settings,
+            f"{self.n:,} real and as many generated images, {self.extractor} features",
+        )
 
     @property
     def is_broken(self) -> bool:

@@ -1,0 +1,79 @@
+"""What differs between two runs: settings, code, versions of Python and of libraries, device."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gan.runs.publish import CONFIG, MANIFEST
+
+MAX_COMMITS = 20
+COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+
+class Change(NamedTuple):
+    """One thing that differs."""
+
+    name: str
+    before: str  # empty if there was none
+    now: str
+
+
+def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return the conditions that a run was made under, as text by name.
+
+    Args:
+        config: The content of `config.json`: all settings.
+        manifest: The content of `manifest.json`: device, code, versions.
+    """
+    train, code = config.get("train", {}), manifest.get("code") or {}
+    commit = str(code.get("commit") or "")[:12]
+    conditions = {
+        **dict(_flat({name: value for name, value in train.items() if name != "recipe"})),
+        **{f"recipe {name}": value for name, value in _flat(train.get("recipe", {}))},
+        "samples": str(config.get("samples", {}).get("num_images", "")),
+        "data": str((config.get("data") or {}).get("name", "")),
+        "device": str(manifest.get("device") or ""),
+        "commit": f"{commit} with changes" if commit and code.get("modified") else commit,
+        "python": str(manifest.get("python") or ""),
+        **dict(_flat(manifest.get("libraries") or {})),
+    }
+    return {name: value for name, value in conditions.items() if value}
+
+
+def published_conditions(folder: Path) -> dict[str, str]:
+    """Return the conditions of a published run; none if its files cannot be read. They are untrusted input."""
+    try:
+        config, manifest = (json.loads((folder / name).read_bytes()) for name in (CONFIG, MANIFEST))
+        return conditions_of(config, manifest)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
+    """Return what differs, in the order of `now`, then what is gone."""
+    names = [*now, *(name for name in before if name not in now)]
+    found = (Change(name, before.get(name, ""), now.get(name, "")) for name in names)
+    return [change for change in found if change.before != change.now]
+
+
+def commits_between(before: str, now: str) -> Sequence[str]:
+    """Return subjects of the commits from one commit to another, the newest first; none outside of git."""
+    ends = [match[0] for end in (before, now) if (match := COMMIT.match(end))]
+    if len(ends) < 2 or ends[0] == ends[1]:
+        return ()
+    command = ["git", "-C", str(Path(__file__).parent), "log", "--oneline", "--no-decorate", f"-{MAX_COMMITS}"]
+    try:
+        log = subprocess.run([*command, "..".join(ends), "--"], capture_output=True, check=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(log.decode(errors="replace").splitlines())
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield names and values as text; those of a list in one text."""
+    for name, value in values.items():
+        if value is not None:
+            yield str(name).replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,73 @@
+"""What differs between two runs: settings, code, versions, device."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from conftest import PROJECT
+
+from gan.runs.changes import Change, changes, commits_between, conditions_of, published_conditions
+from gan.runs.manifest import code_version
+
+CONFIG = {
+    "train": {
+        "recipe": {"name": "conv", "learning_rate": 2e-4, "generator_units": [64, 32]},
+        "steps": 100,
+        "seed": 0,
+    },
+    "samples": {"num_images": 10_000, "seed": 0},
+    "data": None,
+}
+MANIFEST = {
+    "device": "CPU",
+    "code": {"commit": "a" * 40, "modified": False},
+    "python": "3.12.1",
+    "libraries": {"numpy": "2.1.0"},
+}
+
+
+def test_a_change_of_each_kind_is_named_once() -> None:
+    now = conditions_of(
+        {**CONFIG, "train": {**CONFIG["train"], "seed": 1, "recipe": {**CONFIG["train"]["recipe"], "momentum": 0.5}}},
+        {**MANIFEST, "code": {"commit": "b" * 40, "modified": True}, "libraries": {"numpy": "2.2.0"}, "device": "GPU"},
+    )
+    assert changes(conditions_of(CONFIG, MANIFEST), now) == [
+        Change("seed", "0", "1"),
+        Change("recipe momentum", "", "0.5"),
+        Change("device", "CPU", "GPU"),
+        Change("commit", "a" * 12, f"{'b' * 12} with changes"),
+        Change("numpy", "2.1.0", "2.2.0"),
+    ]
+    assert changes(now, now) == []
+
+
+def test_what_is_gone_is_named_too() -> None:
+    without = {**MANIFEST, "device": None}
+    assert changes(conditions_of(CONFIG, MANIFEST), conditions_of(CONFIG, without)) == [Change("device", "CPU", "")]
+
+
+def test_folders_that_cannot_be_read_have_no_conditions(tmp_path: Path) -> None:
+    assert published_conditions(tmp_path) == {}
+    for name, content in (("config.json", "[]"), ("manifest.json", "{}")):
+        (tmp_path / name).write_text(content)
+    assert published_conditions(tmp_path) == {}
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
+    assert published_conditions(tmp_path) == conditions_of(CONFIG, MANIFEST)
+
+
+def test_commits_between_two_versions_of_the_code() -> None:
+    log = subprocess.run(["git", "log", "--format=%H"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    first, *_, fourth = log.stdout.split()[:4]
+    assert code_version()["commit"] == first
+    found = commits_between(fourth[:12], f"{first[:12]} with changes")
+    assert found
+    assert first.startswith(found[0].split()[0])
+    assert len(found) <= 20
+
+
+def test_unknown_or_hostile_commits_give_no_log() -> None:
+    assert commits_between("", "a" * 12) == ()
+    assert commits_between("a" * 12, "a" * 12) == ()
+    assert commits_between("a" * 12, "b" * 12) == ()
+    assert commits_between("--output=/tmp/x", "b" * 12) == ()
