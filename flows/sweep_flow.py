@@ -44,6 +44,7 @@ from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
 from gan.storage.files import atomic_path
+from tasks.artifacts import pages_url
 
 MAX_GRIDS_SHOWN, MAX_CANDIDATES = 8, 3
 
@@ -184,7 +185,8 @@ def present_board(board: Leaderboard, folder: Path) -> None:
     create_markdown_artifact(
         key="best-runs",
         markdown=f"# The best run of each{extra if len(board.rows) > MAX_GRIDS_SHOWN else ''}\n\n{grids}\n\n"
-        f"{listed}The page: {code_span(str(folder / 'leaderboard.html'))}",
+        f"{listed}**[The leaderboard]({pages_url(f'sweeps/{folder.name}/leaderboard.html')})** "
+        f"({code_span(str(folder / 'leaderboard.html'))})",
         description=f"{len(board.rows)} combinations, {len(board.failures)} trainings failed",
     )
 

@@ -52,7 +52,9 @@ def test_a_better_generator_passes_with_the_numbers_in_the_reason(judge) -> None
     assert decision.passes
     assert [row.name for row in decision.differences] == list(GATE_METRICS)
     assert decision.sentence.startswith("Passes the gate against the champion the-champion. Fréchet distance ")
-    assert decision.sentence.endswith("precision, recall and coverage are at most 10 % below the best of all champions.")
+    assert decision.sentence.endswith(
+        "precision, recall and coverage are at most 10 % below the best of all champions."
+    )
 
 
 def test_a_worse_generator_does_not_pass_and_each_worse_metric_is_named(judge) -> None:
