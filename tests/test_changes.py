@@ -3,13 +3,14 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from conftest import PROJECT
 
 from gan.runs.changes import Change, changes, commits_between, conditions_of, published_conditions
 from gan.runs.manifest import code_version
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "train": {
         "recipe": {"name": "conv", "learning_rate": 2e-4, "generator_units": [64, 32]},
         "steps": 100,
@@ -18,7 +19,7 @@ CONFIG = {
     "samples": {"num_images": 10_000, "seed": 0},
     "data": None,
 }
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "device": "CPU",
     "code": {"commit": "a" * 40, "modified": False},
     "python": "3.12.1",

@@ -92,8 +92,10 @@ def report(findings, tmp_path_factory) -> Report:
     (tmp_path / "training.webp").write_bytes(
         animation_bytes([draw_grid(noise(4, step), 2, scale=2) for step in range(3)])
     )
-    this = Contestant("This run", smooth_pixels(32, 6), [(None, 100)], findings.average_pixels, findings.average_pixels)
-    other = Contestant(HOSTILE, noise(32, 7), [(None, 100)], findings.fake_pixels, findings.average_pixels)
+    this = Contestant(
+        "This run", smooth_pixels(32, 6), [(None, 100)], findings.average_pixels, findings.average_pixels, {}
+    )
+    other = Contestant(HOSTILE, noise(32, 7), [(None, 100)], findings.fake_pixels, findings.average_pixels, {})
     return Report(
         title=f"{HOSTILE}: real and generated",
         run_name="own-article",
