@@ -38,9 +38,9 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
     keep_runs: NonNegativeInt | None = Field(
         None,
         le=36_500,
-        description="days for which every published run is kept; of older runs the newest of each week, recipe and "
-        "settings stays, champions, runs that a kept run was compared with, and those that make keep has pinned; "
-        "empty: all runs are kept",
+        description="days for which every published run is kept; of older runs with equal settings but the seed the "
+        "newest of each week stays, and champions, runs that a kept run was compared with, and those that make keep "
+        "has pinned; empty: all runs are kept",
     )
     rollbacks: NonNegativeInt = Field(
         DEFAULT_ROLLBACKS, description="champions before the present one that are kept, if keep_runs is given"
@@ -52,12 +52,12 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
 @flow(
     name="prune",
     flow_run_name="prune what is older than {settings.older_than} days",
-    description="Remove from the store what no published run and no recently used result needs.",
+    description="Remove what no published run and no recently used result needs, and old runs if keep_runs is given.",
     on_failure=[alert_on_failure],
     on_crashed=[alert_on_failure],
 )
 def prune_flow(settings: PruneSettings) -> None:
-    """Remove from an output folder what no published run and no recently used result needs.
+    """Remove what no published run and no recently used result needs, and old runs if `keep_runs` is given.
 
     Args:
         settings: The options.
@@ -81,8 +81,9 @@ def _prune(settings: PruneSettings) -> Pruning:
         rollbacks=settings.rollbacks,
         dry_run=settings.dry_run,
     )
-    if not settings.dry_run and (settings.output_dir / FRONT_PAGE).exists():
-        refresh_front_page(settings.output_dir)
+    root = settings.output_dir.expanduser()
+    if not settings.dry_run and (root / FRONT_PAGE).exists():
+        refresh_front_page(root)
     return pruning
 
 

@@ -41,7 +41,7 @@ OWN_OPTIONS = frozenset({"steps", "batch_size"})
 
 
 class RunSettings(BaseModel, frozen=True, extra="forbid"):
-    """Options of a run, the most used first: forms and help show them in this order.
+    """Options of a run, the most used first: forms show them in this order, and `--help` within each group.
 
     Each option's description says what an empty value means.
     """

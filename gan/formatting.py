@@ -25,7 +25,7 @@ def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) 
 
 
 def describe_number(value: float | None, digits: int = 3) -> str:
-    """Format a number with three significant digits, a thousands separator and a minus sign."""
+    """Format a number with that many significant digits, a thousands separator and a minus sign."""
     if value is None or not isfinite(value):
         return NOT_DEFINED
     size = abs(value)
@@ -69,7 +69,7 @@ def describe_value(value: float | None, *, is_share: bool, digits: int = 3) -> s
 
 
 def describe_share(share: float | None, digits: int = 3) -> str:
-    """Format a share, or a difference of shares, as a percentage with up to three significant digits."""
+    """Format a share, or a difference of shares, as a percentage with up to that many significant digits."""
     if share is None or not isfinite(share):
         return NOT_DEFINED
     return f"{describe_number(100 * share, digits)} %"

@@ -56,7 +56,7 @@ def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> Non
         f"{escape_markdown(describe_champion_status(store.root, folder.name))}\n\n{_differences(content)}"
         f"{_data_warnings(content)}"
         f"**[Report, with the blind test]({pages_url(f'runs/{folder.name}/report.html')})** · "
-        f"[All runs]({pages_url('index.html')}) (files: {code_span(str(folder))})\n\n"
+        f"[All runs]({pages_url('index.html')}); as a file: {code_span(str(folder / 'report.html'))}\n\n"
         f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
         description=f"{_image(folder / 'real_above_generated.png', 'Real images above generated ones')} {verdict}",
     )

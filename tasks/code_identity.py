@@ -19,8 +19,10 @@ PACKAGE = "gan"
 
 LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "tensorflow"
 RESULT_LIBRARIES = {"PIL": "pillow"} | dict(zip(LIBRARIES, LIBRARIES, strict=True))
-PUBLISHED_LIBRARIES = frozenset({*RESULT_LIBRARIES.values(), "prefect"})
 """Libraries whose version can change a result: import name -> distribution name."""
+
+PUBLISHED_LIBRARIES = frozenset({*RESULT_LIBRARIES.values(), "prefect"})
+"""Distributions whose versions are in `manifest.json`."""
 
 
 def reached_code(module: str) -> str:

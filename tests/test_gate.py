@@ -53,7 +53,7 @@ def test_a_better_generator_passes_with_the_numbers_in_the_reason(judge) -> None
     assert [row.name for row in decision.differences] == list(GATE_METRICS)
     assert decision.sentence.startswith("Passes the gate against the champion the-champion. Fréchet distance ")
     assert decision.sentence.endswith(
-        "precision, recall and coverage are at most 10 % below the best of all champions."
+        "precision, recall and coverage are at most 10 percentage points below the best of all champions."
     )
 
 
@@ -63,7 +63,7 @@ def test_a_worse_generator_does_not_pass_and_each_worse_metric_is_named(judge) -
     assert "Fréchet distance" in decision.reasons[0]
     assert decision.reasons[0].endswith("is not better beyond noise.")
     assert any(
-        reason.startswith("Precision") and "is more than 10 % below the champion's" in reason
+        reason.startswith("Precision") and "is more than 10 percentage points below the champion's" in reason
         for reason in decision.reasons
     )
 
@@ -141,7 +141,7 @@ def test_the_best_of_all_champions_counts_although_the_present_one_is_worse_or_o
     best = Quality(n=10_000, extractor="small", values=good)
     of_few_images = [row.model_copy(update={"n": 100}) for row in against_champion(mine, champion)]
     decision = decide(measured(mine), (), "before", of_few_images, (best,), full_n=10_000)
-    assert decision.reasons == ("Recall 57 % is more than 2 % below the best of all champions, 60 %.",)
+    assert decision.reasons == ("Recall 57 % is more than 2 percentage points below the best of all champions, 60 %.",)
     close = {**mine, "recall": 0.585}
     unrecorded = against_champion(close, {**champion, "recall": 0.6})
     decision = decide(measured(close), (), "of an earlier version", unrecorded, full_n=10_000)

@@ -16,6 +16,7 @@ from gan.judging.metrics.neighbours import (
     ball_radii,
     density_coverage,
     precision_recall,
+    radii_of_balls,
     squared_distances,
 )
 from gan.judging.metrics.two_sample import fit_logistic_regression, held_out_logits
@@ -347,3 +348,25 @@ def test_the_share_of_near_copies_has_the_documented_bias(r) -> None:
         _, near_copy = relative_to_test(rng.random(200), np.zeros(200, int), rng.random(r), np.zeros(r, int))
         shares.append(near_copy.mean())
     assert np.mean(shares) == pytest.approx(0.01 + 1 / (r + 1), rel=0.2)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(700, 12)), rng.normal(0.2, 1, (700, 12))
+
+    def results() -> list[bytes]:
+        radii = radii_of_balls(real, [3, 5])
+        found = [
+            *radii,
+            *precision_recall(real, fake, radii[0], ball_radii(fake, 3)),
+            *density_coverage(real, fake, radii[1]),
+            kernel_terms(real, fake),
+            *held_out_logits(real, fake, np.random.default_rng(0)),
+        ]
+        return [values.tobytes() for values in found]
+
+    by_number = []
+    for number in (1, 2, 7):
+        monkeypatch.setattr("gan.system.threads.num_processors", lambda number=number: number)
+        by_number.append(results())
+    assert by_number[0] == by_number[1] == by_number[2]

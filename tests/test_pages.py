@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 from builders import write_run
+from cyclopts import CycloptsError
+from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-from flows.server.pages import AUTH_VARIABLE, listen, pages, serve_beside
+from flows.server.pages import AUTH_VARIABLE, app, listen, pages, serve_beside
 from gan.errors import SettingsError
 from gan.report.front_page import write_front_page
 from tasks.artifacts import PAGES_URL_VARIABLE, pages_url
@@ -136,6 +138,13 @@ def test_with_an_auth_string_nobody_else_gets_in(serve: Serve, monkeypatch) -> N
     assert httpx.get(address, auth=("anna", "pässword")).status_code == 200
 
 
+def test_the_auth_string_of_the_prefect_server_protects_the_pages_too(serve: Serve) -> None:
+    with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: "anna:secret"}):
+        address = f"http://127.0.0.1:{serve()}/index.html"
+    assert httpx.get(address).status_code == 401
+    assert httpx.get(address, auth=("anna", "secret")).status_code == 200
+
+
 def test_other_machines_reach_it_with_a_password_only(folder: Path, monkeypatch) -> None:
     with pytest.raises(SettingsError, match="no password"):
         pages(output_dir=folder, host="0.0.0.0", port=free_port())
@@ -152,11 +161,13 @@ def test_a_port_that_is_taken_and_a_folder_that_is_missing_are_clear_errors(fold
         monkeypatch.setattr("flows.server.pages.DEFAULT_PORT", port)
         serve_beside(folder)  # the Prefect server starts nevertheless
     assert "Reports are not served" in capsys.readouterr().err
+    with pytest.raises(CycloptsError, match="70000"):
+        app(["--port", "70000"], exit_on_error=False, print_error=False)
     with pytest.raises(SettingsError, match="There is no folder"):
         pages(output_dir=folder / "missing", port=free_port())
 
 
-def test_a_server_shows_the_pages_as_long_as_it_runs(folder: Path, monkeypatch) -> None:
+def test_the_pages_are_served_beside_another_server(folder: Path, monkeypatch) -> None:
     port = free_port()
     monkeypatch.setattr("flows.server.pages.DEFAULT_PORT", port)
     serve_beside(folder)

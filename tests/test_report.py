@@ -16,7 +16,7 @@ from narrowing import not_none
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from gan.formatting import describe_number, describe_share
+from gan.formatting import describe_share
 from gan.judging.bootstrap import BATCHES, NORMAL_QUANTILE, STUDENT_QUANTILE, Difference, bootstrap_differences
 from gan.judging.definitions import METRICS, Separation
 from gan.judging.features import ALIGNED_PIXELS
@@ -92,10 +92,10 @@ def report(findings, tmp_path_factory) -> Report:
     (tmp_path / "training.webp").write_bytes(
         animation_bytes([draw_grid(noise(4, step), 2, scale=2) for step in range(3)])
     )
-    this = Contestant(
-        "This run", smooth_pixels(32, 6), [(None, 100)], findings.average_pixels, findings.average_pixels, {}
-    )
-    other = Contestant(HOSTILE, noise(32, 7), [(None, 100)], findings.fake_pixels, findings.average_pixels, {})
+    average, fake, shapes = findings.average_pixels, findings.fake_pixels, [(None, 100)]
+    this = Contestant("This run", smooth_pixels(32, 6), shapes, average, average, {"seed": "1"})
+    other = Contestant(HOSTILE, noise(32, 7), shapes, fake, average, {"seed": HOSTILE, "device": "CPU"})
+    against = compare_runs(findings.judge, this, other, seed=0)
     return Report(
         title=f"{HOSTILE}: real and generated",
         run_name="own-article",
@@ -106,7 +106,7 @@ def report(findings, tmp_path_factory) -> Report:
         exhibits=make_exhibits(findings, seed=0),
         animation=tmp_path / "training.webp",
         interpolation=tmp_path / "interpolation.png",
-        against=compare_runs(findings.judge, this, other, seed=0),
+        against=replace(against, commits=[f"abc1234 {HOSTILE}"]),
         gate=GATE,
         asked_classes=None,
         separation=Separation(accuracy=0.72, floor=0.503, num_training=250),
@@ -169,7 +169,7 @@ def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it
 def test_the_page_says_what_the_gate_decided_and_why(page: Page) -> None:
     assert "Does not pass the gate against the champion" in page.locator(".verdict").nth(2).inner_text()
     row = page.get_by_role("table", name="Against the champion").locator("tr").nth(1).inner_text()
-    assert re.sub(r"\s+", " ", row) == "Recall, up to real 0.1 0.4 −0.3 −0.4 to −0.2 worse"
+    assert re.sub(r"\s+", " ", row) == "Recall, up to real 10 % 40 % −30 % −40 to −20 % worse"
 
 
 def test_warnings_about_the_data_are_marked_as_such(report) -> None:
@@ -294,8 +294,8 @@ def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_feature
     for metric in report.metrics:
         row = next(line for line in digest.splitlines() if line.startswith(f"| {metric.title} |"))
         for part in (metric.value, metric.average, metric.floor):
-            assert f" {describe_number(part)} " in row
-            assert describe_number(part) in page
+            assert f" {metric.describe(part)} " in row
+            assert metric.describe(part).replace(" %", "\u00a0%") in page
         n = "150 (floor 75)" if metric.extractor == ALIGNED_PIXELS else "150"
         assert f"| {n} | {metric.extractor} |" in row
         assert metric.extractor in page
@@ -303,6 +303,16 @@ def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_feature
     assert report.extractor_sha256[:16] in digest
     assert "not an FID" in page
     assert "not an FID" in digest
+
+
+def test_page_and_digest_list_what_differs_from_the_other_run_and_the_commits(page: Page, report) -> None:
+    cells = [row.all_inner_texts() for row in page.locator("table.changes tr").all()]
+    assert [text.split("\t") for (text,) in cells[1:]] == [["seed", "1", HOSTILE], ["device", "none", "CPU"]]
+    assert page.locator("li", has_text="abc1234").inner_text() == f"abc1234 {HOSTILE}"
+    digest = render_markdown(report)
+    assert "| What differs | This run |" in digest
+    assert "| device | none | CPU |" in digest
+    assert "- abc1234" in digest
 
 
 def test_the_digest_is_valid_markdown_for_any_text(report) -> None:
@@ -366,7 +376,8 @@ def test_a_comparison_is_a_page_by_itself(browser: Browser, report, tmp_path) ->
     page = browser.new_page()
     page.goto(path.as_uri())
     assert min(page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")) > 0
-    assert page.locator("tr").count() == 2 * (1 + len(METRICS))
+    assert page.locator(".metrics tr").count() == 2 * (1 + len(METRICS))
+    assert page.locator(".changes tr").count() == 1 + len(report.against.changes)
     page.close()
 
 

@@ -1,7 +1,6 @@
 """Retention: which published runs are kept for how long, and what goes with one that is removed."""
 
 import os
-import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from gan.keep import keep
 from gan.runs.champion import Change, add_change
 from gan.runs.pruning import prune
 from gan.runs.retention import PINNED, expired_runs, read_pinned
+from gan.storage.locks import mark_in_use
 
 FIRST = datetime(2026, 10, 1, 3, tzinfo=UTC)  # a Thursday: night 0 of `write_run`
 NIGHTS = 60
@@ -84,6 +84,55 @@ def test_a_run_that_cannot_be_read_is_kept(nights: Path) -> None:
     assert 1 in kept(nights)
 
 
+def test_the_run_that_latest_leads_to_is_kept(nights: Path) -> None:
+    (nights / "latest").symlink_to("runs/night-001")
+    assert 1 in kept(nights)
+
+
+def test_a_broken_run_stands_for_a_week_only_if_there_is_no_other(nights: Path) -> None:
+    write_run(nights, 3, name="broken", warnings=["Mode collapse"])  # a Sunday, as night 3
+    assert 3 in kept(nights)
+    assert "broken" in expired(nights)
+    write_run(nights, 3, name="only", recipe="mlp", warnings=["Mode collapse"])
+    assert "only" not in expired(nights)
+
+
+def test_while_a_run_is_in_progress_no_published_run_is_removed(nights: Path) -> None:
+    with mark_in_use(nights):
+        assert prune(nights, 0, keep_days=0, dry_run=False).runs == []
+    assert prune(nights, 0, keep_days=0, dry_run=True).runs
+
+
+def test_a_run_that_is_a_link_is_kept(nights: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("drive") / "night-000"
+    (nights / "runs" / "night-000").rename(elsewhere)
+    (nights / "runs" / "night-000").symlink_to(elsewhere)
+    prune(nights, 0, keep_days=0, dry_run=False)
+    assert (nights / "runs" / "night-000" / "manifest.json").exists()
+
+
+def test_a_copy_of_a_champion_among_the_runs_keeps_its_files(tmp_path: Path) -> None:
+    digest = f"{7:064x}"
+    stored = tmp_path / "store" / digest[:2] / f"{digest}.npy"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"0")
+    os.utime(stored, (0, 0))
+    former = tmp_path / promote(tmp_path, 1)
+    promote(tmp_path, 2)
+    os.utime(former, (0, 0))
+    write_run(tmp_path, 1, name=former.name, stored=[digest])
+    pruning = prune(tmp_path, 0, keep_days=1, rollbacks=0, dry_run=False)
+    assert (pruning.runs, former.exists(), stored.exists()) == ([], False, True)
+
+
+def test_a_copy_that_was_made_a_moment_ago_stays(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    former = tmp_path / promote(tmp_path, 1)
+    promote(tmp_path, 2)
+    prune(tmp_path, 0, keep_days=0, rollbacks=0, dry_run=False)
+    assert former.exists(), "another promotion may not be in the history yet"
+
+
 def test_a_pinned_run_is_kept_until_it_is_unpinned(nights: Path, capsys) -> None:
     keep("night-001", output_dir=nights)
     keep("night-002", output_dir=nights)
@@ -130,6 +179,7 @@ def test_pruning_removes_expired_runs_with_their_part_of_the_store(tmp_path: Pat
     rolled_back = promote(tmp_path, 1)
     promote(tmp_path, 2)
     add_change(tmp_path, Change(at="x", action="promoted", run="third", generator="3" * 64, before=None))
+    os.utime(tmp_path / rolled_back, (0, 0))
     settings = PruneSettings(output_dir=tmp_path, keep_runs=10, rollbacks=1, dry_run=True)
     prune_command(settings=settings)
     assert "Runs: old" in capsys.readouterr().out
@@ -149,11 +199,10 @@ def test_without_the_option_no_run_is_removed(nights: Path) -> None:
 def test_a_run_that_was_being_removed_when_the_process_was_killed_does_not_come_back(nights: Path, monkeypatch) -> None:
     monkeypatch.setattr("gan.runs.pruning.shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        prune(nights, 0, keep_days=0, dry_run=False)
+        prune(nights, 30, keep_days=0, dry_run=False)
     monkeypatch.undo()
     assert not (nights / "runs" / "night-000").exists()
     hidden = [path for path in (nights / "runs").iterdir() if path.name.startswith(".")]
     assert len(hidden) == 1
-    time.sleep(0.01)  # it is older than the start of the next pruning
-    prune(nights, 0, keep_days=0, dry_run=False)
-    assert not hidden[0].exists()
+    prune(nights, 30, dry_run=False)
+    assert not hidden[0].exists(), "whatever its age"

@@ -3,13 +3,18 @@
 import json
 import re
 import shlex
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from faults import same_bytes
+from narrowing import not_none
 from pipeline import PROJECT, STAGES, Checkout, ask, ran
 from playwright.sync_api import Browser, Page, expect
+
+from flows.server.pages import listen
+from tasks.artifacts import pages_url
 
 pytestmark = pytest.mark.real_data
 
@@ -89,11 +94,23 @@ def test_both_uis_work_at_localhost_too(page: Page, reviewed, server: Checkout, 
     assert not failed
 
 
-def test_the_digest_has_the_path_of_the_full_report(page: Page, reviewed, server: Checkout) -> None:
+def test_the_overview_has_the_path_of_the_report_and_a_link_that_opens_it(
+    page: Page, reviewed, server: Checkout, monkeypatch
+) -> None:
     page.goto(f"/artifacts/artifact/{reviewed['overview']['id']}")
     (report,) = server.folder.glob("smoke/runs/*/report.html")
     expect(page.get_by_text(str(report)).first).to_be_visible()
-    assert report.is_file()
+    link = page.get_by_role("link", name="Report, with the blind test")
+    address = not_none(link.get_attribute("href"))
+    assert address == pages_url(f"runs/{report.parent.name}/report.html")
+    pages, opened = listen(server.folder / "smoke", "127.0.0.1", 0)
+    serving = threading.Thread(target=pages.run, args=([opened],))
+    serving.start()
+    page.goto(address.replace(pages_url().rstrip("/"), f"http://127.0.0.1:{opened.getsockname()[1]}"))
+    expect(page.get_by_role("heading", name="Real beside generated")).to_be_visible()
+    page.goto("about:blank")
+    pages.should_exit = True
+    serving.join(20)
 
 
 def test_no_artifact_is_larger_than_300_kilobytes(reviewed) -> None:

@@ -8,13 +8,16 @@ import ipaddress
 import os
 import secrets
 import socket
-import sys
 import threading
+from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import uvicorn
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from prefect.settings import PREFECT_SERVER_API_AUTH_STRING
 from rich.console import Console
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -99,11 +102,11 @@ def listen(folder: Path, host: str, port: int) -> tuple[uvicorn.Server, socket.s
     Raises:
         SettingsError: If the folder does not exist, the auth string is missing or invalid, or the port is not free.
     """
-    auth_string, is_loopback = os.environ.get(AUTH_VARIABLE), _is_loopback(host)
+    auth_string, is_loopback = _auth_string(), _is_loopback(host)
     if not folder.is_dir():
         raise SettingsError(f"There is no folder {folder}.\nGive the folder of your runs with --output-dir.")
     if auth_string is not None and not all(auth_string.partition(":")):
-        raise SettingsError(f"{AUTH_VARIABLE} has not the form user:password.\nCorrect or unset it.")
+        raise SettingsError(f"{AUTH_VARIABLE} does not have the form user:password.\nCorrect or unset it.")
     if not is_loopback and not auth_string:
         raise SettingsError(
             f"--host got {host}, so other machines would reach the pages, but there is no password.\n"
@@ -115,8 +118,9 @@ def listen(folder: Path, host: str, port: int) -> tuple[uvicorn.Server, socket.s
         opened = socket.create_server((host, port), family=family)
     except OSError as error:
         raise SettingsError(
-            f"The pages cannot be served on {host}, port {port}: {error.strerror or error}.\nGive another --port, and "
-            f"set {PAGES_URL_VARIABLE} to the address, so that links in the UI lead there."
+            f"The pages cannot be served on {host}, port {port}: {error.strerror or error}.\n"
+            f'Choose another port, as in make pages ARGS="--port 4281", and set {PAGES_URL_VARIABLE} to that '
+            "address: links in the UI lead there."
         ) from error
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
     return uvicorn.Server(config), opened
@@ -134,6 +138,12 @@ def serve_beside(folder: Path) -> None:
     console.print(f"Reports of {folder}: {pages_url()}", markup=False)
 
 
+def _auth_string() -> str | None:
+    """Return the auth string of the pages, or else that of the Prefect server: whoever set one wants no strangers."""
+    of_server: str | None = PREFECT_SERVER_API_AUTH_STRING.value()
+    return os.environ.get(AUTH_VARIABLE) or of_server or None
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -145,7 +155,12 @@ app = new_app("flows.server.pages")
 
 
 @app.default
-def pages(*, output_dir: Path = Path("artifacts"), host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> None:
+def pages(
+    *,
+    output_dir: Path = Path("artifacts"),
+    host: str = DEFAULT_HOST,
+    port: Annotated[int, Parameter(validator=Number(gte=1, lt=2**16))] = DEFAULT_PORT,
+) -> None:
     """Serve the front page, reports and leaderboards of an output folder, until Ctrl-C.
 
     Args:
@@ -159,8 +174,8 @@ def pages(*, output_dir: Path = Path("artifacts"), host: str = DEFAULT_HOST, por
     Console(stderr=True, highlight=False, soft_wrap=True).print(
         f"http://{shown}:{port}  (Ctrl-C ends it)", markup=False
     )
-    server.run([opened])
-    sys.exit(0)
+    with suppress(KeyboardInterrupt):
+        server.run([opened])
 
 
 if __name__ == "__main__":

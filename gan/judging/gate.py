@@ -169,7 +169,7 @@ def decide(
     if compared:
         passed = (
             f"{_describe(compared[0])} is better beyond noise, and precision, recall and coverage are at most "
-            f"{describe_share(margin(compared[0].n), 2)} below the best of all champions."
+            f"{_points(margin(compared[0].n))} below the best of all champions."
         )
     return Decision(
         passes=not failures,
@@ -250,7 +250,7 @@ def _failed_comparisons(compared: Sequence[Difference]) -> Iterator[str]:
                 yield f"{_describe(row)} is not better beyond noise."
         elif is_defined(row.this) and is_defined(row.other) and row.this < row.other - margin(row.n):
             yield (
-                f"{row.title} {row.describe(row.this)} is more than {describe_share(margin(row.n), 2)} below the "
+                f"{row.title} {row.describe(row.this)} is more than {_points(margin(row.n))} below the "
                 f"champion's, {row.describe(row.other)}."
             )
 
@@ -262,7 +262,7 @@ def _below_the_best(quality: Quality | None, reached: Sequence[Quality]) -> Iter
                 if value < best.values.get(name, 0.0) - margin(quality.n):
                     yield (
                         f"{name.capitalize()} {describe_share(value)} is more than "
-                        f"{describe_share(margin(quality.n), 2)} below the best of all champions, "
+                        f"{_points(margin(quality.n))} below the best of all champions, "
                         f"{describe_share(best.values[name])}."
                     )
 
@@ -302,6 +302,10 @@ def quality_of(metrics: Sequence[Metric]) -> Quality | None:
             values[metric.name] = min(metric.average, metric.floor)
             n, extractor = metric.n, metric.extractor
     return Quality(n=n, extractor=extractor, values=values) if values else None
+
+
+def _points(share: float) -> str:
+    return f"{describe_number(100 * share, 2)} percentage points"
 
 
 def _describe(row: Difference) -> str:

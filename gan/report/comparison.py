@@ -79,7 +79,8 @@ class RunComparison:
         "interval that contains zero shows no difference, which does not prove that there is none. The intervals are "
         'about these two trainings: another seed of the same recipe may differ by more. Rows with "distance from real" '
         'compare how far the values are from that of real images, rows with "above real" only the excess over it. In '
-        'rows with "up to real", values above that of real images count as equal to it.'
+        'rows with "up to real", values above that of real images count as equal to it. Differences of percentages are '
+        "percentage points."
     )
 
     this_name: str

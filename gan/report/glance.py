@@ -26,7 +26,7 @@ EASY_ACCURACY, DISTINGUISHABLE_ACCURACY = 0.9, 0.75
 CHANCE_MARGIN = 0.03
 """Excess over an accuracy of 0.5 that still counts as chance."""
 
-SHARES = {"recall": "Recall", "coverage": "Coverage"}
+SHARES_SHOWN = {"recall": "Recall", "coverage": "Coverage"}
 
 NEAR_FLOOR = 0.9
 """Recall measures variety only if precision is at least this share of its floor. Otherwise generated images lie far
@@ -115,7 +115,7 @@ def make_tiles(
     return (
         _tile("Told from real", (told, floor, None), describe_share, _above_guessing),
         _tile("Fréchet distance", distances, describe_number, on_scale),
-        *(share_tile(name, title) for name, title in SHARES.items()),
+        *(share_tile(name, title) for name, title in SHARES_SHOWN.items()),
     )
 
 
@@ -134,7 +134,7 @@ def _tile(
 
 def published_tiles(content: Mapping[str, Any]) -> tuple[Tile, ...]:
     """Return the four numbers of a published run, from the content of its `metrics.json`."""
-    names = ("two_sample_accuracy", "frechet_distance", "precision", *SHARES)
+    names = ("two_sample_accuracy", "frechet_distance", "precision", *SHARES_SHOWN)
     metrics = {name: Metric.model_validate({"name": name, **content["metrics"][name]}) for name in names}
     return make_tiles(metrics, Separation.model_validate(content["separation"]))
 

@@ -75,13 +75,13 @@ def report_run(
         The judgement, and the files about it, by their path in the run's folder.
     """
     seed = run.settings.samples.seed
-    with progress("Judging", NUM_PARTS, unit="steps") as update:
+    with progress("Judging", NUM_PARTS, unit="parts") as update:
         found = _judge(run, update)
         metrics = found.judge.metrics(found.fake, found.average)
-        update(5, "the earlier run")
+        update(5, "the earlier run" if reference else "")
         against = _compare(run, found, reference) if reference else None
         known = {reference.average_samples: against.average_differences} if reference and against else {}
-        update(6, "the champion")
+        update(6, "the champion" if champion else "")
         gate = challenge_champion(found.judge, found.average_pixels, metrics, run.warnings, champion, known, seed=seed)
         update(7, "pictures")
         exhibits = make_exhibits(found, seed=seed)

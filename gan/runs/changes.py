@@ -4,12 +4,18 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gan.formatting import describe_setting
 from gan.runs.publish import CONFIG, MANIFEST
 
 MAX_COMMITS = 20
+LEAST_DAY = 10**7  # seeds such as 20261129 have no thousands separator
+OF_THE_RUN = frozenset({"name", "steps", "batch_size", "paper"})
+"""Fields of a recipe that are not listed: the run's own steps and batch size count, and the others are words."""
+
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -29,10 +35,11 @@ def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dic
         manifest: The content of `manifest.json`: device, code, versions.
     """
     train, code = config.get("train", {}), manifest.get("code") or {}
+    recipe = {"recipe": train.get("recipe", {}).get("name"), **train.get("recipe", {})}
     commit = str(code.get("commit") or "")[:12]
     conditions = {
         **dict(_flat({name: value for name, value in train.items() if name != "recipe"})),
-        **{f"recipe {name}": value for name, value in _flat(train.get("recipe", {}))},
+        **dict(_flat({name: value for name, value in recipe.items() if name not in OF_THE_RUN})),
         "samples": str(config.get("samples", {}).get("num_images", "")),
         "data": str((config.get("data") or {}).get("name", "")),
         "device": str(manifest.get("device") or ""),
@@ -53,7 +60,9 @@ def published_conditions(folder: Path) -> dict[str, str]:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
-    """Return what differs, in the order of `now`, then what is gone."""
+    """Return what differs, in the order of `now`, then what is gone; nothing if one side is unknown."""
+    if not before or not now:
+        return []
     names = [*now, *(name for name in before if name not in now)]
     found = (Change(name, before.get(name, ""), now.get(name, "")) for name in names)
     return [change for change in found if change.before != change.now]
@@ -76,4 +85,11 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield names and values as text; those of a list in one text."""
     for name, value in values.items():
         if value is not None:
-            yield str(name).replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            items = value if isinstance(value, list) else [value]
+            yield str(name).replace("_", " "), ", ".join(map(_as_text, items))
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, float) and isfinite(value):
+        return describe_setting(value)
+    return f"{value:,}" if type(value) is int and abs(value) < LEAST_DAY else str(value)

@@ -13,7 +13,7 @@ from the cache. A used record keeps the files that it names. Links are neither f
 names that this project does not give are left alone.
 
 With `keep_days`, published runs that are old are removed too (`gan.runs.retention` says which), and copies of champions
-that no rollback returns to.
+that no rollback returns to; but nothing of this while a run is in progress, which may use any of them.
 """
 
 import json
@@ -30,7 +30,6 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from gan.errors import SettingsError, StoreError
-from gan.runs.champion import read_history
 from gan.runs.manifest import Manifest
 from gan.runs.publish import MANIFEST, restore_runs_locked
 from gan.runs.retention import DEFAULT_ROLLBACKS, expired_runs, kept_champions
@@ -46,6 +45,9 @@ SHA256 = re.compile("(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 STORED_NAME = re.compile(r"([0-9a-f]{64})[^/]{0,40}")
 EVENT_FILES = re.compile(r"train-[0-9a-f]{16}")
 UNFINISHED_RUN = re.compile(r"\.(.+)\.[^.]+\.(partial|old)")
+REMOVED = ".removed"
+"""Suffix of a folder whose removal has begun."""
+
 UNFINISHED_DOWNLOAD = re.compile(r"\..+\.partial|tmp[a-z0-9_]{8}")
 
 
@@ -113,10 +115,12 @@ def prune(
     try:
         with exclusive_root_lock_for_removal(store.root) as (now, in_use_since):
             restore_runs_locked(store.root)
-            before, expired = min(now - older_than_days * DAY_SECONDS, in_use_since), list[Leftover]()
-            if keep_days is not None:
-                expired = _find_expired(store.root, keep_days, rollbacks, in_use_since)
-            pruning = Pruning([*expired, *find_leftovers(store, before, {each.path.name for each in expired})])
+            before, runs, copies = min(now - older_than_days * DAY_SECONDS, in_use_since), [], []
+            if keep_days is not None and in_use_since == now:  # a run in progress may use any published run
+                runs = _find_expired(store.root, keep_days, rollbacks, now)
+                copies = _find_former_champions(store.root, rollbacks, now - max(1, keep_days) * DAY_SECONDS)
+            names = {leftover.path.name for leftover in runs}
+            pruning = Pruning([*runs, *copies, *find_leftovers(store, before, names)])
             if not dry_run:
                 _remove(pruning)
     except OSError as error:
@@ -156,14 +160,19 @@ def find_leftovers(store: Store, before: float, expired: Collection[str] = ()) -
 
 
 def _find_expired(root: Path, keep_days: int, rollbacks: int, now: float) -> list[Leftover]:
-    """Find the published runs and the copies of champions that are no longer kept."""
-    runs = [root / "runs" / name for name in expired_runs(root, keep_days, rollbacks, now)]
-    champions = {Path(change.folder).name for change in kept_champions(root, rollbacks)}
-    copies = [folder for folder in folders_in(root / "champions") if folder.name not in champions]
-    return [
-        *(Leftover(path, RUNS, size_of(path)) for path in runs),
-        *(Leftover(path, "champions of long ago", size_of(path)) for path in copies if read_history(root)),
-    ]
+    """Find the published runs that are no longer kept."""
+    runs = (root / "runs" / name for name in expired_runs(root, keep_days, rollbacks, now))
+    return [Leftover(path, RUNS, size_of(path)) for path in runs if not path.is_symlink()]
+
+
+def _find_former_champions(root: Path, rollbacks: int, before: float) -> list[Leftover]:
+    """Find the copies of champions that were made before a time and that no rollback returns to."""
+    kept = {Path(change.folder).name for change in kept_champions(root, rollbacks)}
+    if not kept:
+        return []  # the history was moved away: it is unknown what the copies are
+    copies = [folder for folder in folders_in(root / "champions") if folder.name not in kept]
+    made_before = [folder for folder in copies if folder.stat().st_mtime < before]
+    return [Leftover(folder, "copies of former champions", size_of(folder)) for folder in made_before]
 
 
 def _read_published(store: Store, expired: Collection[str]) -> tuple[set[str], set[str]]:
@@ -257,6 +266,8 @@ def _find_unfinished(store: Store, before: float) -> Iterator[Leftover]:
     candidates = [(path, "half-written files") for path in (*entries(store.partial_dir), *links, *champions)]
     for path in entries(store.root / "runs"):
         match = UNFINISHED_RUN.fullmatch(path.name)
+        if path.name.startswith(".") and path.suffix == REMOVED:
+            candidates.append((path, "half-removed runs"))
         # An earlier run whose replacement was killed stays if nothing is in its place.
         if match and (match[2] == "partial" or (path.parent / match[1]).is_dir()):
             candidates.append((path, "half-published runs"))
@@ -264,7 +275,7 @@ def _find_unfinished(store: Store, before: float) -> Iterator[Leftover]:
         downloads = (path for path in files_in(folder) if UNFINISHED_DOWNLOAD.fullmatch(path.name))
         candidates += [(path, "half-finished downloads") for path in downloads]
     for path, category in candidates:
-        if newest_change(path) < before:
+        if newest_change(path) < before or path.suffix == REMOVED:
             yield Leftover(path, category, size_of(path))
 
 
@@ -287,8 +298,8 @@ def _remove(pruning: Pruning) -> None:
 def _hidden(folder: Path) -> Path:
     """Rename a run or a champion's copy, so that a kill during its removal leaves no half of it; return its new path.
 
-    The next pruning removes a folder with such a name (`_find_unfinished`).
+    The next pruning removes a folder with such a name, whatever its age (`_find_unfinished`).
     """
     if folder.parent.name not in ("runs", "champions"):
         return folder
-    return folder.rename(folder.with_name(f".{folder.name}.{time.time_ns()}.partial"))
+    return folder.rename(folder.with_name(f".{folder.name}.{time.time_ns()}{REMOVED}"))

@@ -2,8 +2,9 @@
 
 These are kept:
 
-    recent runs         the runs of the last days, and the newest run
-    one run a week      of the older ones, the newest of each week, recipe and settings
+    recent runs         the runs of the last days, the newest run, and the one that `latest` leads to
+    one run a week      of the older ones with equal settings but the seed, the newest of each week; a broken one only
+                        if the week has no other
     champions           the present one, and those before it that a rollback may return to
     pinned runs         named in kept.txt (`python -m gan.keep`)
     references          the run that a kept run was compared with
@@ -20,7 +21,8 @@ from gan.runs.champion import Change, champion_stack, read_history
 from gan.runs.manifest import read_manifest
 from gan.runs.publish import RUN_NAME
 from gan.storage.files import atomic_path
-from gan.storage.locks import exclusive_lock
+from gan.storage.links import LATEST, follow_link
+from gan.storage.locks import exclusive_lock, shared_root_lock
 
 PINNED = "kept.txt"
 DEFAULT_ROLLBACKS = 5
@@ -43,7 +45,8 @@ def read_pinned(root: Path) -> tuple[str, ...]:
 
 def pin(root: Path, run: str, *, unpin: bool = False) -> None:
     """Pin a published run, so that no retention removes it, or unpin it; the file is replaced atomically."""
-    with exclusive_lock(root / ".in-use" / "kept.lock", on_wait=lambda _: None):
+    # The shared root lock: a pruning in progress ends first, and may have removed the run.
+    with exclusive_lock(root / ".in-use" / "kept.lock", on_wait=lambda _: None), shared_root_lock(root):
         pinned = read_pinned(root)
         if unpin and run not in pinned:
             raise SettingsError(f"{run} is not pinned in {root}; pinned are: {', '.join(pinned) or 'none'}.")
@@ -68,7 +71,7 @@ def expired_runs(root: Path, keep_days: int, rollbacks: int, now: float) -> list
     entries = read_catalog(root)
     recent = datetime.fromtimestamp(now, UTC) - timedelta(days=keep_days)
     kept = {entry.name for entry in entries[-1:]} | {entry.name for entry in entries if entry.published >= recent}
-    kept |= set(_one_a_week(entries).values())
+    kept |= {*_one_a_week(entries).values(), follow_link(root / LATEST).name}
     kept |= {change.run for change in kept_champions(root, rollbacks)} | {*read_pinned(root)}
     kept |= _references_of(root, kept & {entry.name for entry in entries})
     return [entry.name for entry in entries if entry.name not in kept]
@@ -80,8 +83,12 @@ def kept_champions(root: Path, rollbacks: int) -> list[Change]:
 
 
 def _one_a_week(entries: Collection[Entry]) -> dict[tuple[object, ...], str]:
-    """Return the newest run of each ISO week, for each set of runs whose numbers can be compared."""
-    return {(*entry.comparison_key, *entry.published.isocalendar()[:2]): entry.name for entry in entries}
+    """Return the newest run of each ISO week, for each set of runs whose numbers can be compared.
+
+    A broken run is only returned if the week has no other.
+    """
+    ordered = sorted(entries, key=lambda entry: (not entry.is_broken, entry.published))
+    return {(*entry.comparison_key, *entry.published.isocalendar()[:2]): entry.name for entry in ordered}
 
 
 def _references_of(root: Path, names: Collection[str]) -> set[str]:

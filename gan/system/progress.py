@@ -13,7 +13,7 @@ from rich.console import Console
 LINES_IN_A_LOG = 10
 SECONDS_BETWEEN_LINES = 10.0
 
-Unit = Literal["bytes", "steps"]
+Unit = Literal["bytes", "steps", "parts"]
 Update = Callable[[int, str], None]
 """Function that is called with the number of units done so far and a short note."""
 

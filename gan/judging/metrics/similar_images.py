@@ -53,6 +53,8 @@ class ImageIndex:
             Indices, int64 (n,), and distances, float64 (n,), 0 to 1. A query that equals references has distance 0 from
             the first of them. Other distances below 0.001 are rounding errors.
         """
+        if not len(queries):
+            return np.empty(0, np.int64), np.empty(0)
         aligned = _align(queries)
         starts = range(0, len(queries), BLOCK_ROWS)
         found = list(map_in_threads(lambda start: self._nearest(aligned[start : start + BLOCK_ROWS]), starts))
