@@ -343,19 +343,14 @@ def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str])
         return error.code, error.headers
 
 
-def start_nightly(server: Checkout, *, due: Any = None, **settings: object) -> str:
-    """Start a run of the nightly deployment with changed settings, as its Run form does; return its id.
-
-    `due` is the datetime that it is scheduled for; a time in the past makes it late. None for now.
-    """
+def start_nightly(server: Checkout, **settings: object) -> str:
+    """Start a run of the nightly deployment with changed settings, as its Run form does; return its id."""
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
     names = [str(name).removeprefix("--").replace("-", "_") for name in server.options[::2]]
     quick = dict(zip(names, server.options[1::2], strict=True))
     usual = nightly["parameters"]["settings"] | {"recipe": "article", "seed": 0}
-    body: dict[str, object] = {"parameters": {"settings": usual | quick | settings}}
-    if due:
-        body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
-    return ask(server, f"deployments/{nightly['id']}/create_flow_run", body)["id"]
+    parameters = {"settings": usual | quick | settings}
+    return ask(server, f"deployments/{nightly['id']}/create_flow_run", {"parameters": parameters})["id"]
 
 
 def wait_until(

@@ -92,7 +92,8 @@ def report(findings, tmp_path_factory) -> Report:
     (tmp_path / "training.webp").write_bytes(
         animation_bytes([draw_grid(noise(4, step), 2, scale=2) for step in range(3)])
     )
-    average, fake, shapes = findings.average_pixels, findings.fake_pixels, [(None, 100)]
+    average, fake = findings.average_pixels, findings.fake_pixels
+    shapes: list[tuple[int | None, ...]] = [(None, 100)]
     this = Contestant("This run", smooth_pixels(32, 6), shapes, average, average, {"seed": "1"})
     other = Contestant(HOSTILE, noise(32, 7), shapes, fake, average, {"seed": HOSTILE, "device": "CPU"})
     against = compare_runs(findings.judge, this, other, seed=0)
