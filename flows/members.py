@@ -18,7 +18,6 @@ from typing import Annotated, Any, Self
 from prefect import task
 from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Failed, State
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
@@ -188,10 +187,8 @@ def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], se
 
 
 @task(name="member", task_run_name="{member.variant}, seed {member.settings.seed}")
-def run_member(member: Member, conditions: str) -> Outcome | State[Outcome]:
+def run_member(member: Member, conditions: str) -> Outcome:
     """Run the whole pipeline for one training. Finished stages are taken from the cache.
-
-    A training that fails returns a state, so that the UI shows it as Failed; the other trainings continue.
 
     Args:
         member: The training.
@@ -201,9 +198,8 @@ def run_member(member: Member, conditions: str) -> Outcome | State[Outcome]:
     try:
         with short_logs(), use_key_conditions(conditions):
             return Outcome(run=train_flow(member.settings))
-    except Exception as error:
-        reason = first_line(error)
-        return Failed(message=reason, data=Outcome(reason=reason))
+    except Exception as error:  # the other trainings continue, and this failure is reported
+        return Outcome(reason=first_line(error))
 
 
 def first_line(error: BaseException) -> str:
@@ -249,10 +245,7 @@ def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outco
 
 def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
     try:
-        found = future.result(raise_on_failure=False)  # an Outcome, also of a training that failed
-        if isinstance(found, BaseException):  # the task itself failed, crashed or was cancelled
-            raise found
-        return found
+        return future.result()
     except BrokenExecutor:
         return None
     except RunCancelledError:
