@@ -37,8 +37,8 @@ from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
 from gan.command import new_app, run_command
 from gan.errors import FashionGanError, StoreError
-from gan.formatting import describe_seconds, describe_value
-from gan.judging.definitions import SHARES
+from gan.formatting import describe_seconds
+from gan.judging.definitions import describe_metric
 from gan.report.front_page import refresh_front_page
 from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard, as_csv, as_html, rank, read_result
 from gan.report.markup import code_span, data_uri, escape_markdown
@@ -170,10 +170,7 @@ def present_board(board: Leaderboard, folder: Path) -> None:
         create_table_artifact(key="leaderboard", table=table, description=words)
     grids = "\n\n".join(
         f"## {escape_markdown(row.variant)}, seed {row.best.seed}\n\n"
-        + ", ".join(
-            f"{title} {describe_value(row.best.values[name], is_share=name in SHARES)}"
-            for name, title in board.measures
-        )
+        + ", ".join(f"{title} {describe_metric(name, row.best.values[name])}" for name, title in board.measures)
         + f'\n\n<img src="{data_uri(row.best.folder / AVERAGE_GRID)}" alt="64 images" width="245">'
         for row in board.rows[:MAX_GRIDS_SHOWN]
     )

@@ -19,6 +19,7 @@ from gan.system.environment import check_certificates, check_working_directory, 
 from gan.system.proxies import faulty_proxies
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+OTHER_OUTPUT = "Give another --out."
 
 
 def new_app(source: str, description: str | None = None) -> App:
@@ -69,7 +70,7 @@ def check_output(out: Path, *suffixes: str) -> None:
     """Refuse an output file before the work starts if it cannot be written, or has none of the suffixes."""
     if out.suffix not in suffixes:
         raise SettingsError(f"--out got {out}; it expects a name that ends in {' or '.join(suffixes)}.")
-    with _os_errors_as_settings_errors(out):
+    with writing(out, SettingsError, OTHER_OUTPUT):
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out.parent):
             pass
@@ -78,25 +79,18 @@ def check_output(out: Path, *suffixes: str) -> None:
 @contextmanager
 def output_file(out: Path) -> Iterator[Path]:
     """Yield a path to write to; on success it becomes `out`, on failure it is removed."""
-    with _os_errors_as_settings_errors(out), atomic_path(out) as partial:
+    with writing(out, SettingsError, OTHER_OUTPUT), atomic_path(out) as partial:
         yield partial
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Within the block, turn a refused write to a file of an output folder into a `StoreError` for the user."""
+def writing(path: Path, kind: type[FashionGanError] = StoreError, remedy: str | None = None) -> Iterator[None]:
+    """Within the block, turn a refused write to a file into an error of a kind for the user, with a remedy."""
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.\n{suggest_remedy(error)}") from error
-
-
-@contextmanager
-def _os_errors_as_settings_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SettingsError(f"{out} cannot be written: {error.strerror or error}.\nGive another --out.") from error
+        advice = remedy or suggest_remedy(error)
+        raise kind(f"{path} cannot be written: {error.strerror or error}.\n{advice}") from error
 
 
 def describe_validation(error: ValidationError) -> str:

@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from gan.formatting import describe_value
-from gan.judging.definitions import SHARES
+from gan.judging.definitions import describe_metric
 from gan.report.glance import published_tiles
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import describe_champion_status
@@ -112,13 +111,12 @@ def _image(path: Path, alt: str) -> str:
 
 
 def _metric_row(name: str, metric: dict[str, Any]) -> dict[str, str]:
-    is_share = name in SHARES
     reasons = "; ".join(dict.fromkeys(metric.get("undefined", {}).values()))
     note = f". Not defined: {reasons}" if reasons else ""
     columns = {"generated": "value", "averaged weights": "average", "floor (real)": "floor"}
     return {
         "metric": metric["title"],
-        **{column: describe_value(metric[key], is_share=is_share) for column, key in columns.items()},
+        **{column: describe_metric(name, metric[key]) for column, key in columns.items()},
         "n": f"{metric['n']:,}",
         "features, and how to read it": f"{metric['extractor']}: {metric['reading']}{note}",
     }

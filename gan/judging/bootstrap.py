@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from gan.formatting import describe_change, describe_interval, describe_value
-from gan.judging.definitions import COMPARED_AS, METRICS, SHARES, Better, Definition
+from gan.formatting import describe_change, describe_interval
+from gan.judging.definitions import COMPARED_AS, METRICS, SHARES, Better, Definition, describe_metric
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.measured import MeasuredNumbers, Number, is_defined, replace_undefined
 from gan.system.threads import map_in_threads
@@ -46,7 +46,7 @@ class Difference(MeasuredNumbers):
 
     def describe(self, value: float | None) -> str:
         """Format a value of the compared quantity."""
-        return describe_value(value, is_share=self.name in SHARES)
+        return describe_metric(self.name, value)
 
     @property
     def change(self) -> str:
@@ -138,7 +138,7 @@ def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, f
     errors = np.std(rows, axis=0, ddof=1)
     is_joint = np.array([metric.joint for metric in METRICS])
     joint = [metric for metric in METRICS if metric.joint]
-    parts = [slice(batch, None, BATCHES) for batch in range(BATCHES)]
+    parts = (slice(batch, None, BATCHES) for batch in range(BATCHES))
     batch_rows = [
         _differences(joint, this.recompute_for(part, seed=seed), other.recompute_for(part, seed=seed), real)
         for part in parts

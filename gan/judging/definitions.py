@@ -33,6 +33,11 @@ SHARES = frozenset({"precision", "recall", "coverage", "two_sample_accuracy", "n
 """Names of the metrics that are shares, 0 to 1. Pages show them as percentages."""
 
 
+def describe_metric(name: str, value: float | None) -> str:
+    """Format a value of the metric with this name."""
+    return describe_value(value, is_share=name in SHARES)
+
+
 @dataclass(frozen=True)
 class Definition:
     """A metric as a function of image statistics, with the words that describe it.
@@ -205,4 +210,4 @@ class Metric(MeasuredNumbers):
 
     def describe(self, value: float | None) -> str:
         """Format a value of the metric."""
-        return describe_value(value, is_share=self.name in SHARES)
+        return describe_metric(self.name, value)

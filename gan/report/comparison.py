@@ -15,7 +15,7 @@ from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.report.rendering import tiles_png
-from gan.runs.changes import Change, changes, commits_between, published_conditions
+from gan.runs.changes import MAX_COMMITS, Change, changes, commits_between, published_conditions
 from gan.runs.manifest import AVERAGE_SAMPLES, DATA_SUMMARY, GENERATOR, SAMPLES
 
 NUM_SHOWN, COLUMNS = 32, 8
@@ -82,6 +82,8 @@ class RunComparison:
         'rows with "up to real", values above that of real images count as equal to it. Differences of percentages are '
         "percentage points."
     )
+
+    MAX_COMMITS: ClassVar[int] = MAX_COMMITS
 
     this_name: str
     other_name: str

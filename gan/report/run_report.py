@@ -23,7 +23,8 @@ from gan.recipes import Recipe
 from gan.report.comparison import Contestant, ContestantFiles, RunComparison, compare_runs, draw_shown, load_contestant
 from gan.report.exhibits import Findings, make_exhibits
 from gan.report.page import Report, Rows, render_html, render_markdown
-from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance, code_version
+from gan.runs.changes import COMMIT_LENGTH
+from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance
 from gan.storage.files import read_array
 from gan.system.progress import Update, progress
 from gan.training.history import history_csv, read_history
@@ -198,9 +199,8 @@ def _files(report: Report, found: Findings) -> dict[str, bytes]:
 
 def _subtitle(run: TrainedRun) -> str:
     """Return in one line how and where the run was trained, and when and by which code it was judged."""
-    train, made_from, code = run.settings.train, run.provenance, code_version()
+    train, made_from, commit = run.settings.train, run.provenance, run.conditions.get("commit", "")
     device, duration = made_from.training.get("device", "unknown device"), made_from.seconds.get("train")
-    commit = f"commit {code['commit'][:8]}{' with changes' if code['modified'] else ''}" if code["commit"] else ""
     now = datetime.now(UTC)
     return " · ".join(
         part
@@ -208,7 +208,7 @@ def _subtitle(run: TrainedRun) -> str:
             f"recipe {train.recipe.name}, {train.steps:,} steps, seed {train.seed}",
             f"trained on {device} in {describe_seconds(duration)}" if duration else f"trained on {device}",
             f"judged on {now.day} {now:%B %Y}",
-            commit,
+            commit and f"commit {commit[:8]}{commit[COMMIT_LENGTH:]}",
         )
         if part
     )

@@ -12,6 +12,7 @@ from gan.formatting import describe_setting
 from gan.runs.publish import CONFIG, MANIFEST
 
 MAX_COMMITS = 20
+COMMIT_LENGTH = 12  # digits of a commit that are shown; " with changes" may follow
 LEAST_DAY = 10**7  # seeds such as 20261129 have no thousands separator
 OF_THE_RUN = frozenset({"name", "steps", "batch_size", "paper"})
 """Fields of a recipe that are not listed: the run's own steps and batch size count, and the others are words."""
@@ -36,7 +37,7 @@ def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dic
     """
     train, code = config.get("train", {}), manifest.get("code") or {}
     recipe = {"recipe": train.get("recipe", {}).get("name"), **train.get("recipe", {})}
-    commit = str(code.get("commit") or "")[:12]
+    commit = str(code.get("commit") or "")[:COMMIT_LENGTH]
     conditions = {
         **dict(_flat({name: value for name, value in train.items() if name != "recipe"})),
         **dict(_flat({name: value for name, value in recipe.items() if name not in OF_THE_RUN})),
