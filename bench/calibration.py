@@ -1,4 +1,8 @@
-"""Count false positives in comparisons of sets from equal distributions: python -m bench.calibration."""
+"""Check the intervals of comparisons: python -m bench.calibration.
+
+It counts false positives in comparisons of sets from equal distributions. With --other, the distributions differ, and
+the claimed standard errors of the differences are compared with their actual spread over disjoint sets.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +21,7 @@ from gan.command import run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
 from gan.generate import load_generator
-from gan.judging.bootstrap import bootstrap_differences
+from gan.judging.bootstrap import NORMAL_QUANTILE, STUDENT_QUANTILE, bootstrap_differences
 from gan.judging.definitions import METRICS
 from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.judge import Judge
@@ -27,7 +31,7 @@ from gan.models.latents import sample_inputs
 
 app = App(
     name="python -m bench.calibration",
-    help="Count false positives of comparisons.",
+    help="Check the intervals of comparisons.",
     version_flags=(),
 )
 
@@ -36,16 +40,19 @@ app = App(
 def main(
     *,
     run: Path | None = None,
+    other: Path | None = None,
     num_images: Annotated[int, Parameter(validator=Number(gte=100, lte=3000))] = 1000,
     num_comparisons: Annotated[int, Parameter(validator=Number(gte=1))] = 40,
     data_dir: Path | None = None,
 ) -> None:
-    """Count false positives in comparisons of equal distributions.
+    """Check the intervals of comparisons.
 
     Parameters
     ----------
     run
         A published run, whose generator gives two sets from different latents; empty: two sets of real test images.
+    other
+        Another published run, whose generator gives the second set; the test images are then disjoint sets.
     num_images
         Images in each set.
     num_comparisons
@@ -53,10 +60,14 @@ def main(
     data_dir
         Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
     """
-    generator = load_generator(run, average=False) if run else None
     name = FASHION_MNIST.name
     extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
     (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
+    if run and other:
+        judges = _disjoint_judges(extractor, train_pixels, test_pixels, num_images)
+        _print_spread(judges, load_generator(run, average=True), load_generator(other, average=True))
+        return
+    generator = load_generator(run, average=False) if run else None
     positives: Counter[str] = Counter()
     comparisons_with_any = 0
     for seed in track(range(num_comparisons), description="Comparing"):
@@ -64,8 +75,8 @@ def main(
         judge = Judge(extractor, train_pixels[:6000], test_pixels[rows[:num_images]], n=num_images, seed=seed)
         real = test_pixels[rows[num_images:]], test_pixels[rows[::-1]]
         sets = _generated(generator, num_images, seed) if generator else real
-        this, other = (judge.examine(pixels) for pixels in sets)
-        found = bootstrap_differences(this, other, judge.floor, extractor=extractor.name, seed=seed)
+        one, two = (judge.examine(pixels) for pixels in sets)
+        found = bootstrap_differences(one, two, judge.floor, extractor=extractor.name, seed=seed)
         significant = [row.title for row in found if row.verdict != "no difference beyond noise"]
         positives.update(significant)
         comparisons_with_any += bool(significant)
@@ -75,6 +86,36 @@ def main(
 def _generated(generator: keras.Model, num_images: int, seed: int) -> Iterator[np.ndarray]:
     for side in (0, 1):
         yield generate_pixels(generator, sample_inputs(generator, num_images, seed=2 * seed + side))
+
+
+def _disjoint_judges(
+    extractor: Extractor, train_pixels: np.ndarray, test_pixels: np.ndarray, num_images: int
+) -> Iterator[Judge]:
+    order = np.random.default_rng(0).permutation(len(test_pixels))
+    for start in range(0, len(test_pixels) - num_images + 1, num_images):
+        rows = order[start : start + num_images]
+        yield Judge(extractor, train_pixels[:6000], test_pixels[rows], n=num_images, seed=0)
+
+
+def _print_spread(judges: Iterator[Judge], one: keras.Model, other: keras.Model) -> None:
+    """Print, for each metric, the mean of the claimed standard errors beside the standard deviation over the sets."""
+    differences, claimed = [], []
+    for seed, judge in enumerate(judges):
+        this, that = (
+            judge.examine(generate_pixels(model, sample_inputs(model, judge.n, seed=2 * seed + side)))
+            for side, model in enumerate((one, other))
+        )
+        found = bootstrap_differences(this, that, judge.floor, extractor=judge.extractor.name, seed=seed)
+        differences.append([float(row.difference or 0) for row in found])
+        claimed.append([(float(row.high or 0) - float(row.low or 0)) / 2 for row in found])
+    quantiles = np.array([STUDENT_QUANTILE if metric.joint else NORMAL_QUANTILE for metric in METRICS])
+    errors, spread = np.mean(claimed, axis=0) / quantiles, np.std(differences, axis=0, ddof=1)
+    table = Table(f"{len(differences)} disjoint sets of {judge.n:,}", box=box.SIMPLE_HEAD)
+    for name in ("mean difference", "claimed error", "actual spread", "claimed / actual"):
+        table.add_column(name, justify="right")
+    for metric, mean, error, actual in zip(METRICS, np.mean(differences, axis=0), errors, spread, strict=True):
+        table.add_row(metric.title, *(f"{value:.3g}" for value in (mean, error, actual, error / actual)))
+    Console(highlight=False).print(table)
 
 
 def _print(positives: Counter[str], comparisons_with_any: int, num_comparisons: int) -> None:

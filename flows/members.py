@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from prefect import task
+from prefect.exceptions import FailedRun
 from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Failed, State
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
@@ -187,19 +189,22 @@ def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], se
 
 
 @task(name="member", task_run_name="{member.variant}, seed {member.settings.seed}")
-def run_member(member: Member, conditions: str) -> Outcome:
+def run_member(member: Member, conditions: str) -> Outcome | State[Outcome]:
     """Run the whole pipeline for one training. Finished stages are taken from the cache.
 
     Args:
         member: The training.
         conditions: `key_conditions()` of the machine that started the sweep. With equal keys that machine finds the
             results when it judges the winner by the gate.
+
+    Returns:
+        A Failed state with the reason, in place of an error, which would also put a traceback into the log.
     """
     try:
         with short_logs(), use_key_conditions(conditions):
             return Outcome(run=train_flow(member.settings))
     except Exception as error:  # the other trainings continue, and this failure is reported
-        return Outcome(reason=first_line(error))
+        return Failed(message=first_line(error))
 
 
 def first_line(error: BaseException) -> str:
@@ -248,6 +253,8 @@ def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
         return future.result()
     except BrokenExecutor:
         return None
+    except FailedRun as failed:
+        return Outcome(reason=str(failed))
     except RunCancelledError:
         raise
     except Exception as error:  # a Ray worker that dies each time, a server that does not answer

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from flows.schedule import scheduled_day, seed_of
 from gan.command import describe_validation
@@ -38,6 +47,12 @@ RUN, DATA, TRAINING, JUDGING, OUTPUT, SCHEDULE = (
 
 OWN_OPTIONS = frozenset({"steps", "batch_size"})
 """Fields of a recipe's card that have an option. Only a sweep takes values of them in `set`."""
+
+AlertBlock = Annotated[
+    Annotated[str, Field(pattern="^[a-z0-9-]+/[a-z0-9-]+$")] | None,
+    BeforeValidator(lambda given: given or os.environ.get(ALERT_VARIABLE) or None),  # a form may send an empty field
+]
+"""A notification block of Prefect, as type/name."""
 
 
 class RunSettings(BaseModel, frozen=True, extra="forbid"):
@@ -131,13 +146,13 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     tensorboard: Annotated[bool, TRAINING] = Field(
         False, description="write event files for TensorBoard below the output folder, unless training is cached"
     )
-    alert_block: Annotated[str | None, OUTPUT] = Field(
+    alert_block: Annotated[AlertBlock, OUTPUT] = Field(
         None,
         validate_default=True,
-        pattern="^[a-z0-9-]+/[a-z0-9-]+$",
         description="notification block of Prefect, as type/name, such as slack-webhook/team; it gets a message when a "
         "run fails or crashes, when a training shows signs of collapse, when a run needs a look (it is worse or less "
-        f"varied than usual, or broken), and when the champion changes; empty: ${ALERT_VARIABLE}, or no messages",
+        "varied than usual, or broken), when the champion changes, and when the disk will be full within a week; "
+        f"empty: ${ALERT_VARIABLE}, or no messages",
     )
     checkpoint_seconds: Annotated[float | None, TRAINING] = Field(
         None,
@@ -154,11 +169,6 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="epochs of training the network that separates generated from real images; empty: 4, or more for a "
         "small set",
     )
-
-    @field_validator("alert_block", mode="before")
-    @classmethod
-    def _take_from_environment(cls, given: object) -> object:
-        return given or os.environ.get(ALERT_VARIABLE) or None  # a form may send null for an empty field
 
     @field_validator("data_dir", "compare_with", mode="after")
     @classmethod

@@ -113,7 +113,8 @@ def _queues() -> list[tuple[str, str]]:
 def deploy(client: SyncPrefectClient) -> str:
     """Deploy prefect.yaml with Prefect's command, and return its output if it failed, else an empty string.
 
-    What was paused stays paused: Prefect's command resumes deployments, and schedules where one has no slug.
+    What was paused stays paused, and a schedule that was switched on stays on: Prefect's command resumes deployments,
+    and sets schedules to what prefect.yaml says.
     """
     before = [found for found in client.read_deployments() if found.work_pool_name in POOLS]
     command = [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"]
@@ -123,10 +124,10 @@ def deploy(client: SyncPrefectClient) -> str:
         for deployment in before:
             if deployment.paused:
                 client.pause_deployment(deployment.id)
-            paused = {schedule.slug for schedule in deployment.schedules if not schedule.active}
+            active = {schedule.slug: schedule.active for schedule in deployment.schedules}
             for schedule in client.read_deployment_schedules(deployment.id):
-                if schedule.active and schedule.slug in paused:
-                    client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+                if schedule.active != (wanted := active.get(schedule.slug, schedule.active)):
+                    client.update_deployment_schedule(deployment.id, schedule.id, active=wanted)
     return f"{done.stdout}{done.stderr}" if done.returncode else ""
 
 

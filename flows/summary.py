@@ -10,6 +10,7 @@ from rich.filesize import decimal
 from gan.formatting import describe_number, describe_seconds
 from gan.report.glance import glance_line
 from gan.runs.champion import describe_champion_status
+from gan.runs.disk import describe_forecast
 from gan.runs.pruning import DEFAULT_DAYS, disk_use
 from gan.storage.store import Store
 from tasks.records import PublishedRun
@@ -33,7 +34,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
         "Warning": " ".join(content["warnings"]),
         "Data": " ".join(content["data_warnings"]),
         "Training": f"{describe_seconds(training['training_seconds'])} on {training['device']}{pace}",
-        "Disk": describe_disk(store.root),
+        "Disk": f"{describe_disk(store.root)}. {describe_forecast(store.root)}".removesuffix(". "),
         "Prefect UI": PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"make server, then open {UI_ADDRESS}",
     }
     console = Console(highlight=False, soft_wrap=True)

@@ -31,7 +31,7 @@ from flows.members import (
     run_folder,
     run_members,
 )
-from flows.server.alerts import alert_on_failure, check_alert_block
+from flows.server.alerts import alert_on_disk, alert_on_failure, check_alert_block
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
@@ -44,7 +44,7 @@ from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
 from gan.storage.files import atomic_path
-from tasks.artifacts import pages_url
+from tasks.artifacts import create_trend, pages_url
 
 MAX_GRIDS_SHOWN, MAX_CANDIDATES = 8, 3
 
@@ -85,8 +85,9 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
         finally:  # the leaderboard is shown even if a promotion fails
             board = replace(board, gate=decisions, command=command_of(sweep, settings))
             folder = write_board(board, members)
-            refresh_front_page(members[0].settings.output_dir)
+            create_trend(refresh_front_page(members[0].settings.output_dir))
             present_board(board, folder)
+            alert_on_disk(settings.alert_block, members[0].settings.output_dir)
     return Sweep(board, folder)
 
 

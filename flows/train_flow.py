@@ -11,7 +11,13 @@ from cyclopts import Parameter
 from prefect import flow
 
 from flows.checks import check_before_work
-from flows.server.alerts import alert_on_collapse, alert_on_failure, alert_on_result, check_alert_block
+from flows.server.alerts import (
+    alert_on_collapse,
+    alert_on_disk,
+    alert_on_failure,
+    alert_on_result,
+    check_alert_block,
+)
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.serving import serve_flow
 from flows.server.session import prefect_session
@@ -23,7 +29,7 @@ from gan.report.front_page import refresh_front_page
 from gan.runs.champion import champion_of
 from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
-from tasks.artifacts import create_artifacts
+from tasks.artifacts import create_artifacts, create_trend
 from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.fit_extractor import get_extractor
@@ -82,9 +88,11 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         is_new, champion = not is_published(store, run.name, trained), champion_of(store.root)
         published = compare_and_publish(store, run, records, settings)
     link_as_latest(store, published)
-    refresh_front_page(store.root)
-    alert_on_result(settings.alert_block, store.root, run.name, champion, is_new=is_new)
+    page = refresh_front_page(store.root)
+    alert_on_result(settings.alert_block, page, run.name, champion, is_new=is_new)
+    alert_on_disk(settings.alert_block, store.root)
     create_artifacts(store, published, describe_disk(store.root))
+    create_trend(page)
     return published
 
 

@@ -23,8 +23,8 @@ def index(*, output_dir: Path = Path("artifacts")) -> None:
     """
     check_root(output_dir)
     with writing(output_dir / FRONT_PAGE):
-        written = write_front_page(output_dir)
-    Console(highlight=False, soft_wrap=True).print(str(written), markup=False)
+        write_front_page(output_dir)
+    Console(highlight=False, soft_wrap=True).print(str(output_dir / FRONT_PAGE), markup=False)
 
 
 if __name__ == "__main__":

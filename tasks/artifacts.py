@@ -9,14 +9,18 @@ from urllib.parse import quote
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from gan.judging.definitions import describe_metric
+from gan.report.front_page import FrontPage
 from gan.report.glance import published_tiles
 from gan.report.markup import code_span, data_uri, escape_markdown
+from gan.report.trend import trend_markdown
 from gan.runs.champion import describe_champion_status
 from gan.runs.publish import METRICS
 from gan.storage.store import Store
 from tasks.records import PublishedRun
 
 PAGES_URL_VARIABLE, DEFAULT_PAGES_URL = "FASHION_GAN_PAGES_URL", "http://127.0.0.1:4280"
+TREND = "trend"
+"""Key of the artifact whose versions are the trend after each run."""
 
 
 def pages_url(path: str = "") -> str:
@@ -47,6 +51,16 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     )
 
 
+def create_trend(page: FrontPage | None) -> None:
+    """Create the artifact that shows all runs over time; nothing if the front page could not be written."""
+    if page is not None and page.last is not None and page.opinion is not None:
+        create_markdown_artifact(
+            key=TREND,
+            markdown=f"# Trend\n\n{trend_markdown(page, pages_url)}",
+            description=f"{escape_markdown(page.last.name)}: {escape_markdown(page.opinion.words)}",
+        )
+
+
 def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> None:
     verdict = f"{escape_markdown(content['badge'])}: {escape_markdown(content['verdict'])}"
     create_markdown_artifact(
@@ -55,7 +69,8 @@ def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> Non
         f"{escape_markdown(describe_champion_status(store.root, folder.name))}\n\n{_differences(content)}"
         f"{_data_warnings(content)}"
         f"**[Report, with the blind test]({pages_url(f'runs/{folder.name}/report.html')})** · "
-        f"[All runs]({pages_url('index.html')}); as a file: {code_span(str(folder / 'report.html'))}\n\n"
+        f"[All runs]({pages_url('index.html')}) · [Trend](/artifacts/key/{TREND})\n\n"
+        f"As a file: {code_span(str(folder / 'report.html'))}\n\n"
         f"{_picture(folder / 'quality.png', 'Fréchet distance and recall at every snapshot')}",
         description=f"{_image(folder / 'real_above_generated.png', 'Real images above generated ones')} {verdict}",
     )

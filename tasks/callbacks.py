@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-from prefect.artifacts import create_markdown_artifact
 
 from gan.config import TrainConfig
 from gan.data.pixels import denormalize_images
@@ -23,6 +22,7 @@ from gan.storage.store import Store
 from gan.system.progress import Update, progress
 from gan.training.history import HISTORY_COLUMNS
 from gan.training.loop import Callback
+from tasks.live_artifact import LiveArtifact
 from tasks.records import FittedExtractor, NormalizedData
 
 __all__ = ["LiveView", "ProgressBar", "progress", "snapshot_judge", "tensorboard_callback"]
@@ -46,14 +46,14 @@ class ProgressBar(Callback):
 
 
 class LiveView(Callback):
-    """Shows a running training in the Prefect UI: an artifact with a new version for each snapshot.
+    """Shows a running training in the Prefect UI: an artifact that grows with each snapshot.
 
     It contains a row of images of the fixed latents for each snapshot, and the curve of the snapshots' metrics.
     """
 
     def __init__(self, config: TrainConfig, judge: SnapshotJudge) -> None:
         """Take the configuration of the training, and the judge of its snapshots."""
-        self._config, self._judge = config, judge
+        self._config, self._judge, self._artifact = config, judge, LiveArtifact()
         self._losses: dict[str, float] = {}
         self._snapshots: list[tuple[int, tuple[float, float], np.ndarray]] = []  # step, metrics, a row of images
 
@@ -71,8 +71,7 @@ class LiveView(Callback):
         """Judge and show a snapshot. If the server does not respond, log a warning and continue the training."""
         try:
             self._add(step, pixels)
-            text, description = self._markdown(), self._description(pixels)
-            create_markdown_artifact(key="training-progress", markdown=text, description=description)
+            self._artifact.show(self._markdown(), self._description(pixels))
         except Exception as error:  # any error of the server or the connection
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
 

@@ -24,6 +24,7 @@ from prefect.utilities.urls import url_for
 from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import FashionGanError
 from gan.storage.store import Store
+from tasks.live_artifact import Relay
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.stage import key_conditions
 
@@ -141,7 +142,7 @@ def _link_to(run: FlowRun) -> None:
     """Link from the page of the waiting run to the page of the training's run."""
     address = url_for(run)
     log.info('Handed over to the work pool %s as run "%s": %s', GPU_POOL, run.name, address)
-    text = f"Training on a GPU worker, run {run.name}: its log, its progress and its live grid"
+    text = f"Training on a GPU worker, run {run.name}: its log"
     try:
         if address is not None:
             create_link_artifact(key="training", link=address, link_text=f"Run {run.name}", description=text)
@@ -150,13 +151,15 @@ def _link_to(run: FlowRun) -> None:
 
 
 def _wait_for(run: FlowRun, worker_timeout: float) -> State:
-    """Return the final state of the run. Retry while the server does not answer."""
-    unclaimed_since, is_answering = time.monotonic(), True
+    """Show the progress of the run, and return its final state. Retry while the server does not answer."""
+    unclaimed_since, is_answering, relay = time.monotonic(), True, Relay()
     while True:
         advice = None
         try:
             with get_client(sync_client=True) as client:
                 found = client.read_flow_run(run.id)
+                if done := relay.update(client, run.id):
+                    log.info("On the GPU worker: %s", done)
                 if found.state is not None and found.state.is_final():
                     return found.state
                 advice = _advice_if_stuck(client, found)

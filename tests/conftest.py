@@ -17,19 +17,10 @@ import pytest
 from blind_page import TEST, Open, render_page
 from builders import LABELS, PIXELS, idx_images, idx_labels, write_own_data
 from faults import command, same_bytes, started
-from pipeline import (
-    ALL_CORES,
-    QUICK,
-    SET_UP,
-    STAGES_OF_OWN_DATA,
-    TEST_PROCESSES,
-    Checkout,
-    ran,
-    running_server,
-    states,
-)
+from pipeline import ALL_CORES, QUICK, STAGES_OF_OWN_DATA, TEST_PROCESSES, Checkout, ran, states
 from playwright.sync_api import Browser, Page, sync_playwright
 from s3_server import BUCKET, S3Server
+from servers import SET_UP, running_server
 from shared_engines import SharedEngines, share
 from threadpoolctl import threadpool_limits
 

@@ -8,29 +8,35 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from builders import write_run
-from pipeline import SMALL, WORKER, Checkout, ask, running, running_server, wait_for_checkpoint, wait_until
+from pipeline import SMALL, Checkout, wait_for_checkpoint, wait_until
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running
+from servers import WORKER, ask, running, running_server
 
+from flows.digest_flow import DigestSettings, digest_flow, num_failed
 from flows.server.alerts import (
     AlertError,
     alert_automations,
     alert_on_collapse,
+    alert_on_disk,
     alert_on_failure,
     alert_on_result,
     load_alert_block,
     plain,
 )
 from flows.settings import ALERT_VARIABLE, RunSettings
-from gan.errors import DataError
+from gan.errors import DataError, SettingsError
+from gan.report.front_page import collect
 from gan.runs.champion import Change, add_change
+from tasks.artifacts import pages_url
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -134,8 +140,9 @@ def test_an_alert_about_a_failure_has_its_first_line_and_a_link(mailbox) -> None
         failing(DataError("Labels are missing.\nPut them there."))(RunSettings(alert_block=SLUG))
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: a-run failed"
-    what, link = message["body"].splitlines()
+    what, advice, link = message["body"].splitlines()
     assert what == "DataError: Labels are missing."
+    assert advice == "The log of the run says more. Started again, it continues where it stopped."
     assert "/runs/flow-run/" in link
 
 
@@ -157,7 +164,7 @@ def test_hostile_names_and_errors_arrive_as_plain_text(mailbox) -> None:
         assert not set("<>@[]{}`*\x1b\u202e") & set(text)
         assert SECRET not in text
         assert len(text) <= 520
-    assert len(message["body"].splitlines()) == 2
+    assert len(message["body"].splitlines()) == 3
 
 
 def test_plain_text_is_not_changed() -> None:
@@ -176,7 +183,7 @@ def test_signs_of_collapse_send_one_alert_and_no_signs_send_none(mailbox) -> Non
     run()
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: a-run may have collapsed"
-    assert message["body"].startswith("Mode collapse after 600 steps.\nhttp")
+    assert message["body"].startswith("Mode collapse after 600 steps.\nLook at its pictures.")
 
 
 def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_none(mailbox, tmp_path) -> None:
@@ -186,7 +193,7 @@ def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_n
 
     @flow(name="test", flow_run_name="a-run")
     def end(run: str, champion_before: Change | None, *, is_new: bool = True) -> None:
-        alert_on_result(SLUG, tmp_path, run, champion_before, is_new=is_new)
+        alert_on_result(SLUG, collect(tmp_path), run, champion_before, is_new=is_new)
 
     end("night-005", None)
     add_change(tmp_path, first)
@@ -201,7 +208,42 @@ def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_n
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: night-006 needs a look"
     assert message["body"].startswith("Worse than usual: look at it. Fréchet distance 3.5, usually ")
-    assert "night-006/report.html" in message["body"]
+    assert f"\n{pages_url('runs/night-006/report.html')}\n" in message["body"]
+
+
+def test_a_disk_that_fills_sends_one_alert_for_a_sweep_and_not_one_for_each_run(mailbox, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("flows.server.alerts.describe_forecast", lambda root: "3 MB are free.")
+    member = flow(name="test", flow_run_name="a-member")(lambda: alert_on_disk(SLUG, tmp_path))
+
+    @flow(name="test", flow_run_name="a-sweep")
+    def sweep() -> None:
+        member()
+        alert_on_disk(None, tmp_path)
+        alert_on_disk(SLUG, tmp_path)
+
+    sweep()
+    message = mailbox.wait()
+    assert message["subject"] == "fashion-gan: the disk is nearly full"
+    assert message["body"].startswith("3 MB are free.\nSee what can be removed: make prune")
+
+
+def test_the_digest_of_a_week_is_sent_and_shown(mailbox, tmp_path) -> None:
+    with pytest.raises(SettingsError, match="There is no alert block"):
+        digest_flow(DigestSettings(output_dir=tmp_path))
+    year = datetime.now(UTC) - timedelta(days=366)
+    failed = num_failed(year) + 1  # trainings of other tests may have failed on this server
+    with pytest.raises(DataError):
+        flow(name="fashion-gan")(lambda: failing(DataError("x"))(RunSettings()))()
+    assert num_failed(year) == failed
+    for night in range(5):
+        write_run(tmp_path, night)
+    text = digest_flow(DigestSettings(alert_block=SLUG, output_dir=tmp_path, days=366))
+    message = mailbox.wait()
+    assert message["subject"] == f"fashion-gan: 5 runs published, 0 need a look, {failed} failed"
+    what, _, link = message["body"].splitlines()
+    assert what == "conv: Fréchet distance ▁▁▁▁▁, last 1.2. There is no champion yet."
+    assert link == pages_url("index.html")
+    assert text == f"5 runs published, 0 need a look, {failed} failed. {what}"
 
 
 @pytest.mark.parametrize("answers", [500, None])
@@ -246,7 +288,7 @@ def test_the_server_alerts_about_a_run_without_heartbeats_and_no_other(mailbox) 
         (alert,) = mailbox.alerts_during(crash, meanwhile, TAMED_NAME)
         client.delete_automation(automation_id)
     assert alert["subject"] == f"fashion-gan: {TAMED_NAME} crashed"
-    assert alert["body"].startswith("No heartbeat for 120 s.\nhttp")
+    assert alert["body"].startswith("No heartbeat for 120 s.\nThe log of the run says more.")
     assert alert["body"].endswith(f"/runs/flow-run/{runs[-2]}")
 
 

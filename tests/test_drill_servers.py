@@ -13,30 +13,25 @@ from pathlib import Path
 import pytest
 from builders import write_own_data
 from faults import same_bytes, stopped
-from pipeline import (
+from pipeline import Checkout, checkpoints_in, ran, states, wait_for_checkpoint, wait_until
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from s3_server import BUCKET
+from servers import (
     FINAL,
     GPU_WORKER,
     SET_UP,
     WAIT_FOR_SERVER,
     WORKER,
-    Checkout,
     ask,
-    checkpoints_in,
     family,
     newest,
-    ran,
     running,
     running_postgresql,
     running_server,
     runs_of,
     start_nightly,
-    states,
-    wait_for_checkpoint,
-    wait_until,
 )
-from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
-from s3_server import BUCKET
 
 from flows.setup_server import AUTOMATIONS
 

@@ -1,4 +1,4 @@
-"""The report on small synthetic images: its content, its safety, and the verdicts of comparisons."""
+"""The report on small synthetic images: its content, its safety, and that of a comparison."""
 
 import base64
 import io
@@ -10,18 +10,16 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import scipy.stats
 from builders import small_extractor, smooth_pixels
 from narrowing import not_none
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from gan.formatting import describe_share
-from gan.judging.bootstrap import BATCHES, NORMAL_QUANTILE, STUDENT_QUANTILE, Difference, bootstrap_differences
+from gan.judging.bootstrap import Difference
 from gan.judging.definitions import METRICS, Separation
 from gan.judging.features import ALIGNED_PIXELS
 from gan.judging.gate import Decision
-from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
 from gan.judging.measured import rounded
 from gan.report.blind_test import BlindTest
@@ -265,6 +263,13 @@ def test_the_slider_and_the_points_of_the_curve_show_the_grid_of_a_snapshot(page
     assert page.locator("#quality-recall-2.marked").count() == 1
 
 
+def test_on_paper_every_grid_is_shown_with_its_step(page: Page) -> None:
+    assert page.locator(".film small:visible").count() == 0
+    page.emulate_media(media="print")
+    assert page.locator(".film img:visible").count() == NUM_SNAPSHOTS
+    assert page.locator(".film small:visible").all_inner_texts() == [f"Step {step:,}" for step in range(0, 5000, 1000)]
+
+
 def test_the_blind_test_can_be_played_in_the_page(page: Page) -> None:
     page.get_by_role("button", name="One at a time").click()
     for _ in range(40):
@@ -380,53 +385,3 @@ def test_a_comparison_is_a_page_by_itself(browser: Browser, report, tmp_path) ->
     assert page.locator(".metrics tr").count() == 2 * (1 + len(METRICS))
     assert page.locator(".changes tr").count() == 1 + len(report.against.changes)
     page.close()
-
-
-def differences(judge: Judge, this: ImageStatistics, other: ImageStatistics) -> tuple[Difference, ...]:
-    return bootstrap_differences(this, other, judge.floor, extractor=judge.extractor.name, seed=0)
-
-
-def test_the_quantiles_are_bonferroni_corrected_for_thirteen_intervals() -> None:
-    level = 1 - 0.05 / 2 / len(METRICS)
-    assert pytest.approx(scipy.stats.norm.ppf(level)) == NORMAL_QUANTILE
-    assert pytest.approx(scipy.stats.t.ppf(level, BATCHES - 1), abs=1e-4) == STUDENT_QUANTILE
-
-
-def test_fewer_near_copies_than_among_real_images_are_not_an_improvement(findings) -> None:
-    of = next(metric for metric in METRICS if metric.name == "near_copies")
-    assert of.compared(0.0, 0.015) == of.compared(0.015, 0.015) == 0 < of.compared(0.02, 0.015)
-
-
-def test_noise_is_not_called_an_improvement_and_an_improvement_is(findings) -> None:
-    judge, average = findings.judge, findings.average
-    other = judge.examine(smooth_pixels(150, 8))
-    assert {row.verdict for row in differences(judge, average, other)} == {"no difference beyond noise"}
-    better = {row.name: row for row in differences(judge, average, findings.fake)}
-    for name in ("frechet_distance", "kernel_distance", "coverage", "two_sample_accuracy", "total_variation"):
-        assert better[name].verdict == "better", name
-        assert not_none(better[name].low) <= not_none(better[name].difference) <= not_none(better[name].high)
-    worse = {row.name: row.verdict for row in differences(judge, findings.fake, average)}
-    assert worse["frechet_distance"] == "worse"
-
-
-def test_a_generator_does_not_differ_from_itself(findings) -> None:
-    for row in differences(findings.judge, findings.fake, findings.fake):
-        assert (row.difference, row.low, row.high, row.verdict) == (0, 0, 0, "no difference beyond noise")
-
-
-@pytest.mark.parametrize(
-    ("better", "low", "high", "verdict"),
-    [
-        ("lower", -2, -1, "better"),
-        ("lower", 1, 2, "worse"),
-        ("up to real", 1, 2, "better"),
-        ("as real", -2, -1, "better"),
-        ("higher", -1, 2, "no difference beyond noise"),
-    ],
-)
-def test_what_is_better_depends_on_the_metric(better, low, high, verdict) -> None:
-    middle = (low + high) / 2
-    row = Difference(
-        name="a", title="A", better=better, this=0, other=0, n=9, extractor="b", difference=middle, low=low, high=high
-    )
-    assert row.verdict == verdict

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from builders import write_own_data
 from fastapi.routing import APIWebSocketRoute
-from pipeline import (
+from pipeline import QUICK, SMALL, Checkout, wait_until
+from playwright.sync_api import Browser, Page, expect
+from servers import (
     FINAL,
-    QUICK,
     SET_UP,
-    SMALL,
-    Checkout,
     answer_to,
     ask,
     csrf_headers,
@@ -24,9 +23,7 @@ from pipeline import (
     running,
     running_server,
     start_nightly,
-    wait_until,
 )
-from playwright.sync_api import Browser, Page, expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol

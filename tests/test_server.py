@@ -13,22 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline import (
-    FINAL,
-    SMALL,
-    Checkout,
-    answer_to,
-    ask,
-    running_postgresql,
-    running_server,
-    runs_of,
-    wait_until,
-)
+from pipeline import SMALL, Checkout, wait_until
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from servers import FINAL, answer_to, ask, running_postgresql, running_server, runs_of
 
 import flows.setup_server
 from flows.server.alerts import CRASHES_WITHOUT_HOOKS, AlertError
@@ -41,6 +32,7 @@ ALL_IS_THERE = {
     "work queue nightly: one run at a time",
     "work queue weekly: one run at a time",
     "work queue prune: one run at a time",
+    "work queue digest: one run at a time",
     "concurrency limit gpu: 1 training at once",
     "automation Runs without heartbeats have crashed: "
     "Marks a run as Crashed that sent no heartbeat for 120 s: its process was killed.",
@@ -49,6 +41,7 @@ ALL_IS_THERE = {
     "deployment fashion-gan/nightly: 0 2 * * * Europe/Berlin, on the work pool default",
     "deployment sweep/weekly: 0 4 * * 0 Europe/Berlin, on the work pool default",
     "deployment prune/weekly: 0 12 * * 0 Europe/Berlin, on the work pool default",
+    "deployment digest/weekly: 0 8 * * 1 Europe/Berlin, paused, on the work pool default",
     "deployment train-gan/gpu: on demand, on the work pool gpu",
 }
 ALERTS = (
@@ -175,12 +168,14 @@ def change_all(client: SyncPrefectClient) -> set[str]:
     }
 
 
-def test_manual_changes_are_found_and_reverted_and_paused_deployments_stay_paused(server: Checkout) -> None:
+def test_manual_changes_are_found_and_reverted_and_schedules_stay_on_or_off(server: Checkout) -> None:
     before = things(server)
     with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
         nightly, weekly = map(client.read_deployment_by_name, ("fashion-gan/nightly", "sweep/weekly"))
         client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
         client.pause_deployment(weekly.id)
+        digest = client.read_deployment_by_name("digest/weekly")
+        client.update_deployment_schedule(digest.id, digest.schedules[0].id, active=True)
         assert all(dict(check(client, AUTOMATIONS)).values())
         changed = change_all(client)
         more: list[tuple[SCHEDULE_TYPES, bool]] = [(IntervalSchedule(interval=timedelta(hours=3)), True)]
@@ -191,6 +186,9 @@ def test_manual_changes_are_found_and_reverted_and_paused_deployments_stay_pause
         assert things(server) == before
         for deployment, at in ((nightly, "0 2 * * *"), (weekly, "0 4 * * 0")):
             assert f"{deployment.name}: {at} Europe/Berlin, paused, on the work pool default" in output
+        (switched_on,) = client.read_deployment_schedules(digest.id)
+        assert switched_on.active
+        client.update_deployment_schedule(digest.id, switched_on.id, active=False)
         (paused,) = client.read_deployment_schedules(nightly.id)
         client.update_deployment_schedule(nightly.id, paused.id, active=True)
         client.resume_deployment(weekly.id)

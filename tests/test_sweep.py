@@ -181,6 +181,7 @@ def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repea
     failed = "article [^:]*learning_rate=1e30[^:]*, seed 0: Training stopped at step"
     assert re.search(failed, " ".join(output.split()))
     assert "Traceback" not in output
+    assert re.search(r"Task run 'article [^']*1e30[^']*' - Failed", output), "as the UI shows it"
     winner = not_none(
         re.search(r"Gate 1 +(own-article-\d+-seed0-\w{6}): Does not pass the gate. It is too far from real", output)
     )

@@ -17,31 +17,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from narrowing import not_none
-from pipeline import (
-    FINAL,
-    GPU_WORKER,
-    PROJECT,
-    SMALL,
-    WAIT_FOR_SERVER,
-    WORKER,
-    Checkout,
-    ask,
-    checkpoints_in,
-    family,
-    newest,
-    ran,
-    running,
-    runs_of,
-    start_nightly,
-    states,
-    wait_for_checkpoint,
-    wait_until,
-)
+from pipeline import PROJECT, SMALL, Checkout, checkpoints_in, ran, states, wait_for_checkpoint, wait_until
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
+from servers import FINAL, GPU_WORKER, WAIT_FOR_SERVER, WORKER, ask, family, newest, running, runs_of, start_nightly
 
 from tasks.hand_over import _advice_if_stuck
 
@@ -151,8 +133,12 @@ def test_trainings_on_a_worker_and_in_process_share_cached_results(server: Check
     assert address in link["data"]
     logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [child["id"]]}}})
     assert any("TensorFlow sees no GPU on this worker" in line["message"] for line in logs)
-    live = {"artifacts": {"flow_run_id": {"any_": [child["id"]]}, "key": {"any_": ["training-progress"]}}}
-    assert ask(server, "artifacts/filter", live)
+    live = [
+        ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "key": {"any_": [key]}}})
+        for run, key in ((child, "training-progress"), (parent, "training-progress"))
+    ]
+    assert [len(found) for found in live] == [1, 1], "the run that waits shows the training too"
+    assert "On the GPU worker: step " in output
 
     before = len(runs_of(server, "train-gan"))
     assert not ran(server.train(*FEW, "--train-on", "gpu"))

@@ -1,4 +1,4 @@
-"""Alerts about runs that fail, crash, collapse or do not start, and about results that need a look.
+"""Alerts about runs that fail, crash, collapse or do not start, about results that need a look, and a filling disk.
 
 They are sent through a notification block of Prefect. An ordinary run sends none.
 
@@ -30,9 +30,10 @@ from pydantic import BaseModel
 from flows.settings import ALERT_VARIABLE
 from flows.summary import UI_ADDRESS
 from gan.errors import SettingsError
-from gan.report.front_page import opinion_of
-from gan.runs.catalog import read_catalog
-from gan.runs.champion import Change, champion_of
+from gan.report.front_page import FrontPage, opinion_of
+from gan.runs.champion import Change
+from gan.runs.disk import describe_forecast
+from tasks.artifacts import pages_url
 from tasks.hand_over import GPU_DEPLOYMENT
 
 NO_HEARTBEAT, NEVER_STARTED = "No heartbeat", "Never started"
@@ -45,6 +46,7 @@ CRASHES_WITHOUT_HOOKS = [f"{words}*" for words in KILLED]
 The server cannot know whether the run sent one, so an alert may arrive twice.
 """
 
+RESUME = "The log of the run says more. Started again, it continues where it stopped."
 MAX_LENGTH = 500
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
 """Replacements for characters that chat programs interpret as mentions, links or markup. Prefect interprets some of
@@ -98,38 +100,54 @@ def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> N
         reason = (state.message or "no reason was given").partition("\n")[0]
         reason = reason.partition("encountered an exception: ")[2] or reason
         what = "was stopped or crashed" if state.is_crashed() else "failed"
-        _send(slug, f"{_current_name(flow_run)} {what}", reason, str(flow_run.id))
+        _send(slug, f"{_current_name(flow_run)} {what}", reason, RESUME, _link(str(flow_run.id)))
 
 
 def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
     """Send an alert about signs of collapse in the training of the current flow run."""
     if slug is not None and warnings:
-        _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), str(this_run.get_id()))
+        advice = "Look at its pictures. If they are bad, train with another seed or a smaller step size."
+        _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), advice, _link_to_this_run())
 
 
-def alert_on_result(slug: str | None, root: Path, run: str, champion_before: Change | None, *, is_new: bool) -> None:
+def alert_on_result(
+    slug: str | None, page: FrontPage | None, run: str, champion_before: Change | None, *, is_new: bool
+) -> None:
     """Send an alert if the opinion on a new run is bad, and one if it has become the champion.
 
     Args:
         slug: The alert block; None for no alerts.
-        root: The output folder.
+        page: The front page with this run; None if it could not be written.
         run: Name of the run.
         champion_before: The champion before the run was judged.
         is_new: Whether the run was published now, not before.
     """
-    if slug is None:
+    if slug is None or page is None:
         return
-    entries = read_catalog(root)
+    entries, champion = page.entries[::-1], page.champion
     found = [entry for entry in entries if entry.name == run]
     if not found:
         return
-    entry, opinion, champion = found[0], opinion_of(found[0], entries), champion_of(root)
-    look = f"{opinion.words} Report: {root / 'runs' / run / 'report.html'}"
-    if is_new and opinion.tone == "bad" and not entry.warnings:  # a collapse has its own alert
-        _send(slug, f"{run} needs a look", look, str(this_run.get_id()))
+    opinion, links = opinion_of(found[0], entries), (pages_url(f"runs/{run}/report.html"), _link_to_this_run())
+    if is_new and opinion.tone == "bad" and not found[0].warnings:  # a collapse has its own alert
+        _send(slug, f"{run} needs a look", opinion.words, "Look at its report, and at what differs in it.", *links)
     if champion and champion.run == run and champion != champion_before:
-        advice = ' To undo it: make champion ARGS="rollback".' if champion.before else ""
-        _send(slug, f"{run} is the champion now", f"{look}{advice}", str(this_run.get_id()))
+        undo = ' To undo it: make champion ARGS="rollback".' if champion.before else ""
+        _send(slug, f"{run} is the champion now", opinion.words, f"Look at its report.{undo}", *links)
+
+
+def alert_on_disk(slug: str | None, root: Path) -> None:
+    """Send an alert if the disk of an output folder will be full within a week; for a sweep once, not for each run."""
+    if slug is None or this_run.get_parent_flow_run_id() is not None:
+        return
+    if words := describe_forecast(root):
+        advice = 'See what can be removed: make prune ARGS="--dry-run --keep-runs 30"'
+        _send(slug, "the disk is nearly full", words, advice, _link_to_this_run())
+
+
+def send_digest(slug: str, headline: str, text: str) -> None:
+    """Send a digest of several days. A failed delivery causes a warning."""
+    _send(slug, headline, text, "All runs and their charts:", pages_url("index.html"))
 
 
 def plain(text: str) -> str:
@@ -148,16 +166,24 @@ def _current_name(flow_run: FlowRun) -> str:
         return flow_run.name
 
 
-def _link(run_id: str) -> str | None:
-    return url_for("flow-run", obj_id=run_id, default_base_url=UI_ADDRESS)
+def _link(run_id: str) -> str:
+    """Return the address of a run in the UI."""
+    return url_for("flow-run", obj_id=run_id, default_base_url=UI_ADDRESS) or UI_ADDRESS
 
 
-def _send(slug: str, subject: str, text: str, run_id: str) -> None:
-    """Send a message. A failed delivery causes a warning and does not end the run."""
+def _link_to_this_run() -> str:
+    return _link(str(this_run.get_id()))
+
+
+def _send(slug: str, subject: str, text: str, advice: str, *links: str) -> None:
+    """Send a message: what happened, what to do, and where to look, each on a line of its own.
+
+    A failed delivery causes a warning and does not end the run. Only `subject` and `text` may be untrusted.
+    """
     try:
         block = load_alert_block(slug)
         with block.raise_on_failure():
-            sent = block.notify(f"{plain(text)}\n{_link(run_id)}", f"fashion-gan: {plain(subject)}")
+            sent = block.notify("\n".join([plain(text), advice, *links]), f"fashion-gan: {plain(subject)}")
             if inspect.isawaitable(sent):  # blocks of other packages may be asynchronous
                 run_coro_as_sync(sent)
     except Exception as error:  # do not log its text: it may contain the webhook's address, which is a secret
@@ -174,7 +200,8 @@ def alert_automations(slug: str) -> list[AutomationCore]:
         "It was due, and no worker has taken it. Start one: make worker. If a worker is running, an earlier run of "
         "this deployment has not ended yet, or the worker's log says why."
     )
-    reason, messages = _in_template("flow_run.state.message"), {"prefect.state-message": CRASHES_WITHOUT_HOOKS}
+    reason = f"{_in_template('flow_run.state.message')}\n{RESUME}"
+    messages = {"prefect.state-message": CRASHES_WITHOUT_HOOKS}
     # A training that waits for a busy GPU is not reported: the run that needs it waits, and sends the alert.
     not_gpu = {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_DEPLOYMENT.partition('/')[2]}"}
 

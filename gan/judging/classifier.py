@@ -6,6 +6,7 @@ Command that fits the weights that are part of the code:
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -65,7 +66,13 @@ def _standardize(values: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def fit_classifier(
-    images: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int, epochs: int | None = None
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    seed: int,
+    epochs: int | None = None,
+    build: Callable[[int], keras.Model] = build_classifier,
 ) -> keras.Model:
     """Fit a classifier with Adam on the cross-entropy, with one epoch of warm-up and cosine decay.
 
@@ -79,9 +86,10 @@ def fit_classifier(
         seed: Seeds weights, order, flips and shifts. Equal seeds give equal bytes only if the processor adds up
             convolutions in a fixed order; otherwise accuracies differ by a few tenths of a percentage point.
         epochs: Passes over the images; None for EPOCHS, or more if they have fewer than MIN_STEPS steps.
+        build: Builds the network, with features and logits as outputs, given the number of classes.
     """
     keras.utils.set_random_seed(seed)
-    classifier = build_classifier(num_classes)
+    classifier = build(num_classes)
     batch_size = min(BATCH_SIZE, len(images))
     steps = len(images) // batch_size
     epochs = epochs or max(EPOCHS, -(-MIN_STEPS // steps))

@@ -13,7 +13,7 @@ from gan.formatting import describe_number, describe_share
 from gan.report.glance import Opinion
 from gan.report.templates import render_page
 from gan.runs.catalog import MIN_USUAL, ControlLimits, Entry, control_limits, earlier_comparable_runs, read_catalog
-from gan.runs.champion import champion_stack, read_history
+from gan.runs.champion import Change, champion_stack, read_history
 from gan.storage.files import atomic_path
 from gan.storage.locks import exclusive_lock
 
@@ -54,6 +54,7 @@ class Course:
 
     recipe: str
     described: str
+    runs: Sequence[Entry]
     charts: Sequence[Chart]
 
 
@@ -64,32 +65,37 @@ class FrontPage:
     entries: Sequence[Entry]  # the newest first
     last: Entry | None
     opinion: Opinion | None  # of the last run
-    champion: Entry | None
-    champion_since: str
+    champion: Change | None  # the promotion of the present champion
+    champion_entry: Entry | None  # None if the champion's run is not in runs/ any more
     courses: Sequence[Course]
     sweeps: Sequence[str]  # folders below sweeps/, the newest first
     width: int = WIDTH
     height: int = HEIGHT
 
 
-def write_front_page(root: Path) -> Path:
-    """Write `index.html` in an output folder, whole or not at all; return its path."""
+def write_front_page(root: Path) -> FrontPage:
+    """Write `index.html` in an output folder, whole or not at all; return its content."""
     # The lock makes sure that the process that has read last writes last.
     with exclusive_lock(root / ".in-use" / "index.lock", on_wait=lambda _: None):
-        sources = "'self' file: data:"
-        page = render_page("front_page.html.jinja", ["front_page.js"], image_sources=sources, page=collect(root))
+        page, sources = collect(root), "'self' file: data:"
+        text = render_page("front_page.html.jinja", ["front_page.js"], image_sources=sources, page=page)
         with atomic_path(root / FRONT_PAGE) as partial:
-            partial.write_text(page, encoding="utf-8")
-    return root / FRONT_PAGE
+            partial.write_text(text, encoding="utf-8")
+    return page
 
 
-def refresh_front_page(root: Path) -> None:
-    """Write the page, or log why that fails: the work that was done before must not fail for it."""
+def refresh_front_page(root: Path) -> FrontPage | None:
+    """Write the page and return its content, or log why that fails: the work that was done before must not fail for it.
+
+    Returns:
+        None if the page could not be written.
+    """
     try:
-        write_front_page(root)
+        return write_front_page(root)
     except Exception as error:  # whatever is wrong with the folders of other runs
         reason = str(error).partition("\n")[0]
         log.warning("%s could not be written (%s): %s", root / FRONT_PAGE, type(error).__name__, reason)
+        return None
 
 
 def collect(root: Path) -> FrontPage:
@@ -104,8 +110,8 @@ def collect(root: Path) -> FrontPage:
         entries=entries[::-1],
         last=last,
         opinion=opinion_of(last, entries) if last else None,
-        champion=by_name.get(champion.run) if champion else None,
-        champion_since=champion.at[:10] if champion else "",
+        champion=champion,
+        champion_entry=by_name.get(champion.run) if champion else None,
         courses=_courses(entries, frozenset(change.run for change in history if change.action != "rolled back")),
         sweeps=[path.parent.name for path in boards],
     )
@@ -153,6 +159,7 @@ def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course
         Course(
             recipe=recipe,
             described=f"{steps:,} steps; {judged_by}",
+            runs=runs,
             charts=[
                 _chart("Fréchet distance", runs, champions, lambda entry: entry.distance, describe_number),
                 _chart("Recall", runs, champions, lambda entry: entry.recall, describe_share),

@@ -29,6 +29,11 @@ def render_page(template: str, script_names: Sequence[str], *, image_sources: st
     )
 
 
+def render_svg(template: str, style: str, **content: object) -> str:
+    """Return a picture with a named style sheet in it, since a picture has none of the page's."""
+    return render(template, style=Markup(_SOURCES[style]), **content)
+
+
 def render(template: str, **content: object) -> str:
     """Return a filled template; in those for HTML, text is escaped."""
     return _ENVIRONMENT.get_template(template).render(**content)

@@ -1,5 +1,6 @@
 """The content of folders, without following links."""
 
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -36,6 +37,16 @@ def _walk(path: Path) -> Iterator[os.stat_result]:
 def newest_change(path: Path) -> float:
     """Return the latest time of a change of a path or of anything below it, in seconds since the epoch."""
     return max((status.st_mtime for status in _walk(path)), default=0.0)
+
+
+def written_since(path: Path, since: float) -> tuple[int, float]:
+    """Return the size in bytes of the files that were written since a time, and the time of the oldest file.
+
+    Times are seconds since the epoch; without files the oldest time is infinite.
+    """
+    files = {(found.st_dev, found.st_ino): found for found in _walk(path) if not stat.S_ISDIR(found.st_mode)}
+    size = sum(found.st_size for found in files.values() if found.st_mtime >= since)
+    return size, min((found.st_mtime for found in files.values()), default=math.inf)
 
 
 def size_of(path: Path) -> int:

@@ -1,0 +1,125 @@
+"""Judge published runs by features that nothing was tuned on: python -m bench.second_judge.
+
+The recipes were chosen by the shipped extractor, and the shipped extractor was fitted on the whole training split. Here
+another classifier, with other layers and another seed, is fitted on all training images but HELD_OUT of them. The runs
+are compared with the test split by its features, beside the shipped ones. The held-out images are then offered to the
+gate against each run: real images should win.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import App, Parameter
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gan.command import run_command
+from gan.data.catalog import FASHION_MNIST
+from gan.data.pixels import normalize_images
+from gan.data.samples import load_samples
+from gan.data.sources import fetch_splits
+from gan.judging.classifier import accuracy, fit_classifier
+from gan.judging.definitions import Metric, describe_metric
+from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.judging.gate import Incumbent, challenge_champion
+from gan.judging.judge import Judge
+from gan.models.backend import keras
+from gan.runs.manifest import AVERAGE_SAMPLES
+from gan.runs.publish import METRICS
+
+HELD_OUT = 10_000
+SEED = 1  # the shipped extractor has 0
+MAPS = ((32, 5), (64, 5), (128, 3))  # maps and size of each convolution
+COLUMNS = ("frechet_distance", "precision", "recall", "density", "coverage", "two_sample_accuracy")
+
+app = App(
+    name="python -m bench.second_judge",
+    help="Judge runs by features that nothing was tuned on.",
+    version_flags=(),
+)
+
+
+@app.default
+def main(
+    runs: Annotated[list[Path], Parameter(consume_multiple=True)],
+    *,
+    num_images: int = HELD_OUT,
+    epochs: int | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Judge published runs by two extractors, and offer real images to the gate against each of them.
+
+    Parameters
+    ----------
+    runs
+        Folders of published runs on Fashion-MNIST.
+    num_images
+        Images on each side, at most 10,000.
+    epochs
+        Epochs of fitting the second extractor; empty: 12.
+    data_dir
+        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
+    """
+    (train, train_labels), (test, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
+    challenger, train, train_labels = train[:HELD_OUT], train[HELD_OUT:], train_labels[HELD_OUT:]
+    name = FASHION_MNIST.name
+    network = fit_classifier(normalize_images(train), train_labels, 10, seed=SEED, epochs=epochs, build=build_second)
+    console = Console(highlight=False)
+    right = accuracy(network, normalize_images(test), test_labels)
+    console.print(f"The second extractor is right for {100 * right:.1f} % of the test images.")
+    shipped = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
+    for extractor in (shipped, Extractor(network, f"second-cnn{network.outputs[0].shape[-1]}", "")):
+        judge = Judge(extractor, train, test, n=num_images, seed=0)
+        console.print(_table(judge, runs, challenger[:num_images]))
+
+
+def build_second(num_classes: int) -> keras.Model:
+    """Build a classifier that shares neither layers nor features with the shipped one.
+
+    Its features are the means of the last convolution's maps, standardized; there is no hidden layer and no texture.
+    """
+    maps = images = keras.Input((28, 28, 1), name="images")
+    for width, size in MAPS:
+        maps = keras.layers.Conv2D(width, size, padding="same", use_bias=False)(maps)
+        maps = keras.layers.LeakyReLU(0.1)(keras.layers.BatchNormalization()(maps))
+        maps = keras.layers.AveragePooling2D(2)(maps)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    features = keras.layers.BatchNormalization(center=False, scale=False)(pooled)
+    return keras.Model(images, [features, keras.layers.Dense(num_classes)(features)])
+
+
+def _table(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Table:
+    """Judge each run's averaged weights; the row of real images is that of the challenger."""
+    table = Table(f"Averaged weights, {judge.extractor.name} features, n = {judge.n:,}", box=box.SIMPLE_HEAD)
+    real = _measured(judge, challenger)
+    for metric in real:
+        if metric.name in COLUMNS:
+            table.add_column(metric.title, justify="right")
+    table.add_column("Network on pixels", justify="right")
+    table.add_column("Real images against it")
+    for run in runs:
+        metrics = _measured(judge, load_samples(run / AVERAGE_SAMPLES)[: judge.n])
+        champion = Incumbent(run.name, run / AVERAGE_SAMPLES)
+        decision = challenge_champion(judge, challenger, real, (), champion, {}, seed=0)
+        separation = json.loads((run / METRICS).read_text(encoding="utf-8"))["separation"]["accuracy"]
+        verdict = "pass" if decision.passes else " ".join(decision.reasons)
+        table.add_row(run.name, *_cells(metrics), describe_metric("two_sample_accuracy", separation), verdict)
+    table.add_row("real images", *_cells(real), "", "")
+    return table
+
+
+def _measured(judge: Judge, pixels: np.ndarray) -> tuple[Metric, ...]:
+    found = judge.examine(pixels)
+    return judge.metrics(found, found)
+
+
+def _cells(metrics: Sequence[Metric]) -> list[str]:
+    return [describe_metric(metric.name, metric.average) for metric in metrics if metric.name in COLUMNS]
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,0 +1,103 @@
+"""Send a digest of the last days through an alert block: how many runs, which need a look, how the numbers went.
+
+python flows/digest_flow.py --help
+"""
+
+import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from pydantic import BaseModel, Field, PositiveInt
+from rich.console import Console
+
+from flows.server.alerts import alert_on_failure, check_alert_block, send_digest
+from flows.server.session import prefect_session
+from flows.settings import ALERT_VARIABLE, AlertBlock
+from flows.train_flow import train_flow
+from gan.command import new_app, run_command
+from gan.errors import SettingsError
+from gan.report.front_page import collect
+from gan.report.trend import digest_of
+from gan.runs.champion import check_root
+from tasks.artifacts import create_trend
+
+log = logging.getLogger("tasks.digest")  # loggers below "tasks" are shown in the UI
+
+
+class DigestSettings(BaseModel, frozen=True, extra="forbid"):
+    """Options of the command and of the flow."""
+
+    days: PositiveInt = Field(7, le=366, description="days before now that the digest is about")
+    alert_block: AlertBlock = Field(
+        None,
+        validate_default=True,
+        description=f"notification block of Prefect, as type/name; empty: ${ALERT_VARIABLE}",
+    )
+    output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
+
+
+@flow(
+    name="digest",
+    flow_run_name="digest of {settings.days} days",
+    description="Send a digest of the last days through an alert block, and show the trend.",
+    on_failure=[alert_on_failure],
+    on_crashed=[alert_on_failure],
+)
+def digest_flow(settings: DigestSettings) -> str:
+    """Send a digest of the last days through an alert block, and show the trend.
+
+    Args:
+        settings: The options.
+
+    Returns:
+        The digest, as text.
+    """
+    if settings.alert_block is None:
+        raise SettingsError(
+            "There is no alert block to send the digest through.\n"
+            f"Name one, as type/name, with --alert-block or ${ALERT_VARIABLE}."
+        )
+    check_alert_block(settings.alert_block)
+    root = settings.output_dir.expanduser()
+    check_root(root)
+    page, begin = collect(root), datetime.now(UTC) - timedelta(days=settings.days)
+    headline, text = digest_of(page, begin, num_failed(begin))
+    log.info("%s. %s", headline, text)
+    send_digest(settings.alert_block, headline, text)
+    create_trend(page)
+    return f"{headline}. {text}"
+
+
+def num_failed(begin: datetime) -> int:
+    """Return how many trainings have failed or crashed since a time, also those of sweeps."""
+    failed = FlowRunFilter.model_validate(
+        {
+            "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
+            "start_time": {"after_": begin},
+        }
+    )
+    named = FlowFilter.model_validate({"name": {"any_": [train_flow.name]}})
+    with get_client(sync_client=True) as client:
+        return len(client.read_flow_runs(flow_filter=named, flow_run_filter=failed))
+
+
+app = new_app("flows/digest_flow.py", digest_flow.description)
+
+
+@app.default
+def main(*, settings: Annotated[DigestSettings, Parameter(name="*", negative=())] = DigestSettings()) -> None:  # noqa: B008
+    """Send the digest, and print it."""
+    with prefect_session():
+        text = digest_flow(settings)
+    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+if __name__ == "__main__":
+    run_command(app)

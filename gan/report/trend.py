@@ -1,0 +1,89 @@
+"""The trend of the published runs as one page of Markdown: the opinion on the last run, control charts, newest runs."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from gan.formatting import describe_number, describe_share
+from gan.report.front_page import HEIGHT, WIDTH, Chart, Course, FrontPage, opinion_of
+from gan.report.markup import as_data_uri, escape_markdown
+from gan.report.templates import render_svg
+
+MAX_ROWS, MAX_COURSES = 14, 3
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
+    """Return the trend as Markdown with pictures.
+
+    Args:
+        page: The content of the front page.
+        address_of: Returns the address of a file, given its path in the output folder.
+    """
+    if page.last is None or page.opinion is None:
+        return "There are no published runs yet."
+    rows = [
+        f"| [{escape_markdown(entry.name)}]({address_of(f'runs/{entry.name}/report.html')}) "
+        f"| {entry.published:%Y-%m-%d} | {describe_number(entry.distance)} | {describe_share(entry.recall)} "
+        f"| {escape_markdown(entry.badge)} |"
+        for entry in page.entries[:MAX_ROWS]
+    ]
+    parts = [
+        f"**{escape_markdown(page.last.name)}: {escape_markdown(page.opinion.words)}**",
+        describe_champion(page),
+        f"**[All runs]({address_of('index.html')})**",
+        *(_course(course) for course in page.courses[:MAX_COURSES]),
+        "\n".join(["| Run | Published | Fréchet distance | Recall | |", "|---|---|---:|---:|---|", *rows]),
+    ]
+    return "\n\n".join(parts)
+
+
+def describe_champion(page: FrontPage) -> str:
+    """Return who is the champion, since when, and its Fréchet distance."""
+    if page.champion is None:
+        return "There is no champion yet."
+    entry = page.champion_entry
+    distance = f", Fréchet distance {describe_number(entry.distance)}" if entry else ""
+    return f"Champion: {escape_markdown(page.champion.run)} since {page.champion.at[:10]}{distance}."
+
+
+def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
+    """Return a headline and one line about the runs since a time, with a chart of block characters for each recipe.
+
+    Args:
+        page: The content of the front page.
+        begin: Runs that were published before are not counted.
+        failed: Number of runs since then that failed and were not published.
+    """
+    entries = page.entries[::-1]
+    recent = [entry for entry in entries if entry.published >= begin]
+    bad = [entry.name for entry in recent if opinion_of(entry, entries).tone == "bad"]
+    runs, needs = "run" if len(recent) == 1 else "runs", "needs" if len(bad) == 1 else "need"
+    headline = f"{len(recent)} {runs} published, {len(bad)} {needs} a look, {failed} failed"
+    courses = []
+    for course in page.courses:
+        values = [entry.distance for entry in course.runs if entry.published >= begin and entry.distance is not None]
+        if values:
+            courses.append(f"{course.recipe}: Fréchet distance {_bars(values)}, last {describe_number(values[-1])}.")
+    look = f" Look at: {', '.join(bad)}." if bad else ""
+    return headline, f"{' '.join(courses)}{look} {describe_champion(page)}".strip()
+
+
+def _bars(values: Sequence[float]) -> str:
+    """Return a bar of block characters for each value; the lowest bar is the least value, not zero."""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((value - low) * scale)] for value in values)
+
+
+def _course(course: Course) -> str:
+    pictures = "\n\n".join(
+        f"{chart.title}: {chart.low} to {chart.high}\n\n![{chart.title}]({_picture(chart, course.recipe)})"
+        for chart in course.charts
+    )
+    return f"## {escape_markdown(course.recipe)}\n\n{escape_markdown(course.described)}\n\n{pictures}"
+
+
+def _picture(chart: Chart, recipe: str) -> str:
+    content = {"chart": chart, "recipe": recipe, "width": WIDTH, "height": HEIGHT}
+    svg = render_svg("front_page.picture.html.jinja", "chart.css", **content)
+    return as_data_uri(svg.strip().encode(), "svg+xml")

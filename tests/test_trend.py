@@ -1,0 +1,84 @@
+"""The trend and the digest of published runs, and the forecast of a full disk."""
+
+import base64
+import os
+import re
+import shutil
+import time
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from builders import write_run
+
+from gan.report.front_page import FrontPage, collect
+from gan.report.trend import digest_of, trend_markdown
+from gan.runs.champion import Change, add_change
+from gan.runs.disk import DAY_SECONDS, describe_forecast
+
+NIGHTS = 12
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> FrontPage:
+    """Twelve nights; the fifth became champion, the last is worse than usual."""
+    for night in range(NIGHTS):
+        write_run(tmp_path, night, 9.5 if night == NIGHTS - 1 else 1.2 + 0.1 * (night % 3), 0.5)
+    change = Change(at="2026-10-06T03:00:00+00:00", action="promoted", run="night-005", generator="0" * 64, before=None)
+    add_change(tmp_path, change)
+    return collect(tmp_path)
+
+
+def test_the_trend_has_the_opinion_the_champion_the_charts_and_the_newest_runs(page: FrontPage) -> None:
+    text = trend_markdown(page, lambda path: f"http://pages/{path}")
+    assert text.startswith("**night-011: Worse than usual: look at it. Fréchet distance 9.5, usually 1.29.**")
+    assert "Champion: night-005 since 2026-10-06, Fréchet distance 1.4." in text
+    assert re.findall(r"\| \[(.+?)\]", text) == [f"night-{night:03}" for night in reversed(range(NIGHTS))]
+    assert "(http://pages/runs/night-011/report.html)" in text
+    charts = [base64.b64decode(found).decode() for found in re.findall(r"data:image/svg\+xml;base64,([^)]+)", text)]
+    assert len(charts) == 2
+    for chart in charts:
+        assert chart.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+        assert chart.count("<circle") == NIGHTS
+        assert ".unusual {" in chart, "a picture has its own style sheet"
+    assert charts[0].count('class="unusual"') == 1
+
+
+def test_an_empty_folder_has_no_trend(tmp_path: Path) -> None:
+    assert trend_markdown(collect(tmp_path), str) == "There are no published runs yet."
+
+
+def test_the_digest_counts_runs_and_draws_the_distances_of_the_days(page: FrontPage) -> None:
+    assert page.last is not None
+    headline, text = digest_of(page, page.last.published - timedelta(days=3), failed=2)
+    assert headline == "4 runs published, 1 needs a look, 2 failed"
+    assert text == (
+        "conv: Fréchet distance ▁▁▁█, last 9.5. Look at: night-011. "
+        "Champion: night-005 since 2026-10-06, Fréchet distance 1.4."
+    )
+    headline, text = digest_of(page, page.last.published + timedelta(days=1), failed=0)
+    assert headline == "0 runs published, 0 need a look, 0 failed"
+    assert text.startswith("Champion")
+
+
+@pytest.mark.parametrize(
+    ("age_in_days", "free", "words"),
+    [
+        (0.5, 1000, ""),  # the rate of a first run says nothing
+        (10, 7000, ""),
+        (10, 3001, "3.0 kB are free on its disk, which will be full in 3 days"),
+        (10, 900, "which will be full in less than a day"),
+        (2, 700, "which will be full in less than a day"),  # 7,000 bytes in two days
+    ],
+)
+def test_a_disk_that_fills_within_a_week_is_foretold(tmp_path: Path, monkeypatch, age_in_days, free, words) -> None:
+    oldest = time.time() - age_in_days * DAY_SECONDS
+    (tmp_path / "oldest").write_bytes(b"")
+    os.utime(tmp_path / "oldest", (oldest, oldest))
+    for name in range(7):
+        (tmp_path / f"{name}").write_bytes(b"x" * 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda root: SimpleNamespace(free=free))
+    found = describe_forecast(tmp_path)
+    assert found.startswith(words) if words.startswith("3") else words in found
+    assert bool(found) == bool(words)
