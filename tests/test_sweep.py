@@ -8,6 +8,7 @@ import pytest
 from narrowing import not_none
 from pipeline import SMALL
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from servers import ask
 
 from flows.members import Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
@@ -181,7 +182,9 @@ def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repea
     failed = "article [^:]*learning_rate=1e30[^:]*, seed 0: Training stopped at step"
     assert re.search(failed, " ".join(output.split()))
     assert "Traceback" not in output
-    assert re.search(r"Task run 'article [^']*1e30[^']*' - Failed", output), "as the UI shows it"
+    (shown,) = ask(quick_checkout, "task_runs/filter", {"task_runs": {"name": {"like_": "learning_rate=1e30"}}})
+    assert shown["state_type"] == "FAILED", "the UI shows it as such"
+    assert shown["state"]["message"].startswith("Training stopped at step")
     winner = not_none(
         re.search(r"Gate 1 +(own-article-\d+-seed0-\w{6}): Does not pass the gate. It is too far from real", output)
     )
