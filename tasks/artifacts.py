@@ -12,7 +12,7 @@ from gan.judging.definitions import describe_metric
 from gan.report.front_page import FrontPage
 from gan.report.glance import published_tiles
 from gan.report.markup import code_span, data_uri, escape_markdown
-from gan.report.trend import trend_markdown
+from gan.report.trend import trend_line, trend_markdown
 from gan.runs.champion import describe_champion_status
 from gan.runs.publish import METRICS
 from gan.storage.store import Store
@@ -53,11 +53,11 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
 
 def create_trend(page: FrontPage | None) -> None:
     """Create the artifact that shows all runs over time; nothing if the front page could not be written."""
-    if page is not None and page.last is not None and page.opinion is not None:
+    if page is not None and page.last is not None:
         create_markdown_artifact(
             key=TREND,
             markdown=f"# Trend\n\n{trend_markdown(page, pages_url)}",
-            description=f"{escape_markdown(page.last.name)}: {escape_markdown(page.opinion.words)}",
+            description=trend_line(page),
         )
 
 

@@ -13,7 +13,7 @@ import pytest
 from builders import write_run
 
 from gan.report.front_page import FrontPage, collect
-from gan.report.trend import digest_of, trend_markdown
+from gan.report.trend import digest_of, trend_line, trend_markdown
 from gan.runs.champion import Change, add_change
 from gan.runs.disk import DAY_SECONDS, describe_forecast
 
@@ -32,8 +32,7 @@ def page(tmp_path: Path) -> FrontPage:
 
 def test_the_trend_has_the_opinion_the_champion_the_charts_and_the_newest_runs(page: FrontPage) -> None:
     text = trend_markdown(page, lambda path: f"http://pages/{path}")
-    assert text.startswith("**night-011: Worse than usual: look at it. Fréchet distance 9.5, usually 1.29.**")
-    assert "Champion: night-005 since 2026-10-06, Fréchet distance 1.4." in text
+    assert text.startswith("Champion: night-005 since 2026-10-06, Fréchet distance 1.4.")
     assert re.findall(r"\| \[(.+?)\]", text) == [f"night-{night:03}" for night in reversed(range(NIGHTS))]
     assert "(http://pages/runs/night-011/report.html)" in text
     charts = [base64.b64decode(found).decode() for found in re.findall(r"data:image/svg\+xml;base64,([^)]+)", text)]
@@ -43,10 +42,14 @@ def test_the_trend_has_the_opinion_the_champion_the_charts_and_the_newest_runs(p
         assert chart.count("<circle") == NIGHTS
         assert ".unusual {" in chart, "a picture has its own style sheet"
     assert charts[0].count('class="unusual"') == 1
+    line = trend_line(page)
+    assert line.startswith("![Fréchet distance](data:image/svg+xml;base64,")
+    assert line.endswith(") night-011: Worse than usual: look at it. Fréchet distance 9.5, usually 1.29.")
 
 
 def test_an_empty_folder_has_no_trend(tmp_path: Path) -> None:
     assert trend_markdown(collect(tmp_path), str) == "There are no published runs yet."
+    assert trend_line(collect(tmp_path)) == ""
 
 
 def test_the_digest_counts_runs_and_draws_the_distances_of_the_days(page: FrontPage) -> None:

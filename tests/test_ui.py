@@ -8,14 +8,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from builders import write_run
 from faults import same_bytes
 from narrowing import not_none
 from pipeline import PROJECT, STAGES, Checkout, ran
 from playwright.sync_api import Browser, Page, expect
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import ask
 
 from flows.server.pages import listen
-from tasks.artifacts import pages_url
+from gan.report.front_page import collect
+from tasks.artifacts import create_trend, pages_url
 
 pytestmark = pytest.mark.real_data
 
@@ -112,6 +116,20 @@ def test_the_overview_has_the_path_of_the_report_and_a_link_that_opens_it(
     page.goto("about:blank")
     pages.should_exit = True
     serving.join(20)
+
+
+def test_the_trend_is_one_page_with_a_version_for_every_run(page: Page, server: Checkout, tmp_path) -> None:
+    show = flow(name="test")(lambda: create_trend(collect(tmp_path)))
+    with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}):
+        for night in range(6):
+            write_run(tmp_path, night, 1.2 + 0.1 * (night % 3))
+            show()
+    page.goto("/artifacts/key/trend")
+    expect(page.get_by_text("night-005").first).to_be_visible()
+    wait_for_pictures(page, 1)
+    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()
+    page.get_by_role("link", name="All runs").first.wait_for()
+    wait_for_pictures(page, 2)
 
 
 def test_no_artifact_is_larger_than_300_kilobytes(reviewed) -> None:

@@ -1,4 +1,4 @@
-"""The trend of the published runs as one page of Markdown: the opinion on the last run, control charts, newest runs."""
+"""The trend of the published runs, in Markdown: the opinion on the last run, control charts, the newest runs."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -13,13 +13,13 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
-    """Return the trend as Markdown with pictures.
+    """Return the champion, the control charts and the newest runs; `trend_line` belongs above it.
 
     Args:
         page: The content of the front page.
         address_of: Returns the address of a file, given its path in the output folder.
     """
-    if page.last is None or page.opinion is None:
+    if page.last is None:
         return "There are no published runs yet."
     rows = [
         f"| [{escape_markdown(entry.name)}]({address_of(f'runs/{entry.name}/report.html')}) "
@@ -28,13 +28,20 @@ def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
         for entry in page.entries[:MAX_ROWS]
     ]
     parts = [
-        f"**{escape_markdown(page.last.name)}: {escape_markdown(page.opinion.words)}**",
         describe_champion(page),
         f"**[All runs]({address_of('index.html')})**",
         *(_course(course) for course in page.courses[:MAX_COURSES]),
         "\n".join(["| Run | Published | Fréchet distance | Recall | |", "|---|---|---:|---:|---|", *rows]),
     ]
     return "\n\n".join(parts)
+
+
+def trend_line(page: FrontPage) -> str:
+    """Return the opinion on the last run as one line of Markdown, after the chart of its Fréchet distances if any."""
+    if page.last is None or page.opinion is None:
+        return ""
+    charts = [_image(course.charts[0], course.recipe) for course in page.courses[:1]]
+    return " ".join([*charts, escape_markdown(f"{page.last.name}: {page.opinion.words}")])
 
 
 def describe_champion(page: FrontPage) -> str:
@@ -77,13 +84,12 @@ def _bars(values: Sequence[float]) -> str:
 
 def _course(course: Course) -> str:
     pictures = "\n\n".join(
-        f"{chart.title}: {chart.low} to {chart.high}\n\n![{chart.title}]({_picture(chart, course.recipe)})"
-        for chart in course.charts
+        f"{chart.title}: {chart.low} to {chart.high}\n\n{_image(chart, course.recipe)}" for chart in course.charts
     )
     return f"## {escape_markdown(course.recipe)}\n\n{escape_markdown(course.described)}\n\n{pictures}"
 
 
-def _picture(chart: Chart, recipe: str) -> str:
+def _image(chart: Chart, recipe: str) -> str:
     content = {"chart": chart, "recipe": recipe, "width": WIDTH, "height": HEIGHT}
     svg = render_svg("front_page.picture.html.jinja", "chart.css", **content)
-    return as_data_uri(svg.strip().encode(), "svg+xml")
+    return f"![{chart.title}]({as_data_uri(svg.strip().encode(), 'svg+xml')})"
