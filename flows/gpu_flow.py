@@ -14,6 +14,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 
+from flows.server.cancellation import confirm_cancelled
 from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import StoreError
 from gan.storage.locks import mark_in_use
@@ -29,6 +30,7 @@ LEASE_SECONDS = 60
 @flow(
     name="train-gan",
     description="Train for a waiting run of fashion-gan; the result goes to the store that both share.",
+    on_cancellation=[confirm_cancelled],
 )
 def gpu_flow(
     root: Path,

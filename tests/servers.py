@@ -17,6 +17,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from email.message import Message
 from pathlib import Path
 
@@ -163,14 +164,19 @@ def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str])
         return error.code, error.headers
 
 
-def start_nightly(server: Checkout, **settings: object) -> str:
-    """Start a run of the nightly deployment with changed settings, as its Run form does; return its id."""
+def start_nightly(server: Checkout, *, due: datetime | None = None, **settings: object) -> str:
+    """Start a run of the nightly deployment with changed settings, as its Run form does; return its id.
+
+    `due` is the time that it is scheduled for; one in the past makes it late. None for now.
+    """
     (nightly,) = ask(server, "deployments/filter", {"deployments": {"name": {"any_": ["nightly"]}}})
     names = [str(name).removeprefix("--").replace("-", "_") for name in server.options[::2]]
     quick = dict(zip(names, server.options[1::2], strict=True))
     usual = nightly["parameters"]["settings"] | {"recipe": "article", "seed": 0}
-    parameters = {"settings": usual | quick | settings}
-    return ask(server, f"deployments/{nightly['id']}/create_flow_run", {"parameters": parameters})["id"]
+    body: dict[str, object] = {"parameters": {"settings": usual | quick | settings}}
+    if due:
+        body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+    return ask(server, f"deployments/{nightly['id']}/create_flow_run", body)["id"]
 
 
 def runs_of(server: Checkout, flow: str) -> list[dict]:

@@ -301,6 +301,12 @@ def wait_for_state(server: Checkout, run_id: str, state: str, seconds: float = 6
     wait_until(lambda: ask(server, f"flow_runs/{run_id}")["state_type"] == state, seconds)
 
 
+def states_of_stages(server: Checkout, run: str) -> set[str]:
+    """Return the states of a run's stages."""
+    of_run = {"flow_runs": {"id": {"any_": [run]}}}
+    return {stage["state_type"] for stage in ask(server, "task_runs/filter", of_run)}
+
+
 def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(server, uninterrupted, tmp_path) -> None:
     def start() -> str:
         return start_nightly(server, **SETTINGS, output_dir=str(tmp_path))
@@ -314,6 +320,7 @@ def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(se
         cancel(server, run)
         for run_id in (run, child):
             wait_for_state(server, run_id, "CANCELLED")
+            wait_until(lambda run_id=run_id: states_of_stages(server, run_id) <= {"COMPLETED", "CANCELLED"}, 30)
         wait_until(lambda: all(len(family(pid)) == 1 for pid in workers), 60)
         assert not (tmp_path / "latest").exists()
         wait_for_state(server, start(), "COMPLETED", 300)
@@ -335,6 +342,7 @@ def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, uninte
         assert "Traceback" not in output
         for run_id in runs:
             wait_for_state(server, run_id, "CANCELLED", 30)
+            wait_until(lambda run_id=run_id: states_of_stages(server, run_id) <= {"COMPLETED", "CANCELLED"}, 30)
         wait_until(lambda: len(family(worker.pid)) == 1, 60)
         assert checkpoints_in(tmp_path)
         server.run(*command)

@@ -10,9 +10,9 @@ from pipeline import SMALL
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import ask
 
-from flows.members import Outcome, SharedSettings, SweepSettings, members_of, run_members
+from flows.members import NOT_IN_A_SWEEP, Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
-from flows.sweep_flow import promote_best
+from flows.sweep_flow import app, promote_best
 from gan.recipes import RECIPES
 from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
 from gan.runs.champion import Change, add_change
@@ -167,6 +167,12 @@ def test_a_pool_runs_few_trainings_and_unfinished_ones_run_again_and_then_alone(
     outcomes = run_members(members, sweep)
     assert pools == [[0, 1], [2, 3], [4], [3], [3]]
     assert [outcome.reason for outcome in outcomes] == ["0", "1", "2", "Its process was killed every time.", "4"]
+
+
+def test_help_shows_no_option_that_a_sweep_refuses() -> None:
+    shown = {"".join(argument.keys[:1]) for argument in app.assemble_argument_collection() if argument.show}
+    assert shown >= {"recipes", "seeds", "steps", "num_samples"}
+    assert not shown & NOT_IN_A_SWEEP.keys()
 
 
 def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repeated(

@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 from prefect import Flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
@@ -70,10 +71,16 @@ def _poll(run_id: UUID, done: threading.Event) -> None:
 
 
 def confirm_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
-    """Set the state of a command's run to Cancelled, for which the server would otherwise wait 5 minutes.
+    """Set the states of a cancelled run's stages to Cancelled, and that of a command's run.
 
-    A hook for `on_cancellation`; Prefect requires these parameter names.
+    For a command's run the server would otherwise wait 5 minutes. A stage that the cancellation interrupted would be
+    shown as Failed or Crashed, or as Running for ever. A hook for `on_cancellation`; Prefect requires these parameter
+    names.
     """
-    if flow_run.deployment_id is None:
-        with get_client(sync_client=True) as client:
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    with get_client(sync_client=True) as client:
+        if flow_run.deployment_id is None:
             client.set_flow_run_state(flow_run.id, Cancelled(message="The command that ran it has ended."))
+        for stage in client.read_task_runs(flow_run_filter=of_run):
+            if stage.state_type not in (StateType.COMPLETED, StateType.CANCELLED):
+                client.set_task_run_state(stage.id, Cancelled(message="The run was cancelled."), force=True)

@@ -1,0 +1,132 @@
+"""Thirty nights of the nightly deployment, one after the other, through a real server and worker."""
+
+import json
+import os
+import signal
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+from alert_mailbox import SLUG, Mailbox, listening, save_block
+from pipeline import SMALL, Checkout, wait_for_checkpoint, wait_until
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from servers import FINAL, WORKER, ask, family, running, start_nightly
+
+from flows.server.pages import listen
+from gan.runs.catalog import read_catalog
+from gan.runs.retention import DEFAULT_ROLLBACKS, kept_champions
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(3000)]
+
+FIRST = datetime(2026, 10, 1, 2, tzinfo=ZoneInfo("Europe/Berlin"))  # a Thursday
+NIGHTS = [FIRST + timedelta(days=night) for night in range(30)]
+BAD, KILLED = 11, 20
+GOOD = [night for number, night in enumerate(NIGHTS) if number not in (BAD, KILLED)]
+KEPT_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Month:
+    """What thirty nights left."""
+
+    server: Checkout
+    folder: Path
+    runs: list[dict]  # of the server, in order
+    subjects: list[str]  # of the alerts
+
+
+@pytest.fixture(scope="module")
+def month(server: Checkout) -> Month:
+    """Run thirty nights: one with a recipe that cannot be trained, one that is killed."""
+    folder, ids, mailbox = server.folder / "nights", [], Mailbox()
+    with listening(mailbox) as port, running(server, *WORKER) as worker:
+        with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}):
+            save_block(port)
+        for number, night in enumerate(NIGHTS):
+            ids.append(start(server, folder, number, night))
+            if number == KILLED:
+                wait_for_checkpoint(folder)
+                kill(family(worker.pid)[1:])
+            wait_until(lambda: ask(server, f"flow_runs/{ids[-1]}")["state_type"] in FINAL, 300)
+    subjects = [message["subject"].removeprefix("fashion-gan: ") for message in mailbox]
+    return Month(server, folder, [ask(server, f"flow_runs/{each}") for each in ids], subjects)
+
+
+def start(server: Checkout, folder: Path, number: int, due: datetime) -> str:
+    """Start the run of a night; return its id."""
+    settings: dict[str, object] = {"steps": 20, "sample_every": 10, "batch_size": 16, "num_samples": 100}
+    settings |= {"dataset": "mine", "data_dir": "mine", "device": "cpu", "train_on": "here", "seed": "date"}
+    settings |= {"output_dir": str(folder), "alert_block": SLUG}
+    settings |= {"steps": 200_000} if number == KILLED else {}
+    bad = ("learning_rate=1e30",) if number == BAD else ()
+    return start_nightly(server, due=due, **settings, set=[*SMALL[1::2], *bad])
+
+
+def kill(processes: list[int]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def test_every_night_ends_and_only_the_bad_and_the_killed_one_give_no_run(month: Month) -> None:
+    expected = {BAD: "FAILED", KILLED: "CRASHED"}
+    states = [run["state_type"] for run in month.runs]
+    assert states == [expected.get(number, "COMPLETED") for number in range(len(NIGHTS))]
+    entries = read_catalog(month.folder)
+    assert [entry.seed for entry in entries] == [int(f"{night:%Y%m%d}") for night in GOOD], "each night has its day"
+    assert len({entry.distance for entry in entries}) == len(GOOD), "each night has another generator"
+
+
+def test_ordinary_nights_send_no_alert(month: Month) -> None:
+    with_a_reason = ("is the champion now", "needs a look", "may have collapsed")
+    others = [subject for subject in month.subjects if not subject.endswith(with_a_reason)]
+    assert others == [f"{month.runs[BAD]['name']} failed", f"{month.runs[KILLED]['name']} was stopped or crashed"]
+    assert len(month.subjects) < len(NIGHTS) / 2
+
+
+def test_the_front_page_and_the_trend_have_all_runs(month: Month) -> None:
+    page = (month.folder / "index.html").read_text()
+    names = [entry.name for entry in read_catalog(month.folder)]
+    assert all(f"runs/{name}/report.html" in page for name in names)
+    of_nights = {"flow_run_id": {"any_": [run["id"] for run in month.runs]}, "key": {"any_": ["trend"]}}
+    versions = ask(month.server, "artifacts/filter", {"artifacts": of_nights})
+    assert len(versions) == len(GOOD)
+    assert any(names[-1] in version["data"] for version in versions)
+
+
+def test_the_links_of_the_overview_open_the_report_and_the_front_page(month: Month) -> None:
+    of_run = {"flow_run_id": {"any_": [month.runs[-1]["id"]]}, "key": {"any_": ["overview"]}}
+    (overview,) = ask(month.server, "artifacts/filter", {"artifacts": of_run})
+    links = [part.split(")")[0] for part in overview["data"].split("](")[1:] if part.startswith("http")]
+    pages, opened = listen(month.folder, "127.0.0.1", 0)
+    serving = threading.Thread(target=pages.run, args=([opened],))
+    serving.start()
+    address = f"http://127.0.0.1:{opened.getsockname()[1]}"
+    answers = [httpx.get(f"{address}{urlsplit(link).path}").status_code for link in links]
+    pages.should_exit = True
+    serving.join(20)
+    assert answers == [200, 200]
+
+
+def test_retention_keeps_the_last_days_one_of_each_week_and_what_these_need(month: Month) -> None:
+    """The manifests are changed first, as if each run had been published in its night. Must be the last test."""
+    for entry, due in zip(read_catalog(month.folder), GOOD, strict=True):
+        path = month.folder / "runs" / entry.name / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"published": due.isoformat()}))
+    age = (datetime.now(FIRST.tzinfo) - NIGHTS[-1]).days
+    options = ("--output-dir", month.folder, "--keep-runs", age + KEPT_DAYS, "--older-than", 1)
+    month.server.run("flows/prune_flow.py", *options)
+    left = {entry.name: entry.seed % 10_000 for entry in read_catalog(month.folder)}
+    newest_of_weeks = {1004, 1011, 1018, 1025, 1030}
+    last_days = {int(f"{night:%m%d}") for night in NIGHTS[-KEPT_DAYS:]}
+    references = {1003, 1010, 1017, 1023}  # the runs that kept runs were compared with
+    champions = {left[change.run] for change in kept_champions(month.folder, DEFAULT_ROLLBACKS)}
+    of_champions = {champion - 1 for champion in champions}
+    expected = newest_of_weeks | last_days | references | champions
+    assert expected <= {*left.values()} <= expected | of_champions
