@@ -1,6 +1,6 @@
 """Compare two published runs on the command line: images of the same latents, and the difference in every metric.
 
-python -m gan.compare artifacts/runs/new artifacts/runs/old --out comparison.html
+python -m gan.compare artifacts/runs/new artifacts/runs/old
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ def compare(
     run_a: Path,
     run_b: Path,
     *,
-    out: Path = Path("comparison.html"),
+    out: Path | None = None,
     num_samples: Annotated[int, Parameter(validator=Number(gte=MIN_SAMPLES, lte=60_000))] = 10_000,
 ) -> None:
     """Compare two published runs on an HTML page: is run A better than run B?
@@ -46,12 +46,17 @@ def compare(
     Args:
         run_a: Folder of run A.
         run_b: Folder of run B, the reference.
-        out: Output file, .html.
+        out: Output file, .html; without it the front page of run A's output folder links the comparison, which is in
+            comparisons/ there.
         num_samples: Maximum number of images of each run; fewer are used if a run or the test split has fewer.
     """
-    check_output(out, ".html")
+    from gan.report.front_page import COMPARISONS, FRONT_PAGE, refresh_front_page
+
     run_a, run_b = follow_text_link(run_a), follow_text_link(run_b)
     manifests = [read_manifest(run) for run in (run_a, run_b)]
+    root = run_a.resolve().parent.parent
+    out = out or root / COMPARISONS / f"{run_a.resolve().name}-against-{run_b.resolve().name}.html"
+    check_output(out, ".html")
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
         check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
     if manifests[0].data != manifests[1].data:
@@ -71,6 +76,8 @@ def compare(
     page = render_comparison(comparison, CATALOG[dataset].credit if dataset in CATALOG else dataset)
     with output_file(out) as partial:
         partial.write_text(page, encoding="utf-8")
+    if (root / FRONT_PAGE).exists():
+        refresh_front_page(root)
     _print_comparison(comparison, out)
 
 

@@ -235,7 +235,7 @@ def test_images_are_generated_from_a_published_run(quick_checkout, finished, tmp
 
 
 def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
-    quick_checkout, own, artifacts, tmp_path, call, monkeypatch
+    quick_checkout, own, artifacts, call, monkeypatch
 ) -> None:
     first, second = few(own, artifacts), few(own, artifacts, "--seed", 1, name="more")
     assert ran(states(quick_checkout.run(*second))) == {"train", "render", "separate", "compare", "publish"}
@@ -250,11 +250,12 @@ def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
         "though few is the latest now, and more has been published"
     )
     monkeypatch.setattr("gan.judging.bootstrap.RESAMPLES", 20)
-    out = tmp_path / "comparison.html"
-    code, shown = call("gan.compare", run, artifacts / "runs" / "few", "--out", out)
+    code, shown = call("gan.compare", run, artifacts / "runs" / "few")
     assert code == 0
     assert "Fréchet distance" in shown
-    assert "more against few" in out.read_text()
+    page = artifacts / "comparisons" / "more-against-few.html"
+    assert "more against few" in page.read_text()
+    assert 'href="comparisons/more-against-few.html"' in (artifacts / "index.html").read_text()
 
 
 def test_a_run_to_compare_with_that_does_not_exist_is_a_clear_error_before_any_work(

@@ -1,6 +1,7 @@
 """The front page of an output folder: what is usual, what it shows, and the page in a real browser."""
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -107,6 +108,16 @@ def test_the_larger_of_two_accuracies_is_shown_as_in_the_report(publish, tmp_pat
     assert [entry.two_sample_accuracy for entry in read_catalog(tmp_path)] == [shown]
     page = written(tmp_path)
     assert ("told from real" in page) == (shown is not None)
+
+
+def test_comparisons_are_linked_the_newest_first(month) -> None:
+    (month / "comparisons").mkdir()
+    for age, name in enumerate(("b-against-a", f"{HOSTILE[:4]}#1")):
+        path = month / "comparisons" / f"{name}.html"
+        path.write_text("")
+        os.utime(path, (10 - age, 10 - age))
+    page = written(month)
+    assert page.index('href="comparisons/b-against-a.html"') < page.index('href="comparisons/%3Cimg%231.html"')
 
 
 def test_sweeps_are_linked(month) -> None:

@@ -30,13 +30,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gan.command import new_app, run_command
 from gan.errors import FashionGanError, SettingsError
-from gan.report.front_page import FRONT_PAGE
+from gan.report.front_page import COMPARISONS, FRONT_PAGE
 from tasks.artifacts import DEFAULT_PAGES_URL, PAGES_URL_VARIABLE, pages_url
 
 AUTH_VARIABLE = "FASHION_GAN_PAGES_AUTH_STRING"
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", urlsplit(DEFAULT_PAGES_URL).port or 80
 
-SHOWN = frozenset({FRONT_PAGE, "runs", "sweeps", "champions", "latest", "champion"})
+SHOWN = frozenset({FRONT_PAGE, "runs", "sweeps", COMPARISONS, "champions", "latest", "champion"})
 """What the server shows of an output folder. The store and the files about runs in progress are nobody's business."""
 
 HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}

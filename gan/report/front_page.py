@@ -5,7 +5,7 @@ as a whole after a run is published, removed or promoted, and after a sweep.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from gan.runs.champion import Change, champion_stack, read_history
 from gan.storage.files import atomic_path
 from gan.storage.locks import exclusive_lock
 
-FRONT_PAGE = "index.html"
+FRONT_PAGE, COMPARISONS = "index.html", "comparisons"
 MAX_IN_CHART = 90
 WIDTH, HEIGHT, MARGIN = 720, 150, 8  # of a chart, in units of its viewBox
 
@@ -69,6 +69,7 @@ class FrontPage:
     champion_entry: Entry | None  # None if the champion's run is not in runs/ any more
     courses: Sequence[Course]
     sweeps: Sequence[str]  # folders below sweeps/, the newest first
+    comparisons: Sequence[str]  # pages below comparisons/, without their suffix, the newest first
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -105,7 +106,6 @@ def collect(root: Path) -> FrontPage:
     champions, by_name = champion_stack(history), {entry.name: entry for entry in entries}
     champion = champions[-1] if champions else None
     last = entries[-1] if entries else None
-    boards = sorted((root / "sweeps").glob("*/leaderboard.html"), key=lambda path: path.stat().st_mtime, reverse=True)
     return FrontPage(
         entries=entries[::-1],
         last=last,
@@ -113,8 +113,13 @@ def collect(root: Path) -> FrontPage:
         champion=champion,
         champion_entry=by_name.get(champion.run) if champion else None,
         courses=_courses(entries, frozenset(change.run for change in history if change.action != "rolled back")),
-        sweeps=[path.parent.name for path in boards],
+        sweeps=[path.parent.name for path in _newest_first((root / "sweeps").glob("*/leaderboard.html"))],
+        comparisons=[path.stem for path in _newest_first((root / COMPARISONS).glob("*.html"))],
     )
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
