@@ -65,8 +65,8 @@ def prune_flow(settings: PruneSettings) -> None:
     pruning = _prune(settings)
     total = _describe_total(pruning, settings)
     log.info(total)
-    if runs := pruning.runs:
-        log.info("Published runs: %s", ", ".join(runs))
+    if pruning.runs:
+        log.info(_describe_runs(pruning))
     table = [{"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning)]
     create_table_artifact(key="pruned", table=table, description=total)
     _raise_failures(pruning)
@@ -101,6 +101,10 @@ def _describe_total(pruning: Pruning, settings: PruneSettings) -> str:
     return f"{decimal(pruning.size)} {verb} from {folder}: {expired if pruning.runs else unused}."
 
 
+def _describe_runs(pruning: Pruning) -> str:
+    return f"Published runs: {', '.join(pruning.runs)}"
+
+
 def _raise_failures(pruning: Pruning) -> None:
     if pruning.failures:
         shown = "\n".join(f"  - {failure}" for failure in pruning.failures[:MAX_FAILURES_SHOWN])
@@ -124,8 +128,8 @@ def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())]
         for row in _rows(pruning):
             table.add_row(*row)
         console.print(table)
-    if runs := pruning.runs:
-        console.print(f"Runs: {', '.join(runs)}", markup=False)
+    if pruning.runs:
+        console.print(_describe_runs(pruning), markup=False)
     console.print(_describe_total(pruning, settings), markup=False)
     _raise_failures(pruning)
 

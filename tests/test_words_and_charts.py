@@ -72,5 +72,5 @@ def test_a_chart_marks_each_snapshot_and_names_the_best() -> None:
     quality = np.array([[900.0, 0], [300, 0.1], [350, 0.3]])
     svg = as_svg(draw_quality([0, 1000, 2000], quality, "9 images"), "quality")
     assert "best: 300 at step 1,000" in svg
-    assert "best: 0.3 at step 2,000" in svg
+    assert "best: 30 % at step 2,000" in svg
     assert all(f'id="quality-point-{index}"' in svg for index in range(3))

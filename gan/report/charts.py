@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from gan.formatting import describe_number
+from gan.formatting import describe_number, describe_share
 
 REAL_COLOR, FAKE_COLOR = "#2a7ab8", "#c8553d"
 SETS = {"real": REAL_COLOR, "generated": FAKE_COLOR, "averaged": "#a8840f"}
@@ -76,15 +76,15 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     distance_axes, recall_axes = figure.subplots(1, 2)
-    distances, recalls = quality.T
+    distances, recalls = quality[:, 0], 100 * quality[:, 1]
     lowest, highest = best_snapshot(distances), best_snapshot(-recalls)
     _draw_points(distance_axes, steps, distances, lowest, FAKE_COLOR, "point")
     _draw_points(recall_axes, steps, recalls, highest, REAL_COLOR, "recall")
     best_distance = f"best: {describe_number(float(distances[lowest]))} at step {steps[lowest]:,}"
-    best_recall = f"best: {describe_number(float(recalls[highest]))} at step {steps[highest]:,}"
+    best_recall = f"best: {describe_share(float(quality[highest, 1]))} at step {steps[highest]:,}"
     distance_axes.set(title=f"Fréchet distance, low is good\n{best_distance}", xlabel="step")
-    top = max(0.05, 1.25 * recalls[highest])
-    recall_axes.set(title=f"Recall, high is good\n{best_recall}", xlabel="step", ylim=(0, top))
+    top = max(5, 1.25 * recalls[highest])
+    recall_axes.set(title=f"Recall, high is good\n{best_recall}", xlabel="step", ylabel="%", ylim=(0, top))
     figure.supxlabel(described, fontsize=8)
     defined = distances[np.isfinite(distances)]
     if len(defined) and defined.max() > 10 * defined.min() > 0:
