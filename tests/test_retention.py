@@ -182,7 +182,7 @@ def test_pruning_removes_expired_runs_with_their_part_of_the_store(tmp_path: Pat
     os.utime(tmp_path / rolled_back, (0, 0))
     settings = PruneSettings(output_dir=tmp_path, keep_runs=10, rollbacks=1, dry_run=True)
     prune_command(settings=settings)
-    assert "Runs: old" in capsys.readouterr().out
+    assert "Published runs: old" in capsys.readouterr().out
     assert (tmp_path / "runs" / "old").exists()
     prune_command(settings=settings.model_copy(update={"dry_run": False}))
     assert "published runs older than 10 days (1)" in capsys.readouterr().out
