@@ -6,6 +6,7 @@ the claimed standard errors of the differences are compared with their actual sp
 
 from collections import Counter
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,8 @@ from rich.table import Table
 from gan.command import run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
+from gan.errors import SettingsError
+from gan.formatting import describe_number
 from gan.generate import load_generator
 from gan.judging.bootstrap import NORMAL_QUANTILE, STUDENT_QUANTILE, bootstrap_differences
 from gan.judging.definitions import METRICS
@@ -56,16 +59,18 @@ def main(
     num_images
         Images in each set.
     num_comparisons
-        Comparisons, each with different images.
+        Comparisons, each with different images; with --other as many as there are disjoint sets of test images.
     data_dir
         Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
     """
     name = FASHION_MNIST.name
     extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
     (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
-    if run and other:
-        judges = _disjoint_judges(extractor, train_pixels, test_pixels, num_images)
-        _print_spread(judges, load_generator(run, average=True), load_generator(other, average=True))
+    if other is not None and run is None:
+        raise SettingsError("--other is the second of two runs.\nGive the first one with --run.")
+    if run is not None and other is not None:
+        judges = disjoint_judges(extractor, train_pixels, test_pixels, num_images)
+        print_spread(judges, load_generator(run, average=True), load_generator(other, average=True))
         return
     generator = load_generator(run, average=False) if run else None
     positives: Counter[str] = Counter()
@@ -88,16 +93,17 @@ def _generated(generator: keras.Model, num_images: int, seed: int) -> Iterator[n
         yield generate_pixels(generator, sample_inputs(generator, num_images, seed=2 * seed + side))
 
 
-def _disjoint_judges(
+def disjoint_judges(
     extractor: Extractor, train_pixels: np.ndarray, test_pixels: np.ndarray, num_images: int
 ) -> Iterator[Judge]:
+    """Yield a judge for each of the disjoint sets of num_images test images."""
     order = np.random.default_rng(0).permutation(len(test_pixels))
     for start in range(0, len(test_pixels) - num_images + 1, num_images):
         rows = order[start : start + num_images]
         yield Judge(extractor, train_pixels[:6000], test_pixels[rows], n=num_images, seed=0)
 
 
-def _print_spread(judges: Iterator[Judge], one: keras.Model, other: keras.Model) -> None:
+def print_spread(judges: Iterator[Judge], one: keras.Model, other: keras.Model) -> None:
     """Print, for each metric, the mean of the claimed standard errors beside the standard deviation over the sets."""
     differences, claimed = [], []
     for seed, judge in enumerate(judges):
@@ -106,16 +112,21 @@ def _print_spread(judges: Iterator[Judge], one: keras.Model, other: keras.Model)
             for side, model in enumerate((one, other))
         )
         found = bootstrap_differences(this, that, judge.floor, extractor=judge.extractor.name, seed=seed)
-        differences.append([float(row.difference or 0) for row in found])
-        claimed.append([(float(row.high or 0) - float(row.low or 0)) / 2 for row in found])
+        differences.append([_number(row.difference) for row in found])
+        claimed.append([(_number(row.high) - _number(row.low)) / 2 for row in found])
     quantiles = np.array([STUDENT_QUANTILE if metric.joint else NORMAL_QUANTILE for metric in METRICS])
     errors, spread = np.mean(claimed, axis=0) / quantiles, np.std(differences, axis=0, ddof=1)
     table = Table(f"{len(differences)} disjoint sets of {judge.n:,}", box=box.SIMPLE_HEAD)
     for name in ("mean difference", "claimed error", "actual spread", "claimed / actual"):
         table.add_column(name, justify="right")
     for metric, mean, error, actual in zip(METRICS, np.mean(differences, axis=0), errors, spread, strict=True):
-        table.add_row(metric.title, *(f"{value:.3g}" for value in (mean, error, actual, error / actual)))
+        ratio = error / actual if actual else nan
+        table.add_row(metric.title, *map(describe_number, (mean, error, actual, ratio)))
     Console(highlight=False).print(table)
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value
 
 
 def _print(positives: Counter[str], comparisons_with_any: int, num_comparisons: int) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +29,7 @@ from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
 from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge
 from gan.models.backend import keras
-from gan.runs.manifest import AVERAGE_SAMPLES
+from gan.runs.manifest import AVERAGE_SAMPLES, check_files, read_manifest
 from gan.runs.publish import METRICS
 
 HELD_OUT = 10_000
@@ -47,8 +48,8 @@ app = App(
 def main(
     runs: Annotated[list[Path], Parameter(consume_multiple=True)],
     *,
-    num_images: int = HELD_OUT,
-    epochs: int | None = None,
+    num_images: Annotated[int, Parameter(validator=Number(gte=100, lte=HELD_OUT))] = HELD_OUT,
+    epochs: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     data_dir: Path | None = None,
 ) -> None:
     """Judge published runs by two extractors, and offer real images to the gate against each of them.
@@ -58,12 +59,14 @@ def main(
     runs
         Folders of published runs on Fashion-MNIST.
     num_images
-        Images on each side, at most 10,000.
+        Images on each side.
     epochs
         Epochs of fitting the second extractor; empty: 12.
     data_dir
         Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
     """
+    for run in runs:
+        check_files(run, read_manifest(run), AVERAGE_SAMPLES)
     (train, train_labels), (test, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     challenger, train, train_labels = train[:HELD_OUT], train[HELD_OUT:], train_labels[HELD_OUT:]
     name = FASHION_MNIST.name
@@ -74,7 +77,7 @@ def main(
     shipped = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
     for extractor in (shipped, Extractor(network, f"second-cnn{network.outputs[0].shape[-1]}", "")):
         judge = Judge(extractor, train, test, n=num_images, seed=0)
-        console.print(_table(judge, runs, challenger[:num_images]))
+        console.print(table_of(judge, runs, challenger[:num_images]))
 
 
 def build_second(num_classes: int) -> keras.Model:
@@ -92,7 +95,7 @@ def build_second(num_classes: int) -> keras.Model:
     return keras.Model(images, [features, keras.layers.Dense(num_classes)(features)])
 
 
-def _table(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Table:
+def table_of(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Table:
     """Judge each run's averaged weights; the row of real images is that of the challenger."""
     table = Table(f"Averaged weights, {judge.extractor.name} features, n = {judge.n:,}", box=box.SIMPLE_HEAD)
     real = _measured(judge, challenger)
@@ -105,9 +108,10 @@ def _table(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Table:
         metrics = _measured(judge, load_samples(run / AVERAGE_SAMPLES)[: judge.n])
         champion = Incumbent(run.name, run / AVERAGE_SAMPLES)
         decision = challenge_champion(judge, challenger, real, (), champion, {}, seed=0)
-        separation = json.loads((run / METRICS).read_text(encoding="utf-8"))["separation"]["accuracy"]
+        separation = json.loads((run / METRICS).read_text(encoding="utf-8")).get("separation") or {}
         verdict = "pass" if decision.passes else " ".join(decision.reasons)
-        table.add_row(run.name, *_cells(metrics), describe_metric("two_sample_accuracy", separation), verdict)
+        by_network = describe_metric("two_sample_accuracy", separation.get("accuracy"))
+        table.add_row(run.name, *_cells(metrics), by_network, verdict)
     table.add_row("real images", *_cells(real), "", "")
     return table
 

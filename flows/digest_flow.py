@@ -13,7 +13,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from pydantic import BaseModel, Field, PositiveInt
 from rich.console import Console
 
@@ -70,22 +69,17 @@ def digest_flow(settings: DigestSettings) -> str:
     page, begin = collect(root), datetime.now(UTC) - timedelta(days=settings.days)
     headline, text = digest_of(page, begin, num_failed(begin))
     log.info("%s. %s", headline, text)
-    send_digest(settings.alert_block, headline, text)
     create_trend(page)
+    send_digest(settings.alert_block, headline, text)
     return f"{headline}. {text}"
 
 
 def num_failed(begin: datetime) -> int:
-    """Return how many trainings have failed or crashed since a time, also those of sweeps."""
-    failed = FlowRunFilter.model_validate(
-        {
-            "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
-            "start_time": {"after_": begin},
-        }
-    )
-    named = FlowFilter.model_validate({"name": {"any_": [train_flow.name]}})
+    """Return how many trainings on the server, also of sweeps, have failed or crashed since a time."""
+    ended = {"state": {"type": {"any_": ["FAILED", "CRASHED"]}}, "end_time": {"after_": begin.isoformat()}}
+    filters = {"flow_runs": ended, "flows": {"name": {"any_": [train_flow.name]}}}
     with get_client(sync_client=True) as client:
-        return len(client.read_flow_runs(flow_filter=named, flow_run_filter=failed))
+        return int(client.request("POST", "/flow_runs/count", json=filters).json())
 
 
 app = new_app("flows/digest_flow.py", digest_flow.description)

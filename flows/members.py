@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from datetime import date
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from cyclopts import Parameter
 from prefect import task
@@ -32,7 +32,7 @@ from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, STORE_URL_VARIABLE, TRA
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
-from gan.recipes import RECIPES, RecipeName, parse_overrides
+from gan.recipes import RECIPES, parse_overrides
 from gan.storage.store import Store
 from tasks.publish import download_run
 from tasks.records import PublishedRun
@@ -50,9 +50,6 @@ NOT_IN_A_SWEEP = {
     "compare_with": "a sweep compares its runs on a leaderboard",
     "refresh": "a sweep repeats nothing that is finished",
 }
-
-REFUSED = Parameter(show=False)
-"""For options that `--help` does not show, because a sweep refuses them."""
 
 
 class SweepSettings(BaseModel, frozen=True, extra="forbid"):
@@ -109,18 +106,17 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
 class SharedSettings(RunSettings):
     """The options that all runs of a sweep share. `members_of` checks them together with each recipe.
 
-    The five of `NOT_IN_A_SWEEP` are refused; `--help` leaves them out, and the Run form says why they stay empty.
+    A sweep refuses those of `NOT_IN_A_SWEEP`, and its `--help` leaves them out.
     """
-
-    recipe: Annotated[RecipeName, REFUSED] = Field("article", description=NOT_IN_A_SWEEP["recipe"])
-    seed: Annotated[int | Literal["date"], REFUSED] = Field(0, description=NOT_IN_A_SWEEP["seed"])
-    run_name: Annotated[str | None, REFUSED] = Field(None, description=NOT_IN_A_SWEEP["run_name"])
-    compare_with: Annotated[str | None, REFUSED] = Field(None, description=NOT_IN_A_SWEEP["compare_with"])
-    refresh: Annotated[bool, REFUSED] = Field(False, description=NOT_IN_A_SWEEP["refresh"])
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         return self
+
+
+for _name in NOT_IN_A_SWEEP:
+    _field = SharedSettings.model_fields[_name]
+    _field.metadata = [*_field.metadata, Parameter(show=False)]
 
 
 class Member(BaseModel, frozen=True):

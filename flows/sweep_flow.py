@@ -85,8 +85,8 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
         finally:  # the leaderboard is shown even if a promotion fails
             board = replace(board, gate=decisions, command=command_of(sweep, settings))
             folder = write_board(board, members)
-            create_trend(refresh_front_page(members[0].settings.output_dir))
             present_board(board, folder)
+            create_trend(refresh_front_page(members[0].settings.output_dir))
             alert_on_disk(settings.alert_block, members[0].settings.output_dir)
     return Sweep(board, folder)
 

@@ -50,18 +50,16 @@ def compare(
             comparisons/ there.
         num_samples: Maximum number of images of each run; fewer are used if a run or the test split has fewer.
     """
-    from gan.report.front_page import COMPARISONS, FRONT_PAGE, refresh_front_page
-
     run_a, run_b = follow_text_link(run_a), follow_text_link(run_b)
     manifests = [read_manifest(run) for run in (run_a, run_b)]
-    root = run_a.resolve().parent.parent
-    out = out or root / COMPARISONS / f"{run_a.resolve().name}-against-{run_b.resolve().name}.html"
-    check_output(out, ".html")
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
         check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
     if manifests[0].data != manifests[1].data:
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
+    root, out = _default_output(run_a.resolve(), run_b.resolve()) if out is None else (None, out)
+    check_output(out, ".html")
     from gan.report.comparison import ContestantFiles, compare_runs, load_contestant
+    from gan.report.front_page import FRONT_PAGE, refresh_front_page
     from gan.report.page import render_comparison
 
     train_pixels, test_pixels = _find_images(manifests[0], (run_a, run_b))
@@ -76,9 +74,19 @@ def compare(
     page = render_comparison(comparison, CATALOG[dataset].credit if dataset in CATALOG else dataset)
     with output_file(out) as partial:
         partial.write_text(page, encoding="utf-8")
-    if (root / FRONT_PAGE).exists():
+    if root is not None and (root / FRONT_PAGE).exists():
         refresh_front_page(root)
     _print_comparison(comparison, out)
+
+
+def _default_output(run_a: Path, run_b: Path) -> tuple[Path, Path]:
+    """Return the output folder of run A, and the page of the comparison in it."""
+    from gan.report.front_page import COMPARISONS
+
+    if run_a.parent.name not in ("runs", "champions"):
+        raise SettingsError(f"--out is missing: {run_a} is in no output folder, where the page could go.")
+    root = run_a.parent.parent
+    return root, root / COMPARISONS / f"{run_a.name}-against-{run_b.name}.html"
 
 
 def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Show a published run in the Prefect UI: an overview, pictures, metrics, and the list of files."""
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from gan.storage.store import Store
 from tasks.records import PublishedRun
 
 PAGES_URL_VARIABLE, DEFAULT_PAGES_URL = "FASHION_GAN_PAGES_URL", "http://127.0.0.1:4280"
+log = logging.getLogger(__name__)
+
 TREND = "trend"
 """Key of the artifact whose versions are the trend after each run."""
 
@@ -52,13 +55,14 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
 
 
 def create_trend(page: FrontPage | None) -> None:
-    """Create the artifact that shows all runs over time; nothing if the front page could not be written."""
-    if page is not None and page.last is not None:
-        create_markdown_artifact(
-            key=TREND,
-            markdown=f"# Trend\n\n{trend_markdown(page, pages_url)}",
-            description=trend_line(page),
-        )
+    """Create the artifact that shows all runs over time, if there are any; a failure is only a warning."""
+    if page is None or page.last is None:
+        return
+    try:
+        markdown = f"# Trend\n\n{trend_markdown(page, pages_url)}"
+        create_markdown_artifact(key=TREND, markdown=markdown, description=trend_line(page))
+    except Exception as error:  # the run is published
+        log.warning("The trend is not shown in the UI: %s", type(error).__name__)
 
 
 def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> None:

@@ -158,10 +158,11 @@ def _wait_for(run: FlowRun, worker_timeout: float) -> State:
         try:
             with get_client(sync_client=True) as client:
                 found = client.read_flow_run(run.id)
-                if done := relay.update(client, run.id):
+                final = found.state if found.state is not None and found.state.is_final() else None
+                if done := relay.update(client, run.id, is_over=final is not None):
                     log.info("On the GPU worker: %s", done)
-                if found.state is not None and found.state.is_final():
-                    return found.state
+                if final is not None:
+                    return final
                 advice = _advice_if_stuck(client, found)
             if advice is None:
                 unclaimed_since = time.monotonic()

@@ -1,8 +1,11 @@
 """One artifact that shows a training while it runs, on the page of the run that trains and of the run that waits."""
 
 import logging
+import time
+from http import HTTPStatus
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
@@ -15,6 +18,7 @@ from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 
 TRAINING_PROGRESS = "training-progress"
+RELAY_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +32,18 @@ class LiveArtifact:
 
     def show(self, markdown: str, description: str) -> None:
         """Show this content in place of the content before; raise Prefect's error if the server does not respond."""
-        if self._id is None:
-            created = create_markdown_artifact(key=TRAINING_PROGRESS, markdown=markdown, description=description)
-            assert isinstance(created, UUID)  # in synchronous code, whatever Prefect's types say
-            self._id = created
-            return
-        with get_client(sync_client=True) as client:
-            client.update_artifact(self._id, ArtifactUpdate(data=markdown, description=description))
+        try:
+            if self._id is not None:
+                with get_client(sync_client=True) as client:
+                    client.update_artifact(self._id, ArtifactUpdate(data=markdown, description=description))
+                return
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
+                raise
+        # the first time, or after somebody has deleted it in the UI
+        created = create_markdown_artifact(key=TRAINING_PROGRESS, markdown=markdown, description=description)
+        assert isinstance(created, UUID)  # in synchronous code, whatever Prefect's types say
+        self._id = created
 
 
 class Relay:
@@ -42,25 +51,30 @@ class Relay:
 
     def __init__(self) -> None:
         """Create nothing yet."""
-        self._artifact, self._shown, self._failed = LiveArtifact(), "", False
+        self._artifact, self._shown, self._failed, self._next = LiveArtifact(), "", False, 0.0
 
-    def update(self, client: SyncPrefectClient, run_id: UUID) -> str | None:
+    def update(self, client: SyncPrefectClient, run_id: UUID, *, is_over: bool) -> str | None:
         """Copy the other run's artifact if it has changed; return what its training has done, or None.
 
-        A failure causes a warning, the first time.
+        The artifact holds pictures, so it is read at intervals, and once more when the run is over. A failure causes a
+        warning, the first time.
         """
+        if time.monotonic() < self._next and not is_over:
+            return None
+        self._next = time.monotonic() + RELAY_SECONDS
         try:
             found = _newest(client, run_id)
-            if found is None or (found.description or "") == self._shown:
+            description = (found and found.description) or ""
+            if found is None or description == self._shown:
                 return None
-            self._shown = found.description or ""
-            self._artifact.show(str(found.data), self._shown)
+            self._artifact.show(str(found.data), description)
         except Exception as error:  # nothing that is only shown may end the wait
             if not self._failed:
                 log.warning("The progress of the training is not shown here: %s", type(error).__name__)
             self._failed = True
             return None
-        return self._shown.rpartition(") ")[2]  # without the thumbnail
+        self._shown = description
+        return description.rpartition(") ")[2]  # without the thumbnail
 
 
 def _newest(client: SyncPrefectClient, run_id: UUID) -> Artifact | None:

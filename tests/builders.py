@@ -118,8 +118,9 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
     name = more.pop("name", f"night-{night:03}")
     folder = root / "runs" / name
     folder.mkdir(parents=True)
+    first: datetime = more.pop("first", datetime(2026, 10, 1, 3, tzinfo=UTC))
     manifest = {
-        "published": (datetime(2026, 10, 1, 3, tzinfo=UTC) + timedelta(days=night)).isoformat(),
+        "published": (first + timedelta(days=night)).isoformat(),
         "recipe": more.pop("recipe", "conv"),
         "seed": night,
         "device": "CPU",

@@ -1,6 +1,7 @@
 """Alerts about failed, stopped, crashed, late and collapsed runs, received by a web server of this test."""
 
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -65,7 +66,7 @@ def test_an_alert_about_a_failure_has_its_first_line_and_a_link(mailbox) -> None
     assert message["subject"] == "fashion-gan: a-run failed"
     what, advice, link = message["body"].splitlines()
     assert what == "DataError: Labels are missing."
-    assert advice == "The log of the run says more. Started again, it continues where it stopped."
+    assert advice.startswith("The log of the run says why.")
     assert "/runs/flow-run/" in link
 
 
@@ -116,7 +117,7 @@ def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_n
 
     @flow(name="test", flow_run_name="a-run")
     def end(run: str, champion_before: Change | None, *, is_new: bool = True) -> None:
-        alert_on_result(SLUG, collect(tmp_path), run, champion_before, is_new=is_new)
+        alert_on_result(SLUG, tmp_path, collect(tmp_path), run, champion_before, is_new=is_new)
 
     end("night-005", None)
     add_change(tmp_path, first)
@@ -146,27 +147,36 @@ def test_a_disk_that_fills_sends_one_alert_for_a_sweep_and_not_one_for_each_run(
 
     sweep()
     message = mailbox.wait()
-    assert message["subject"] == "fashion-gan: the disk is nearly full"
+    assert message["subject"] == f"fashion-gan: the disk of {tmp_path} on {socket.gethostname()} fills up"
     assert message["body"].startswith("3 MB are free.\nSee what can be removed: make prune")
+    assert f"--output-dir {tmp_path} --dry-run" in message["body"]
 
 
 def test_the_digest_of_a_week_is_sent_and_shown(mailbox, tmp_path) -> None:
-    with pytest.raises(SettingsError, match="There is no alert block"):
-        digest_flow(DigestSettings(output_dir=tmp_path))
-    year = datetime.now(UTC) - timedelta(days=366)
-    failed = num_failed(year) + 1  # trainings of other tests may have failed on this server
+    week = datetime.now(UTC) - timedelta(days=7)
+    failed = num_failed(week) + 1  # trainings of other tests may have failed on this server
     with pytest.raises(DataError):
         flow(name="fashion-gan")(lambda: failing(DataError("x"))(RunSettings()))()
-    assert num_failed(year) == failed
-    for night in range(5):
-        write_run(tmp_path, night)
-    text = digest_flow(DigestSettings(alert_block=SLUG, output_dir=tmp_path, days=366))
+    assert num_failed(week) == failed
+    for day in range(5):
+        write_run(tmp_path, day, first=week + timedelta(days=1))
+    text = digest_flow(DigestSettings(alert_block=SLUG, output_dir=tmp_path))
     message = mailbox.wait()
     assert message["subject"] == f"fashion-gan: 5 runs published, 0 need a look, {failed} failed"
     what, _, link = message["body"].splitlines()
-    assert what == "conv: Fréchet distance ▁▁▁▁▁, last 1.2. There is no champion yet."
+    assert what == "There is no champion yet. conv: Fréchet distance ▁▁▁▁▁, last 1.2."
     assert link == pages_url("index.html")
     assert text == f"5 runs published, 0 need a look, {failed} failed. {what}"
+
+
+def test_a_digest_that_cannot_be_sent_is_a_failed_run(tmp_path) -> None:
+    write_run(tmp_path, 0)
+    with pytest.raises(SettingsError, match="There is no alert block to send the digest through"):
+        digest_flow(DigestSettings(output_dir=tmp_path))
+    with listening(Mailbox(), 500) as port:
+        save_block(port)
+        with pytest.raises(AlertError, match="could not be delivered"):
+            digest_flow(DigestSettings(alert_block=SLUG, output_dir=tmp_path))
 
 
 @pytest.mark.parametrize("answers", [500, None])
@@ -211,7 +221,7 @@ def test_the_server_alerts_about_a_run_without_heartbeats_and_no_other(mailbox) 
         (alert,) = mailbox.alerts_during(crash, meanwhile, TAMED_NAME)
         client.delete_automation(automation_id)
     assert alert["subject"] == f"fashion-gan: {TAMED_NAME} crashed"
-    assert alert["body"].startswith("No heartbeat for 120 s.\nThe log of the run says more.")
+    assert alert["body"].startswith("No heartbeat for 120 s.\nThe log of the run says why.")
     assert alert["body"].endswith(f"/runs/flow-run/{runs[-2]}")
 
 

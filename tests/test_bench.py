@@ -1,14 +1,27 @@
+import re
 from io import StringIO
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
+from rich.console import Console
 
 from bench.__main__ import BenchError, Contender, summarize
+from bench.calibration import disjoint_judges, print_spread
 from bench.floor import products, updates
 from bench.judging import measure, noisy, show
+from bench.second_judge import build_second, table_of
+from gan.data.pixels import normalize_images
+from gan.data.samples import samples_bytes
+from gan.judging.classifier import fit_classifier
 from gan.judging.definitions import METRICS
+from gan.judging.features import Extractor
+from gan.judging.judge import Judge
+from gan.models.networks import build_generator
+from gan.recipes import ARTICLE
+from gan.runs.manifest import AVERAGE_SAMPLES
+from gan.runs.publish import METRICS as METRICS_FILE
 
 
 def test_the_floor_is_the_articles_arithmetic() -> None:
@@ -60,3 +73,29 @@ def test_images_to_judge_are_noisy_training_images() -> None:
     assert images.dtype == np.uint8
     assert images.std() == pytest.approx(20, rel=0.02)
     assert noisy(np.zeros_like(grey), np.random.default_rng(0)).min() == 0
+
+
+def test_a_second_judge_has_other_features_and_offers_real_images_to_the_gate(tmp_path) -> None:
+    pixels, labels = smooth_pixels(300, 0), np.arange(300) % 3
+    network = fit_classifier(normalize_images(pixels), labels, 3, seed=1, epochs=1, build=build_second)
+    judge = Judge(Extractor(network, "second", ""), pixels, smooth_pixels(150, 1), n=150, seed=0)
+    run = tmp_path / "noise"
+    run.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (150, 28, 28), dtype=np.uint8)
+    (run / AVERAGE_SAMPLES).write_bytes(samples_bytes(noise, None))
+    (run / METRICS_FILE).write_text('{"separation": {"accuracy": 0.97}}')
+    console = Console(file=StringIO(), width=200)
+    console.print(table_of(judge, [run], smooth_pixels(150, 2)))
+    shown = console.file.getvalue()
+    assert re.search(r"noise .* 97 % +pass", shown)
+    assert re.search(r"real images .* 5\d(\.\d)? %", shown), "a linear classifier separates real from real by chance"
+
+
+def test_intervals_are_compared_with_the_spread_over_disjoint_sets(capsys) -> None:
+    recipe = ARTICLE.model_copy(update={"latent_dim": 8, "generator_units": (16,), "discriminator_units": (16,)})
+    generators = [build_generator(recipe, seed) for seed in (0, 1)]
+    judges = disjoint_judges(small_extractor(10), smooth_pixels(300, 0), smooth_pixels(450, 1), 150)
+    print_spread(judges, *generators)
+    shown = capsys.readouterr().out
+    assert "3 disjoint" in shown
+    assert all(metric.title.split()[0] in shown for metric in METRICS)

@@ -1,7 +1,9 @@
 """Thirty nights of the nightly deployment, one after the other, through a real server and worker."""
 
+import base64
 import json
 import os
+import re
 import signal
 import threading
 from contextlib import suppress
@@ -19,6 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import FINAL, WORKER, ask, family, running, start_nightly
 
 from flows.server.pages import listen
+from gan.report.markup import escape_markdown
 from gan.runs.catalog import read_catalog
 from gan.runs.retention import DEFAULT_ROLLBACKS, kept_champions
 
@@ -97,7 +100,10 @@ def test_the_front_page_and_the_trend_have_all_runs(month: Month) -> None:
     of_nights = {"flow_run_id": {"any_": [run["id"] for run in month.runs]}, "key": {"any_": ["trend"]}}
     versions = ask(month.server, "artifacts/filter", {"artifacts": of_nights})
     assert len(versions) == len(GOOD)
-    assert any(names[-1] in version["data"] for version in versions)
+    newest = max(versions, key=lambda version: version["created"])
+    assert re.findall(r"\| \[(.+?)\]", newest["data"]) == [escape_markdown(name) for name in names[:-15:-1]]
+    chart = base64.b64decode(newest["data"].split("data:image/svg+xml;base64,")[1].split(")")[0]).decode()
+    assert chart.count("<circle") == len(GOOD)
 
 
 def test_the_links_of_the_overview_open_the_report_and_the_front_page(month: Month) -> None:

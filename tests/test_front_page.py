@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -112,12 +113,13 @@ def test_the_larger_of_two_accuracies_is_shown_as_in_the_report(publish, tmp_pat
 
 def test_comparisons_are_linked_the_newest_first(month) -> None:
     (month / "comparisons").mkdir()
-    for age, name in enumerate(("b-against-a", f"{HOSTILE[:4]}#1")):
+    for age, name in enumerate(("b-against-a", "c-against-a", HOSTILE[:4], os.fsdecode(b"\xff"), ".hidden")):
         path = month / "comparisons" / f"{name}.html"
         path.write_text("")
         os.utime(path, (10 - age, 10 - age))
-    page = written(month)
-    assert page.index('href="comparisons/b-against-a.html"') < page.index('href="comparisons/%3Cimg%231.html"')
+    (month / "comparisons" / "d-against-a.html").symlink_to("nowhere")
+    links = re.findall(r'href="comparisons/([^"]*)"', written(month))
+    assert links == ["b-against-a.html", "c-against-a.html"]
 
 
 def test_sweeps_are_linked(month) -> None:
@@ -156,7 +158,8 @@ def test_the_page_is_made_from_what_is_there(month) -> None:
 
 def test_a_page_that_cannot_be_written_is_a_warning(month, caplog) -> None:
     (month / "index.html").mkdir()
-    refresh_front_page(month)
+    page = refresh_front_page(month)
+    assert page, "alerts are sent nevertheless"
     assert f"{month / 'index.html'} could not be written" in caplog.text
     with pytest.raises(StoreError, match=r"index\.html cannot be written: Is a directory"):
         index(output_dir=month)

@@ -5,13 +5,14 @@ import os
 import re
 import shutil
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from builders import write_run
 
+from flows.server.alerts import plain
 from gan.report.front_page import FrontPage, collect
 from gan.report.trend import digest_of, trend_line, trend_markdown
 from gan.runs.champion import Change, add_change
@@ -40,7 +41,8 @@ def test_the_trend_has_the_opinion_the_champion_the_charts_and_the_newest_runs(p
     for chart in charts:
         assert chart.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
         assert chart.count("<circle") == NIGHTS
-        assert ".unusual {" in chart, "a picture has its own style sheet"
+        assert "--bad: " in chart, "a picture has its own colours"
+        assert "href" not in chart, "links in pictures lead nowhere"
     assert charts[0].count('class="unusual"') == 1
     line = trend_line(page)
     assert line.startswith("![Fréchet distance](data:image/svg+xml;base64,")
@@ -57,12 +59,27 @@ def test_the_digest_counts_runs_and_draws_the_distances_of_the_days(page: FrontP
     headline, text = digest_of(page, page.last.published - timedelta(days=3), failed=2)
     assert headline == "4 runs published, 1 needs a look, 2 failed"
     assert text == (
-        "conv: Fréchet distance ▁▁▁█, last 9.5. Look at: night-011. "
-        "Champion: night-005 since 2026-10-06, Fréchet distance 1.4."
+        "Look at night-011. Champion: night-005 since 2026-10-06, Fréchet distance 1.4. "
+        "conv: Fréchet distance ▁▁▁█, last 9.5."
     )
     headline, text = digest_of(page, page.last.published + timedelta(days=1), failed=0)
     assert headline == "0 runs published, 0 need a look, 0 failed"
     assert text.startswith("Champion")
+
+
+def test_a_digest_of_a_long_time_fits_one_message(tmp_path: Path) -> None:
+    for night in range(120):
+        write_run(tmp_path, night, 9.5 if night > 110 else 1.2, recipe=f"recipe-{night % 4}", name=f"my_run-{night:03}")
+    _, text = digest_of(collect(tmp_path), datetime(2026, 1, 1, tzinfo=UTC), failed=0)
+    assert text.startswith(
+        "Look at my_run-119, my_run-118, my_run-117 and 6 more. There is no champion yet. recipe-3: "
+    )
+    assert plain(text) == text, "it is not cut"
+
+
+def test_a_chart_belongs_to_the_recipe_of_the_last_run(page: FrontPage, tmp_path: Path) -> None:
+    write_run(tmp_path, NIGHTS, recipe="mlp")
+    assert trend_line(collect(tmp_path)).startswith("night-012: Too few earlier runs of mlp")
 
 
 @pytest.mark.parametrize(
@@ -70,9 +87,9 @@ def test_the_digest_counts_runs_and_draws_the_distances_of_the_days(page: FrontP
     [
         (0.5, 1000, ""),  # the rate of a first run says nothing
         (10, 7000, ""),
-        (10, 3001, "3.0 kB are free on its disk, which will be full in 3 days"),
-        (10, 900, "which will be full in less than a day"),
-        (2, 700, "which will be full in less than a day"),  # 7,000 bytes in two days
+        (10, 3001, "3.0 kB are free; the disk will be full in 3 days"),
+        (10, 900, "the disk will be full in less than a day"),
+        (2, 5000, "the disk will be full in 1 day"),  # 7,000 bytes in two days
     ],
 )
 def test_a_disk_that_fills_within_a_week_is_foretold(tmp_path: Path, monkeypatch, age_in_days, free, words) -> None:

@@ -127,7 +127,9 @@ def test_the_trend_is_one_page_with_a_version_for_every_run(page: Page, server: 
     page.goto("/artifacts/key/trend")
     expect(page.get_by_text("night-005").first).to_be_visible()
     wait_for_pictures(page, 1)
-    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()
+    versions = page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$"))
+    assert versions.count() == 6
+    versions.first.click()
     page.get_by_role("link", name="All runs").first.wait_for()
     wait_for_pictures(page, 2)
 

@@ -9,6 +9,8 @@ with SIGKILL, or never started by a worker.
 import inspect
 import logging
 import os
+import shlex
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,7 @@ CRASHES_WITHOUT_HOOKS = [f"{words}*" for words in KILLED]
 The server cannot know whether the run sent one, so an alert may arrive twice.
 """
 
-RESUME = "The log of the run says more. Started again, it continues where it stopped."
+RESUME = "The log of the run says why. If it runs again with the same settings, finished work is not repeated."
 MAX_LENGTH = 500
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
 """Replacements for characters that chat programs interpret as mentions, links or markup. Prefect interprets some of
@@ -111,13 +113,14 @@ def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
 
 
 def alert_on_result(
-    slug: str | None, page: FrontPage | None, run: str, champion_before: Change | None, *, is_new: bool
+    slug: str | None, root: Path, page: FrontPage | None, run: str, champion_before: Change | None, *, is_new: bool
 ) -> None:
     """Send an alert if the opinion on a new run is bad, and one if it has become the champion.
 
     Args:
         slug: The alert block; None for no alerts.
-        page: The front page with this run; None if it could not be written.
+        root: The output folder.
+        page: The content of its front page, with this run; None if it could not be read.
         run: Name of the run.
         champion_before: The champion before the run was judged.
         is_new: Whether the run was published now, not before.
@@ -128,26 +131,35 @@ def alert_on_result(
     found = [entry for entry in entries if entry.name == run]
     if not found:
         return
+    look = f"Look at its report, {root / 'runs' / run / 'report.html'}."
     opinion, links = opinion_of(found[0], entries), (pages_url(f"runs/{run}/report.html"), _link_to_this_run())
     if is_new and opinion.tone == "bad" and not found[0].warnings:  # a collapse has its own alert
-        _send(slug, f"{run} needs a look", opinion.words, "Look at its report, and at what differs in it.", *links)
+        what = f"{look} It lists what differs from the run that it is compared with."
+        _send(slug, f"{run} needs a look", opinion.words, what, *links)
     if champion and champion.run == run and champion != champion_before:
         undo = ' To undo it: make champion ARGS="rollback".' if champion.before else ""
-        _send(slug, f"{run} is the champion now", opinion.words, f"Look at its report.{undo}", *links)
+        _send(slug, f"{run} is the champion now", opinion.words, f"{look}{undo}", *links)
 
 
 def alert_on_disk(slug: str | None, root: Path) -> None:
     """Send an alert if the disk of an output folder will be full within a week; for a sweep once, not for each run."""
     if slug is None or this_run.get_parent_flow_run_id() is not None:
         return
-    if words := describe_forecast(root):
-        advice = 'See what can be removed: make prune ARGS="--dry-run --keep-runs 30"'
-        _send(slug, "the disk is nearly full", words, advice, _link_to_this_run())
+    try:
+        words = describe_forecast(root)
+    except OSError as error:
+        log.warning("It is not known how full the disk of %s is: %s", root, error.strerror or error)
+        return
+    if words:
+        folder = shlex.quote(str(root))
+        advice = f"See what can be removed: make prune ARGS='--output-dir {folder} --dry-run --keep-runs 30'"
+        _send(slug, f"the disk of {root} on {socket.gethostname()} fills up", words, advice, _link_to_this_run())
 
 
 def send_digest(slug: str, headline: str, text: str) -> None:
-    """Send a digest of several days. A failed delivery causes a warning."""
-    _send(slug, headline, text, "All runs and their charts:", pages_url("index.html"))
+    """Send a digest of several days; raise an `AlertError` if it cannot be delivered."""
+    if not _send(slug, headline, text, "All runs and their charts:", pages_url("index.html")):
+        raise AlertError(f"The digest could not be delivered through {slug}.\nThe line before says why.")
 
 
 def plain(text: str) -> str:
@@ -175,10 +187,13 @@ def _link_to_this_run() -> str:
     return _link(str(this_run.get_id()))
 
 
-def _send(slug: str, subject: str, text: str, advice: str, *links: str) -> None:
+def _send(slug: str, subject: str, text: str, advice: str, *links: str) -> bool:
     """Send a message: what happened, what to do, and where to look, each on a line of its own.
 
     A failed delivery causes a warning and does not end the run. Only `subject` and `text` may be untrusted.
+
+    Returns:
+        Whether it was delivered.
     """
     try:
         block = load_alert_block(slug)
@@ -186,8 +201,10 @@ def _send(slug: str, subject: str, text: str, advice: str, *links: str) -> None:
             sent = block.notify("\n".join([plain(text), advice, *links]), f"fashion-gan: {plain(subject)}")
             if inspect.isawaitable(sent):  # blocks of other packages may be asynchronous
                 run_coro_as_sync(sent)
+        return True
     except Exception as error:  # do not log its text: it may contain the webhook's address, which is a secret
         log.warning("The alert %r could not be delivered through %s: %s", plain(subject), slug, type(error).__name__)
+        return False
 
 
 def alert_automations(slug: str) -> list[AutomationCore]:

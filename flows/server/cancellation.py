@@ -12,9 +12,9 @@ from uuid import UUID
 
 import httpx
 from prefect import Flow
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.states import Cancelled
@@ -22,7 +22,7 @@ from prefect.states import Cancelled
 from gan.errors import FashionGanError
 from gan.system.interrupts import CANCELLED
 
-POLL_SECONDS = 3.0
+POLL_SECONDS, PAGE = 3.0, 200
 SECONDS_UNTIL_REPEATED = 30.0
 
 
@@ -74,13 +74,27 @@ def confirm_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> 
     """Set the states of a cancelled run's stages to Cancelled, and that of a command's run.
 
     For a command's run the server would otherwise wait 5 minutes. A stage that the cancellation interrupted would be
-    shown as Failed or Crashed, or as Running for ever. A hook for `on_cancellation`; Prefect requires these parameter
-    names.
+    shown as Failed or Crashed, or as Running for ever. One that failed before keeps its state and its reason. A hook
+    for `on_cancellation`; Prefect requires these parameter names.
     """
-    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
     with get_client(sync_client=True) as client:
         if flow_run.deployment_id is None:
             client.set_flow_run_state(flow_run.id, Cancelled(message="The command that ran it has ended."))
-        for stage in client.read_task_runs(flow_run_filter=of_run):
-            if stage.state_type not in (StateType.COMPLETED, StateType.CANCELLED):
+        for stage in list(_stages(client, flow_run.id)):
+            if stage.state is not None and _was_interrupted(stage.state):
                 client.set_task_run_state(stage.id, Cancelled(message="The run was cancelled."), force=True)
+
+
+def _stages(client: SyncPrefectClient, run_id: UUID) -> Iterator[TaskRun]:
+    """Yield the task runs of a flow run, of which the server gives so many at once."""
+    of_run, num = FlowRunFilter(id=FlowRunFilterId(any_=[run_id])), 0
+    while page := client.read_task_runs(flow_run_filter=of_run, limit=PAGE, offset=num):
+        yield from page
+        num += len(page)
+
+
+def _was_interrupted(state: State) -> bool:
+    """Return whether a stage of a cancelled run was interrupted, and neither ended nor failed before."""
+    if state.type == StateType.FAILED:
+        return RunCancelledError.__name__ in (state.message or "")
+    return not state.is_final() or state.type == StateType.CRASHED

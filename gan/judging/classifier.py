@@ -94,7 +94,7 @@ def fit_classifier(
     steps = len(images) // batch_size
     epochs = epochs or max(EPOCHS, -(-MIN_STEPS // steps))
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, (epochs - 1) * steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
+        0.0, max(1, (epochs - 1) * steps), warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps
     )
     optimizer = keras.optimizers.Adam(schedule)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

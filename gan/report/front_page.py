@@ -1,11 +1,13 @@
 """The front page of an output folder: what ran, whether it is better, whether anything is wrong.
 
-It is made from the published runs, the history of the champion and the sweeps that are there. The page is written again
-as a whole after a run is published, removed or promoted, and after a sweep.
+It is made from the published runs, the history of the champion, the sweeps and the comparisons that are there. The page
+is written again as a whole after a run is published, removed or promoted, after a sweep and after a comparison.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from gan.report.templates import render_page
 from gan.runs.catalog import MIN_USUAL, ControlLimits, Entry, control_limits, earlier_comparable_runs, read_catalog
 from gan.runs.champion import Change, champion_stack, read_history
 from gan.storage.files import atomic_path
+from gan.storage.folders import files_in
 from gan.storage.locks import exclusive_lock
 
 FRONT_PAGE, COMPARISONS = "index.html", "comparisons"
+COMPARISON_PAGE = re.compile(r"[A-Za-z0-9][\w.-]*\.html", re.ASCII)
 MAX_IN_CHART = 90
 WIDTH, HEIGHT, MARGIN = 720, 150, 8  # of a chart, in units of its viewBox
 
@@ -86,17 +90,25 @@ def write_front_page(root: Path) -> FrontPage:
 
 
 def refresh_front_page(root: Path) -> FrontPage | None:
-    """Write the page and return its content, or log why that fails: the work that was done before must not fail for it.
+    """Write the page, or log why that fails: the work that was done before must not fail for it. Return its content.
 
     Returns:
-        None if the page could not be written.
+        None if the content could not be read.
     """
     try:
         return write_front_page(root)
     except Exception as error:  # whatever is wrong with the folders of other runs
-        reason = str(error).partition("\n")[0]
-        log.warning("%s could not be written (%s): %s", root / FRONT_PAGE, type(error).__name__, reason)
+        log.warning("%s could not be written (%s)", root / FRONT_PAGE, _first_line(error))
+    try:
+        return collect(root)  # alerts need it too, also on a full disk
+    except Exception as error:
+        log.warning("The runs in %s could not be read (%s): alerts cannot judge the new one.", root, _first_line(error))
         return None
+
+
+def _first_line(error: Exception) -> str:
+    reason = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {reason}"
 
 
 def collect(root: Path) -> FrontPage:
@@ -114,12 +126,19 @@ def collect(root: Path) -> FrontPage:
         champion_entry=by_name.get(champion.run) if champion else None,
         courses=_courses(entries, frozenset(change.run for change in history if change.action != "rolled back")),
         sweeps=[path.parent.name for path in _newest_first((root / "sweeps").glob("*/leaderboard.html"))],
-        comparisons=[path.stem for path in _newest_first((root / COMPARISONS).glob("*.html"))],
+        comparisons=[
+            path.stem for path in _newest_first(files_in(root / COMPARISONS)) if COMPARISON_PAGE.fullmatch(path.name)
+        ],
     )
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+    """Sort files by the time of their last change; leave out those that are gone or cannot be read."""
+    found = []
+    for path in paths:
+        with suppress(OSError):
+            found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def as_data_uri(content: bytes, image_format: str) -> str:
-    """Return a picture, in the format "png" or "webp", as a data URI."""
+    """Return a picture, in the format "png", "webp" or "svg+xml", as a data URI."""
     return f"data:image/{image_format};base64,{base64.b64encode(content).decode()}"
 
 

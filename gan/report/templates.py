@@ -21,7 +21,7 @@ def render_page(template: str, script_names: Sequence[str], *, image_sources: st
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     return render(
         template,
-        styles=[Markup(_SOURCES[name]) for name in ("page.css", "blind_test.css")],
+        styles=[Markup(_SOURCES[name]) for name in ("colors.css", "page.css", "chart.css", "blind_test.css")],
         scripts=[Markup(script) for script in scripts],
         image_sources=image_sources,
         script_sources=" ".join(f"'sha256-{digest}'" for digest in digests),
@@ -29,9 +29,9 @@ def render_page(template: str, script_names: Sequence[str], *, image_sources: st
     )
 
 
-def render_svg(template: str, style: str, **content: object) -> str:
-    """Return a picture with a named style sheet in it, since a picture has none of the page's."""
-    return render(template, style=Markup(_SOURCES[style]), **content)
+def render_svg(template: str, **content: object) -> str:
+    """Return a picture with the style sheets of charts in it, since a picture has none of a page's."""
+    return render(template, style=Markup(_SOURCES["colors.css"] + _SOURCES["chart.css"]), **content)
 
 
 def render(template: str, **content: object) -> str:

@@ -1,4 +1,4 @@
-"""The trend of the published runs, in Markdown: the opinion on the last run, control charts, the newest runs."""
+"""The trend of the published runs: in Markdown for the Prefect UI, and as the plain text of a digest."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from gan.report.front_page import HEIGHT, WIDTH, Chart, Course, FrontPage, opini
 from gan.report.markup import as_data_uri, escape_markdown
 from gan.report.templates import render_svg
 
-MAX_ROWS, MAX_COURSES = 14, 3
+MAX_ROWS, MAX_COURSES, MAX_BARS, MAX_NAMES = 14, 3, 30, 3
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -28,7 +28,7 @@ def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
         for entry in page.entries[:MAX_ROWS]
     ]
     parts = [
-        describe_champion(page),
+        escape_markdown(describe_champion(page)),
         f"**[All runs]({address_of('index.html')})**",
         *(_course(course) for course in page.courses[:MAX_COURSES]),
         "\n".join(["| Run | Published | Fréchet distance | Recall | |", "|---|---|---:|---:|---|", *rows]),
@@ -40,39 +40,48 @@ def trend_line(page: FrontPage) -> str:
     """Return the opinion on the last run as one line of Markdown, after the chart of its Fréchet distances if any."""
     if page.last is None or page.opinion is None:
         return ""
-    charts = [_image(course.charts[0], course.recipe) for course in page.courses[:1]]
+    charts = [_image(course.charts[0], course.recipe) for course in page.courses if page.last in course.runs]
     return " ".join([*charts, escape_markdown(f"{page.last.name}: {page.opinion.words}")])
 
 
 def describe_champion(page: FrontPage) -> str:
-    """Return who is the champion, since when, and its Fréchet distance."""
+    """Return who is the champion, since when, and its Fréchet distance, as plain text."""
     if page.champion is None:
         return "There is no champion yet."
     entry = page.champion_entry
     distance = f", Fréchet distance {describe_number(entry.distance)}" if entry else ""
-    return f"Champion: {escape_markdown(page.champion.run)} since {page.champion.at[:10]}{distance}."
+    return f"Champion: {page.champion.run} since {page.champion.at[:10]}{distance}."
 
 
 def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
-    """Return a headline and one line about the runs since a time, with a chart of block characters for each recipe.
+    """Return a headline and one line of plain text about the runs since a time.
+
+    The line names the runs that need a look and the champion, and draws the Fréchet distances of the recipes with the
+    newest runs as block characters.
 
     Args:
         page: The content of the front page.
         begin: Runs that were published before are not counted.
-        failed: Number of runs since then that failed and were not published.
+        failed: Number of runs that failed since then.
     """
     entries = page.entries[::-1]
     recent = [entry for entry in entries if entry.published >= begin]
-    bad = [entry.name for entry in recent if opinion_of(entry, entries).tone == "bad"]
+    bad = [entry.name for entry in reversed(recent) if opinion_of(entry, entries).tone == "bad"]
     runs, needs = "run" if len(recent) == 1 else "runs", "needs" if len(bad) == 1 else "need"
     headline = f"{len(recent)} {runs} published, {len(bad)} {needs} a look, {failed} failed"
-    courses = []
-    for course in page.courses:
+    parts = [f"Look at {_list(bad)}."] if bad else []
+    parts.append(describe_champion(page))
+    for course in page.courses[:MAX_COURSES]:
         values = [entry.distance for entry in course.runs if entry.published >= begin and entry.distance is not None]
         if values:
-            courses.append(f"{course.recipe}: Fréchet distance {_bars(values)}, last {describe_number(values[-1])}.")
-    look = f" Look at: {', '.join(bad)}." if bad else ""
-    return headline, f"{' '.join(courses)}{look} {describe_champion(page)}".strip()
+            bars = _bars(values[-MAX_BARS:])
+            parts.append(f"{course.recipe}: Fréchet distance {bars}, last {describe_number(values[-1])}.")
+    return headline, " ".join(parts)
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def _bars(values: Sequence[float]) -> str:
@@ -91,5 +100,5 @@ def _course(course: Course) -> str:
 
 def _image(chart: Chart, recipe: str) -> str:
     content = {"chart": chart, "recipe": recipe, "width": WIDTH, "height": HEIGHT}
-    svg = render_svg("front_page.picture.html.jinja", "chart.css", **content)
+    svg = render_svg("front_page.picture.html.jinja", **content)
     return f"![{chart.title}]({as_data_uri(svg.strip().encode(), 'svg+xml')})"

@@ -37,4 +37,4 @@ def describe_forecast(root: Path) -> str:
     if days is None or days >= DAYS:
         return ""
     left = "less than a day" if days < 1 else f"{days:.0f} day{'s' if round(days) > 1 else ''}"
-    return f"{decimal(free)} are free on its disk, which will be full in {left} if every day writes as much as lately."
+    return f"{decimal(free)} are free; the disk will be full in {left} if every day writes as much as lately."
