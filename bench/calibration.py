@@ -114,7 +114,7 @@ def print_spread(judges: Iterator[Judge], one: keras.Model, other: keras.Model) 
         found = bootstrap_differences(this, that, judge.floor, extractor=judge.extractor.name, seed=seed)
         differences.append([_number(row.difference) for row in found])
         claimed.append([(_number(row.high) - _number(row.low)) / 2 for row in found])
-    quantiles = np.array([STUDENT_QUANTILE if metric.joint else NORMAL_QUANTILE for metric in METRICS])
+    quantiles = np.array([STUDENT_QUANTILE if metric.by_classifier else NORMAL_QUANTILE for metric in METRICS])
     errors, spread = np.mean(claimed, axis=0) / quantiles, np.std(differences, axis=0, ddof=1)
     table = Table(f"{len(differences)} disjoint sets of {judge.n:,}", box=box.SIMPLE_HEAD)
     for name in ("mean difference", "claimed error", "actual spread", "claimed / actual"):

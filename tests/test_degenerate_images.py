@@ -156,8 +156,8 @@ def test_identical_sets_lie_in_each_others_balls_even_with_duplicates(copies, of
     real = np.repeat(once, copies, axis=0).astype(np.float32)
     fake = real[rng.permutation(len(real))]
     radii = ball_radii(real, K_PRECISION_RECALL)
-    precise, recalled = precision_recall(real, fake, radii, ball_radii(fake, K_PRECISION_RECALL))
-    density, covered = density_coverage(real, fake, ball_radii(real, K_DENSITY_COVERAGE))
+    precise, recalled, *_ = precision_recall(real, fake, radii, ball_radii(fake, K_PRECISION_RECALL))
+    density, covered, *_ = density_coverage(real, fake, ball_radii(real, K_DENSITY_COVERAGE))
     assert precise.all()
     assert recalled.all()
     assert covered.all()

@@ -40,6 +40,24 @@ def test_the_quantiles_are_bonferroni_corrected_for_thirteen_intervals() -> None
     assert pytest.approx(scipy.stats.t.ppf(level, BATCHES - 1), abs=1e-4) == STUDENT_QUANTILE
 
 
+def test_intervals_are_about_as_wide_as_the_spread_over_disjoint_sets_that_differ(judge, monkeypatch) -> None:
+    """Also where the two generators differ, which is when a wrong standard error misleads."""
+    monkeypatch.setattr("gan.judging.bootstrap.RESAMPLES", 60)
+    names = "precision", "recall", "density", "coverage"
+    found, claimed = [], []
+    for number in range(24):
+        pixels = smooth_pixels(N, 100 + number)
+        of_set = Judge(judge.extractor, smooth_pixels(300, 0), smooth_pixels(N, 200 + number), n=N, seed=0)
+        rough = np.random.default_rng(number).normal(0, 25, pixels.shape) + smooth_pixels(N, 300 + number)
+        sets = of_set.examine(pixels), of_set.examine(rough.clip(0, 255).astype(np.uint8))
+        rows = {row.name: row for row in differences(of_set, *sets)}
+        found.append([not_none(rows[name].difference) for name in names])
+        claimed.append([not_none(rows[name].high) - not_none(rows[name].low) for name in names])
+    ratios = np.mean(claimed, axis=0) / (2 * NORMAL_QUANTILE) / np.std(found, axis=0, ddof=1)
+    assert ratios.min() > 0.6, ratios
+    assert ratios.max() < 2.5, ratios
+
+
 def test_fewer_near_copies_than_among_real_images_are_not_an_improvement() -> None:
     of = next(metric for metric in METRICS if metric.name == "near_copies")
     assert of.compared(0.0, 0.015) == of.compared(0.015, 0.015) == 0 < of.compared(0.02, 0.015)

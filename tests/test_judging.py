@@ -8,7 +8,7 @@ from gan.judging.features import Extractor
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
-from gan.judging.metrics.neighbours import ball_radii, precision_recall
+from gan.judging.metrics.two_sample import held_out_logits
 
 N = 100
 
@@ -158,12 +158,24 @@ def test_snapshots_are_compared_with_all_classes_even_if_the_split_is_sorted(ext
     assert judge(both)[0] < judge(one_class)[0] / 2
 
 
-def test_joint_statistics_can_be_recomputed_for_a_subset(judge, real_like) -> None:
-    part = real_like.recompute_for(slice(0, None, 2), seed=0)
+def test_a_classifier_can_be_fitted_again_for_a_subset(judge, real_like) -> None:
+    part = real_like.classify_again(slice(0, None, 2), seed=0)
     real, fake = judge.test.values[::2], judge.extractor.features(smooth_pixels(N, seed=3)).values[::2]
-    precise, recalled = precision_recall(real, fake, ball_radii(real, 3), ball_radii(fake, 3))
-    np.testing.assert_array_equal((part.fake.precise, part.real.recalled), (precise, recalled))
-    assert len(part.fake.logits) == N // 2
+    real_logits, fake_logits = held_out_logits(real, fake, np.random.default_rng(0))
+    np.testing.assert_array_equal(part.real.logits, real_logits)
+    np.testing.assert_array_equal(part.fake.logits, fake_logits)
+    np.testing.assert_array_equal(part.fake.precise, real_like.fake.precise[::2])
+
+
+def test_influences_change_no_value_but_that_of_a_resample(real_like) -> None:
+    for influence in (
+        real_like.real.on_precision,
+        real_like.real.on_density,
+        real_like.fake.on_recall,
+        real_like.fake.on_coverage,
+    ):
+        assert abs(influence.mean()) < 1e-12
+        assert influence.std() > 0
 
 
 def test_equal_inputs_give_equal_metrics(extractor, judge, train_pixels, real_like) -> None:

@@ -42,10 +42,10 @@ def correlated(n: int, seed: int, d: int = 8) -> np.ndarray:
 
 def by_neighbours(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     """Return the four nearest-neighbour metrics."""
-    precise, recalled = precision_recall(
+    precise, recalled, *_ = precision_recall(
         real, fake, ball_radii(real, K_PRECISION_RECALL), ball_radii(fake, K_PRECISION_RECALL)
     )
-    density, covered = density_coverage(real, fake, ball_radii(real, K_DENSITY_COVERAGE))
+    density, covered, *_ = density_coverage(real, fake, ball_radii(real, K_DENSITY_COVERAGE))
     return {
         "precision": precise.mean(),
         "recall": recalled.mean(),
@@ -370,3 +370,24 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch) -> None:
         monkeypatch.setattr("gan.system.threads.num_processors", lambda number=number: number)
         by_number.append(results())
     assert by_number[0] == by_number[1] == by_number[2]
+
+
+def test_what_an_image_contributes_is_what_is_lost_without_its_ball() -> None:
+    real, fake = gaussian(0, 1, seed=0, n=40, d=3), gaussian(0.7, 1.2, seed=1, n=60, d=3)
+    real_radii, fake_radii = ball_radii(real, K_PRECISION_RECALL), ball_radii(fake, K_PRECISION_RECALL)
+    dense_radii = ball_radii(real, K_DENSITY_COVERAGE)
+    supports, balls = precision_recall(real, fake, real_radii, fake_radii), density_coverage(real, fake, dense_radii)
+    for row in range(len(real)):
+        rest = np.arange(len(real)) != row
+        without = precision_recall(real[rest], fake, real_radii[rest], fake_radii)
+        assert supports.precise_by[row] == supports.precise.sum() - without.precise.sum()
+        thinner = density_coverage(real[rest], fake, dense_radii[rest])
+        assert balls.density_by[row] == pytest.approx(balls.density.sum() - thinner.density.sum())
+    for row in range(len(fake)):
+        rest = np.arange(len(fake)) != row
+        without = precision_recall(real, fake[rest], real_radii, fake_radii[rest])
+        assert supports.recalled_by[row] == supports.recalled.sum() - without.recalled.sum()
+        assert (
+            balls.covered_by[row] == balls.covered.sum() - density_coverage(real, fake[rest], dense_radii).covered.sum()
+        )
+    assert min(map(np.max, (supports.precise_by, supports.recalled_by, balls.covered_by))) > 0

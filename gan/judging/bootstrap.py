@@ -84,12 +84,12 @@ def bootstrap_differences(
 
     The standard error is that of a bootstrap over images (Efron and Tibshirani 1993, chapter 6; 200 resamples).
 
-    Some statistics depend on all images together: the k-nearest-neighbour radii and the two-sample classifier. A
-    resample does not recompute them, so the bootstrap underestimates the variance of metrics that are computed from
-    them. Their standard error is also estimated by batch means (Politis, Romano and Wolf 1999): these statistics are
-    recomputed within ten disjoint tenths of the images, and the standard deviation of the ten differences is divided
-    by the square root of ten. The larger of the two estimates is used: in a small batch all images may cover each
-    other, and batch means then give 0. These intervals use the quantile of Student's t.
+    Some statistics of an image depend on all images together, and a resample does not recompute them. For precision,
+    recall, density and coverage the influence of each image on those of the other side is resampled too
+    (`gan.judging.image_statistics`), with the balls of the other images as they are. For the two-sample classifier the
+    standard error is also estimated by batch means (Politis, Romano and Wolf 1999): a classifier is fitted within each
+    of ten disjoint tenths of the images, and the standard deviation of the ten differences is divided by the square
+    root of ten. The larger of the two estimates is used, with the quantile of Student's t.
 
     A metric that is not defined for either run, or for any resample or batch, has no interval.
 
@@ -136,15 +136,16 @@ def _margins(this: ImageStatistics, other: ImageStatistics, real: Mapping[str, f
 
     rows = list(map_in_threads(differences_of, resamples))
     errors = np.std(rows, axis=0, ddof=1)
-    is_joint = np.array([metric.joint for metric in METRICS])
-    joint = [metric for metric in METRICS if metric.joint]
+    by_classifier = np.array([metric.by_classifier for metric in METRICS])
+    recomputed = [metric for metric in METRICS if metric.by_classifier]
     parts = (slice(batch, None, BATCHES) for batch in range(BATCHES))
     batch_rows = [
-        _differences(joint, this.recompute_for(part, seed=seed), other.recompute_for(part, seed=seed), real)
+        _differences(recomputed, this.classify_again(part, seed=seed), other.classify_again(part, seed=seed), real)
         for part in parts
     ]
-    errors[is_joint] = np.maximum(errors[is_joint], np.std(batch_rows, axis=0, ddof=1) / np.sqrt(BATCHES))
-    margins: np.ndarray = np.where(is_joint, STUDENT_QUANTILE, NORMAL_QUANTILE) * errors
+    by_batches = np.std(batch_rows, axis=0, ddof=1) / np.sqrt(BATCHES)
+    errors[by_classifier] = np.maximum(errors[by_classifier], by_batches)
+    margins: np.ndarray = np.where(by_classifier, STUDENT_QUANTILE, NORMAL_QUANTILE) * errors
     return margins
 
 

@@ -52,7 +52,7 @@ class Definition:
     measure: Callable[[ImageStatistics], float]
     features: str = ""  # name of the features; empty for those of the extractor
     standard_error: Callable[[ImageStatistics], float] | None = None
-    joint: bool = False  # whether it is computed from joint statistics (`gan.judging.image_statistics`)
+    by_classifier: bool = False  # whether it is computed from the logits of a classifier of all images
     undefined: str = "the computation gives no finite number"
 
     def compared(self, value: float, real: float) -> float:
@@ -89,32 +89,28 @@ METRICS = (
         "Precision",
         "up to real",
         "share of generated images that lie among real ones: their quality; above the floor they are too typical",
-        lambda e: float(e.fake.precise.mean()),
-        joint=True,
+        lambda e: float(e.fake.precise.mean() + e.real.on_precision.mean()),
     ),
     Definition(
         "recall",
         "Recall",
         "up to real",
         "share of real images that lie among generated ones: their diversity, if precision is near its floor",
-        lambda e: float(e.real.recalled.mean()),
-        joint=True,
+        lambda e: float(e.real.recalled.mean() + e.fake.on_recall.mean()),
     ),
     Definition(
         "density",
         "Density",
         "up to real",
         "density of real images around the generated ones; 1 for real images, more for too typical ones",
-        lambda e: float(e.fake.density.mean()),
-        joint=True,
+        lambda e: float(e.fake.density.mean() + e.real.on_density.mean()),
     ),
     Definition(
         "coverage",
         "Coverage",
         "up to real",
         "share of real images with a generated image in their neighbourhood",
-        lambda e: float(e.real.covered.mean()),
-        joint=True,
+        lambda e: float(e.real.covered.mean() + e.fake.on_coverage.mean()),
     ),
     Definition(
         "two_sample_accuracy",
@@ -122,7 +118,7 @@ METRICS = (
         "lower",
         "accuracy of a linear classifier on features, for real against generated images; 50 % is chance",
         lambda e: balanced_accuracy(e.real.logits, e.fake.logits),
-        joint=True,
+        by_classifier=True,
     ),
     Definition(
         "class_entropy",

@@ -17,17 +17,24 @@ from gan.judging.metrics.two_sample import held_out_logits
 
 
 class RealStatistics(NamedTuple):
-    """Statistics of each test image. The last three are joint: they depend on all images of both sides."""
+    """Statistics of each test image. All after the second are joint: they depend on all images of both sides.
+
+    An *influence* is what an image contributes to the value of a metric by its ball, minus the mean over all images
+    (Efron and Tibshirani 1993, chapter 21: the empirical influence function). Its mean over all images is 0, and over a
+    resample it is the change of the metric by other images in its place.
+    """
 
     features: np.ndarray  # float32 (n, d)
     intensities: np.ndarray  # float32 (n, 256)
     recalled: np.ndarray  # bool (n,)
     covered: np.ndarray  # bool (n,)
+    on_precision: np.ndarray  # float64 (n,), influence
+    on_density: np.ndarray  # float64 (n,), influence
     logits: np.ndarray  # float64 (n,), of "real", by a classifier that was not fitted on this image
 
 
 class FakeStatistics(NamedTuple):
-    """Statistics of each generated image. The last three are joint: they depend on all images of both sides."""
+    """Statistics of each generated image. Those from `precise` on are joint, as in `RealStatistics`."""
 
     features: np.ndarray  # float32 (n, d)
     classes: np.ndarray  # int64 (n,), predicted
@@ -40,6 +47,8 @@ class FakeStatistics(NamedTuple):
     intensities: np.ndarray  # float32 (n, 256)
     precise: np.ndarray  # bool (n,)
     density: np.ndarray  # float64 (n,)
+    on_recall: np.ndarray  # float64 (n,), influence as in `RealStatistics`
+    on_coverage: np.ndarray  # float64 (n,), influence
     logits: np.ndarray  # float64 (n,), of "real", by a classifier that was not fitted on this image
 
 
@@ -57,13 +66,12 @@ class ImageStatistics:
         fake = FakeStatistics(*(values[fake_rows] for values in self.fake))
         return ImageStatistics(real, fake, self.num_classes)
 
-    def recompute_for(self, rows: slice, *, seed: int) -> "ImageStatistics":
-        """Return the statistics of some rows of both sides, with joint statistics computed from these images only."""
+    def classify_again(self, rows: slice, *, seed: int) -> "ImageStatistics":
+        """Return the statistics of some rows of both sides, with logits of a classifier for these images only."""
         indices = np.arange(len(self.real.features))[rows]
         part = self.take(indices, indices)
-        features = part.real.features
-        real, fake = joint_statistics(features, part.fake.features, real_radii(features), seed=seed)
-        return ImageStatistics(part.real._replace(**real), part.fake._replace(**fake), self.num_classes)
+        real, fake = held_out_logits(part.real.features, part.fake.features, np.random.default_rng(seed))
+        return ImageStatistics(part.real._replace(logits=real), part.fake._replace(logits=fake), self.num_classes)
 
 
 def real_radii(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,10 +87,33 @@ def joint_statistics(
 
     `real` and `fake` are features, float32 (n, d); `radii` are `real_radii` of real; `seed` draws the two-sample folds.
     """
-    precise, recalled = precision_recall(real, fake, radii[0], ball_radii(fake, K_PRECISION_RECALL))
-    density, covered = density_coverage(real, fake, radii[1])
+    supports = precision_recall(real, fake, radii[0], ball_radii(fake, K_PRECISION_RECALL))
+    balls = density_coverage(real, fake, radii[1])
     real_logits, fake_logits = held_out_logits(real, fake, np.random.default_rng(seed))
-    return (
-        {"recalled": recalled, "covered": covered, "logits": real_logits},
-        {"precise": precise, "density": density, "logits": fake_logits},
-    )
+    real_joint = {
+        "recalled": supports.recalled,
+        "covered": balls.covered,
+        "on_precision": _influence(supports.precise_by, len(fake)),
+        "on_density": _influence(balls.density_by, len(fake)),
+        "logits": real_logits,
+    }
+    fake_joint = {
+        "precise": supports.precise,
+        "density": balls.density,
+        "on_recall": _influence(supports.recalled_by, len(real)),
+        "on_coverage": _influence(balls.covered_by, len(real)),
+        "logits": fake_logits,
+    }
+    return real_joint, fake_joint
+
+
+def _influence(contributions: np.ndarray, num_other: int) -> np.ndarray:
+    """Return the influence of each image of one side on a mean over the `num_other` images of the other side.
+
+    Args:
+        contributions: int or float, shape (n,): by how much the sum over the other side would be lower without the
+            image, if the balls of the remaining images stayed the same.
+        num_other: Images on the other side.
+    """
+    values = contributions * (len(contributions) / num_other)
+    return np.asarray(values - values.mean())

@@ -144,5 +144,5 @@ class SnapshotJudge:
     def __call__(self, pixels: np.ndarray) -> tuple[float, float]:
         """Return Fréchet distance and recall (QUALITY_COLUMNS) of the first n images of pixels, uint8 (m, 28, 28)."""
         fake = self.extractor.features(pixels[: self.n]).values
-        _, recalled = precision_recall(self._test, fake, self._test_radii, ball_radii(fake, K_PRECISION_RECALL))
-        return rounded(frechet_distance(self._test, fake)), rounded(recalled.mean())
+        found = precision_recall(self._test, fake, self._test_radii, ball_radii(fake, K_PRECISION_RECALL))
+        return rounded(frechet_distance(self._test, fake)), rounded(found.recalled.mean())

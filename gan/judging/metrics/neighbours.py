@@ -5,7 +5,7 @@ The union of the balls is an estimate of the support of the set's distribution.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -60,9 +60,27 @@ def radii_of_balls(features: np.ndarray, ks: Sequence[int]) -> list[np.ndarray]:
     return list(radii + tolerance * (np.einsum("ij,ij->i", features, features) + radii))
 
 
+class PrecisionRecall(NamedTuple):
+    """Which images lie in balls of the other set, and how many images lie in no ball but that of one image."""
+
+    precise: np.ndarray  # bool (m,): the fake image lies in a ball of a real image
+    recalled: np.ndarray  # bool (n,): the real image lies in a ball of a fake image
+    precise_by: np.ndarray  # int (n,), number of fake images that lie in the ball of this real image only
+    recalled_by: np.ndarray  # int (m,), number of real images that lie in the ball of this fake image only
+
+
+class DensityCoverage(NamedTuple):
+    """How many real balls are around each fake image, which balls hold one, and what each image contributes."""
+
+    density: np.ndarray  # float64 (m,), number of real balls around the fake image, relative to k
+    covered: np.ndarray  # bool (n,): the ball of the real image holds a fake image
+    density_by: np.ndarray  # float64 (n,), number of fake images in the ball of this real image, relative to k
+    covered_by: np.ndarray  # int (m,), number of real balls that hold this fake image only
+
+
 def precision_recall(
     real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray, fake_radii: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> PrecisionRecall:
     """Return which fake images lie in a ball of a real image, and which real images lie in a ball of a fake image.
 
         precision = 1/m sum_j 1[exists i: |y_j - x_i| <= r(x_i)],  recall = 1/n sum_i 1[exists j: |x_i - y_j| <= r(y_j)]
@@ -77,21 +95,28 @@ def precision_recall(
         fake_radii: `ball_radii` of fake.
 
     Returns:
-        bool (m,), whose mean is precision, and bool (n,), whose mean is recall.
+        The mean of `precise` is precision, that of `recalled` is recall.
     """
-    precise, recalled = np.zeros(len(fake), bool), np.zeros(len(real), bool)
+    around_fake, around_real = np.zeros(len(fake), np.int64), np.zeros(len(real), np.int64)
+    ball_of_fake, ball_of_real = np.zeros(len(fake), np.int64), np.zeros(len(real), np.int64)
 
-    def inside_balls(rows: slice, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def inside_balls(rows: slice, distances: np.ndarray) -> tuple[np.ndarray, ...]:
         in_real, in_fake = distances <= real_radii[rows, np.newaxis], distances <= fake_radii
-        return np.asarray(in_real.any(axis=0)), np.asarray(in_fake.any(axis=1))
+        return in_real.sum(axis=0), in_real.argmax(axis=0), in_fake.sum(axis=1), in_fake.argmax(axis=1)
 
-    for rows, (in_real, in_fake) in _by_block(real, fake, inside_balls):
-        precise |= in_real
-        recalled[rows] = in_fake
-    return precise, recalled
+    for rows, (num_real, one_real, num_fake, one_fake) in _by_block(real, fake, inside_balls):
+        around_fake += num_real
+        ball_of_fake = np.where(num_real > 0, rows.start + one_real, ball_of_fake)
+        around_real[rows], ball_of_real[rows] = num_fake, one_fake
+    return PrecisionRecall(
+        precise=around_fake > 0,
+        recalled=around_real > 0,
+        precise_by=_count_sole(around_fake, ball_of_fake, len(real)),
+        recalled_by=_count_sole(around_real, ball_of_real, len(fake)),
+    )
 
 
-def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray) -> DensityCoverage:
     """Return the number of real balls around each fake image, relative to k, and which real balls hold a fake image.
 
         density = 1/(k m) sum_j sum_i 1[|y_j - x_i| <= r(x_i)],  coverage = 1/n sum_i 1[exists j: |y_j - x_i| <= r(x_i)]
@@ -106,18 +131,31 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, real_radii: np.ndarray)
         real_radii: `ball_radii` of real with k = K_DENSITY_COVERAGE.
 
     Returns:
-        float64 (m,), whose mean is density, and bool (n,), whose mean is coverage.
+        The mean of `density` is density, that of `covered` is coverage.
     """
-    balls, covered = np.zeros(len(fake)), np.zeros(len(real), bool)
+    balls, held, one_held = (np.zeros(num, np.int64) for num in (len(fake), len(real), len(real)))
 
-    def balls_around(rows: slice, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def balls_around(rows: slice, distances: np.ndarray) -> tuple[np.ndarray, ...]:
         inside = distances <= real_radii[rows, np.newaxis]
-        return inside.sum(axis=0), np.asarray(inside.any(axis=1))
+        return inside.sum(axis=0), inside.sum(axis=1), inside.argmax(axis=1)
 
-    for rows, (around, holds) in _by_block(real, fake, balls_around):
+    for rows, (around, num, one) in _by_block(real, fake, balls_around):
         balls += around
-        covered[rows] = holds
-    return balls / K_DENSITY_COVERAGE, covered
+        held[rows], one_held[rows] = num, one
+    return DensityCoverage(
+        density=balls / K_DENSITY_COVERAGE,
+        covered=held > 0,
+        density_by=held / K_DENSITY_COVERAGE,
+        covered_by=_count_sole(held, one_held, len(fake)),
+    )
+
+
+def _count_sole(num: np.ndarray, one: np.ndarray, num_owners: int) -> np.ndarray:
+    """Return for each owner how many images have it as their only one, int (num_owners,).
+
+    `num` is the number of owners of each image, `one` the index of one of them if there is any; both int (k,).
+    """
+    return np.bincount(one[num == 1], minlength=num_owners)
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
