@@ -54,7 +54,7 @@ def test_intervals_are_about_as_wide_as_the_spread_over_disjoint_sets_that_diffe
         found.append([not_none(rows[name].difference) for name in names])
         claimed.append([not_none(rows[name].high) - not_none(rows[name].low) for name in names])
     ratios = np.mean(claimed, axis=0) / (2 * NORMAL_QUANTILE) / np.std(found, axis=0, ddof=1)
-    assert ratios.min() > 0.6, ratios
+    assert ratios.min() > 0.9, ratios
     assert ratios.max() < 2.5, ratios
 
 
