@@ -66,7 +66,7 @@ def start(server: Checkout, folder: Path, number: int, due: datetime) -> str:
     settings: dict[str, object] = {"steps": 20, "sample_every": 10, "batch_size": 16, "num_samples": 100}
     settings |= {"dataset": "mine", "data_dir": "mine", "device": "cpu", "train_on": "here", "seed": "date"}
     settings |= {"output_dir": str(folder), "alert_block": SLUG}
-    settings |= {"steps": 200_000} if number == KILLED else {}
+    settings |= {"steps": 200_000, "sample_every": 10_000} if number == KILLED else {}
     bad = ("learning_rate=1e30",) if number == BAD else ()
     return start_nightly(server, due=due, **settings, set=[*SMALL[1::2], *bad])
 
