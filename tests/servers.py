@@ -164,7 +164,7 @@ def answer_to(server: Checkout, method: str, path: str, headers: dict[str, str])
         return error.code, error.headers
 
 
-def start_nightly(server: Checkout, *, due: datetime | None = None, **settings: object) -> str:
+def start_nightly(server: Checkout, due: datetime | None = None, /, **settings: object) -> str:
     """Start a run of the nightly deployment with changed settings, as its Run form does; return its id.
 
     `due` is the time that it is scheduled for; one in the past makes it late. None for now.

@@ -84,9 +84,9 @@ def test_a_second_judge_has_other_features_and_offers_real_images_to_the_gate(tm
     noise = np.random.default_rng(0).integers(0, 256, (150, 28, 28), dtype=np.uint8)
     (run / AVERAGE_SAMPLES).write_bytes(samples_bytes(noise, None))
     (run / METRICS_FILE).write_text('{"separation": {"accuracy": 0.97}}')
-    console = Console(file=StringIO(), width=200)
-    console.print(table_of(judge, [run], smooth_pixels(150, 2)))
-    shown = console.file.getvalue()
+    printed = StringIO()
+    Console(file=printed, width=200).print(table_of(judge, [run], smooth_pixels(150, 2)))
+    shown = printed.getvalue()
     assert re.search(r"noise .* 97 % +pass", shown)
     assert re.search(r"real images .* [456]\d(\.\d)? %", shown), "chance: both are real"
 

@@ -68,7 +68,7 @@ def start(server: Checkout, folder: Path, number: int, due: datetime) -> str:
     settings |= {"output_dir": str(folder), "alert_block": SLUG}
     settings |= {"steps": 200_000, "sample_every": 10_000} if number == KILLED else {}
     bad = ("learning_rate=1e30",) if number == BAD else ()
-    return start_nightly(server, due=due, **settings, set=[*SMALL[1::2], *bad])
+    return start_nightly(server, due, **settings, set=[*SMALL[1::2], *bad])
 
 
 def kill(processes: list[int]) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -321,7 +322,7 @@ def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(se
         cancel(server, run)
         for run_id in (run, child):
             wait_for_state(server, run_id, "CANCELLED")
-            wait_until(lambda run_id=run_id: stages_are_cancelled(server, run_id), 30)
+            wait_until(partial(stages_are_cancelled, server, run_id), 30)
         wait_until(lambda: all(len(family(pid)) == 1 for pid in workers), 60)
         assert not (tmp_path / "latest").exists()
         wait_for_state(server, start(), "COMPLETED", 300)
@@ -343,7 +344,7 @@ def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, uninte
         assert "Traceback" not in output
         for run_id in runs:
             wait_for_state(server, run_id, "CANCELLED", 30)
-            wait_until(lambda run_id=run_id: stages_are_cancelled(server, run_id), 30)
+            wait_until(partial(stages_are_cancelled, server, run_id), 30)
         wait_until(lambda: len(family(worker.pid)) == 1, 60)
         assert checkpoints_in(tmp_path)
         server.run(*command)
