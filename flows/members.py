@@ -114,7 +114,7 @@ class SharedSettings(RunSettings):
         return self
 
 
-for _name in NOT_IN_A_SWEEP:
+for _name in NOT_IN_A_SWEEP:  # `--help` does not show what a sweep refuses
     _field = SharedSettings.model_fields[_name]
     _field.metadata = [*_field.metadata, Parameter(show=False)]
 
