@@ -26,7 +26,7 @@ from gan.formatting import describe_number
 from gan.generate import load_generator
 from gan.judging.bootstrap import NORMAL_QUANTILE, STUDENT_QUANTILE, bootstrap_differences
 from gan.judging.definitions import METRICS
-from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.judging.features import Extractor
 from gan.judging.judge import Judge
 from gan.models.backend import keras
 from gan.models.generation import generate_pixels
@@ -63,11 +63,10 @@ def main(
     data_dir
         Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
     """
-    name = FASHION_MNIST.name
-    extractor = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
-    (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     if other is not None and run is None:
         raise SettingsError("--other is the second of two runs.\nGive the first one with --run.")
+    extractor = Extractor.shipped(FASHION_MNIST.name)
+    (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     if run is not None and other is not None:
         judges = disjoint_judges(extractor, train_pixels, test_pixels, num_images)
         print_spread(judges, load_generator(run, average=True), load_generator(other, average=True))
@@ -79,7 +78,7 @@ def main(
         rows = np.random.default_rng(seed).permutation(len(test_pixels))
         judge = Judge(extractor, train_pixels[:6000], test_pixels[rows[:num_images]], n=num_images, seed=seed)
         real = test_pixels[rows[num_images:]], test_pixels[rows[::-1]]
-        sets = _generated(generator, num_images, seed) if generator else real
+        sets = _generated((generator, generator), num_images, seed) if generator else real
         one, two = (judge.examine(pixels) for pixels in sets)
         found = bootstrap_differences(one, two, judge.floor, extractor=extractor.name, seed=seed)
         significant = [row.title for row in found if row.verdict != "no difference beyond noise"]
@@ -88,8 +87,8 @@ def main(
     _print(positives, comparisons_with_any, num_comparisons)
 
 
-def _generated(generator: keras.Model, num_images: int, seed: int) -> Iterator[np.ndarray]:
-    for side in (0, 1):
+def _generated(generators: tuple[keras.Model, keras.Model], num_images: int, seed: int) -> Iterator[np.ndarray]:
+    for side, generator in enumerate(generators):
         yield generate_pixels(generator, sample_inputs(generator, num_images, seed=2 * seed + side))
 
 
@@ -107,10 +106,7 @@ def print_spread(judges: Iterator[Judge], one: keras.Model, other: keras.Model) 
     """Print, for each metric, the mean of the claimed standard errors beside the standard deviation over the sets."""
     differences, claimed = [], []
     for seed, judge in enumerate(judges):
-        this, that = (
-            judge.examine(generate_pixels(model, sample_inputs(model, judge.n, seed=2 * seed + side)))
-            for side, model in enumerate((one, other))
-        )
+        this, that = (judge.examine(pixels) for pixels in _generated((one, other), judge.n, seed))
         found = bootstrap_differences(this, that, judge.floor, extractor=judge.extractor.name, seed=seed)
         differences.append([_number(row.difference) for row in found])
         claimed.append([(_number(row.high) - _number(row.low)) / 2 for row in found])

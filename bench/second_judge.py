@@ -25,7 +25,7 @@ from gan.data.samples import load_samples
 from gan.data.sources import fetch_splits
 from gan.judging.classifier import accuracy, fit_classifier
 from gan.judging.definitions import Metric, describe_metric
-from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.judging.features import Extractor
 from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge
 from gan.models.backend import keras
@@ -69,13 +69,14 @@ def main(
         check_files(run, read_manifest(run), AVERAGE_SAMPLES)
     (train, train_labels), (test, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     challenger, train, train_labels = train[:HELD_OUT], train[HELD_OUT:], train_labels[HELD_OUT:]
-    name = FASHION_MNIST.name
     network = fit_classifier(normalize_images(train), train_labels, 10, seed=SEED, epochs=epochs, build=build_second)
     console = Console(highlight=False)
     right = accuracy(network, normalize_images(test), test_labels)
     console.print(f"The second extractor is right for {100 * right:.1f} % of the test images.")
-    shipped = Extractor.load(shipped_weights(name), name, SHIPPED_SHA256[name])
-    for extractor in (shipped, Extractor(network, f"second-cnn{network.outputs[0].shape[-1]}", "")):
+    for extractor in (
+        Extractor.shipped(FASHION_MNIST.name),
+        Extractor(network, f"second-cnn{network.outputs[0].shape[-1]}", ""),
+    ):
         judge = Judge(extractor, train, test, n=num_images, seed=0)
         console.print(table_of(judge, runs, challenger[:num_images]))
 

@@ -34,7 +34,7 @@ def print_summary(store: Store, run: PublishedRun) -> None:
         "Warning": " ".join(content["warnings"]),
         "Data": " ".join(content["data_warnings"]),
         "Training": f"{describe_seconds(training['training_seconds'])} on {training['device']}{pace}",
-        "Disk": f"{describe_disk(store.root)}. {describe_forecast(store.root)}".removesuffix(". "),
+        "Disk": ". ".join(filter(None, (describe_disk(store.root), describe_forecast(store.root)))),
         "Prefect UI": PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"make server, then open {UI_ADDRESS}",
     }
     console = Console(highlight=False, soft_wrap=True)

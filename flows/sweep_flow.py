@@ -86,8 +86,9 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
             board = replace(board, gate=decisions, command=command_of(sweep, settings))
             folder = write_board(board, members)
             present_board(board, folder)
-            create_trend(refresh_front_page(members[0].settings.output_dir))
-            alert_on_disk(settings.alert_block, members[0].settings.output_dir)
+            root = members[0].settings.output_dir
+            create_trend(refresh_front_page(root))
+            alert_on_disk(settings.alert_block, root)
     return Sweep(board, folder)
 
 

@@ -18,7 +18,7 @@ from gan.data.catalog import CATALOG
 from gan.data.pixels import denormalize_images
 from gan.data.sources import fetch_splits
 from gan.errors import SettingsError
-from gan.judging.features import SHIPPED_SHA256, Extractor, shipped_weights
+from gan.judging.features import SHIPPED_SHA256, Extractor
 from gan.judging.judge import Judge
 from gan.runs.manifest import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.storage.files import read_array, sha256_of
@@ -112,7 +112,7 @@ def _find_extractor(manifest: Manifest, run: Path) -> Extractor:
     """Load the extractor that ships for the data set, so that all comparisons use the same one; else the run's own."""
     dataset = manifest.data.name
     if dataset in SHIPPED_SHA256:
-        return Extractor.load(shipped_weights(dataset), dataset, SHIPPED_SHA256[dataset])
+        return Extractor.shipped(dataset)
     return Extractor.load(run / EXTRACTOR, dataset, sha256_of(run / EXTRACTOR))
 
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import pytest
 from pipeline import PROJECT, Checkout
+
+from flows.server.pages import listen
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}  # states of finished runs
 GPU_WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1")
@@ -126,6 +129,19 @@ def running_postgresql() -> Iterator[str]:
             yield f"postgresql+asyncpg://{user}@/postgres?host={folder}"
         finally:
             call("pg_ctl", "-m", "immediate", "stop")
+
+
+@contextmanager
+def served_pages(folder: Path) -> Iterator[str]:
+    """Serve the pages of an output folder on a free port until the end of the block; yield the address."""
+    server, opened = listen(folder, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([opened],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{opened.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 def csrf_headers(server: Checkout) -> dict[str, str]:

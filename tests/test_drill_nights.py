@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +17,8 @@ import pytest
 from alert_mailbox import SLUG, Mailbox, listening, save_block
 from pipeline import SMALL, Checkout, wait_for_checkpoint, wait_until
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from servers import FINAL, WORKER, ask, family, running, start_nightly
+from servers import FINAL, WORKER, ask, family, running, served_pages, start_nightly
 
-from flows.server.pages import listen
 from gan.report.markup import escape_markdown
 from gan.runs.catalog import read_catalog
 from gan.runs.retention import DEFAULT_ROLLBACKS, kept_champions
@@ -110,13 +108,8 @@ def test_the_links_of_the_overview_open_the_report_and_the_front_page(month: Mon
     of_run = {"flow_run_id": {"any_": [month.runs[-1]["id"]]}, "key": {"any_": ["overview"]}}
     (overview,) = ask(month.server, "artifacts/filter", {"artifacts": of_run})
     links = [part.split(")")[0] for part in overview["data"].split("](")[1:] if part.startswith("http")]
-    pages, opened = listen(month.folder, "127.0.0.1", 0)
-    serving = threading.Thread(target=pages.run, args=([opened],))
-    serving.start()
-    address = f"http://127.0.0.1:{opened.getsockname()[1]}"
-    answers = [httpx.get(f"{address}{urlsplit(link).path}").status_code for link in links]
-    pages.should_exit = True
-    serving.join(20)
+    with served_pages(month.folder) as address:
+        answers = [httpx.get(f"{address}{urlsplit(link).path}").status_code for link in links]
     assert answers == [200, 200]
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,9 +14,8 @@ from pipeline import PROJECT, STAGES, Checkout, ran
 from playwright.sync_api import Browser, Page, expect
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from servers import ask
+from servers import ask, served_pages
 
-from flows.server.pages import listen
 from gan.report.front_page import collect
 from tasks.artifacts import create_trend, pages_url
 
@@ -108,14 +106,10 @@ def test_the_overview_has_the_path_of_the_report_and_a_link_that_opens_it(
     link = page.get_by_role("link", name="Report, with the blind test")
     address = not_none(link.get_attribute("href"))
     assert address == pages_url(f"runs/{report.parent.name}/report.html")
-    pages, opened = listen(server.folder / "smoke", "127.0.0.1", 0)
-    serving = threading.Thread(target=pages.run, args=([opened],))
-    serving.start()
-    page.goto(address.replace(pages_url().rstrip("/"), f"http://127.0.0.1:{opened.getsockname()[1]}"))
-    expect(page.get_by_role("heading", name="Real beside generated")).to_be_visible()
-    page.goto("about:blank")
-    pages.should_exit = True
-    serving.join(20)
+    with served_pages(server.folder / "smoke") as served:
+        page.goto(address.replace(pages_url().rstrip("/"), served))
+        expect(page.get_by_role("heading", name="Real beside generated")).to_be_visible()
+        page.goto("about:blank")
 
 
 def test_the_trend_is_one_page_with_a_version_for_every_run(page: Page, server: Checkout, tmp_path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Extractor:
     sha256: str
 
     @classmethod
-    def load(cls, path: Path, dataset: str, sha256: str) -> "Extractor":
+    def load(cls, path: Path, dataset: str, sha256: str) -> Self:
         """Load a classifier that was fitted on a data set, after checking its SHA-256; execute no code in the file.
 
         Raises:
@@ -75,6 +75,11 @@ class Extractor:
             )
         network = load_model(path)
         return cls(network, f"{dataset}-cnn{network.outputs[0].shape[-1]}@{sha256[:8]}", sha256)
+
+    @classmethod
+    def shipped(cls, dataset: str) -> Self:
+        """Load the classifier that is part of the code for a data set in `SHIPPED_SHA256`."""
+        return cls.load(shipped_weights(dataset), dataset, SHIPPED_SHA256[dataset])
 
     @cached_property
     def _compiled(self) -> "Callable[[np.ndarray], list[tf.Tensor]]":

@@ -30,6 +30,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from gan.errors import SettingsError, StoreError
+from gan.runs.disk import DAY_SECONDS
 from gan.runs.manifest import Manifest
 from gan.runs.publish import MANIFEST, restore_runs_locked
 from gan.runs.retention import DEFAULT_ROLLBACKS, expired_runs, kept_champions
@@ -37,7 +38,6 @@ from gan.storage.folders import entries, files_in, folders_in, newest_change, si
 from gan.storage.locks import exclusive_root_lock_for_removal, is_locked, lock_path, try_exclusive_lock
 from gan.storage.store import Store
 
-DAY_SECONDS = 24 * 60 * 60
 DEFAULT_DAYS = 30
 RUNS = "published runs"
 
