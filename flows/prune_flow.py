@@ -6,6 +6,8 @@ python flows/prune_flow.py --help
 import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +20,15 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
+from flows.settings import STORE_URL_VARIABLE
 from gan.command import new_app, run_command
-from gan.errors import StoreError
+from gan.errors import SettingsError, StoreError
 from gan.report.front_page import FRONT_PAGE, refresh_front_page
+from gan.runs.bucket import MIN_DAYS, prune_bucket
 from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
 from gan.runs.retention import DEFAULT_ROLLBACKS
+from gan.storage.object_store import ObjectStore
+from gan.storage.store import Store
 
 MAX_FAILURES_SHOWN = 5
 
@@ -46,6 +52,16 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
         DEFAULT_ROLLBACKS, description="champions before the present one that are kept, if keep_runs is given"
     )
     output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
+    store_url: str | None = Field(
+        None,
+        description="object store of this folder, as s3://bucket/prefix; what published runs need is renewed there; "
+        f"empty: ${STORE_URL_VARIABLE}",
+    )
+    bucket: bool = Field(
+        False,
+        description="also remove from the object store what no machine has used or renewed for older_than days, "
+        f"{MIN_DAYS} at least; needs the right s3:DeleteObject",
+    )
     dry_run: bool = Field(False, description="list what would be removed, and remove nothing")
 
 
@@ -62,43 +78,54 @@ def prune_flow(settings: PruneSettings) -> None:
     Args:
         settings: The options.
     """
-    pruning = _prune(settings)
-    total = _describe_total(pruning, settings)
-    log.info(total)
-    if pruning.runs:
-        log.info(_describe_runs(pruning))
-    table = [{"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning)]
-    create_table_artifact(key="pruned", table=table, description=total)
-    _raise_failures(pruning)
+    table, totals = [], []
+    try:
+        for pruning, total in _prune(settings):
+            log.info(total)
+            if pruning.runs:
+                log.info(_describe_runs(pruning))
+            table += [{"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning)]
+            totals.append(total)
+    finally:  # also if the object store fails after the folder was pruned
+        if totals:
+            create_table_artifact(key="pruned", table=table, description="\n\n".join(totals))
 
 
-def _prune(settings: PruneSettings) -> Pruning:
-    """Prune, and write the front page again without the runs that are gone."""
-    pruning = prune(
-        settings.output_dir,
-        settings.older_than,
-        keep_days=settings.keep_runs,
-        rollbacks=settings.rollbacks,
-        dry_run=settings.dry_run,
-    )
-    root = settings.output_dir.expanduser()
-    if not settings.dry_run and (root / FRONT_PAGE).exists():
+def _prune(settings: PruneSettings) -> Iterator[tuple[Pruning, str]]:
+    """Prune the output folder, then its object store if there is one; yield each result, and its total in words.
+
+    The front page is written again without the runs that are gone. At last, raise an error if a file of the folder
+    could not be removed.
+    """
+    url = settings.store_url or os.environ.get(STORE_URL_VARIABLE)
+    if settings.bucket and not url:
+        raise SettingsError(
+            f"--bucket needs an object store.\nGive its address with --store-url, or in ${STORE_URL_VARIABLE}."
+        )
+    root, days, dry_run = settings.output_dir.expanduser().absolute(), settings.older_than, settings.dry_run
+    pruning = prune(root, days, keep_days=settings.keep_runs, rollbacks=settings.rollbacks, dry_run=dry_run)
+    if not dry_run and (root / FRONT_PAGE).exists():
         refresh_front_page(root)
-    return pruning
+    yield pruning, _describe_total(pruning, f"{settings.output_dir}", days, settings)
+    if url:
+        store = Store(root, ObjectStore.open(url))
+        found = prune_bucket(store, days, expired=pruning.runs, remove=settings.bucket, dry_run=dry_run)
+        if settings.bucket:
+            yield Pruning(found), _describe_total(Pruning(found), url, max(MIN_DAYS, days), settings)
+    _raise_failures(pruning)
 
 
 def _rows(pruning: Pruning) -> list[tuple[str, str, str]]:
     return [(what, f"{num:,}", decimal(size)) for what, num, size in pruning.rows()]
 
 
-def _describe_total(pruning: Pruning, settings: PruneSettings) -> str:
-    folder, days = settings.output_dir, settings.older_than
+def _describe_total(pruning: Pruning, place: str, days: int, settings: PruneSettings) -> str:
     if not pruning.leftovers:
-        return f"Nothing to prune in {folder}: everything is needed, or was used in the last {days} days."
+        return f"Nothing to prune in {place}: everything is needed, or was used in the last {days} days."
     verb = "would be removed" if settings.dry_run else "were removed"
     unused = f"unused for {days} days or more"
     expired = f"published runs older than {settings.keep_runs} days ({len(pruning.runs):,}), and what was {unused}"
-    return f"{decimal(pruning.size)} {verb} from {folder}: {expired if pruning.runs else unused}."
+    return f"{decimal(pruning.size)} {verb} from {place}: {expired if pruning.runs else unused}."
 
 
 def _describe_runs(pruning: Pruning) -> str:
@@ -120,18 +147,17 @@ app = new_app("flows/prune_flow.py", prune_flow.description)
 @app.default
 def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())] = PruneSettings()) -> None:  # noqa: B008
     """Prune without a Prefect server, which cannot start on a full disk."""
-    pruning = _prune(settings)
     console = Console(highlight=False, soft_wrap=True)
-    if pruning.leftovers:
-        columns = (Column(name, justify="right") for name in ("How many", "How much"))
-        table = Table("What", *columns, box=None, header_style="bold", pad_edge=False)
-        for row in _rows(pruning):
-            table.add_row(*row)
-        console.print(table)
-    if pruning.runs:
-        console.print(_describe_runs(pruning), markup=False)
-    console.print(_describe_total(pruning, settings), markup=False)
-    _raise_failures(pruning)
+    for pruning, total in _prune(settings):
+        if pruning.leftovers:
+            columns = (Column(name, justify="right") for name in ("How many", "How much"))
+            table = Table("What", *columns, box=None, header_style="bold", pad_edge=False)
+            for row in _rows(pruning):
+                table.add_row(*row)
+            console.print(table)
+        if pruning.runs:
+            console.print(_describe_runs(pruning), markup=False)
+        console.print(total, markup=False)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class Stage(Generic[P, R]):
                 _write_record(result, key, store)  # Prefect only logs a failed write; without caching it writes none
             if store.remote:
                 store.share(result.files())
-                if result != before or not store.remote.size(_remote_name(key)):
+                if result != before or not store.remote.size(_remote_name(key), renew=True):
                     store.remote.write(_remote_name(key), result.model_dump_json().encode())
             if self.takes_lock and scratch.exists():
                 os.sync()  # a power failure must not lose both the result and the checkpoints

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,6 +19,20 @@ import requests
 from gan.storage.store import FileRef, Store
 
 BUCKET, SECRET = "garments", "a-secret-that-nobody-may-see"
+
+SERVER = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import moto.s3.models
+from moto.server import main
+
+past, now = Path(sys.argv.pop(1)), moto.s3.models.utcnow
+moto.s3.models.utcnow = lambda: now() - timedelta(days=float(past.read_text()))
+main(sys.argv[1:])
+"""
+"""moto's server, except that objects are as many days old when they are written as a file says."""
 
 
 def free_port() -> int:
@@ -31,6 +48,7 @@ class S3Server:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen | None = None
     clients: dict[str, Any] = field(default_factory=dict)
+    past: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()) / "days")
 
     @property
     def endpoint(self) -> str:
@@ -49,7 +67,9 @@ class S3Server:
         }
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self.past.parent.mkdir(exist_ok=True)
+        self.past.write_text("0")
+        command = [sys.executable, "-c", SERVER, str(self.past), "-H", "127.0.0.1", "-p", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while True:
@@ -65,6 +85,7 @@ class S3Server:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+        shutil.rmtree(self.past.parent)
 
     def client(self, service: str = "s3"):
         if service not in self.clients:
@@ -89,6 +110,15 @@ class S3Server:
 
     def delete(self, key: str) -> None:
         self.client().delete_object(Bucket=BUCKET, Key=key)
+
+    @contextlib.contextmanager
+    def days_ago(self, days: float):
+        """Make every object that is written within the block so many days old."""
+        self.past.write_text(str(days))
+        try:
+            yield
+        finally:
+            self.past.write_text("0")
 
     @contextlib.contextmanager
     def asking_who_it_is(self):

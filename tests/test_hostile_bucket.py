@@ -12,6 +12,7 @@ from s3_server import BUCKET, SECRET, key_of, records_of
 from test_stage import Note, counted, run
 
 from gan.errors import StoreError
+from gan.runs.bucket import prune_bucket
 from gan.storage import object_store
 from gan.storage.store import FileRef, Store
 from tasks.records import PublishedRun
@@ -161,7 +162,10 @@ def test_an_invalid_address_is_not_repeated_in_the_error(tmp_path, address) -> N
     assert "secret@" not in str(caught.value)
 
 
-def test_three_rights_are_enough_and_a_missing_one_is_an_error_at_the_start(s3, url, monkeypatch, tmp_path) -> None:
+@pytest.fixture
+def become(s3, url, monkeypatch):
+    """Return a function that makes a user with the given rights, and lets this process act as that user."""
+
     def become(*actions: str) -> None:
         iam, name = s3.client("iam"), uuid.uuid4().hex
         iam.create_user(UserName=name)
@@ -177,6 +181,12 @@ def test_three_rights_are_enough_and_a_missing_one_is_an_error_at_the_start(s3, 
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", found["SecretAccessKey"])
         object_store._client.cache_clear()
 
+    return become
+
+
+def test_three_rights_are_enough_and_a_missing_one_is_an_error_at_the_start(
+    s3, url, become, monkeypatch, tmp_path
+) -> None:
     become("s3:GetObject", "s3:PutObject", "s3:ListBucket")
     with s3.asking_who_it_is():
         one, two = Store.open(tmp_path / "one", url), Store.open(tmp_path / "two", url)
@@ -195,3 +205,18 @@ def test_three_rights_are_enough_and_a_missing_one_is_an_error_at_the_start(s3, 
             pytest.raises(StoreError, match=r"refuses these credentials \(AccessDenied\).*\n.*s3:PutObject"),
         ):
             Store.open(tmp_path, url)
+
+
+def test_removing_objects_needs_one_more_right(s3, url, become, tmp_path) -> None:
+    store = Store.open(tmp_path / "one", url)
+    ref = store.put_bytes(b"hello", ".txt")
+    with s3.days_ago(40):
+        store.share([ref])
+    become("s3:GetObject", "s3:PutObject", "s3:ListBucket")
+    with s3.asking_who_it_is():
+        prune_bucket(store, 30, remove=False, dry_run=False)
+        with pytest.raises(StoreError, match=r"refuses these credentials.*\n.*s3:DeleteObject on"):
+            prune_bucket(store, 30, remove=True, dry_run=False)
+    become("s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject")
+    with s3.asking_who_it_is():
+        assert len(prune_bucket(store, 30, remove=True, dry_run=False)) == 1

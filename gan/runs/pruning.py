@@ -149,7 +149,7 @@ def find_leftovers(store: Store, before: float, expired: Collection[str] = ()) -
 
     `expired` are names of published runs that are about to be removed: nothing is kept for them.
     """
-    published, named = _read_published(store, expired)
+    published, named = read_published(store, expired)
     records, named_by_records = _find_records(store, published, named, before)
     return [
         *records,
@@ -175,7 +175,7 @@ def _find_former_champions(root: Path, rollbacks: int, before: float) -> list[Le
     return [Leftover(folder, "copies of former champions", size_of(folder)) for folder in made_before]
 
 
-def _read_published(store: Store, expired: Collection[str]) -> tuple[set[str], set[str]]:
+def read_published(store: Store, expired: Collection[str]) -> tuple[set[str], set[str]]:
     """Return the names of the published runs that stay, and every SHA-256 in their manifests.
 
     A run may also be a link, for example to another drive, since it is only read.
@@ -219,7 +219,7 @@ def _find_records(store: Store, published: set[str], named: set[str], before: fl
 def _belongs_to_published(store: Store, record: str, published: set[str], named: set[str]) -> bool:
     """Return whether a record names only files of published runs, and all these files exist."""
     try:
-        refs = list(_file_refs(json.loads(json.loads(record)["result"])))
+        refs = list(file_refs(json.loads(json.loads(record)["result"])))
         return bool(refs) and all(
             (sha256 in named or (key.startswith("runs/") and key.split("/")[1] in published))
             and (store.root / key).is_file()
@@ -229,13 +229,13 @@ def _belongs_to_published(store: Store, record: str, published: set[str], named:
         return False  # a damaged record, which no stage takes
 
 
-def _file_refs(value: Any) -> Iterator[tuple[str, str]]:
+def file_refs(value: Any) -> Iterator[tuple[str, str]]:
     """Yield key and SHA-256 of every file reference in a JSON value."""
     if isinstance(value, dict) and value.keys() == {"key", "sha256", "size"}:
         yield str(value["key"]), str(value["sha256"])
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _file_refs(item)
+            yield from file_refs(item)
 
 
 def _find_stored_files(store: Store, named: set[str], before: float) -> Iterator[Leftover]:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +27,9 @@ PROBE = ".probe"
 MAX_READ_BYTES = 1 << 20
 """Limit for objects that are read into memory; the largest record of a run has a tenth of this size."""
 
+RENEW_AFTER = timedelta(days=1)
+"""Age at which an object that is used is renewed, so that its time of change says when it was last used."""
+
 PARALLEL_REQUESTS = 10
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 ATTEMPTS, ATTEMPTS_AT_START = 6, 2
@@ -33,6 +38,16 @@ ATTEMPTS, ATTEMPTS_AT_START = 6, 2
 _MISSING_OBJECT = {"404", "NoSuchKey"}
 _MISSING_BUCKET = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "301"}
 _REFUSED = {"401", "403", "ExpiredToken", "InvalidToken"}
+_RIGHTS_OF_A_RUN = "s3:GetObject and s3:PutObject"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of the store; its age is that of its last change or renewal, by the clock of the store."""
+
+    key: str  # below the prefix
+    size: int  # bytes
+    age: timedelta
 
 
 @dataclass(frozen=True)
@@ -73,16 +88,47 @@ class ObjectStore:
         """The address, as `open` accepts it."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
-    def size(self, key: str) -> int | None:
-        """Return the size of an object in bytes; None if it does not exist."""
+    def size(self, key: str, *, renew: bool = False) -> int | None:
+        """Return the size of an object in bytes; None if it does not exist. With `renew`, mark it as used."""
         with self._translate_errors(), _ignore_missing():
-            return int(_client(ATTEMPTS).head_object(**self._address(key))["ContentLength"])
+            found = self._head(key)
+            if renew and found.age >= RENEW_AFTER:
+                self._copy_onto_itself(key)
+            return found.size
         return None
 
-    def sizes(self, keys: Iterable[str]) -> list[int | None]:
+    def sizes(self, keys: Iterable[str], *, renew: bool = False) -> list[int | None]:
         """Return the sizes of several objects, with parallel requests."""
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
-            return list(pool.map(self.size, keys))
+            return list(pool.map(partial(self.size, renew=renew), keys))
+
+    def objects(self) -> Iterator[StoredObject]:
+        """Yield all objects below the prefix."""
+        start = f"{self.prefix}/".lstrip("/")
+        with self._translate_errors():
+            for page in _client(ATTEMPTS).get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start):
+                now = _time_of(page)
+                for row in page.get("Contents", ()):
+                    yield StoredObject(row["Key"].removeprefix(start), row["Size"], now - row["LastModified"])
+
+    def remove_unused(self, objects: Iterable[StoredObject]) -> None:
+        """Remove objects, except those that were changed or renewed since they were listed."""
+        with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+            list(pool.map(self._remove_unused, objects))
+
+    def _remove_unused(self, listed: StoredObject) -> None:
+        with self._translate_errors("s3:DeleteObject"), _ignore_missing():
+            if self._head(listed.key).age >= listed.age:
+                _client(ATTEMPTS).delete_object(**self._address(listed.key))
+
+    def _head(self, key: str) -> StoredObject:
+        answer = _client(ATTEMPTS).head_object(**self._address(key))
+        return StoredObject(key, int(answer["ContentLength"]), _time_of(answer) - answer["LastModified"])
+
+    def _copy_onto_itself(self, key: str) -> None:
+        """Renew an object: the store copies it, and sets its time of change."""
+        address = self._address(key)
+        _client(ATTEMPTS).copy_object(**address, CopySource=address, MetadataDirective="REPLACE")
 
     def read(self, key: str) -> bytes | None:
         """Read an object of at most `MAX_READ_BYTES`; return None if it is missing or larger."""
@@ -91,6 +137,11 @@ class ObjectStore:
             with closing(answer["Body"]) as body:
                 return bytes(body.read()) if answer["ContentLength"] <= MAX_READ_BYTES else None
         return None
+
+    def read_all(self, keys: Iterable[str]) -> list[bytes | None]:
+        """Read several objects, with parallel requests."""
+        with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+            return list(pool.map(self.read, keys))
 
     def write(self, key: str, body: Any, attempts: int | None = None) -> None:
         """Create or replace an object from bytes or from an open binary file."""
@@ -108,7 +159,7 @@ class ObjectStore:
         return {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}".lstrip("/")}
 
     @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
+    def _translate_errors(self, rights: str = _RIGHTS_OF_A_RUN) -> Iterator[None]:
         """Convert errors of boto3 to StoreErrors that say what to do; transient ones may be retried."""
         from boto3.exceptions import RetriesExceededError
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
@@ -117,7 +168,7 @@ class ObjectStore:
         try:
             yield
         except ClientError as error:
-            raise self._describe_answer(error.response) from error
+            raise self._describe_answer(error.response, rights) from error
         except (NoConnectionError, HTTPClientError, IncompleteReadError, RetriesExceededError) as error:
             proxy = proxy_for(_endpoint())
             through = f", requested through {proxy}" if proxy else ""
@@ -134,7 +185,7 @@ class ObjectStore:
                 "https://host:port for a store other than Amazon's."
             ) from error
 
-    def _describe_answer(self, response: dict[str, Any]) -> StoreError:
+    def _describe_answer(self, response: dict[str, Any], rights: str) -> StoreError:
         code = str(response.get("Error", {}).get("Code", ""))
         status = str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         if code in _MISSING_BUCKET:
@@ -145,8 +196,8 @@ class ObjectStore:
         if {code, status} & _REFUSED:
             return StoreError(
                 f"The object store {self.url} refuses these credentials ({code}).\n"
-                "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. They need the rights s3:GetObject and s3:PutObject "
-                f"on {self.url.removeprefix('s3://')}/*, and s3:ListBucket on {self.bucket}."
+                "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. They need the rights "
+                f"{rights} on {self.url.removeprefix('s3://')}/*, and s3:ListBucket on {self.bucket}."
             )
         return StoreError(
             f"The object store {self.url} answers with an error ({code or status}), at {_endpoint()}.\n"
@@ -190,6 +241,11 @@ def _client(attempts: int) -> Any:
     if is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):  # botocore knows fewer names of this machine
         return boto3.session.Session().client("s3", config=config.merge(Config(proxies={})))
     return client
+
+
+def _time_of(answer: Any) -> datetime:
+    """Return when the store sent an answer, by its own clock."""
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
 def _endpoint() -> str:

@@ -155,11 +155,13 @@ class Store:
         return self.root / ref.key
 
     def share(self, refs: Iterable[FileRef]) -> None:
-        """Upload the files that the object store lacks; do nothing without an object store."""
+        """Upload the files that the object store lacks, and renew the others; do nothing without an object store."""
         if self.remote:
-            for key, ref in {ref.by_content().key: ref for ref in self._missing_remotely(list(refs))}.items():
-                with self.path(ref).open("rb") as file:
-                    self.remote.write(key, file)
+            by_key = {ref.by_content().key: ref for ref in refs}
+            for (key, ref), size in zip(by_key.items(), self.remote.sizes(by_key, renew=True), strict=True):
+                if size != ref.size:
+                    with self.path(ref).open("rb") as file:
+                        self.remote.write(key, file)
 
     def load_array(self, ref: FileRef) -> np.ndarray:
         """Map a stored array of plain numbers into memory, read-only."""
