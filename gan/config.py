@@ -18,6 +18,9 @@ TrainOn = Literal["here", "gpu"]
 MAX_SNAPSHOTS = 250
 """Upper limit, because a grid is drawn for every snapshot."""
 
+MAX_AVERAGE_SNAPSHOTS = 8
+"""Upper limit for the averaged weights: each snapshot costs time, and room in checkpoints."""
+
 
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """Everything that decides the weights of one training."""
@@ -45,6 +48,13 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     def snapshot_steps(self) -> tuple[int, ...]:
         """Return the steps after which a snapshot is taken, counted from 0, always with the first and the last."""
         return tuple(sorted({*range(0, self.steps, self.sample_every), self.steps - 1}))
+
+    @property
+    def average_steps(self) -> tuple[int, ...]:
+        """Return the steps after which the averaged weights have a snapshot too: evenly spaced, with the last."""
+        steps = self.snapshot_steps
+        stride = -(-len(steps) // MAX_AVERAGE_SNAPSHOTS)
+        return steps[::-stride][::-1]
 
 
 class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):

@@ -58,6 +58,7 @@ def _trained_run(store: Store, records: RunRecords, run: RunConfig) -> "TrainedR
         average=store.path(trained.average),
         history=store.path(trained.history),
         snapshots=store.path(trained.snapshots),
+        average_snapshots=store.path(trained.average_snapshots),
         animation=store.path(pictures[ANIMATION]),
         interpolation=store.path(pictures[INTERPOLATION]),
         settings=run,

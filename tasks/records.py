@@ -102,6 +102,7 @@ class TrainedGan(StageRecord):
     history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss")
     snapshot_steps: tuple[int, ...]
     snapshots: FileRef = Field(description="uint8 .npy, (num_snapshots, num_images, 28, 28), of fixed latents")
+    average_snapshots: FileRef = Field(description="the same by the averaged weights, at `TrainConfig.average_steps`")
     warnings: tuple[str, ...] = Field(description="signs of collapse, with the figures")
 
 

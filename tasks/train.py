@@ -58,6 +58,7 @@ def train(
         history=store.put_bytes(history_csv(result.history), ".csv"),
         snapshot_steps=result.snapshot_steps,
         snapshots=store.put_array(result.snapshots),
+        average_snapshots=store.put_array(result.average_snapshots),
         warnings=result.warnings,
         facts=result.facts,
     )

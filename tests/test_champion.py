@@ -51,7 +51,9 @@ def publish(
         },
     )
     ref = store.put_bytes(content.encode(), ".keras")
-    return TrainedGan(generator=ref, average=ref, history=ref, snapshot_steps=(0,), snapshots=ref, warnings=())
+    return TrainedGan(
+        generator=ref, average=ref, history=ref, snapshot_steps=(0,), snapshots=ref, average_snapshots=ref, warnings=()
+    )
 
 
 def run_and_promote(

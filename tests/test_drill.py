@@ -26,7 +26,7 @@ images = rng.uniform(-1, 1, (1000, 28, 28, 1)).astype(np.float32)
 config = TrainConfig(steps=int(sys.argv[3]), batch_size=32, seed=5, sample_every=100, num_snapshot_images=64)
 checkpoints = Checkpoints(Path(sys.argv[1]), seconds_between=0.2)
 result = train(images, config, checkpoints, use_device("cpu"))
-arrays = [result.history, result.snapshots]
+arrays = [result.history, result.snapshots, result.average_snapshots]
 for network in (result.generator, result.discriminator, result.average):
     arrays += network.get_weights()
 print(hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())

@@ -130,7 +130,7 @@ def test_the_same_command_again_is_all_cached_and_never_imports_tensorflow(quick
 
 def test_damaged_and_deleted_files_are_made_again_and_nothing_else_is(quick_checkout, own, artifacts) -> None:
     before = {path: sha256_of(path) for path in artifacts.rglob("*") if path.suffix in {".keras", ".npz", ".png"}}
-    (snapshots,) = (path for path in artifacts.glob("store/*/*.npy") if np.load(path, mmap_mode="r").shape[0] == 3)
+    snapshots, _ = (path for path in artifacts.glob("store/*/*.npy") if np.load(path, mmap_mode="r").shape[0] == 3)
     digest = sha256_of(artifacts / "latest" / "generator.keras")
     (generator,) = artifacts.glob(f"store/{digest[:2]}/{digest}*")
     content = bytearray(generator.read_bytes())

@@ -24,7 +24,15 @@ def data(store: Store) -> NormalizedData:
 def trained(store: Store, generator: bytes, average: bytes | None = None) -> TrainedGan:
     ref = store.put_bytes(generator, ".keras")
     averaged = store.put_bytes(average or generator, ".keras")
-    return TrainedGan(generator=ref, average=averaged, history=ref, snapshot_steps=(0,), snapshots=ref, warnings=())
+    return TrainedGan(
+        generator=ref,
+        average=averaged,
+        history=ref,
+        snapshot_steps=(0,),
+        snapshots=ref,
+        average_snapshots=ref,
+        warnings=(),
+    )
 
 
 def publish(store: Store, data: NormalizedData, name: str, reference=None) -> None:

@@ -30,6 +30,7 @@ from gan.report.rendering import animation_bytes, draw_grid, png_bytes
 
 HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
 NUM_SNAPSHOTS = 5
+QUALITIES = "quality", "average_quality"
 GATE = Decision(
     passes=False,
     champion=HOSTILE,
@@ -79,6 +80,7 @@ def findings(judge) -> Findings:
         snapshots=snapshots,
         quality=np.array([judge.for_snapshots(40)(pixels) for pixels in snapshots]),
         quality_of=judge.for_snapshots(40).description,
+        average_quality=np.array([[np.nan, np.nan], *([90.0 / i, 0.1 * i] for i in range(1, len(snapshots)))]),
         history=np.random.default_rng(0).random((4001, 3), dtype=np.float32),
     )
 
@@ -194,7 +196,9 @@ def test_no_part_of_the_page_is_wider_than_its_window(page: Page, width: int) ->
 def test_every_point_of_a_curve_has_a_grid_though_not_every_snapshot_has(browser, findings, report, tmp_path) -> None:
     num = 60
     snapshots = np.stack([noise(20, step) for step in range(num)])
-    many = replace(findings, snapshots=snapshots, snapshot_steps=range(num), quality=np.ones((num, 2)))
+    many = replace(
+        findings, snapshots=snapshots, snapshot_steps=range(num), **dict.fromkeys(QUALITIES, np.ones((num, 2)))
+    )
     exhibits = make_exhibits(many, seed=0)
     (tmp_path / "many.html").write_text(render_html(replace(report, exhibits=exhibits)), "utf-8")
     page = browser.new_page()
@@ -207,7 +211,7 @@ def test_every_point_of_a_curve_has_a_grid_though_not_every_snapshot_has(browser
     page.emulate_media(media="print")
     assert page.locator(".film img:visible").count() == len(exhibits.snapshots), "print shows all grids"
     page.close()
-    assert render_markdown(replace(report, exhibits=exhibits)).count("\n| 59 | 1 | 100 % |") == 1
+    assert render_markdown(replace(report, exhibits=exhibits)).count("\n| 59 | 1 | 1 | 100 % | 100 % |") == 1
 
 
 def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> None:
@@ -287,7 +291,9 @@ def test_without_scripts_the_last_grid_is_shown(browser: Browser, page_file: Pat
 def test_a_report_of_many_noisy_snapshots_stays_below_four_megabytes(findings, report, tmp_path) -> None:
     num = 250
     snapshots = np.stack([noise(64, step) for step in range(num)])
-    many = replace(findings, snapshots=snapshots, snapshot_steps=range(num), quality=np.ones((num, 2)))
+    many = replace(
+        findings, snapshots=snapshots, snapshot_steps=range(num), **dict.fromkeys(QUALITIES, np.ones((num, 2)))
+    )
     frames = [draw_grid(pixels, 8, scale=3, caption="step") for pixels in snapshots]
     (tmp_path / "many.webp").write_bytes(animation_bytes(frames))
     exhibits = make_exhibits(many, seed=0)

@@ -33,6 +33,13 @@ def test_the_first_and_the_last_step_are_always_snapshots() -> None:
     assert TrainConfig(steps=1).snapshot_steps == (0,)
 
 
+def test_the_averaged_weights_have_few_snapshots_evenly_spaced_up_to_the_last() -> None:
+    assert TrainConfig(steps=1).average_steps == (0,)
+    assert TrainConfig().average_steps == (0, 2000, 4000, 6000, 8000, 10_000)
+    assert TrainConfig(steps=25_000).average_steps == (1000, 5000, 9000, 13_000, 17_000, 21_000, 24_999)
+    assert TrainConfig(steps=40, sample_every=1).average_steps == (4, 9, 14, 19, 24, 29, 34, 39)
+
+
 def test_smoke_is_small_but_yields_to_what_is_set() -> None:
     assert RunSettings(smoke=True).train_config().steps == 200
     assert RunSettings(smoke=True, steps=7).train_config().steps == 7

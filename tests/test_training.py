@@ -146,6 +146,10 @@ def test_training_records_every_step_and_the_configured_snapshots(
     assert result.snapshot_steps == (0, 5, 10, 11)
     assert result.snapshots.shape == (4, 9, 28, 28)
     assert len({snapshot.tobytes() for snapshot in result.snapshots}) == 4
+    assert result.average_snapshots.shape == (4, 9, 28, 28)
+    first, second, *others = (snapshot.tobytes() for snapshot in result.average_snapshots)
+    assert first == second, "the average is updated every eight steps"
+    assert len({first, *others, *(snapshot.tobytes() for snapshot in result.snapshots)}) == 7
 
 
 @pytest.mark.parametrize("stops", [(1,), (6,), (3, 7, 11)])

@@ -61,6 +61,7 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
         history=store.put_bytes(history_csv(history), ".csv"),
         snapshot_steps=config.snapshot_steps,
         snapshots=store.put_array(snapshots),
+        average_snapshots=store.put_array(snapshots),
         warnings=(),
         facts=facts,
     )

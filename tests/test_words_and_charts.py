@@ -50,11 +50,16 @@ def test_addresses_do_not_become_links_and_paths_stay_in_their_code_span() -> No
 
 def test_history_is_restored_exactly_from_csv_and_has_quality_at_snapshots() -> None:
     history = np.random.default_rng(0).random((7, 3), dtype=np.float32) / 3
-    plain, judged = history_csv(history).decode(), history_csv(history, {2: np.array([351.5, 0.25])}).decode()
+    plain, judged = (
+        history_csv(history).decode(),
+        history_csv(history, {2: np.array([351.5, 0.25, np.nan, 0.5])}).decode(),
+    )
     assert plain.startswith("step,d_loss,d_accuracy,g_loss\n0,")
-    assert judged.startswith("step,d_loss,d_accuracy,g_loss,frechet_distance,recall\n0,")
-    assert judged.splitlines()[3].endswith(",351.5,0.25")
-    assert judged.splitlines()[4].endswith(",,")
+    assert judged.startswith(
+        "step,d_loss,d_accuracy,g_loss,frechet_distance,recall,average_frechet_distance,average_recall\n0,"
+    )
+    assert judged.splitlines()[3].endswith(",351.5,0.25,,0.5")
+    assert judged.splitlines()[4].endswith(",,,,")
     for content in (plain, judged):
         assert read_history(content).tobytes() == history.tobytes()
 
@@ -74,3 +79,13 @@ def test_a_chart_marks_each_snapshot_and_names_the_best() -> None:
     assert "best: 300 at step 1,000" in svg
     assert "best: 30 % at step 2,000" in svg
     assert all(f'id="quality-point-{index}"' in svg for index in range(3))
+    assert "averaged weights" not in svg
+
+
+def test_the_quality_chart_shows_the_averaged_weights_where_they_were_judged() -> None:
+    quality, of_average = np.array([[900.0, 0], [300, 0.1], [350, 0.3]]), np.array([[np.nan] * 2, [40, 0.5], [30, 0.9]])
+    figure = draw_quality([0, 1000, 2000], quality, "9 images", of_average)
+    for axes, expected in zip(figure.axes, ([40, 30], [50, 90]), strict=True):
+        (line,) = (line for line in axes.lines if line.get_label() == "averaged weights")
+        assert line.get_xydata().tolist() == [[1000, expected[0]], [2000, expected[1]]]
+        assert axes.get_ylim()[1] > max(expected)

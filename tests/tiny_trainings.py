@@ -42,6 +42,7 @@ def equal_trainings(one, other) -> bool:
     return (
         one.history.tobytes() == other.history.tobytes()
         and one.snapshots.tobytes() == other.snapshots.tobytes()
+        and one.average_snapshots.tobytes() == other.average_snapshots.tobytes()
         and all(same(weights(one.generator), weights(other.generator)))
         and all(same(weights(one.discriminator), weights(other.discriminator)))
         and all(same(weights(one.average), weights(other.average)))

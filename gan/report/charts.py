@@ -64,8 +64,10 @@ def draw_losses(history: np.ndarray) -> Figure:
 
 
 @chart_style()
-def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> Figure:
-    """Draw Fréchet distance and recall at every snapshot, and mark the best of each.
+def draw_quality(
+    steps: Sequence[int], quality: np.ndarray, described: str, average_quality: np.ndarray | None = None
+) -> Figure:
+    """Draw Fréchet distance and recall at every snapshot, and mark the best of each of the last weights.
 
     In the SVG the marks of snapshot i are the groups "point-i" and "recall-i", for the page's script.
 
@@ -73,20 +75,25 @@ def draw_quality(steps: Sequence[int], quality: np.ndarray, described: str) -> F
         steps: Steps of the snapshots.
         quality: float, shape (num_snapshots, 2), QUALITY_COLUMNS; the curve has a gap where a value is not finite.
         described: Text below the chart: number of images and name of the features.
+        average_quality: The same as `quality` of the averaged weights; a snapshot without these has nan.
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     distance_axes, recall_axes = figure.subplots(1, 2)
+    averages = np.full((len(steps), 2), np.nan) if average_quality is None else average_quality
     distances, recalls = quality[:, 0], 100 * quality[:, 1]
     lowest, highest = best_snapshot(distances), best_snapshot(-recalls)
     _draw_points(distance_axes, steps, distances, lowest, FAKE_COLOR, "point")
     _draw_points(recall_axes, steps, recalls, highest, REAL_COLOR, "recall")
+    _draw_averages(distance_axes, steps, averages[:, 0])
+    _draw_averages(recall_axes, steps, 100 * averages[:, 1])
     best_distance = f"best: {describe_number(float(distances[lowest]))} at step {steps[lowest]:,}"
     best_recall = f"best: {describe_share(float(quality[highest, 1]))} at step {steps[highest]:,}"
     distance_axes.set(title=f"Fréchet distance, low is good\n{best_distance}", xlabel="step")
-    top = max(5, 1.25 * recalls[highest])
+    top = max(5, 1.25 * np.fmax(recalls[highest], 100 * np.fmax.reduce(averages[:, 1])))
     recall_axes.set(title=f"Recall, high is good\n{best_recall}", xlabel="step", ylabel="%", ylim=(0, top))
     figure.supxlabel(described, fontsize=8)
-    defined = distances[np.isfinite(distances)]
+    defined = np.concatenate([distances, averages[:, 0]])
+    defined = defined[np.isfinite(defined)]
     if len(defined) and defined.max() > 10 * defined.min() > 0:
         distance_axes.set_yscale("log")
     if not len(defined):
@@ -175,11 +182,23 @@ def _draw_curve(axes: Axes, values: np.ndarray, chunks: Sequence[np.ndarray], la
 
 
 def _draw_points(axes: Axes, steps: Sequence[int], values: np.ndarray, best: int, color: str, gid: str) -> None:
-    axes.plot(steps, values, color=color, linewidth=1.4)
+    axes.plot(steps, values, color=color, linewidth=1.4, label="last weights")
     for index, (step, value) in enumerate(zip(steps, values, strict=True)):
         axes.plot([step], [value], "o", color=color, markersize=5, gid=f"{gid}-{index}")
     (ring,) = axes.plot([steps[best]], [values[best]], "o", markersize=11, markerfacecolor="none", color=color)
     ring.set_gid(f"best-{gid}")
+
+
+def _draw_averages(axes: Axes, steps: Sequence[int], values: np.ndarray) -> None:
+    """Draw the values of the averaged weights with a legend, unless no snapshot has any.
+
+    They are below the marks of the last weights, which the page's script watches.
+    """
+    taken = np.isfinite(values)
+    if taken.any():
+        style: dict[str, Any] = {"color": SETS["averaged"], "markersize": 4, "zorder": 1.5, "label": "averaged weights"}
+        axes.plot(np.array(steps)[taken], values[taken], "s--", **style)
+        axes.legend()
 
 
 def _label_numbers(axes: Axes) -> None:

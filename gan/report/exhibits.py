@@ -36,7 +36,8 @@ class Findings:
     average: ImageStatistics
     snapshot_steps: Sequence[int]
     snapshots: np.ndarray  # uint8 (num_snapshots, num_images, 28, 28)
-    quality: np.ndarray  # float64 (num_snapshots, 2), QUALITY_COLUMNS
+    quality: np.ndarray  # float64 (num_snapshots, 2), QUALITY_COLUMNS, of the last weights
+    average_quality: np.ndarray  # the same of the averaged weights; nan at snapshots without these
     quality_of: str  # number of images and name of the features that `quality` is computed on
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS
 
@@ -90,7 +91,7 @@ class Exhibits:
     neighbour_rows: bytes  # `neighbours` in one picture
     convincing: bytes
     unconvincing: bytes
-    judged: Sequence[tuple[int, float, float]]  # step, Fréchet distance and recall of every snapshot
+    judged: Sequence[tuple[float, ...]]  # step, Fréchet distance and recall of every snapshot, and those of the average
     snapshots: Mapping[int, bytes]  # images of the fixed latents, by index into `judged`; not of every snapshot
     quality: bytes
     quality_of: str
@@ -124,7 +125,7 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
         neighbour_rows=tiles_png(np.concatenate(neighbour_rows), NUM_NEIGHBOURS),
         convincing=tiles_png(found.average_pixels[by_realness[:NUM_EXTREMES]], 10),
         unconvincing=tiles_png(found.average_pixels[by_realness[::-1][:NUM_EXTREMES]], 10),
-        judged=list(zip(found.snapshot_steps, *found.quality.T.tolist(), strict=True)),
+        judged=list(zip(found.snapshot_steps, *found.quality.T, *found.average_quality.T, strict=True)),
         snapshots=_draw_snapshots(found),
         quality=charts.as_png(figures["quality"]),
         quality_of=found.quality_of,
@@ -144,7 +145,7 @@ def _draw_charts(found: Findings) -> dict[str, Figure]:
     shares = [np.bincount(classes, minlength=judge.num_classes) / judge.n for classes in predicted]
     histograms = [side.intensities.mean(axis=0) for side in (fake.real, fake.fake, average)]
     return {
-        "quality": charts.draw_quality(found.snapshot_steps, found.quality, found.quality_of),
+        "quality": charts.draw_quality(found.snapshot_steps, found.quality, found.quality_of, found.average_quality),
         "losses": charts.draw_losses(found.history),
         "classes": charts.draw_class_balance(found.class_names, shares),
         "intensities": charts.draw_intensities(histograms),

@@ -47,6 +47,7 @@ class TrainedRun:
     average: Path  # .keras, the averaged weights
     history: Path  # .csv
     snapshots: Path  # .npy, uint8 (num_snapshots, num_images, 28, 28)
+    average_snapshots: Path  # .npy, of the averaged weights, uint8 (num_average_steps, num_images, 28, 28)
     animation: Path  # .webp
     interpolation: Path  # .png
     settings: RunConfig
@@ -130,8 +131,9 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
     update(3, "images of the averaged weights")
     average = judge.examine(average_pixels)
     update(4, "snapshots")
-    snapshots = read_array(run.snapshots)
+    snapshots, average_steps = read_array(run.snapshots), run.settings.train.average_steps
     snapshot_judge = judge.for_snapshots(snapshots.shape[1])
+    quality_of_average = dict(zip(average_steps, map(snapshot_judge, read_array(run.average_snapshots)), strict=True))
     return Findings(
         judge=judge,
         class_names=run.class_names,
@@ -146,6 +148,7 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
         snapshot_steps=run.snapshot_steps,
         snapshots=snapshots,
         quality=np.array([snapshot_judge(pixels) for pixels in snapshots]),
+        average_quality=np.array([quality_of_average.get(step, (np.nan, np.nan)) for step in run.snapshot_steps]),
         quality_of=snapshot_judge.description,
         history=read_history(run.history.read_text()),
     )
@@ -179,13 +182,13 @@ def _judgement(report: Report) -> Judgement:
 
 
 def _files(report: Report, found: Findings) -> dict[str, bytes]:
-    exhibits, quality = report.exhibits, dict(zip(found.snapshot_steps, found.quality, strict=True))
+    exhibits, quality = report.exhibits, np.hstack([found.quality, found.average_quality])
     return {
         SAMPLES: samples_bytes(found.fake_pixels, found.asked_labels),
         AVERAGE_SAMPLES: samples_bytes(found.average_pixels, found.asked_labels),
         "report.html": render_html(report).encode(),
         "report.md": render_markdown(report).encode(),
-        "history.csv": history_csv(found.history, quality),
+        "history.csv": history_csv(found.history, dict(zip(found.snapshot_steps, quality, strict=True))),
         "real_grid.png": exhibits.real_grid,
         "generated_grid.png": exhibits.fake_grid,
         "average_grid.png": exhibits.average_grid,

@@ -7,6 +7,7 @@ import numpy as np
 
 HISTORY_COLUMNS = ("d_loss", "d_accuracy", "g_loss")
 QUALITY_COLUMNS = ("frechet_distance", "recall")
+AVERAGE_QUALITY_COLUMNS = ("average_frechet_distance", "average_recall")
 
 
 def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = None) -> bytes:
@@ -14,14 +15,14 @@ def history_csv(history: np.ndarray, quality: Mapping[int, np.ndarray] | None = 
 
     Args:
         history: float32, shape (steps, 3), columns as `HISTORY_COLUMNS`.
-        quality: Metrics of each snapshot by its step, float (2,), columns as `QUALITY_COLUMNS`. Other steps get empty
-            cells. None omits these columns.
+        quality: Metrics of each snapshot by its step, float (4,), columns as `QUALITY_COLUMNS` of the last weights and
+            `AVERAGE_QUALITY_COLUMNS` of the averaged ones. Other steps get empty cells. None omits these columns.
 
     Returns:
         UTF-8 text. Each number has the fewest digits that restore the same float32, without an exponent. A metric that
         is not finite is an empty cell; losses are always finite (`gan.training.guards`).
     """
-    judged_columns = () if quality is None else QUALITY_COLUMNS
+    judged_columns = () if quality is None else (*QUALITY_COLUMNS, *AVERAGE_QUALITY_COLUMNS)
     lines = [",".join(("step", *HISTORY_COLUMNS, *judged_columns))]
     for step, row in enumerate(history):
         judged = (quality or {}).get(step, np.full(len(judged_columns), np.nan)).astype(np.float32)

@@ -57,6 +57,7 @@ class TrainingResult:
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS
     snapshot_steps: tuple[int, ...]
     snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28)
+    average_snapshots: np.ndarray  # uint8, of the averaged weights, for each of `config.average_steps`
     warnings: tuple[str, ...]  # of collapse
     facts: dict[str, str | int | float]  # device and measured times, which differ between equal trainings
 
@@ -167,8 +168,12 @@ def _run_loop(
         # take a snapshot
         snapshot = None
         if stop - 1 in config.snapshot_steps:
-            snapshot = _take_snapshot(networks, setup.snapshot_inputs, stop)
+            snapshot = _take_snapshot(networks, networks.generator, setup.snapshot_inputs, stop)
             state.snapshots[config.snapshot_steps.index(stop - 1)] = snapshot
+        if stop - 1 in config.average_steps:
+            estimate_batch_norm_statistics(networks.average, setup.snapshot_inputs)
+            of_average = _take_snapshot(networks, networks.average, setup.snapshot_inputs, stop)
+            state.average_snapshots[config.average_steps.index(stop - 1)] = of_average
         state.record(rows, time.perf_counter() - started)
         # warn of collapse
         if stop % CHECK_EVERY == 0:
@@ -186,10 +191,10 @@ def _run_loop(
                 callback.on_snapshot(stop - 1, snapshot, networks)
 
 
-def _take_snapshot(networks: Networks, inputs: GeneratorInputs, steps_done: int) -> np.ndarray:
+def _take_snapshot(networks: Networks, generator: keras.Model, inputs: GeneratorInputs, steps_done: int) -> np.ndarray:
     """Generate images as pixels, uint8 (n, 28, 28); raise an error if the weights are not finite any more."""
     batches = inputs.batches()
-    fakes = np.concatenate([networks.generator(batch.arrays, training=False).numpy() for batch in batches])
+    fakes = np.concatenate([generator(batch.arrays, training=False).numpy() for batch in batches])
     refuse_non_finite_images(fakes, networks, steps_done)
     return denormalize_images(fakes)
 
@@ -208,6 +213,7 @@ def _finish(setup: _Setup, resumed_at: int) -> TrainingResult:
         history=state.history,
         snapshot_steps=config.snapshot_steps,
         snapshots=state.snapshots,
+        average_snapshots=state.average_snapshots,
         warnings=tuple(state.warnings),
         facts={"device": engine.device, "engine": engine.name, "resumed_at_step": resumed_at, **timings},
     )

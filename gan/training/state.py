@@ -22,6 +22,7 @@ class TrainingState:
 
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS; rows of future steps are zero
     snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28); future ones are zero
+    average_snapshots: np.ndarray  # of the averaged weights, uint8 (num_average_steps, num_snapshot_images, 28, 28)
     steps_done: int = 0
     warnings: list[str] = field(default_factory=list)  # of collapse, for the report
     groups: np.ndarray | None = None  # int32 (n,), group of each training image; None for a recipe without groups
@@ -35,6 +36,7 @@ class TrainingState:
         return cls(
             history=np.zeros((config.steps, len(HISTORY_COLUMNS)), np.float32),
             snapshots=np.zeros((len(config.snapshot_steps), config.num_snapshot_images, 28, 28), np.uint8),
+            average_snapshots=np.zeros((len(config.average_steps), config.num_snapshot_images, 28, 28), np.uint8),
         )
 
     def record(self, rows: np.ndarray, seconds: float) -> None:
@@ -76,6 +78,7 @@ def save_checkpoint(networks: Networks, state: TrainingState, checkpoints: Check
         "identity": np.array(identity),
         "history": state.history[: state.steps_done],
         "snapshots": state.snapshots,
+        "average_snapshots": state.average_snapshots,
         "warnings": np.array(state.warnings, dtype=np.str_),
         "seconds": np.array([state.seconds, state.checkpoint_seconds]),
     }
@@ -105,6 +108,7 @@ def restore(
             variable.assign(arrays[f"variable_{index:03}"])
         state.history[: state.steps_done] = arrays["history"]
         state.snapshots[:] = arrays["snapshots"]
+        state.average_snapshots[:] = arrays["average_snapshots"]
         state.warnings = [str(warning) for warning in arrays["warnings"]]
         state.seconds, state.checkpoint_seconds = (float(seconds) for seconds in arrays["seconds"])
     return state
