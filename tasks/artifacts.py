@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +30,15 @@ TREND = "trend"
 def pages_url(path: str = "") -> str:
     """Return the address of a file of the output folder on the server of its pages (`flows.server.pages`)."""
     return f"{(os.environ.get(PAGES_URL_VARIABLE) or DEFAULT_PAGES_URL).rstrip('/')}/{quote(path)}"
+
+
+def overview_key(run: str) -> str:
+    """Return the key of a run's overview, in the characters that keys may have.
+
+    Each run has its own, so that the UI's page Artifacts has a card for each run. Other keys are shared: their card
+    shows the newest run, and the page of a run has its own artifacts.
+    """
+    return f"overview-{re.sub('[^a-z0-9]+', '-', run.lower()).strip('-')}"
 
 
 def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
@@ -68,7 +78,7 @@ def create_trend(page: FrontPage | None) -> None:
 def _create_overview(store: Store, folder: Path, content: dict[str, Any]) -> None:
     verdict = f"{escape_markdown(content['badge'])}: {escape_markdown(content['verdict'])}"
     create_markdown_artifact(
-        key="overview",
+        key=overview_key(folder.name),
         markdown=f"# {folder.name}\n\n**{verdict}**\n\n{_tile_table(content)}\n\n"
         f"{escape_markdown(describe_champion_status(store.root, folder.name))}\n\n{_differences(content)}"
         f"{_data_warnings(content)}"

@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from gan.report.leaderboard import read_result
+from tasks.artifacts import overview_key
 
 HOSTILE = "<b>none|</b>"
 WARNING = "No training images for 1 of 4 classes ("
@@ -51,7 +52,7 @@ def test_data_warnings_appear_everywhere_and_no_image_of_an_empty_class_is_gener
     assert f'<p class="warning"><strong>About the data:</strong> {WARNING}&lt;b&gt;none' in page
     assert HOSTILE not in page
     assert f"> **About the data:** {WARNING}{IN_MARKDOWN})" in (run / "report.md").read_text()
-    assert f"About the data:\n\n- {WARNING}{IN_MARKDOWN})" in markdown_of("overview")
+    assert f"About the data:\n\n- {WARNING}{IN_MARKDOWN})" in markdown_of(overview_key(run.name))
     assert f"> **About the data:** {WARNING}{IN_MARKDOWN})" in markdown_of("report")
 
     with np.load(run / "samples.npz") as samples:

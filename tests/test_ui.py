@@ -42,10 +42,18 @@ def smoke_run(server: Checkout) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def reviewed(server: Checkout, smoke_run: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return the latest artifacts of that run by key."""
+    """Return the latest artifacts of that run by key; the key of its overview has the run's name too."""
     (run,) = ask(server, "flow_runs/filter", {"flow_runs": {"name": {"like_": "article-200-seed0"}}})
     artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-    return {artifact["key"]: artifact for artifact in sorted(artifacts, key=lambda artifact: artifact["created"])}
+    assert re.fullmatch("article-200-seed0-[0-9a-f]+", not_none(overview_of(artifacts)))
+    in_order = sorted(artifacts, key=lambda artifact: artifact["created"])
+    return {artifact["key"].replace(f"-{overview_of(artifacts)}", ""): artifact for artifact in in_order}
+
+
+def overview_of(artifacts: list[dict[str, str]]) -> str | None:
+    """Return the name of the run whose overview is among the artifacts."""
+    names = (artifact["key"].partition("overview-")[2] for artifact in artifacts)
+    return next(filter(None, names), None)
 
 
 @pytest.fixture
