@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # a cached run must not wait for TensorFlow and matplotlib
     from gan.report.run_report import TrainedRun
 
 
-@stage(run_name="compare real with generated", timeout_seconds=3600, incidental=("device",))
+@stage(run_name="compare real with generated{opponents.suffix}", timeout_seconds=3600, incidental=("device",))
 def compare(store: Store, records: RunRecords, opponents: Opponents, run: RunConfig, device: Device) -> Comparison:
     """Draw samples, compare them with the test split, the reference and the champion, and write the report."""
     from gan.models.backend import use_device

@@ -47,6 +47,8 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
             is_available = champion is None or all(store.is_available(ref) for ref in champion.files())
             if is_available and (is_champion or _is_final(store, identity, gate, champion)):
                 return champion
+        against = f"against {present.run}" if present and not is_champion else "without a champion"
+        log.info("%s was judged before; the gate decides again, %s.", name, against)
     return None if present is None or is_champion else _present_champion(store, present, data)
 
 

@@ -198,6 +198,11 @@ class Opponents(StageRecord):
     reference: Reference | None
     champion: Champion | None
 
+    @property
+    def suffix(self) -> str:
+        """For the name of a task run: the gate may decide again, against another champion."""
+        return f", gate against {self.champion.name}" if self.champion else ""
+
 
 class Comparison(StageRecord):
     """Generated images compared with real ones: numbers, samples, pictures and the report."""

@@ -21,7 +21,7 @@ from gan.runs.publish import write_manifest
 from gan.storage.locks import exclusive_root_lock
 from gan.storage.store import Store
 from tasks.promotion import find_champion, promote_if_passed
-from tasks.records import NormalizedData, TrainedGan
+from tasks.records import NormalizedData, Opponents, TrainedGan
 
 PASSES = Decision(passes=True, champion=None, reasons=("It is good.",))
 
@@ -145,12 +145,17 @@ def test_a_cached_repeat_of_an_earlier_champion_does_not_promote_it_again(store,
     assert find_champion(store, "a", data, first) is None, "the champion at the time of the decision"
 
 
-def test_a_run_that_passed_and_was_not_promoted_is_judged_again_against_the_current_champion(store, data) -> None:
+def test_a_run_that_passed_and_was_not_promoted_is_judged_again_against_the_current_champion(
+    store, data, caplog
+) -> None:
+    caplog.set_level("INFO")
     waiting = publish(store, data, "waiting")
     assert find_champion(store, "waiting", data, waiting) is None
     run_and_promote(store, data, "a", PASSES)
     found = find_champion(store, "waiting", data, waiting)
     assert found.name == "a"
+    assert "waiting was judged before; the gate decides again, against a." in caplog.text
+    assert Opponents(reference=None, champion=found).suffix == ", gate against a", "the name of the task says it too"
     assert store.path(found.average_samples).read_bytes() == b"a"
 
 
