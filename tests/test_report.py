@@ -148,6 +148,11 @@ def test_every_picture_is_loaded_and_the_page_makes_no_request(page: Page, repor
     assert page.locator("svg").count() >= 4
 
 
+def test_a_report_says_how_uncertain_its_percentages_are(report) -> None:
+    for text in (render_html(report).replace("\u00a0", " "), render_markdown(report)):
+        assert "a percentage of 150 images is off by up to about 8 percentage points" in " ".join(text.split())
+
+
 def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it(findings, report) -> None:
     judge = findings.judge
     asked = np.roll(findings.fake.fake.classes, 15)

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 
+from gan.formatting import describe_number
 from gan.judging.definitions import AskedClasses, Metric, Separation
 from gan.judging.gate import Decision
 from gan.report.comparison import RunComparison
@@ -56,6 +58,11 @@ class Report:
     def other_floor_n(self) -> Mapping[str, int]:
         """Number of images of the floor, by title, of metrics whose floor has fewer images than the others."""
         return {metric.title: metric.floor_n for metric in self.metrics if metric.floor_n != metric.n}
+
+    @property
+    def share_noise(self) -> str:
+        """Half-width of the 95 % interval of a share of 50 %, in percentage points; other shares have a smaller one."""
+        return f"{describe_number(100 * 1.96 * sqrt(0.25 / self.metrics[0].n), 2)} percentage points"
 
     @property
     def _by_name(self) -> Mapping[str, Metric]:
