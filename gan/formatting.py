@@ -68,10 +68,15 @@ def describe_value(value: float | None, *, is_share: bool, digits: int = 3) -> s
     return describe_share(value, digits) if is_share else describe_number(value, digits)
 
 
-def describe_share(share: float | None, digits: int = 3) -> str:
-    """Format a share, or a difference of shares, as a percentage with up to that many significant digits."""
+def describe_share(share: float | None, digits: int | None = None) -> str:
+    """Format a share, or a difference of shares, as a percentage with up to that many significant digits.
+
+    None means two digits, and three from 99 % on: of 10,000 images, the third digit of other shares is noise.
+    """
     if share is None or not isfinite(share):
         return NOT_DEFINED
+    if digits is None:
+        digits = 3 if abs(share) >= 0.99 else 2
     return f"{describe_number(100 * share, digits)} %"
 
 

@@ -20,11 +20,12 @@ def test_changes_have_a_sign_and_shares_are_percentages() -> None:
     assert [describe_change(value) for value in (12.34, 0, -0.5)] == ["+12", "0", "−0.5"]
     shares = [describe_change(value, is_share=True) for value in (0.1234, 0, -0.005)]
     assert shares == ["+12 %", "0 %", "−0.5 %"]
-    assert [describe_share(share) for share in (0, 0.0123, 0.5, 0.9999, 1)] == [
+    assert [describe_share(share) for share in (0, 0.0123, 0.5, 0.989, 0.9912, 1)] == [
         "0 %",
-        "1.23 %",
+        "1.2 %",
         "50 %",
-        "100 %",
+        "99 %",
+        "99.1 %",
         "100 %",
     ]
 

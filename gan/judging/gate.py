@@ -217,7 +217,7 @@ def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
     )
     for metric, share, meaning in limits:
         if is_defined(metric.average) and is_defined(metric.floor) and metric.average < share * metric.floor:
-            found, least = describe_share(metric.average), describe_share(share * metric.floor)
+            found, least = describe_share(metric.average, 3), describe_share(share * metric.floor, 3)
             part = describe_share(share)
             yield f"{meaning}: its {metric.title.lower()} is {found}, and {part} of the floor is {least}."
     if by_name["recall"].average == 0:
@@ -261,9 +261,9 @@ def _below_the_best(quality: Quality | None, reached: Sequence[Quality]) -> Iter
             for name, value in quality.values.items():
                 if value < best.values.get(name, 0.0) - margin(quality.n):
                     yield (
-                        f"{name.capitalize()} {describe_share(value)} is more than "
+                        f"{name.capitalize()} {describe_share(value, 3)} is more than "
                         f"{_points(margin(quality.n))} below the best of all champions, "
-                        f"{describe_share(best.values[name])}."
+                        f"{describe_share(best.values[name], 3)}."
                     )
 
 
