@@ -1,5 +1,7 @@
 """Remove from an output folder what no published run and no recently used result needs, and old runs on request.
 
+With an object store, renew what published runs need there, and on request remove what no machine needs.
+
 python flows/prune_flow.py --help
 """
 
@@ -68,7 +70,8 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
 @flow(
     name="prune",
     flow_run_name="prune what is older than {settings.older_than} days",
-    description="Remove what no published run and no recently used result needs, and old runs if keep_runs is given.",
+    description="Remove what no published run and no recently used result needs, and old runs if keep_runs is given; "
+    "renew in the object store what published runs need.",
     on_failure=[alert_on_failure],
     on_crashed=[alert_on_failure],
 )
@@ -107,12 +110,14 @@ def _prune(settings: PruneSettings) -> Iterator[tuple[Pruning, str]]:
     if not dry_run and (root / FRONT_PAGE).exists():
         refresh_front_page(root)
     yield pruning, _describe_total(pruning, f"{settings.output_dir}", days, settings)
-    if url:
-        store = Store(root, ObjectStore.open(url))
-        found = prune_bucket(store, days, expired=pruning.runs, remove=settings.bucket, dry_run=dry_run)
-        if settings.bucket:
-            yield Pruning(found), _describe_total(Pruning(found), url, max(MIN_DAYS, days), settings)
-    _raise_failures(pruning)
+    try:
+        if url and (settings.bucket or not dry_run):
+            store = Store(root, ObjectStore.open(url))
+            found = prune_bucket(store, days, expired=pruning.runs, remove=settings.bucket, dry_run=dry_run)
+            if settings.bucket:
+                yield Pruning(found), _describe_total(Pruning(found), url, max(MIN_DAYS, days), settings)
+    finally:
+        _raise_failures(pruning)
 
 
 def _rows(pruning: Pruning) -> list[tuple[str, str, str]]:

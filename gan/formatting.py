@@ -71,7 +71,8 @@ def describe_value(value: float | None, *, is_share: bool, digits: int = 3) -> s
 def describe_share(share: float | None, digits: int | None = None) -> str:
     """Format a share, or a difference of shares, as a percentage with up to that many significant digits.
 
-    None means two digits, and three from 99 % on: of 10,000 images, the third digit of other shares is noise.
+    None means two digits, and three from 99 % on: of 10,000 images, the third digit of other shares is noise. Three are
+    for tables of metrics, and for values beside the limit that they exceed.
     """
     if share is None or not isfinite(share):
         return NOT_DEFINED

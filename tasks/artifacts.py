@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,7 +39,8 @@ def overview_key(run: str) -> str:
     Each run has its own, so that the UI's page Artifacts has a card for each run. Other keys are shared: their card
     shows the newest run, and the page of a run has its own artifacts.
     """
-    return f"overview-{re.sub('[^a-z0-9]+', '-', run.lower()).strip('-')}"
+    plain = re.sub("[^a-z0-9]+", "-", run.lower()).strip("-")
+    return f"overview-{plain}" if plain == run else f"overview-{plain}-{sha256(run.encode()).hexdigest()[:8]}"
 
 
 def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:

@@ -39,6 +39,7 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     """
     present, identity = champion_of(store.root), (name, trained.average.sha256)
     is_champion = present is not None and present.identity == identity
+    before: Champion | None = None
     if is_published(store, name, trained):
         manifest = read_manifest(store.root / "runs" / name)
         with suppress(ValidationError):
@@ -47,9 +48,11 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
             is_available = champion is None or all(store.is_available(ref) for ref in champion.files())
             if is_available and (is_champion or _is_final(store, identity, gate, champion)):
                 return champion
-        against = f"against {present.run}" if present and not is_champion else "without a champion"
-        log.info("%s was judged before; the gate decides again, %s.", name, against)
-    return None if present is None or is_champion else _present_champion(store, present, data)
+            before = champion
+    new = None if present is None or is_champion else _present_champion(store, present, data)
+    if new and new != before and is_published(store, name, trained):
+        log.info("%s was judged before; the gate decides again, against %s.", name, new.name)
+    return new
 
 
 def promote_if_passed(

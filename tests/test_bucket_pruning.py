@@ -1,18 +1,21 @@
 """Pruning of a bucket that several machines share: what is renewed, what is removed, and what another machine needs."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from s3_server import BUCKET, key_of, records_of
-from test_pruning import publish
+from test_pruning import pruned_artifact, publish
 from test_stage import counted, run
 
-from flows.prune_flow import app
+from flows.prune_flow import PruneSettings, app, prune_flow
 from gan.errors import SettingsError, StoreError
 from gan.runs.bucket import MIN_DAYS, prune_bucket
+from gan.runs.publish import published_files
+from gan.storage.object_store import RENEW_AFTER
 from gan.storage.store import Store
-from tasks.records import FittedExtractor
+from tasks.records import FittedExtractor, PublishedRun
 
 OLD = 40
 
@@ -22,11 +25,16 @@ def downloads(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+def changed(store: Store) -> dict[str, bool]:
+    """Return the key of each object, and whether it was changed or renewed lately."""
+    return {found.key: found.age < RENEW_AFTER for found in store.remote.objects()}
+
+
 def removed(store: Store, days: int = 30) -> list[str]:
     """Prune the bucket after a dry run, which must find the same and change nothing; return the removed keys."""
-    before = list(store.remote.objects())
+    before = changed(store)
     found = prune_bucket(store, days, remove=True, dry_run=True)
-    assert [(each.key, each.size) for each in store.remote.objects()] == [(each.key, each.size) for each in before]
+    assert changed(store) == before
     assert prune_bucket(store, days, remove=True, dry_run=False) == found
     keys = sorted(each.path.as_posix() for each in found)
     assert not {each.key for each in store.remote.objects()} & set(keys)
@@ -43,8 +51,39 @@ def test_what_no_machine_has_used_is_removed_and_what_a_published_run_needs_stay
         one.remote.write(".results/" + "c" * 64, b"damaged")
     one.share([recent])
     publish(one, "one", published)
+    run = PublishedRun(name="one", published=published_files(one.root, "one"))
+    with s3.days_ago(OLD):
+        one.share(run.files())
+        one.remote.write(".results/" + "d" * 64, run.model_dump_json().encode())
     assert removed(one) == sorted([".results/" + "b" * 64, ".results/" + "c" * 64, unused.key])
     assert two.path(published).read_bytes() == b"published"
+    assert not two.missing([ref.by_content() for ref in run.files()]), "its manifest too"
+    assert all(changed(one).values())
+
+
+def test_for_a_run_that_was_removed_nothing_is_renewed(s3, machines) -> None:
+    one, _ = machines
+    ref = one.put_bytes(b"hello", ".txt")
+    with s3.days_ago(OLD):
+        one.share([ref])
+    publish(one, "one", ref)
+    assert prune_bucket(one, 30, remove=True, dry_run=True) == []
+    (found,) = prune_bucket(one, 30, expired=["one"], remove=True, dry_run=True)
+    assert found.path.as_posix() == ref.key
+
+
+def test_an_object_is_renewed_once_a_day_at_most(s3, machines) -> None:
+    one, _ = machines
+    refs = young, old = one.put_bytes(b"young", ".txt"), one.put_bytes(b"old", ".txt")
+    for ref, days in ((young, 0.5), (old, 1.5)):
+        with s3.days_ago(days):
+            one.share([ref])
+    ages = []
+    for _ in range(2):
+        ages.append({found.key: found.age for found in one.remote.objects()})
+        one.share(refs)
+    assert ages[1][young.key] >= ages[0][young.key], "copied, it would be new"
+    assert ages[1][old.key] < timedelta(hours=1)
 
 
 def test_what_another_machine_uses_stays(prefect_server, known_code, s3, machines, tmp_path) -> None:
@@ -86,7 +125,7 @@ def test_what_is_removed_is_uploaded_again_by_the_next_run_that_needs_it(
     assert runs == [0]
 
 
-def test_nothing_younger_than_two_weeks_is_removed_whatever_the_setting(s3, machines) -> None:
+def test_nothing_younger_than_three_weeks_is_removed_whatever_the_setting(s3, machines) -> None:
     one, _ = machines
     young, old = one.put_bytes(b"young", ".txt"), one.put_bytes(b"old", ".txt")
     for ref, days in ((young, MIN_DAYS - 1), (old, MIN_DAYS + 1)):
@@ -103,7 +142,8 @@ def test_an_object_that_is_renewed_between_listing_and_removal_stays(s3, machine
     listed = list(one.remote.objects())
     two.put_bytes(b"hello", ".txt")
     two.share([ref])
-    one.remote.remove_unused(listed)
+    removed_keys = [found.key for found in one.remote.remove_unused(listed)]
+    assert ref.key not in removed_keys
     assert s3.keys(key_of(one, ref))
 
 
@@ -137,7 +177,7 @@ def test_if_a_manifest_cannot_be_read_nothing_is_removed(s3, machines) -> None:
     assert s3.keys(key_of(one, ref))
 
 
-def test_many_objects_are_listed_over_several_pages(s3, machines, monkeypatch) -> None:
+def test_many_objects_are_listed_over_several_pages(s3, machines) -> None:
     one, _ = machines
     for number in range(1_001):
         s3.client().put_object(Bucket=BUCKET, Key=f"{one.remote.prefix}/store/{number:04}", Body=b"")
@@ -153,7 +193,15 @@ def test_the_command_says_what_it_removes_from_folder_and_bucket(s3, machines, c
     ref = one.put_bytes(b"hello", ".txt")
     with s3.days_ago(OLD):
         one.share([ref])
+    needed = one.put_bytes(b"needed", ".txt")
+    with s3.days_ago(OLD):
+        one.share([needed])
+    publish(one, "one", needed)
+    command(one, "--store-url", one.remote.url, "--dry-run")
+    assert not changed(one)[needed.key]
     command(one, "--store-url", one.remote.url)
+    assert changed(one)[needed.key], "what the run needs is renewed"
+    assert not changed(one)[ref.key]
     assert one.remote.url not in capsys.readouterr().out, "without --bucket nothing is removed there"
     monkeypatch.setenv("FASHION_GAN_STORE_URL", one.remote.url)
     command(one, "--bucket", "--dry-run")
@@ -164,9 +212,22 @@ def test_the_command_says_what_it_removes_from_folder_and_bucket(s3, machines, c
     assert f"5 bytes were removed from {one.remote.url}" in capsys.readouterr().out
     assert not s3.keys(key_of(one, ref))
     command(one, "--bucket", "--older-than", "3")
-    assert f"Nothing to prune in {one.remote.url}: everything is needed, or was used in the last 14 days." in (
+    assert f"Nothing to prune in {one.remote.url}: everything is needed, or was used in the last 21 days." in (
         capsys.readouterr().out
     )
+
+
+def test_the_flow_shows_what_it_removed_even_if_the_store_fails_then(prefect_server, tmp_path, url, s3) -> None:
+    store = Store.open(tmp_path / "one")
+    store.put_bytes(b"hello", ".txt")
+    settings = PruneSettings(output_dir=store.root, older_than=0, store_url=f"{url}/nested", bucket=True)
+    prune_flow(settings)
+    assert "Nothing to prune in s3://" in pruned_artifact().description
+    store.put_bytes(b"hello again", ".txt")
+    wrong = settings.model_copy(update={"store_url": "s3://no-such-bucket-anywhere"})
+    with pytest.raises(StoreError, match="has no bucket no-such-bucket-anywhere"):
+        prune_flow(wrong)
+    assert "11 bytes were removed" in pruned_artifact().description
 
 
 def test_a_bucket_that_is_not_named_is_refused_before_anything_is_removed(tmp_path: Path, monkeypatch) -> None:

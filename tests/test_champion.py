@@ -155,7 +155,7 @@ def test_a_run_that_passed_and_was_not_promoted_is_judged_again_against_the_curr
     found = find_champion(store, "waiting", data, waiting)
     assert found.name == "a"
     assert "waiting was judged before; the gate decides again, against a." in caplog.text
-    assert Opponents(reference=None, champion=found).suffix == ", gate against a", "the name of the task says it too"
+    assert Opponents(reference=None, champion=found).suffix == ", gate against a"
     assert store.path(found.average_samples).read_bytes() == b"a"
 
 

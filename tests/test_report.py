@@ -150,7 +150,10 @@ def test_every_picture_is_loaded_and_the_page_makes_no_request(page: Page, repor
 
 def test_a_report_says_how_uncertain_its_percentages_are(report) -> None:
     for text in (render_html(report).replace("\u00a0", " "), render_markdown(report)):
-        assert "a percentage of 150 images is off by up to about 8 percentage points" in " ".join(text.split())
+        assert (
+            "Another 150 images would change a percentage by up to about 8 percentage points in 19 of 20 cases"
+            in " ".join(text.split())
+        )
 
 
 def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it(findings, report) -> None:

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import ask, served_pages
 
 from gan.report.front_page import collect
-from tasks.artifacts import create_trend, pages_url
+from tasks.artifacts import create_trend, overview_key, pages_url
 
 pytestmark = pytest.mark.real_data
 
@@ -45,15 +45,11 @@ def reviewed(server: Checkout, smoke_run: dict[str, str]) -> dict[str, dict[str,
     """Return the latest artifacts of that run by key; the key of its overview has the run's name too."""
     (run,) = ask(server, "flow_runs/filter", {"flow_runs": {"name": {"like_": "article-200-seed0"}}})
     artifacts = ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-    assert re.fullmatch("article-200-seed0-[0-9a-f]+", not_none(overview_of(artifacts)))
-    in_order = sorted(artifacts, key=lambda artifact: artifact["created"])
-    return {artifact["key"].replace(f"-{overview_of(artifacts)}", ""): artifact for artifact in in_order}
-
-
-def overview_of(artifacts: list[dict[str, str]]) -> str | None:
-    """Return the name of the run whose overview is among the artifacts."""
-    names = (artifact["key"].partition("overview-")[2] for artifact in artifacts)
-    return next(filter(None, names), None)
+    assert any(re.fullmatch("overview-article-200-seed0-[0-9a-f]+", artifact["key"]) for artifact in artifacts)
+    return {
+        "overview" if artifact["key"].startswith("overview-") else artifact["key"]: artifact
+        for artifact in sorted(artifacts, key=lambda artifact: artifact["created"])
+    }
 
 
 @pytest.fixture
@@ -87,6 +83,14 @@ def test_the_artifacts_tab_of_the_run_shows_thumbnails_and_the_verdict(page: Pag
 def test_the_pictures_of_an_artifact_are_loaded(page: Page, reviewed, key: str, num: int) -> None:
     page.goto(f"/artifacts/artifact/{reviewed[key]['id']}")
     wait_for_pictures(page, num)
+
+
+def test_runs_with_different_names_have_different_overviews_with_keys_that_prefect_takes() -> None:
+    assert overview_key("conditional-25000-seed20261101-1a2b3c") == "overview-conditional-25000-seed20261101-1a2b3c"
+    names = ("my-run-2", "My_Run.2", "my.run-2", "MY-RUN-2", "x--", "x")
+    keys = {overview_key(name) for name in names}
+    assert len(keys) == len(names)
+    assert all(re.fullmatch("[a-z0-9-]+", key) for key in keys)
 
 
 def test_metrics_are_shown_beside_their_floors(page: Page, reviewed) -> None:

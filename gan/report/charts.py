@@ -67,7 +67,7 @@ def draw_losses(history: np.ndarray) -> Figure:
 def draw_quality(
     steps: Sequence[int], quality: np.ndarray, described: str, average_quality: np.ndarray | None = None
 ) -> Figure:
-    """Draw Fréchet distance and recall at every snapshot, and mark the best of each of the last weights.
+    """Draw Fréchet distance and recall at every snapshot, and mark the best value of the last weights in each.
 
     In the SVG the marks of snapshot i are the groups "point-i" and "recall-i", for the page's script.
 

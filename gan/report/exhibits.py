@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -91,7 +92,7 @@ class Exhibits:
     neighbour_rows: bytes  # `neighbours` in one picture
     convincing: bytes
     unconvincing: bytes
-    judged: Sequence[tuple[float, ...]]  # step, Fréchet distance and recall of every snapshot, and those of the average
+    judged: Sequence[tuple[Any, ...]]  # step; Fréchet distance and recall of the last weights; of the averaged, or None
     snapshots: Mapping[int, bytes]  # images of the fixed latents, by index into `judged`; not of every snapshot
     quality: bytes
     quality_of: str
@@ -125,7 +126,10 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
         neighbour_rows=tiles_png(np.concatenate(neighbour_rows), NUM_NEIGHBOURS),
         convincing=tiles_png(found.average_pixels[by_realness[:NUM_EXTREMES]], 10),
         unconvincing=tiles_png(found.average_pixels[by_realness[::-1][:NUM_EXTREMES]], 10),
-        judged=list(zip(found.snapshot_steps, *found.quality.T, *found.average_quality.T, strict=True)),
+        judged=[
+            (step, *last, *(averaged if np.isfinite(averaged).any() else (None, None)))
+            for step, last, averaged in zip(found.snapshot_steps, found.quality, found.average_quality, strict=True)
+        ],
         snapshots=_draw_snapshots(found),
         quality=charts.as_png(figures["quality"]),
         quality_of=found.quality_of,

@@ -161,7 +161,7 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     if entry.distance > distance.high:
         return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
     if entry.recall < recall.low:
-        found, mean = describe_share(entry.recall, 3), describe_share(recall.mean, 3)
+        found, mean = describe_share(entry.recall), describe_share(recall.mean)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {mean}.", "bad")
     if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
@@ -186,7 +186,7 @@ def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course
             runs=runs,
             charts=[
                 _chart("Fréchet distance", runs, champions, lambda entry: entry.distance, describe_number),
-                _chart("Recall", runs, champions, lambda entry: entry.recall, lambda share: describe_share(share, 3)),
+                _chart("Recall", runs, champions, lambda entry: entry.recall, describe_share),
             ],
         )
         for (recipe, steps, _, judged_by), runs in ordered

@@ -61,7 +61,7 @@ class Report:
 
     @property
     def share_noise(self) -> str:
-        """Half-width of the 95 % interval of a share of 50 %, in percentage points; other shares have a smaller one."""
+        """Half-width of the 95 % interval of a share of 50 % of independent images; other shares have a smaller one."""
         return f"{describe_number(100 * 1.96 * sqrt(0.25 / self.metrics[0].n), 2)} percentage points"
 
     @property

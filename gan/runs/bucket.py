@@ -4,8 +4,8 @@ No machine knows what the others need, so each one marks it: a run renews the ob
 those that the published runs of its folder need. Renewing an object sets its time, by the clock of the store. What no
 machine has renewed for a number of days can be removed.
 
-Nothing is lost if a machine did not renew in time: its folder has the files of its published runs, and their command
-uploads them again.
+Nothing is lost for good if a machine did not renew in time: its folder has the files of its published runs, and their
+command uploads these, and computes what the folder does not have.
 """
 
 import json
@@ -15,11 +15,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from gan.runs.pruning import Leftover, file_refs, read_published
+from gan.storage.locks import shared_root_lock
 from gan.storage.object_store import RENEW_AFTER, ObjectStore, StoredObject
 from gan.storage.store import Store
 
-MIN_DAYS = 14
-"""Least age at which an object is removed: a machine that is pruned every week renews what it needs twice before."""
+MIN_DAYS = 21
+"""Least age at which an object is removed: a machine that prunes every week renews what it needs twice before."""
 
 _FILE = re.compile(r"store/(?P<folder>[0-9a-f]{2})/(?P<sha256>(?P=folder)[0-9a-f]{62})[^/]{0,40}")
 _RECORD = re.compile(r"\.results/[0-9a-f]{64}")
@@ -34,7 +35,7 @@ def prune_bucket(
 
     Args:
         store: The output folder with its object store.
-        older_than_days: Days after which an object that was not renewed is removed; at least MIN_DAYS.
+        older_than_days: Days after which an object that was not renewed is removed; fewer than MIN_DAYS count as that.
         expired: Names of published runs for which nothing is renewed.
         remove: Whether to remove objects too.
         dry_run: Whether to find the leftovers, and change nothing.
@@ -46,7 +47,8 @@ def prune_bucket(
         StoreError: If a manifest cannot be read, or the object store cannot be used.
     """
     assert store.remote is not None
-    _, named = read_published(store, expired)
+    with shared_root_lock(store.root):  # a run that is being replaced is absent for a moment
+        _, named = read_published(store, expired)
     aged = [found for found in store.remote.objects() if found.age >= RENEW_AFTER]
     needed = {found.key for found in aged if (match := _FILE.fullmatch(found.key)) and match["sha256"] in named}
     needed |= set(_records_of_published(store.remote, aged, named))
@@ -55,7 +57,7 @@ def prune_bucket(
     unused = [found for found in ours if remove and found.age >= limit and found.key not in needed]
     if not dry_run:
         store.remote.sizes(needed, renew=True)
-        store.remote.remove_unused(unused)
+        unused = store.remote.remove_unused(unused)
     return [Leftover(Path(found.key), "objects in the bucket", found.size) for found in unused]
 
 

@@ -16,6 +16,7 @@ With `keep_days`, published runs that are old are removed too (`gan.runs.retenti
 that no rollback returns to; but nothing of this while a run is in progress, which may use any of them.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -176,18 +177,20 @@ def _find_former_champions(root: Path, rollbacks: int, before: float) -> list[Le
 
 
 def read_published(store: Store, expired: Collection[str]) -> tuple[set[str], set[str]]:
-    """Return the names of the published runs that stay, and every SHA-256 in their manifests.
+    """Return the names of the published runs that stay, and the SHA-256 of their manifests and of all files in these.
 
     A run may also be a link, for example to another drive, since it is only read.
     """
-    names, named = set(), set()
+    names: set[str] = set()
+    named: set[str] = set()
     runs = store.root / "runs"
     for folder in sorted(runs.iterdir()) if runs.exists() or runs.is_symlink() else []:
         is_folder = folder.is_dir() or folder.is_symlink()
         if folder.name.startswith(".") or folder.name in expired or not is_folder:
             continue
         try:
-            text = (folder / MANIFEST).read_text(encoding="utf-8")
+            content = (folder / MANIFEST).read_bytes()
+            text = content.decode()
             Manifest.model_validate_json(text)
         except (OSError, ValueError) as error:
             raise StoreError(
@@ -196,7 +199,7 @@ def read_published(store: Store, expired: Collection[str]) -> tuple[set[str], se
                 "folder out of runs/."
             ) from error
         names.add(folder.name)
-        named.update(SHA256.findall(text))
+        named.update(SHA256.findall(text), {hashlib.sha256(content).hexdigest()})
     return names, named
 
 

@@ -8,7 +8,7 @@ An object appears completely or not at all: each upload is one request, which th
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -91,10 +91,10 @@ class ObjectStore:
     def size(self, key: str, *, renew: bool = False) -> int | None:
         """Return the size of an object in bytes; None if it does not exist. With `renew`, mark it as used."""
         with self._translate_errors(), _ignore_missing():
-            found = self._head(key)
-            if renew and found.age >= RENEW_AFTER:
+            answer = _client(ATTEMPTS).head_object(**self._address(key))
+            if renew and _time_of(answer) - answer["LastModified"] >= RENEW_AFTER:
                 self._copy_onto_itself(key)
-            return found.size
+            return int(answer["ContentLength"])
         return None
 
     def sizes(self, keys: Iterable[str], *, renew: bool = False) -> list[int | None]:
@@ -111,19 +111,23 @@ class ObjectStore:
                 for row in page.get("Contents", ()):
                     yield StoredObject(row["Key"].removeprefix(start), row["Size"], now - row["LastModified"])
 
-    def remove_unused(self, objects: Iterable[StoredObject]) -> None:
-        """Remove objects, except those that were changed or renewed since they were listed."""
+    def remove_unused(self, objects: Sequence[StoredObject]) -> list[StoredObject]:
+        """Remove objects, and return those that were removed. One that was renewed since it was listed is left.
+
+        An object is looked at and removed in two requests, so a renewal between them, within milliseconds, is lost.
+        """
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
-            list(pool.map(self._remove_unused, objects))
+            removed = list(pool.map(self._remove_unused, objects))
+        return [found for found, is_removed in zip(objects, removed, strict=True) if is_removed]
 
-    def _remove_unused(self, listed: StoredObject) -> None:
+    def _remove_unused(self, listed: StoredObject) -> bool:
+        address = self._address(listed.key)
         with self._translate_errors("s3:DeleteObject"), _ignore_missing():
-            if self._head(listed.key).age >= listed.age:
-                _client(ATTEMPTS).delete_object(**self._address(listed.key))
-
-    def _head(self, key: str) -> StoredObject:
-        answer = _client(ATTEMPTS).head_object(**self._address(key))
-        return StoredObject(key, int(answer["ContentLength"]), _time_of(answer) - answer["LastModified"])
+            answer = _client(ATTEMPTS).head_object(**address)
+            if _time_of(answer) - answer["LastModified"] >= listed.age:
+                _client(ATTEMPTS).delete_object(**address)
+                return True
+        return False
 
     def _copy_onto_itself(self, key: str) -> None:
         """Renew an object: the store copies it, and sets its time of change."""
@@ -245,7 +249,13 @@ def _client(attempts: int) -> Any:
 
 def _time_of(answer: Any) -> datetime:
     """Return when the store sent an answer, by its own clock."""
-    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    try:
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError) as error:
+        raise StoreError(
+            "The object store sends no valid time (Date) with its answers, so the age of its objects is unknown.\n"
+            "Check the proxy between this machine and the store, if there is one."
+        ) from error
 
 
 def _endpoint() -> str:

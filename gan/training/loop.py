@@ -58,6 +58,7 @@ class TrainingResult:
     snapshot_steps: tuple[int, ...]
     snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28)
     average_snapshots: np.ndarray  # uint8, of the averaged weights, for each of `config.average_steps`
+    """Their BatchNormalization statistics are estimated from their own latents, those of `average` from more."""
     warnings: tuple[str, ...]  # of collapse
     facts: dict[str, str | int | float]  # device and measured times, which differ between equal trainings
 
