@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from narrowing import not_none
 from s3_server import BUCKET, key_of, records_of
 from test_pruning import pruned_artifact, publish
 from test_stage import counted, run
@@ -222,12 +223,12 @@ def test_the_flow_shows_what_it_removed_even_if_the_store_fails_then(prefect_ser
     store.put_bytes(b"hello", ".txt")
     settings = PruneSettings(output_dir=store.root, older_than=0, store_url=f"{url}/nested", bucket=True)
     prune_flow(settings)
-    assert "Nothing to prune in s3://" in pruned_artifact().description
+    assert "Nothing to prune in s3://" in not_none(pruned_artifact().description)
     store.put_bytes(b"hello again", ".txt")
     wrong = settings.model_copy(update={"store_url": "s3://no-such-bucket-anywhere"})
     with pytest.raises(StoreError, match="has no bucket no-such-bucket-anywhere"):
         prune_flow(wrong)
-    assert "11 bytes were removed" in pruned_artifact().description
+    assert "11 bytes were removed" in not_none(pruned_artifact().description)
 
 
 def test_a_bucket_that_is_not_named_is_refused_before_anything_is_removed(tmp_path: Path, monkeypatch) -> None:
