@@ -19,6 +19,7 @@ from PIL import Image, WebPImagePlugin
 from pipeline import SMALL, STAGES_OF_OWN_DATA, ran, read_until, states, wait_for_checkpoint
 
 from gan.storage.files import sha256_of
+from gan.training.history import AVERAGE_QUALITY_COLUMNS, HISTORY_COLUMNS, QUALITY_COLUMNS
 
 HOSTILE = "<script>alert(1)</script>"
 FEW = (*SMALL, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
@@ -93,7 +94,7 @@ def test_a_run_publishes_everything_that_its_manifest_lists(artifacts) -> None:
     assert set(metrics["timings_seconds"]) == {*STAGES_OF_OWN_DATA} - {"fit"}
     assert metrics["metrics"]["frechet_distance"]["n"] == 100
     rows = [row.split(",") for row in (run / "history.csv").read_text().splitlines()]
-    assert rows[0] == ["step", "d_loss", "d_accuracy", "g_loss", "frechet_distance", "recall"]
+    assert rows[0] == ["step", *HISTORY_COLUMNS, *QUALITY_COLUMNS, *AVERAGE_QUALITY_COLUMNS]
     assert [row[0] for row in rows[1:] if row[4]] == ["0", "3", "5"], "judged at every snapshot"
     assert len(rows) == 1 + 6
     assert metrics["extractor_sha256"] == sha256_of(run / "extractor.keras")

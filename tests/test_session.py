@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pipeline import PROJECT, Checkout, wait_until
 from prefect import flow, task
 from prefect.task_engine import TaskRunTimeoutError
 
+from flows.server.embedded import _Output
 from flows.server.session import prefect_session
 from gan.errors import DataError, FashionGanError, SourceError
 
@@ -40,6 +42,24 @@ def test_a_command_killed_while_its_server_starts_leaves_no_process_behind(tmp_p
         wait_until(lambda: any("uvicorn" in command for command in run.alive().values()))
         run.kill()
         run.assert_nothing_is_left()
+
+
+def test_what_an_embedded_server_says_while_it_shuts_down_is_not_shown(capsys) -> None:
+    reading, writing = os.pipe()
+    output = _Output(os.fdopen(reading, encoding="utf-8"))
+    with os.fdopen(writing, "w", encoding="utf-8") as server:
+        print("at the start", file=server, flush=True)
+        wait_until(lambda: output._held)
+        output.show()
+        print("while it runs", file=server, flush=True)
+        shown = ""
+        while "while it runs" not in shown:
+            shown += capsys.readouterr().err
+        output.drop()
+        print("Traceback", file=server, flush=True)
+    output.read()
+    assert shown == "at the start\nwhile it runs\n"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

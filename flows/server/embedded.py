@@ -66,6 +66,7 @@ def embedded_server() -> Iterator[None]:
                     process.wait()
             if server.running:
                 atexit.register(server.stop)
+                atexit.register(output.drop)  # runs before `stop`
                 output.show()
             elif is_last or not is_retry_useful:
                 raise _explain(output.read())
@@ -135,6 +136,10 @@ class _Output:
         """Write the output so far to the terminal, and later lines as they arrive."""
         self._write = sys.stderr.write
         sys.stderr.writelines(self._held)
+
+    def drop(self) -> None:
+        """Write no later lines: a server that shuts down may report the requests that it cancels, with tracebacks."""
+        self._write = lambda line: None
 
     def read(self) -> str:
         """Return the whole output of a server that has ended."""
