@@ -28,7 +28,7 @@ from flows.cluster import ray_cluster
 from flows.schedule import scheduled_day, seeds_of
 from flows.server.cancellation import RunCancelledError
 from flows.server.session import short_logs
-from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, STORE_URL_VARIABLE, TRAINING, RunSettings
+from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, TRAINING, RunSettings, store_url_or_default
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError
@@ -186,7 +186,7 @@ def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], se
         "seed": seed,
         "set": tuple(f"{name}={value}" for name, value in chosen.items() if name not in OWN_OPTIONS),
         "no_promote": True,
-        "store_url": settings.store_url or os.environ.get(STORE_URL_VARIABLE),  # other nodes may differ
+        "store_url": store_url_or_default(settings.store_url),  # other nodes may differ
         "output_dir": settings.output_dir.expanduser().absolute(),
         "data_dir": settings.data_dir and settings.data_dir.expanduser().absolute(),
     }

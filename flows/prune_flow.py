@@ -8,7 +8,6 @@ python flows/prune_flow.py --help
 import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
-from flows.settings import STORE_URL_VARIABLE
+from flows.settings import STORE_URL_VARIABLE, store_url_or_default
 from gan.command import new_app, run_command
 from gan.errors import SettingsError, StoreError
 from gan.report.front_page import FRONT_PAGE, refresh_front_page
@@ -100,7 +99,7 @@ def _prune(settings: PruneSettings) -> Iterator[tuple[Pruning, str]]:
     The front page is written again without the runs that are gone. At last, raise an error if a file of the folder
     could not be removed.
     """
-    url = settings.store_url or os.environ.get(STORE_URL_VARIABLE)
+    url = store_url_or_default(settings.store_url)
     if settings.bucket and not url:
         raise SettingsError(
             f"--bucket needs an object store.\nGive its address with --store-url, or in ${STORE_URL_VARIABLE}."
@@ -109,7 +108,7 @@ def _prune(settings: PruneSettings) -> Iterator[tuple[Pruning, str]]:
     pruning = prune(root, days, keep_days=settings.keep_runs, rollbacks=settings.rollbacks, dry_run=dry_run)
     if not dry_run and (root / FRONT_PAGE).exists():
         refresh_front_page(root)
-    yield pruning, _describe_total(pruning, f"{settings.output_dir}", days, settings)
+    yield pruning, _describe_total(pruning, str(settings.output_dir), days, settings)
     try:
         if url and (settings.bucket or not dry_run):
             store = Store(root, ObjectStore.open(url))

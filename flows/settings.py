@@ -55,6 +55,11 @@ AlertBlock = Annotated[
 """A notification block of Prefect, as type/name."""
 
 
+def store_url_or_default(store_url: str | None) -> str | None:
+    """Return the address of the object store: the given one, else that of the environment, else None."""
+    return store_url or os.environ.get(STORE_URL_VARIABLE)
+
+
 class RunSettings(BaseModel, frozen=True, extra="forbid"):
     """Options of a run, the most used first: forms show them in this order, and `--help` within each group.
 
@@ -285,4 +290,4 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
 
     def open_store(self) -> Store:
         """Open the store of the output folder; raise a `StoreError` if it cannot be used."""
-        return Store.open(self.output_dir, self.store_url or os.environ.get(STORE_URL_VARIABLE))
+        return Store.open(self.output_dir, store_url_or_default(self.store_url))

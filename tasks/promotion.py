@@ -39,8 +39,8 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     """
     present, identity = champion_of(store.root), (name, trained.average.sha256)
     is_champion = present is not None and present.identity == identity
-    before: Champion | None = None
-    if is_published(store, name, trained):
+    before, was_judged = None, is_published(store, name, trained)
+    if was_judged:
         manifest = read_manifest(store.root / "runs" / name)
         with suppress(ValidationError):
             gate = Decision.model_validate(manifest.gate)
@@ -50,7 +50,7 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
                 return champion
             before = champion
     new = None if present is None or is_champion else _present_champion(store, present, data)
-    if new and new != before and is_published(store, name, trained):
+    if was_judged and new and new != before:
         log.info("%s was judged before; the gate decides again, against %s.", name, new.name)
     return new
 

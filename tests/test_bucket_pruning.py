@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from narrowing import not_none
-from s3_server import BUCKET, key_of, records_of
+from s3_server import BUCKET, S3Server, key_of, records_of
 from test_pruning import pruned_artifact, publish
 from test_stage import counted, run
 
@@ -15,7 +15,7 @@ from gan.errors import SettingsError, StoreError
 from gan.runs.bucket import MIN_DAYS, prune_bucket
 from gan.runs.publish import published_files
 from gan.storage.object_store import RENEW_AFTER
-from gan.storage.store import Store
+from gan.storage.store import FileRef, Store
 from tasks.records import FittedExtractor, PublishedRun
 
 OLD = 40
@@ -24,6 +24,14 @@ OLD = 40
 @pytest.fixture(autouse=True)
 def downloads(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def share_old(s3: S3Server, store: Store, content: bytes, *, days: float = OLD) -> FileRef:
+    """Store a file on a machine, and upload it as an object that is so many days old."""
+    ref = store.put_bytes(content, ".txt")
+    with s3.days_ago(days):
+        store.share([ref])
+    return ref
 
 
 def changed(store: Store) -> dict[str, bool]:
@@ -64,9 +72,7 @@ def test_what_no_machine_has_used_is_removed_and_what_a_published_run_needs_stay
 
 def test_for_a_run_that_was_removed_nothing_is_renewed(s3, machines) -> None:
     one, _ = machines
-    ref = one.put_bytes(b"hello", ".txt")
-    with s3.days_ago(OLD):
-        one.share([ref])
+    ref = share_old(s3, one, b"hello")
     publish(one, "one", ref)
     assert prune_bucket(one, 30, remove=True, dry_run=True) == []
     (found,) = prune_bucket(one, 30, expired=["one"], remove=True, dry_run=True)
@@ -75,10 +81,7 @@ def test_for_a_run_that_was_removed_nothing_is_renewed(s3, machines) -> None:
 
 def test_an_object_is_renewed_once_a_day_at_most(s3, machines) -> None:
     one, _ = machines
-    refs = young, old = one.put_bytes(b"young", ".txt"), one.put_bytes(b"old", ".txt")
-    for ref, days in ((young, 0.5), (old, 1.5)):
-        with s3.days_ago(days):
-            one.share([ref])
+    refs = young, old = share_old(s3, one, b"young", days=0.5), share_old(s3, one, b"old", days=1.5)
     ages = []
     for _ in range(2):
         ages.append({found.key: found.age for found in one.remote.objects()})
@@ -102,9 +105,7 @@ def test_what_another_machine_uses_stays(prefect_server, known_code, s3, machine
 
 def test_what_another_machine_has_renewed_for_its_published_runs_stays(s3, machines) -> None:
     one, two = machines
-    ref = two.put_bytes(b"of the other", ".txt")
-    with s3.days_ago(OLD):
-        two.share([ref])
+    ref = share_old(s3, two, b"of the other")
     publish(two, "theirs", ref)
     assert [each.path.as_posix() for each in prune_bucket(one, 30, remove=True, dry_run=True)] == [ref.key]
     assert prune_bucket(two, 30, remove=False, dry_run=False) == []
@@ -128,18 +129,14 @@ def test_what_is_removed_is_uploaded_again_by_the_next_run_that_needs_it(
 
 def test_nothing_younger_than_three_weeks_is_removed_whatever_the_setting(s3, machines) -> None:
     one, _ = machines
-    young, old = one.put_bytes(b"young", ".txt"), one.put_bytes(b"old", ".txt")
-    for ref, days in ((young, MIN_DAYS - 1), (old, MIN_DAYS + 1)):
-        with s3.days_ago(days):
-            one.share([ref])
+    share_old(s3, one, b"young", days=MIN_DAYS - 1)
+    old = share_old(s3, one, b"old", days=MIN_DAYS + 1)
     assert removed(one, days=0) == [old.key]
 
 
 def test_an_object_that_is_renewed_between_listing_and_removal_stays(s3, machines) -> None:
     one, two = machines
-    ref = one.put_bytes(b"hello", ".txt")
-    with s3.days_ago(OLD):
-        one.share([ref])
+    ref = share_old(s3, one, b"hello")
     listed = list(one.remote.objects())
     two.put_bytes(b"hello", ".txt")
     two.share([ref])
@@ -169,9 +166,7 @@ def test_objects_with_other_names_and_outside_of_the_prefix_stay(s3, machines) -
 
 def test_if_a_manifest_cannot_be_read_nothing_is_removed(s3, machines) -> None:
     one, _ = machines
-    ref = one.put_bytes(b"hello", ".txt")
-    with s3.days_ago(OLD):
-        one.share([ref])
+    ref = share_old(s3, one, b"hello")
     (publish(one, "one", ref) / "manifest.json").write_text("{}")
     with pytest.raises(StoreError, match="Nothing was removed"):
         prune_bucket(one, 30, remove=True, dry_run=False)
@@ -191,12 +186,8 @@ def command(store: Store, *options: str) -> None:
 
 def test_the_command_says_what_it_removes_from_folder_and_bucket(s3, machines, capsys, monkeypatch) -> None:
     one, _ = machines
-    ref = one.put_bytes(b"hello", ".txt")
-    with s3.days_ago(OLD):
-        one.share([ref])
-    needed = one.put_bytes(b"needed", ".txt")
-    with s3.days_ago(OLD):
-        one.share([needed])
+    ref = share_old(s3, one, b"hello")
+    needed = share_old(s3, one, b"needed")
     publish(one, "one", needed)
     command(one, "--store-url", one.remote.url, "--dry-run")
     assert not changed(one)[needed.key]

@@ -30,7 +30,6 @@ from gan.report.rendering import animation_bytes, draw_grid, png_bytes
 
 HOSTILE = '<img src=x onerror="document.title=1"> & | `friends` ](http://evil)'
 NUM_SNAPSHOTS = 5
-QUALITIES = "quality", "average_quality"
 GATE = Decision(
     passes=False,
     champion=HOSTILE,
@@ -201,12 +200,22 @@ def test_no_part_of_the_page_is_wider_than_its_window(page: Page, width: int) ->
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def with_snapshots(findings: Findings, snapshots: np.ndarray) -> Findings:
+    """Return findings with these snapshots, all of the same quality."""
+    quality = np.ones((len(snapshots), 2))
+    return replace(
+        findings,
+        snapshots=snapshots,
+        snapshot_steps=range(len(snapshots)),
+        quality=quality,
+        average_quality=quality,
+    )
+
+
 def test_every_point_of_a_curve_has_a_grid_though_not_every_snapshot_has(browser, findings, report, tmp_path) -> None:
     num = 60
     snapshots = np.stack([noise(20, step) for step in range(num)])
-    many = replace(
-        findings, snapshots=snapshots, snapshot_steps=range(num), **dict.fromkeys(QUALITIES, np.ones((num, 2)))
-    )
+    many = with_snapshots(findings, snapshots)
     exhibits = make_exhibits(many, seed=0)
     (tmp_path / "many.html").write_text(render_html(replace(report, exhibits=exhibits)), "utf-8")
     page = browser.new_page()
@@ -299,9 +308,7 @@ def test_without_scripts_the_last_grid_is_shown(browser: Browser, page_file: Pat
 def test_a_report_of_many_noisy_snapshots_stays_below_four_megabytes(findings, report, tmp_path) -> None:
     num = 250
     snapshots = np.stack([noise(64, step) for step in range(num)])
-    many = replace(
-        findings, snapshots=snapshots, snapshot_steps=range(num), **dict.fromkeys(QUALITIES, np.ones((num, 2)))
-    )
+    many = with_snapshots(findings, snapshots)
     frames = [draw_grid(pixels, 8, scale=3, caption="step") for pixels in snapshots]
     (tmp_path / "many.webp").write_bytes(animation_bytes(frames))
     exhibits = make_exhibits(many, seed=0)

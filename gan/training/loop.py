@@ -171,10 +171,10 @@ def _run_loop(
         if stop - 1 in config.snapshot_steps:
             snapshot = _take_snapshot(networks, networks.generator, setup.snapshot_inputs, stop)
             state.snapshots[config.snapshot_steps.index(stop - 1)] = snapshot
-        if stop - 1 in config.average_steps:
-            estimate_batch_norm_statistics(networks.average, setup.snapshot_inputs)
-            of_average = _take_snapshot(networks, networks.average, setup.snapshot_inputs, stop)
-            state.average_snapshots[config.average_steps.index(stop - 1)] = of_average
+            if stop - 1 in config.average_steps:
+                estimate_batch_norm_statistics(networks.average, setup.snapshot_inputs)
+                of_average = _take_snapshot(networks, networks.average, setup.snapshot_inputs, stop)
+                state.average_snapshots[config.average_steps.index(stop - 1)] = of_average
         state.record(rows, time.perf_counter() - started)
         # warn of collapse
         if stop % CHECK_EVERY == 0:
