@@ -5,6 +5,9 @@ They do not influence the result, so cache keys do not include this module, nor 
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -48,43 +51,57 @@ class ProgressBar(Callback):
 class LiveView(Callback):
     """Shows a running training in the Prefect UI: an artifact that grows with each snapshot.
 
-    It contains a row of images of the fixed latents for each snapshot, and the curve of the snapshots' metrics.
+    It contains a row of images of the fixed latents for each snapshot, and the curve of the snapshots' metrics. A
+    thread judges, draws and sends them, so that the training does not wait. Snapshots that become due meanwhile are
+    shown together.
     """
 
     def __init__(self, config: TrainConfig, judge: SnapshotJudge) -> None:
         """Take the configuration of the training, and the judge of its snapshots."""
         self._config, self._judge, self._artifact = config, judge, LiveArtifact()
         self._losses: dict[str, float] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="live-view")
+        self._due: SimpleQueue[tuple[int, np.ndarray]] = SimpleQueue()
         self._snapshots: list[tuple[int, tuple[float, float], np.ndarray]] = []  # step, metrics, a row of images
+
+    def close(self) -> None:
+        """Wait until all snapshots are shown; call it when the training is over."""
+        self._thread.shutdown()
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
         """Keep the latest losses."""
         self._losses = dict(zip(HISTORY_COLUMNS, row, strict=True))
 
     def on_resume(self, steps: Sequence[int], snapshots: np.ndarray) -> None:
-        """Replace all snapshots by those of the checkpoint; a retry in the same process has shown some before."""
-        self._snapshots.clear()
+        """Keep the snapshots of the checkpoint until the next one is shown."""
         for step, pixels in zip(steps, snapshots, strict=True):
-            self._add(step, pixels)
+            self._due.put((step, pixels))
 
     def on_snapshot(self, step: int, pixels: np.ndarray, networks: Networks) -> None:
-        """Judge and show a snapshot. If the server does not respond, log a warning and continue the training."""
+        """Have the thread judge and show a snapshot."""
+        self._due.put((step, pixels))
+        self._thread.submit(copy_context().run, self._show_due, step)  # the context has the Prefect run
+
+    def _show_due(self, step: int) -> None:
+        """Show all snapshots up to a step, and later ones. If the server does not respond, log a warning."""
         try:
-            self._add(step, pixels)
-            self._artifact.show(self._markdown(), self._description(pixels))
+            if self._due.empty():
+                return  # shown with an earlier one
+            while not self._due.empty():
+                taken_at, pixels = self._due.get()
+                self._snapshots.append((taken_at, self._judge(pixels), pixels[:NUM_IN_A_ROW].copy()))
+            self._artifact.show(self._markdown(), self._description())
         except Exception as error:  # any error of the server or the connection
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
-
-    def _add(self, step: int, pixels: np.ndarray) -> None:
-        self._snapshots.append((step, self._judge(pixels), pixels[:NUM_IN_A_ROW].copy()))
 
     def _done(self) -> str:
         step, (distance, recall), _ = self._snapshots[-1]
         quality = f"Fréchet distance {describe_number(distance)}, recall {describe_share(recall)}"
         return f"step {step:,} of {self._config.steps - 1:,}: {quality}"
 
-    def _description(self, pixels: np.ndarray) -> str:
-        grid = as_data_uri(png_bytes(draw_grid(pixels[:9], 3, scale=2, margin=0, gap=2)), "png")
+    def _description(self) -> str:
+        newest = self._snapshots[-1][2]
+        grid = as_data_uri(png_bytes(draw_grid(newest[:9], 3, scale=2, margin=0, gap=2)), "png")
         return f"![fixed latents]({grid}) {self._done()}"
 
     def _markdown(self) -> str:

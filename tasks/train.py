@@ -1,6 +1,7 @@
 """Stage 3: train the generator. By far the longest stage; it resumes where a killed run stopped."""
 
 import logging
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def train(
     hardware = use_device(execution.device, config.recipe.gpu_precision)
     scratch = train.scratch_dir(store, data, config, execution, extractor)
     _log_other_checkpoints(scratch, hardware.folder_name)
-    with progress("Training", config.steps, unit="steps") as update:
-        callbacks = [ProgressBar(update), LiveView(config, snapshot_judge(store, data, extractor, config))]
+    judge = snapshot_judge(store, data, extractor, config)
+    with progress("Training", config.steps, unit="steps") as update, closing(LiveView(config, judge)) as live_view:
+        callbacks = [ProgressBar(update), live_view]
         if execution.tensorboard:
             callbacks.append(tensorboard_callback(store, scratch.name, data, config))
         result = train_gan(

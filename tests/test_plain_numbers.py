@@ -217,8 +217,11 @@ class UndefinedDistance(SnapshotJudge):
 
 def test_the_live_view_has_no_losses_before_there_are_any() -> None:
     view = LiveView(TrainConfig(steps=10), UndefinedDistance())
-    view.on_resume([0], np.zeros((1, 9, 28, 28), np.uint8))
-    text = view._markdown()
+    shown: list[str] = []
+    view._artifact.show = lambda markdown, description: shown.append(markdown)
+    view.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), None)
+    view.close()
+    (text,) = shown
     check_words(text, "live view")
     assert "Fréchet distance not defined, recall 50 %" in text
 
