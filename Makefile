@@ -6,25 +6,27 @@ VENV := .venv
 READY := $(VENV)/.ready
 GPU_READY := $(VENV)/.ready-gpu
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
+PEERS := .venv-peers
+USE_GPU = @if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); fi
 ARGS ?=
 
 # Switch off Prefect's telemetry: in the embedded server it collides with a database lock at start-up.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # Remove runs, their logs and artifacts from the server's database after 90 days. Published runs are files, and stay.
-export PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED ?= events,flow_runs
+server: export PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED ?= events,flow_runs
 # Keep the leases of the GPUs on disk, so that they survive a restart of the server.
-export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
+server: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
 # A worker polls for runs about every 10 s, so the server waits for longer than that before it marks a run as late.
-export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS ?= 60
+server: export PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS ?= 60
 # Pages of other sites in a browser on this machine may neither read the server's answers nor change anything on it.
 API_HOST := $(or $(PREFECT_SERVER_API_HOST),127.0.0.1)
 API_PORT := $(or $(PREFECT_SERVER_API_PORT),4200)
-export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
-export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://127.0.0.1:$(API_PORT),http://localhost:$(API_PORT)
+server: export PREFECT_SERVER_CSRF_PROTECTION_ENABLED ?= true
+server: export PREFECT_SERVER_CORS_ALLOWED_ORIGINS ?= http://$(API_HOST):$(API_PORT),http://127.0.0.1:$(API_PORT),http://localhost:$(API_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test drills check bench check-gpu bench-judging bench-peers setup-ray sweep quality asked-classes champion index keep prune pages server setup-server worker gpu-worker options lock
+.PHONY: help setup setup-gpu train test drills check bench check-gpu bench-judging bench-peers setup-ray sweep quality asked-classes champion index keep prune pages server setup-server worker gpu-worker options lock
 
 # The server that these targets use. Name another one as in make gpu-worker PREFECT_API_URL=http://10.0.0.5:4200/api
 setup-server worker gpu-worker: export PREFECT_API_URL ?= http://127.0.0.1:$(API_PORT)/api
@@ -64,17 +66,19 @@ check: $(READY) ## Run the linter, the formatter's check and the type checker
 		tests
 
 bench: $(READY) ## Compare the training speed with other frameworks (7 minutes, on an idle machine)
+	$(USE_GPU)
 	@$(VENV)/bin/python -m bench $(ARGS)
 
 check-gpu: $(READY) ## Try trainings on this machine's GPU: speed, equal bytes, SIGKILL (about 5 minutes)
-	@if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); fi
+	$(USE_GPU)
 	@$(VENV)/bin/python -m bench.check_gpu $(ARGS)
 
 bench-judging: $(READY) ## Measure the time and memory of judging 10,000 images (half a minute, on an idle machine)
 	@$(VENV)/bin/python -m bench.judging $(ARGS)
 
-bench-peers: $(READY) ## Install PyTorch and JAX in .venv, for make bench (5 GB)
-	@$(INSTALL) --require-hashes -r requirements/bench.lock
+bench-peers: ## Install PyTorch and JAX in .venv-peers, for make bench (7 GB)
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bench.lock
 
 setup-ray: $(READY) ## Install Ray in .venv, for sweeps on a cluster
 	@$(INSTALL) --require-hashes -r requirements/ray.lock
@@ -116,15 +120,19 @@ worker: $(READY) ## Start a worker that executes scheduled runs
 	@exec $(VENV)/bin/python -m flows.server.prefect_cli worker start --pool default --type process
 
 gpu-worker: $(READY) ## Start a worker that executes trainings, one at a time; on one of several GPUs as in make gpu-worker GPU=1
-	@if nvidia-smi -L > /dev/null 2>&1; then $(MAKE) --no-print-directory $(GPU_READY); else \
-		echo "This machine has no NVIDIA GPU (nvidia-smi lists none): trainings with --device auto run on its CPU."; fi
-	@exec $(if $(GPU),env CUDA_VISIBLE_DEVICES=$(GPU)) $(VENV)/bin/python -m flows.server.prefect_cli \
+	$(USE_GPU)
+	@nvidia-smi -L > /dev/null 2>&1 || \
+		echo "This machine has no NVIDIA GPU (nvidia-smi lists none): trainings with --device auto run on its CPU."
+	@exec $(if $(GPU),env CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(GPU)) $(VENV)/bin/python -m flows.server.prefect_cli \
 		worker start --pool gpu --type process --limit 1
+
+setup-gpu: $(GPU_READY) ## Install TensorFlow's CUDA libraries, on a machine with an NVIDIA GPU (3 GB)
 
 $(GPU_READY): requirements/gpu.lock $(READY)
 	@echo "Installing TensorFlow's CUDA libraries in .venv (once; about 3 GB)"
 	@$(INSTALL) --require-hashes -r requirements/gpu.lock
 	@touch $(GPU_READY)
+	@echo "Ready: .venv with CUDA libraries"
 
 options: $(READY) ## Write docs/options.md from the descriptions in the settings
 	@$(VENV)/bin/python -m flows.options

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,19 +23,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import STEPS_PER_CALL, has_gpu
+from bench import STEPS_PER_CALL
 from bench.contenders import RECIPE_PREFIX, contenders
 from gan.command import run_command
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
 from gan.storage.plain_json import to_json
+from gan.system.gpus import count_gpus
 
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
 OURS = "ours"
+PEERS = "torch_", "jax_"
+"""Beginnings of the names of contenders that need `make bench-peers`."""
+
 FLOOR_PARTS = {
     "matrix products": ("numpy_products", "torch_products", "xla_products"),
     "Adam": ("torch_adam", "xla_adam"),
 }
-SECONDS_A_TURN = 0.5 if has_gpu() else 1.5
+SECONDS_A_TURN = 0.5 if count_gpus() else 1.5
 
 console = Console(stderr=True, highlight=False)
 
@@ -51,6 +57,8 @@ class Contender:
     title: str
     process: subprocess.Popen[str]
     stderr: IO[str]
+    library: str = ""  # with its version
+    device: str = ""
     start_seconds: float = 0.0  # from the start of the process to the end of the first step
     full_speed_seconds: float = 0.0  # from there to the end of the steps during which more programs are compiled
     steps_a_turn: int = 1
@@ -63,17 +71,18 @@ class Contender:
             RuntimeError: If its process has ended.
         """
         assert self.process.stdin
-        assert self.process.stdout
-        try:
+        with suppress(BrokenPipeError):  # the process has ended: there is no answer
             self.process.stdin.write(f"{steps}\n")
             self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            self.stderr.seek(0)
-            raise RuntimeError((self.stderr.read().strip().splitlines() or ["no reason given"])[-1][:100])
-        return float(answer)
+        return float(self.read_answer())
+
+    def read_answer(self) -> str:
+        """Return the next line of its output; raise RuntimeError if its process has ended."""
+        assert self.process.stdout
+        if answer := self.process.stdout.readline():
+            return answer
+        self.stderr.seek(0)
+        raise RuntimeError((self.stderr.read().strip().splitlines() or ["no reason given"])[-1][:100])
 
 
 def start(name: str, title: str) -> Contender | None:
@@ -81,7 +90,8 @@ def start(name: str, title: str) -> Contender | None:
     started = time.perf_counter()
     stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  # stays open as long as the contender runs
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.contenders", name],
+        [_interpreter(name), "-m", "bench.contenders", name],
+        cwd=PROJECT_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -91,6 +101,7 @@ def start(name: str, title: str) -> Contender | None:
     )
     contender = Contender(name, title, process, stderr)
     try:
+        contender.library, contender.device = json.loads(contender.read_answer())
         contender.run(1)
         contender.start_seconds = time.perf_counter() - started
         contender.full_speed_seconds = contender.run(2 * STEPS_PER_CALL - 1)  # compiles the programs for several steps
@@ -100,6 +111,15 @@ def start(name: str, title: str) -> Contender | None:
         console.print(f"left out: {title} ({error})")
         return None
     return contender
+
+
+def _interpreter(name: str) -> str:
+    """Return the Python that has the library of a contender: other frameworks have an environment of their own.
+
+    Their CUDA libraries and TensorFlow's would overwrite each other in one environment.
+    """
+    peers = PROJECT_ROOT / ".venv-peers" / "bin" / "python"
+    return str(peers) if name.startswith(PEERS) and peers.exists() else sys.executable
 
 
 def measure_training() -> dict[str, Any]:
@@ -133,7 +153,7 @@ def bench(
     """
     titles = {name: (make.__doc__ or name).partition("\n")[0].rstrip(".") for name, make in contenders().items()}
     console.print(f"starting {', '.join(titles.values())}")
-    with ThreadPoolExecutor(len(titles) if has_gpu() else 1) as pool:  # beside a GPU there are cores for all at once
+    with ThreadPoolExecutor(len(titles) if count_gpus() else 1) as pool:  # beside a GPU there are cores for all at once
         running = [contender for contender in pool.map(start, *zip(*titles.items(), strict=True)) if contender]
     for number in range(rounds):
         console.print(f"round {number + 1} of {rounds}")
@@ -177,6 +197,8 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
     for contender in running:
         rows[contender.name] = {
             "title": contender.title,
+            "library": contender.library,
+            "device": contender.device,
             "milliseconds_per_step": round(median(contender.milliseconds), 4),
             "times_ours": round(median(x / y for x, y in zip(contender.milliseconds, mine, strict=True)), 3),
             "start_seconds": round(contender.start_seconds, 2),
@@ -202,11 +224,13 @@ def summarize(running: list[Contender]) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> None:
     """Print the figures as a table."""
     table = Table("One iteration (of article, batch 128, unless named)", box=box.SIMPLE_HEAD)
+    table.add_column("device", no_wrap=True)
     for heading in ("ms", "times ours", "start-up, s", "full speed, s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, row in result["contenders"].items():
         table.add_row(
             row["title"],
+            row["device"],
             f"{row['milliseconds_per_step']:#.3g}",
             "" if name.startswith(RECIPE_PREFIX) else f"{row['times_ours']:.2f}",
             f"{row['start_seconds']:.1f}",
@@ -215,6 +239,7 @@ def show(result: dict[str, Any]) -> None:
     floor = result["floor"]
     table.add_row(
         f"Floor: {' + '.join(floor['parts'].values())}",
+        "",
         f"{floor['milliseconds_per_step']:#.3g}",
         f"{1 / floor['ours_times_floor']:.2f}",
         "",

@@ -29,11 +29,13 @@ from gan.config import Device
 from gan.errors import FashionGanError
 from gan.recipes import RECIPES, RecipeName
 
-RECIPES_TO_CHECK: tuple[RecipeName, ...] = ("article", "conv")
+RECIPES_TO_CHECK: tuple[RecipeName, ...] = ("article", "mlp", "conv")
+COLUMNS = "recipe", "device", "ms a step", "first call, s", "same bytes twice", "after SIGKILL"
 
 MOST_SECONDS = 300
 """Time limit of one training, most of which is compilation."""
 
+console = Console(stderr=True, highlight=False)
 app = new_app("bench.check_gpu", "Try trainings on this machine's GPU.")
 
 
@@ -49,30 +51,48 @@ def check(*, device: Device = "gpu", steps: Annotated[int, Parameter(validator=N
         device: Where to train; "gpu" fails without a GPU.
         steps: Steps of each training.
     """
-    table = Table(
-        "recipe", "device", "ms a step", "first call, s", "same bytes twice", "after SIGKILL", box=box.SIMPLE_HEAD
-    )
+    from gan.models.backend import use_device
+
+    use_device(device)  # an error if there is none
+    table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
     failures = []
     for recipe in RECIPES_TO_CHECK:
-        with tempfile.TemporaryDirectory() as folder:
-            trainings = [Path(folder, name) for name in ("one", "two", "killed")]
-            first = train(recipe, device, steps, trainings[0])  # alone, for its speed
-            with ThreadPoolExecutor(2) as pool:
-                again = pool.submit(train, recipe, device, steps, trainings[1])
-                pool.submit(train, recipe, device, steps, trainings[2], kill_at=steps // 2).result()
-                resumed, second = train(recipe, device, steps, trainings[2]), again.result()
-        if not resumed["resumed_at_step"]:
-            failures.append(f"{recipe} started again after SIGKILL")
-        equal = first["sha256"] == second["sha256"], first["sha256"] == resumed["sha256"]
-        promised = RECIPES[recipe].gpu_precision == "float32" or first["device"] == "CPU"
-        if promised and not all(equal):
-            failures.append(f"{recipe} did not give the same bytes")
-        words = ["yes" if same else "no" if promised else "no (not promised)" for same in equal]
-        speed = f"{first['milliseconds_per_step']:.3g}", f"{first['first_call_seconds']:.1f}"
-        table.add_row(recipe, str(first["device"]), *speed, *words)
-    Console(highlight=False).print(table)
+        try:
+            row, found = check_recipe(recipe, device, steps)
+            table.add_row(*row)
+            failures += found
+        except CheckError as error:
+            failures.append(str(error))
+    output = Console(highlight=False)
+    output.print(table)
     if failures:
-        raise CheckError(f"The check failed: {'; '.join(failures)}.\nSend this table to the developers.")
+        raise CheckError("\n".join(["The check failed.", *failures, "Send this output to the developers."]))
+    output.print("All trainings ended, and gave the same bytes where they should.")
+
+
+def check_recipe(recipe: RecipeName, device: Device, steps: int) -> tuple[list[str], list[str]]:
+    """Return the row of a recipe in the table, and what is wrong; raise CheckError if a training fails."""
+    console.print(f"{recipe}: {steps:,} steps, alone")
+    with tempfile.TemporaryDirectory() as folder:
+        trainings = [Path(folder, name) for name in ("one", "two", "killed")]
+        first = train(recipe, device, steps, trainings[0])  # alone, for its speed
+        console.print(f"{recipe}: again, and once more with SIGKILL half-way")
+        with ThreadPoolExecutor(2) as pool:
+            again = pool.submit(train, recipe, device, steps, trainings[1])
+            was_killed = not pool.submit(train, recipe, device, steps, trainings[2], kill_at=steps // 2).result()
+            resumed, second = train(recipe, device, steps, trainings[2]), again.result()
+    failures = []
+    if not was_killed:
+        failures.append(f"{recipe} was not killed.")
+    elif not resumed["resumed_at_step"]:
+        failures.append(f"{recipe} started again after SIGKILL.")
+    equal = first["sha256"] == second["sha256"], first["sha256"] == resumed["sha256"]
+    promised = RECIPES[recipe].gpu_precision == "float32" or first["device"] == "CPU"
+    if promised and not all(equal):
+        failures.append(f"{recipe} did not give the same bytes.")
+    words = ["yes" if same else "no" if promised else "no (not promised)" for same in equal]
+    speed = [f"{float(first['milliseconds_per_step']):.3g}", f"{float(first['first_call_seconds']):.1f}"]
+    return [recipe, str(first["device"]), *speed, *words], failures
 
 
 def train(recipe: RecipeName, device: Device, steps: int, folder: Path, kill_at: int = 0) -> dict[str, str | float]:
@@ -85,11 +105,11 @@ def train(recipe: RecipeName, device: Device, steps: int, folder: Path, kill_at:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise CheckError(f"Training {recipe} did not end within {MOST_SECONDS} s.") from error
+        raise CheckError(f"{recipe} did not end within {MOST_SECONDS} s.") from error
     if kill_at and done.returncode == -signal.SIGKILL:
         return {}
     if done.returncode:
-        raise CheckError(f"Training {recipe} failed:\n{(done.stderr or done.stdout).strip()[-2000:]}")
+        raise CheckError(f"{recipe} failed:\n{(done.stderr or done.stdout).strip()[-2000:]}")
     facts: dict[str, str | float] = json.loads(done.stdout.splitlines()[-1])
     return facts
 

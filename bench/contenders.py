@@ -1,9 +1,10 @@
 """The contenders of the benchmark, each in its own process.
 
-python -m bench.contenders NAME reads numbers of steps from standard input, one per line, trains for that many steps,
-and prints the seconds they took.
+python -m bench.contenders NAME prints its library and device, then reads numbers of steps from standard input, one per
+line, trains for that many steps, and prints the seconds they took.
 """
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from bench import BATCH, LATENTS, Steps, floor, has_gpu, repeat
+from bench import BATCH, LATENTS, Steps, floor, repeat
 from gan.recipes import RECIPES, RecipeName
+from gan.system.gpus import count_gpus
 
 RECIPE_PREFIX = "ours, "
 """Beginning of the names of contenders that train another recipe than the article."""
@@ -104,7 +106,7 @@ def jax_scan_tf32() -> Steps:
 def contenders() -> dict[str, Callable[[], Steps]]:
     """Return all contenders by name, including the parts of the floor; on a GPU all recipes, and peers for a GPU."""
     parts: list[Callable[..., Steps]] = [floor.torch_products, floor.xla_products, floor.torch_adam, floor.xla_adam]
-    if not has_gpu():
+    if not count_gpus():
         training: list[Callable[..., Steps]] = [ours, article, torch_eager, torch_compiled, jax_scan]
         return {contender.__name__: contender for contender in (*training, floor.numpy_products, *parts)}
     training = [ours, torch_graph, jax_scan, jax_scan_tf32]
@@ -112,11 +114,26 @@ def contenders() -> dict[str, Callable[[], Steps]]:
     return {contender.__name__: contender for contender in (*training, *parts)} | recipes
 
 
+def library_and_device() -> tuple[str, str]:
+    """Return the library that this process trains with, with its version, and the device that it uses."""
+    if torch := sys.modules.get("torch"):
+        return f"PyTorch {torch.__version__}", torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    if jax := sys.modules.get("jax"):
+        device = jax.devices()[0]
+        return f"JAX {jax.__version__}", "CPU" if device.platform == "cpu" else str(device.device_kind)
+    if tf := sys.modules.get("tensorflow"):
+        gpus = tf.config.get_visible_devices("GPU")
+        details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+        return f"TensorFlow {tf.__version__}", str(details.get("device_name", "GPU" if gpus else "CPU"))
+    return f"NumPy {np.__version__}", "CPU"
+
+
 def main(name: str) -> None:
     """Run one contender until standard input ends."""
     answers = sys.stdout
     sys.stdout = sys.stderr  # for the output of libraries
     run = contenders()[name]()
+    print(json.dumps(library_and_device()), file=answers, flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
         run(int(line))

@@ -67,8 +67,9 @@ def torch_products() -> Steps:
 
 def xla_products() -> Steps:
     """Matrix products in XLA."""
-    from gan.models.backend import tf
+    from gan.models.backend import tf, use_device
 
+    use_device("auto")  # in float32, as ours
     operands = [(tf.random.normal((m, k)), tf.random.normal((k, n))) for m, k, n in products()]
 
     @tf.function(jit_compile=True, autograph=False)
@@ -100,8 +101,9 @@ def torch_adam() -> Steps:
 
 def xla_adam() -> Steps:
     """Adam in XLA."""
-    from gan.models.backend import keras, tf
+    from gan.models.backend import keras, tf, use_device
 
+    use_device("auto")
     parts = []
     for size in updates():
         weight, optimizer = keras.Variable(np.zeros(size, np.float32)), keras.optimizers.Adam()

@@ -4,18 +4,20 @@ Imports Prefect, `gan` and `tasks`. Start with `train_flow.py`. Prefect reads it
 file of each flow imports this package first.
 """
 
+import sys
+from pathlib import Path
+
+# Put our packages before others with the same names on PYTHONPATH, before any of them is imported.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import io
 import logging
-import sys
 from contextlib import redirect_stderr
-from pathlib import Path
 
 from flows.server.prefect_settings import describe_settings_error, set_defaults
 from gan.errors import SettingsError
 from gan.system.environment import check_certificates
 
-# Put our packages before others with the same names on PYTHONPATH.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 set_defaults()
 
 output = io.StringIO()

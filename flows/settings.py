@@ -26,7 +26,7 @@ from gan.command import describe_validation
 from gan.config import DataConfig, Device, ExecutionConfig, RunConfig, RunContent, SampleConfig, TrainConfig, TrainOn
 from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.data.folder import describe_folder
-from gan.errors import SettingsError
+from gan.errors import SettingsError, StoreError
 from gan.recipes import RECIPES, RecipeName, override, parse_overrides
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import check_is_text
@@ -277,7 +277,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         try:
             found = map(follow_link, places)
             return next((folder for folder in found if folder.is_dir()), given)
-        except (OSError, RuntimeError, ValueError):
+        except (OSError, StoreError, ValueError):
             return given  # not a path; reading it gives the error
 
     @property

@@ -29,6 +29,7 @@ from flows.server.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
 from flows.server.session import ServerError, prefect_session
 from flows.settings import ALERT_VARIABLE
 from gan.command import new_app, run_command
+from gan.system.gpus import count_gpus
 from tasks.code_identity import PROJECT_ROOT
 from tasks.hand_over import GPU_LIMIT, GPU_POOL
 
@@ -69,7 +70,8 @@ AUTOMATIONS = (
 def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[AutomationCore]) -> None:
     """Create pools, queues, the limit and automations, and update those that differ. Nothing is removed.
 
-    `gpus` is how many trainings may run at once. None keeps the limit, which is 1 on a new server.
+    `gpus` is how many trainings may run at once. None keeps the limit. On a new server it is then the number of this
+    machine's GPUs, or 1.
     """
     for name in POOLS:
         if _read(client.read_work_pool, name) is None:
@@ -78,7 +80,7 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
         queue = _read(client.read_work_queue_by_name, name, pool) or client.create_work_queue(name, work_pool_name=pool)
         client.update_work_queue(queue.id, concurrency_limit=RUNS_AT_ONCE)
     if gpus is not None or _limit(client) is None:
-        client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or 1)
+        client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or count_gpus() or 1)
     for automation in automations:
         names = automation.name, automation.name.replace("Alert about", "Tell of")  # the name now, and in version 0.1.0
         if existing := [found for name in names for found in client.read_automations_by_name(name)]:
@@ -182,7 +184,8 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
     """Set up a Prefect server for this project, and check the result.
 
     Args:
-        gpus: how many trainings may run at once, one on each GPU; empty: unchanged, and 1 on a new server
+        gpus: how many trainings may run at once, one on each GPU; empty: unchanged, and on a new server as many as
+            this machine has GPUs, or 1
         alert_block: the notification block, as type/name, for alerts of the server about runs whose process was killed
             and runs that no worker takes; empty: $FASHION_GAN_ALERT_BLOCK, or unchanged, and none on a new server
     """

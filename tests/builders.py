@@ -127,7 +127,7 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
         "code": {"commit": more.pop("commit", "a" * 40)},
         "gate": {"passes": more.pop("passes", False), "champion": more.pop("champion", "before")},
         "data": {"name": "fashion-mnist", "sha256": {}},
-        "files": [{"path": "generator_average.keras", "sha256": f"{night:064}"}],
+        "files": [{"path": "generator_average.keras", "sha256": more.pop("generator", f"{night:064}")}],
         "stored": more.pop("stored", []),
         "reference": {"name": more.pop("reference", None)},
     }

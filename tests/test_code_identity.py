@@ -60,6 +60,10 @@ EDITS = [
     ("gan/recipes.py", "steps=10_001", "steps=10_002", "fit_extractor train render two_sample compare publish"),
     ("gan/report/page.py", "", "EDITED = True\n", "compare"),
     ("gan/report/page.html.jinja", "", "{# edited #}", "compare"),
+    ("gan/report/templates.colors.css", "", "/* edited */", "compare"),
+    ("gan/report/templates.chart.css", "", "/* edited */", "compare"),
+    ("gan/report/page.css", "", "/* edited */", "compare"),
+    ("gan/report/blind_test.css", "", "/* edited */", "compare"),
     ("gan/formatting.py", "", "EDITED = True\n", "compare"),
 ]
 

@@ -53,6 +53,18 @@ def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, reques
     assert all(same(weights(engine.networks.discriminator), weights(loop.discriminator)))
 
 
+@pytest.mark.parametrize("name", ["tiny_config", "tiny_mlp", "tiny_grouped", "tiny_conditional"])
+def test_the_loop_of_a_gpu_resumes_with_the_same_bytes(tiny_images, tmp_path, request, shared_engines, name) -> None:
+    config, labels = request.getfixturevalue(name), np.arange(len(tiny_images)) % 3
+    uninterrupted = train(tiny_images, config, Checkpoints(tmp_path / "one"), hardware=GPU, labels=labels)
+    disturbed = every_step(tmp_path / "disturbed")
+    with pytest.raises(Stop):
+        train(tiny_images, config, disturbed, on_step=stop_after(6), hardware=GPU, labels=labels)
+    resumed = train(tiny_images, config, disturbed, hardware=GPU, labels=labels)
+    assert resumed.facts["resumed_at_step"] == 6
+    assert equal_trainings(uninterrupted, resumed)
+
+
 def test_calls_end_at_snapshots_and_at_multiples_of_a_call(tiny_config) -> None:
     config = tiny_config.model_copy(update={"steps": 30, "sample_every": 12})
     stops = [0]

@@ -34,7 +34,7 @@ def month(publish: Publish, tmp_path: Path) -> Path:
     """An output folder with the runs of thirty nights, nearly alike; returns it."""
     for night in range(30):
         publish(night, 1.2 + 0.05 * (night % 5), 0.55 + 0.01 * (night % 3), passes=night == 7)
-    change = {"action": "promoted", "generator": "0" * 64, "before": None}
+    change = {"action": "promoted", "generator": f"{7:064}", "before": None}
     add_change(tmp_path, Change(at="2026-10-08T03:00:00+00:00", run="night-007", **change))
     return tmp_path
 
@@ -150,6 +150,8 @@ def test_the_page_is_made_from_what_is_there(month) -> None:
     assert (page.last and page.last.name, page.champion_entry) == ("night-028", None)
     assert page.champion
     assert page.champion.at.startswith("2026-10-08")
+    write_run(month, 7, name="night-007", generator="f" * 64)
+    assert collect(month).champion_entry is None, "another run has its name now"
     shutil.rmtree(month / "runs")
     (month / "runs").mkdir()
     index(output_dir=month)

@@ -215,11 +215,11 @@ class UndefinedDistance(SnapshotJudge):
         return NAN, 0.5
 
 
-def test_the_live_view_has_no_losses_before_there_are_any() -> None:
+def test_the_live_view_has_no_losses_before_there_are_any(tiny_config, monkeypatch) -> None:
     view = LiveView(TrainConfig(steps=10), UndefinedDistance())
     shown: list[str] = []
-    view._artifact.show = lambda markdown, description: shown.append(markdown)
-    view.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), None)
+    monkeypatch.setattr(view._artifact, "show", lambda markdown, description: shown.append(markdown))
+    view.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), Networks.build(tiny_config.recipe, seed=0))
     view.close()
     (text,) = shown
     check_words(text, "live view")

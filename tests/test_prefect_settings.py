@@ -197,6 +197,8 @@ def test_an_empty_address_counts_as_not_set(nothing_set, monkeypatch) -> None:
 
 def test_a_module_of_another_project_does_not_shadow_ours(nothing_set) -> None:
     (nothing_set / "tasks.py").write_text("raise ZeroDivisionError\n")
+    (nothing_set / "gan").mkdir()
+    (nothing_set / "gan" / "__init__.py").write_text("raise ZeroDivisionError\n")
     done = import_flow(PYTHONPATH=f"{nothing_set}{os.pathsep}{PROJECT}")
     assert done.returncode == 0, done.stderr
 

@@ -92,6 +92,13 @@ def test_an_entry_of_no_proxy_that_httpx_cannot_parse_is_removed(monkeypatch, en
     assert os.environ["no_proxy"] == "one.invalid,10.0.0.0/8,localhost,127.0.0.1,::1"
 
 
+def test_such_an_entry_is_removed_where_there_is_no_proxy(monkeypatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "one.invalid,::1/128")
+    configure_proxies()
+    httpx.Client().close()
+    assert os.environ["NO_PROXY"] == "one.invalid"
+
+
 def test_a_star_in_no_proxy_bypasses_the_proxy_for_all_hosts(monkeypatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", "*")

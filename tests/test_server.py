@@ -25,6 +25,7 @@ import flows.setup_server
 from flows.server.alerts import CRASHES_WITHOUT_HOOKS, AlertError
 from flows.settings import ALERT_VARIABLE
 from flows.setup_server import AUTOMATIONS, check, main
+from tasks.hand_over import GPU_LIMIT
 
 ALL_IS_THERE = {
     "work pool default: process",
@@ -144,6 +145,13 @@ def test_the_number_of_gpus_is_kept_until_another_one_is_given(server: Checkout,
     assert "2 trainings at once" in set_up(server, gpus=2)
     assert "2 trainings at once" in set_up(server)
     assert things(server) == before
+
+
+def test_a_new_server_has_a_slot_for_each_gpu_of_its_machine(server: Checkout, deployed, monkeypatch) -> None:
+    with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name(GPU_LIMIT)
+    monkeypatch.setattr(flows.setup_server, "count_gpus", lambda: 4)
+    assert "4 trainings at once" in set_up(server)
 
 
 def change_all(client: SyncPrefectClient) -> set[str]:

@@ -64,6 +64,7 @@ def embedded_server() -> Iterator[None]:
                     is_retry_useful = is_port_taken or process.poll() == STARTUP_FAILED
                     process.kill()
                     process.wait()
+                    callbacks.close()  # ends the guard, before another process can get this number
             if server.running:
                 atexit.register(server.stop)
                 atexit.register(output.drop)  # runs before `stop`

@@ -5,6 +5,7 @@ the import, and prints it only if the import fails.
 """
 
 import ctypes
+import logging
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from gan.config import Device
 from gan.errors import TrainingError
 from gan.recipes import Precision
 from gan.system.environment import keras_defaults, num_processors
+from gan.system.gpus import count_gpus
 
 
 @contextmanager
@@ -44,6 +46,8 @@ with _captured_standard_error(), keras_defaults():
 
 # In a sweep each training compiles its own programs; TensorFlow mistakes them for one function that is retraced.
 tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Hardware", "keras", "release_free_memory", "tf", "use_device"]
 
@@ -76,24 +80,25 @@ def use_device(device: Device, precision: Precision = "float32") -> Hardware:
     Raises:
         TrainingError: If a required GPU is missing.
     """
-    gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
+    gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")[:1]  # a process uses one of them
     if device == "gpu" and not gpus:
         with_cuda = tf.test.is_built_with_cuda()
         why = "was built with CUDA but finds no usable GPU" if with_cuda else "was built without CUDA"
         raise TrainingError(
             f"--device gpu was asked for, but TensorFlow {tf.__version__} {why}.\n"
-            "Check that nvidia-smi lists one and that the CUDA build is installed "
-            "(pip install 'tensorflow[and-cuda]'), or train with --device auto."
+            "Check that nvidia-smi lists one, and install TensorFlow's CUDA libraries (make setup-gpu); or train with "
+            "--device auto."
         )
-    if device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    if gpus:
-        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
-        _set_op_determinism(precision != "tf32")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.set_visible_devices(gpus, "GPU")
     if not gpus:
+        if device == "auto" and count_gpus():
+            log.warning(
+                "nvidia-smi lists a GPU, but TensorFlow finds none: the CPU computes. To use it: make setup-gpu"
+            )
         return Hardware("CPU", "CPU")
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+    _set_op_determinism(precision != "tf32")
+    tf.config.experimental.set_memory_growth(gpus[0], True)
     name = str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
     return Hardware("GPU", name)
 

@@ -6,7 +6,7 @@ is written again as a whole after a run is published, removed or promoted, after
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def collect(root: Path) -> FrontPage:
     """Read what the page shows from the published runs and the history of the champion."""
     entries = read_catalog(root)
     history = read_history(root)
-    champions, by_name = champion_stack(history), {entry.name: entry for entry in entries}
+    champions = champion_stack(history)
     champion = champions[-1] if champions else None
     last = entries[-1] if entries else None
     return FrontPage(
@@ -123,13 +123,18 @@ def collect(root: Path) -> FrontPage:
         last=last,
         opinion=opinion_of(last, entries) if last else None,
         champion=champion,
-        champion_entry=by_name.get(champion.run) if champion else None,
-        courses=_courses(entries, frozenset(change.run for change in history if change.action != "rolled back")),
+        champion_entry=_entry_of(champion, entries) if champion else None,
+        courses=_courses(entries, frozenset(change.identity for change in history if change.action != "rolled back")),
         sweeps=[path.parent.name for path in _newest_first((root / "sweeps").glob("*/leaderboard.html"))],
         comparisons=[
             path.stem for path in _newest_first(files_in(root / COMPARISONS)) if COMPARISON_PAGE.fullmatch(path.name)
         ],
     )
+
+
+def _entry_of(champion: Change, entries: Sequence[Entry]) -> Entry | None:
+    """Return the champion's run; None if it is gone, or if another run was published under its name since."""
+    return next((entry for entry in entries if entry.identity == champion.identity), None)
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
@@ -170,7 +175,7 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     return Opinion(f"As good as usual. {figures}.", "neutral")
 
 
-def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course]:
+def _courses(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) -> list[Course]:
     """Group comparable runs, and return the charts of each group with at least MIN_USUAL runs.
 
     The group with the newest run comes first.
@@ -197,7 +202,7 @@ def _courses(entries: Sequence[Entry], champions: frozenset[str]) -> list[Course
 def _chart(
     title: str,
     runs: Sequence[Entry],
-    champions: frozenset[str],
+    champions: Set[tuple[str, str | None]],
     value_of: Callable[[Entry], float | None],
     describe: Callable[[float | None], str],
 ) -> Chart:
@@ -223,7 +228,7 @@ def _chart(
             y=place_y(value),
             value=describe(value),
             is_unusual=_is_unusual(value, limits[place]),
-            became_champion=entry.name in champions,
+            became_champion=entry.identity in champions,
             new_code=place > 0 and entry.commit != shown[place - 1].commit,
         )
         for place, entry, value in found

@@ -14,6 +14,11 @@ from gan import formatting
 from gan.report.markup import as_data_uri, data_uri, escape_markdown
 from gan.report.rendering import tiles_png
 
+COLORS, CHART = "templates.colors.css", "templates.chart.css"
+STYLES = COLORS, "page.css", CHART, "blind_test.css"
+"""Style sheets, in order. A change of one changes the cache keys of the stages that reach the module it is named after
+(tasks/code_identity.py)."""
+
 
 def render_page(template: str, script_names: Sequence[str], *, image_sources: str = "data:", **content: object) -> str:
     """Return a page whose Content-Security-Policy allows the named scripts only, and images of `image_sources`."""
@@ -21,7 +26,7 @@ def render_page(template: str, script_names: Sequence[str], *, image_sources: st
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     return render(
         template,
-        styles=[Markup(_SOURCES[name]) for name in ("colors.css", "page.css", "chart.css", "blind_test.css")],
+        styles=[Markup(_SOURCES[name]) for name in STYLES],
         scripts=[Markup(script) for script in scripts],
         image_sources=image_sources,
         script_sources=" ".join(f"'sha256-{digest}'" for digest in digests),
@@ -31,7 +36,7 @@ def render_page(template: str, script_names: Sequence[str], *, image_sources: st
 
 def render_svg(template: str, **content: object) -> str:
     """Return a picture with the style sheets of charts in it, since a picture has none of a page's."""
-    return render(template, style=Markup(_SOURCES["colors.css"] + _SOURCES["chart.css"]), **content)
+    return render(template, style=Markup(_SOURCES[COLORS] + _SOURCES[CHART]), **content)
 
 
 def render(template: str, **content: object) -> str:

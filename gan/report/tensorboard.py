@@ -28,6 +28,7 @@ class EventFiles(Callback):
         self._writer = tf.summary.create_file_writer(str(folder))
         self._images, self._config = images, config
         self._last_written = 0
+        self._on_gpu = bool(tf.config.get_visible_devices("GPU"))  # there, XLA draws the latents of every recipe
 
     def on_start(self, conditions: np.ndarray | None) -> None:
         """Keep the conditions of the training images."""
@@ -59,7 +60,7 @@ class EventFiles(Callback):
         recipe, shape = config.recipe, (config.batch_size, config.recipe.latent_dim)
         rows = draw_indices(config.seed, at, config.batch_size, len(self._images)).numpy()
         real_images = tf.constant(self._images[rows])
-        draw = draw_latents_by_xla if recipe.uses_xla else draw_latents
+        draw = draw_latents_by_xla if recipe.uses_xla or self._on_gpu else draw_latents
         latents = draw(config.seed, at, Draw.GENERATOR_LATENTS, shape)
         statistics = [variable.numpy() for variable in networks.generator.non_trainable_variables]
         if recipe.algorithm == "article":

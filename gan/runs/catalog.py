@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from gan.judging.gate import BROKEN
 from gan.judging.measured import finite_or_none
+from gan.runs.manifest import AVERAGE_GENERATOR, PublishedFile
 from gan.runs.publish import CONFIG, MANIFEST, METRICS, RUN_NAME
 
 MIN_USUAL = 3
@@ -46,6 +47,7 @@ class _Manifest(BaseModel, extra="ignore"):
     device: str | None = None
     code: _Code = _Code()
     gate: _Gate
+    files: tuple[PublishedFile, ...] = ()
 
 
 Finite = Annotated[float | None, AfterValidator(finite_or_none)]
@@ -97,6 +99,7 @@ class Entry:
     """A published run, in the numbers of its averaged weights."""
 
     name: str
+    generator: str | None  # SHA-256 of the averaged one
     published: datetime
     recipe: str
     seed: int
@@ -116,6 +119,11 @@ class Entry:
     extractor: str
     seconds: float | None  # of training
     warnings: tuple[str, ...]
+
+    @property
+    def identity(self) -> tuple[str, str | None]:
+        """Run and generator, as in the history of the champion."""
+        return self.name, self.generator
 
     @property
     def comparison_key(self) -> tuple[str, int, str, str]:
@@ -162,6 +170,7 @@ def _read(folder: Path) -> Entry | None:
         return None
     return Entry(
         name=folder.name,
+        generator=next((file.sha256 for file in manifest.files if file.path == AVERAGE_GENERATOR), None),
         published=manifest.published,
         recipe=manifest.recipe,
         seed=manifest.seed,

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from gan.errors import SettingsError
+from gan.errors import SettingsError, StoreError
 from gan.judging.gate import Decision, Quality, best_of
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
 from gan.runs.publish import RUN_NAME
@@ -228,7 +228,11 @@ def _update_link(root: Path) -> None:
     if current is None:
         return
     folder = root / current.folder
-    if folder.is_dir() and follow_link(root / CHAMPION) != folder.resolve():
+    try:
+        is_right = follow_link(root / CHAMPION) == folder.resolve()
+    except StoreError:  # it leads to itself
+        is_right = False
+    if folder.is_dir() and not is_right:
         set_link(root, CHAMPION, current.folder)
 
 

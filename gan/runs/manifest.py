@@ -46,6 +46,7 @@ def manifest_content(run: RunConfig, made_from: Provenance, *, libraries: Iterab
         "recipe": run.train.recipe.name,
         "seed": run.train.seed,
         "device": made_from.training.get("device"),
+        "engine": made_from.training.get("engine"),
         "data": {"name": made_from.dataset, "source": made_from.source, "sha256": made_from.sha256},
         "code": code_version(),
         "python": python_version(),

@@ -41,10 +41,13 @@ def follow_link(path: Path) -> Path:
     """Return the absolute path of the folder to which a link, or a text file in its place, leads.
 
     Raises:
-        OSError: If the links form a loop; Python 3.11 and 3.12 raise RuntimeError.
+        StoreError: If the link cannot be followed, because it leads to itself.
         ValueError: If the path is invalid.
     """
-    return follow_text_link(path.expanduser()).resolve()
+    try:
+        return follow_text_link(path.expanduser()).resolve()
+    except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise RuntimeError for a loop
+        raise StoreError(f"The link {path} cannot be followed: {error}.\nRemove it: it is made again.") from error
 
 
 def check_links(root: Path) -> None:
@@ -54,10 +57,7 @@ def check_links(root: Path) -> None:
     """
     for link in (LATEST, CHAMPION):
         path = root / link
-        try:
-            follow_link(path)
-        except (OSError, RuntimeError) as error:
-            raise StoreError(f"The link {path} cannot be followed: {error}.\nRemove it: it is made again.") from error
+        follow_link(path)
         if path.is_dir() and not path.is_symlink():
             raise StoreError(
                 f"{path} is a folder; expected a link, or nothing.\n"

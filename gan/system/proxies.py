@@ -55,8 +55,7 @@ def configure_proxies() -> None:
     for proxy in _list_proxies():
         if proxy.fault:
             os.environ[DISABLED_PREFIX + proxy.variable] = os.environ.pop(proxy.variable)
-    if _list_proxies():
-        _remove_faulty_exceptions()
+    _remove_faulty_exceptions()
     for host in LOOPBACK:
         bypass_proxies(host)
 
@@ -133,7 +132,7 @@ def _set_exceptions(hosts: list[str]) -> None:
 
 def _remove_faulty_exceptions() -> None:
     """Remove entries of NO_PROXY with which httpx, the library of Prefect's client, refuses to create a client."""
-    if _httpx_can_start():
+    if not _list_exceptions() or _httpx_can_start():
         return
     kept = []
     for entry in _list_exceptions():
@@ -145,7 +144,7 @@ def _remove_faulty_exceptions() -> None:
 
 def _httpx_can_start(proxy: str | None = None) -> bool:
     """Return whether httpx creates a client, with this proxy or with the settings of the environment."""
-    import httpx  # imported only where there is a proxy
+    import httpx  # imported only where there is a proxy or an exception
 
     try:
         httpx.Client(proxy=proxy, trust_env=proxy is None, verify=False).close()  # certificates are checked elsewhere

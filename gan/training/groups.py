@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 SEED, ITERATIONS = 0, 20
 NUM_DIRECTIONS, CELL = 4, 4
 BATCH_SIZE = 1000
+BLOCK_ROWS = 65_536
+"""Images that are compared with all centres at once: 260 MB for 1,000 groups."""
 
 
 def hog_features(images: np.ndarray) -> np.ndarray:
@@ -52,9 +54,8 @@ def find_groups(images: np.ndarray, num_groups: int) -> np.ndarray:
     rng = np.random.default_rng(SEED)
     centres = features[rng.choice(len(features), min(num_groups, len(features)), replace=False)]
     for _ in range(ITERATIONS):
-        members = np.eye(len(centres), dtype=np.float32)[:, _nearest(features, centres)]
-        sizes = members.sum(axis=1, keepdims=True)
-        centres = np.where(sizes, members @ features / sizes.clip(1), centres)  # an empty group keeps its centre
+        sizes, sums = _sum_members(features, _nearest(features, centres), len(centres))
+        centres = np.where(sizes, sums / sizes.clip(1), centres)  # an empty group keeps its centre
     along = np.linalg.svd(centres - centres.mean(axis=0))[2][0]  # the first principal axis of the centres
     along *= np.sign(along[np.abs(along).argmax()])  # its sign is arbitrary and differs between libraries
     return _nearest(features, centres[np.argsort(centres @ along)]).astype(np.int32)
@@ -62,8 +63,22 @@ def find_groups(images: np.ndarray, num_groups: int) -> np.ndarray:
 
 def _nearest(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Return the nearest centre of each image: argmin |x - c|^2 = argmax x.c - |c|^2 / 2."""
-    index: np.ndarray = (features @ centres.T - np.square(centres).sum(axis=1) / 2).argmax(axis=1)
-    return index
+    half_norms = np.square(centres).sum(axis=1) / 2
+    return np.concatenate([(block @ centres.T - half_norms).argmax(axis=1) for block in _in_blocks(features)])
+
+
+def _sum_members(features: np.ndarray, groups: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of images in each group, (num_groups, 1), and the sums of their features, (num_groups, d)."""
+    sizes, sums = np.zeros((num_groups, 1), np.float32), np.zeros((num_groups, features.shape[1]), np.float32)
+    for block, of_block in zip(_in_blocks(features), _in_blocks(groups), strict=True):
+        members = np.eye(num_groups, dtype=np.float32)[:, of_block]
+        sizes += members.sum(axis=1, keepdims=True)
+        sums += members @ block
+    return sizes, sums
+
+
+def _in_blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS)]
 
 
 def find_conditions(images: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> np.ndarray | None:

@@ -123,14 +123,14 @@ def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) ->
         yield (
             "Mode collapse",
             f"Mode collapse after {steps_done:,} steps: the generated images differ from each other "
-            f"{fake_spread / real_spread:.1%} as much as real ones do (warned of below {MIN_RELATIVE_SPREAD:.0%}).",
+            f"{fake_spread / real_spread:.1%} as much as real ones do (threshold: {MIN_RELATIVE_SPREAD:.0%}).",
         )
     accuracy = float(history[-CERTAIN_STEPS:, HISTORY_COLUMNS.index("d_accuracy")].mean())
     if accuracy >= CERTAIN_ACCURACY:
         yield (
             "Saturated discriminator",
             f"Saturated discriminator after {steps_done:,} steps: its accuracy over the last {CERTAIN_STEPS} "
-            f"steps is {accuracy:.2%} (warned of from {CERTAIN_ACCURACY:.1%}); the generator learns little from it.",
+            f"steps is {accuracy:.2%} (threshold: {CERTAIN_ACCURACY:.1%}); the generator learns little from it.",
         )
 
 

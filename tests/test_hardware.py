@@ -1,0 +1,89 @@
+"""The choice of the device, with a driver and GPUs that TensorFlow only seems to have."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from tensorflow.python.framework import config as tensorflow_config
+
+import gan.models.backend
+from bench.check_gpu import CheckError, check
+from gan.models.backend import Hardware, use_device
+from gan.system.gpus import count_gpus
+
+TWO_GPUS = "GPU 0: NVIDIA H200 (UUID: GPU-1)\n  MIG 1g.18gb Device 0: (UUID: MIG-1)\nGPU 1: NVIDIA H200 (UUID: GPU-2)"
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch) -> Path:
+    """An `nvidia-smi` that lists two GPUs."""
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\ncat <<'END'\n{TWO_GPUS}\nEND\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    count_gpus.cache_clear()
+    yield command
+    count_gpus.cache_clear()
+
+
+def test_the_gpus_that_the_driver_lists_are_counted(driver) -> None:
+    assert count_gpus() == 2
+    count_gpus.cache_clear()
+    driver.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
+    assert count_gpus() == 0
+
+
+def test_a_gpu_that_tensorflow_does_not_find_is_a_warning_with_the_remedy(driver, caplog) -> None:
+    caplog.set_level(logging.WARNING, "gan")
+    assert use_device("cpu").device_type == "CPU"
+    assert not caplog.records
+    assert use_device("auto").device_type == "CPU"
+    assert "make setup-gpu" in caplog.text
+
+
+def test_a_process_sees_one_gpu_and_each_use_sets_the_precision(monkeypatch) -> None:
+    calls: list[tuple[str, object]] = []
+    config = gan.models.backend.tf.config
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    monkeypatch.setattr(config, "set_visible_devices", lambda devices, kind: calls.append(("sees", devices)))
+    monkeypatch.setattr(config.experimental, "set_memory_growth", lambda gpu, _: calls.append(("grows", gpu)))
+    monkeypatch.setattr(config.experimental, "get_device_details", lambda gpu: {"device_name": f"name of {gpu}"})
+    tf32 = config.experimental.tensor_float_32_execution_enabled
+    before = tf32()
+    try:
+        for precision in ("float32", "tf32", "float32"):
+            assert use_device("auto", precision) == Hardware("GPU", "name of GPU:0")
+            assert tf32() == (precision == "tf32")
+            assert tensorflow_config.is_op_determinism_enabled() == (precision == "float32")
+    finally:
+        config.experimental.enable_tensor_float_32_execution(before)
+        tensorflow_config.disable_op_determinism()
+    assert calls == 3 * [("sees", ["GPU:0"]), ("grows", "GPU:0")]
+
+
+FACTS = {"device": "GPU", "milliseconds_per_step": 0.4, "first_call_seconds": 7.0, "resumed_at_step": 0, "sha256": "a"}
+
+
+@pytest.mark.parametrize(
+    ("killed", "resumed", "complaint"),
+    [
+        ({}, {"resumed_at_step": 400}, ""),
+        (FACTS, {"resumed_at_step": 400}, "article was not killed"),
+        ({}, {}, "article started again after SIGKILL"),
+        ({}, {"resumed_at_step": 400, "sha256": "b"}, "article did not give the same bytes"),
+    ],
+)
+def test_check_gpu_complains_of_what_does_not_hold(monkeypatch, capsys, killed, resumed, complaint) -> None:
+    def train(recipe, device, steps, folder, kill_at=0) -> dict:
+        if kill_at:
+            return killed
+        return FACTS | resumed if folder.name == "killed" else FACTS
+
+    monkeypatch.setattr("bench.check_gpu.train", train)
+    monkeypatch.setattr("bench.check_gpu.RECIPES_TO_CHECK", ("article",))
+    if complaint:
+        with pytest.raises(CheckError, match=complaint):
+            check(device="cpu")
+    else:
+        check(device="cpu")
+        assert "All trainings ended" in capsys.readouterr().out
