@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench import STEPS_PER_CALL
 from bench.contenders import RECIPE_PREFIX, contenders
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
 from gan.storage.plain_json import to_json
@@ -130,11 +130,7 @@ def measure_training() -> dict[str, Any]:
     return measured
 
 
-app = App(
-    name="python -m bench",
-    help="Compare the speed of training with other implementations and with the limit of this machine.",
-    version_flags=(),
-)
+app = new_app("bench", "Compare the speed of training with other implementations and with the limit of this machine.")
 
 
 @app.default

@@ -14,14 +14,14 @@ from statistics import fmean, stdev
 from typing import Annotated
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
@@ -29,17 +29,13 @@ from gan.errors import SettingsError
 from gan.formatting import describe_deviation, describe_share
 from gan.generate import load_generator
 from gan.judging.classifier import accuracy, fit_classifier
-from gan.models.backend import keras
+from gan.models.backend import keras, use_device
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 
 log = logging.getLogger(__name__)
 
-app = App(
-    name="python -m bench.asked_classes",
-    help="Measure whether generators follow class labels.",
-    version_flags=(),
-)
+app = new_app("bench.asked_classes", "Measure whether generators follow class labels.")
 
 
 @dataclass(frozen=True)
@@ -86,30 +82,28 @@ def main(
 ) -> None:
     """Measure whether averaged generators of published runs follow their class labels.
 
-    Parameters
-    ----------
-    runs
-        Folders of published runs of a conditional recipe, trained on Fashion-MNIST.
-    seed
-        Seeds latents and classifiers; use another seed than that of the judge.
-    data_dir
-        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
+    Args:
+        runs: Folders of published runs of a conditional recipe, trained on Fashion-MNIST.
+        seed: Seeds latents and classifiers; use another seed than that of the judge.
+        data_dir: Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's
+            package.
     """
     if not runs:
         raise SettingsError("No run was given.\nGive folders of published runs, such as artifacts/latest.")
+    use_device("auto")
     generators = [_load(run) for run in runs]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     train, test = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     of_real, right = fit_to_real(train, test, seed=seed)
     table = Table("Classifier fitted on", box=box.SIMPLE)
     table.add_column("right on test images", justify="right")
-    table.add_column("generated taken for the class asked for", justify="right")
+    table.add_column("generated images assigned to the requested class", justify="right")
     table.add_row("real images", describe_share(right), "")
     found = []
     for run, generator in zip(runs, generators, strict=True):
         found.append(measure(generator, of_real, train, test, seed=seed))
         cells = describe_share(found[-1].score), describe_share(found[-1].asked)
-        log.info("%s: %s right on test images, %s taken for the class asked for", run.name, *cells)
+        log.info("%s: %s right on test images, %s assigned to the requested class", run.name, *cells)
         table.add_row(escape(run.name), *cells)
     if len(found) > 1:
         table.add_row("mean", *(_spread([getattr(one, name) for one in found]) for name in ("score", "asked")))

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
 from gan.errors import SettingsError
@@ -28,15 +28,11 @@ from gan.judging.bootstrap import NORMAL_QUANTILE, STUDENT_QUANTILE, bootstrap_d
 from gan.judging.definitions import METRICS
 from gan.judging.features import Extractor
 from gan.judging.judge import Judge
-from gan.models.backend import keras
+from gan.models.backend import keras, use_device
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 
-app = App(
-    name="python -m bench.calibration",
-    help="Check the intervals of comparisons.",
-    version_flags=(),
-)
+app = new_app("bench.calibration", "Check the intervals of comparisons.")
 
 
 @app.default
@@ -50,21 +46,19 @@ def main(
 ) -> None:
     """Check the intervals of comparisons.
 
-    Parameters
-    ----------
-    run
-        A published run, whose generator gives two sets from different latents; empty: two sets of real test images.
-    other
-        Another published run, whose generator gives the second set; the test images are then disjoint sets.
-    num_images
-        Images in each set.
-    num_comparisons
-        Comparisons, each with different images; with --other as many as there are disjoint sets of test images.
-    data_dir
-        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
+    Args:
+        run: A published run, whose generator gives two sets from different latents; empty: two sets of real test
+            images.
+        other: Another published run, whose generator gives the second set; the test images are then disjoint sets.
+        num_images: Images in each set.
+        num_comparisons: Comparisons, each with different images; with --other as many as there are disjoint sets of
+            test images.
+        data_dir: Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's
+            package.
     """
     if other is not None and run is None:
         raise SettingsError("--other is the second of two runs.\nGive the first one with --run.")
+    use_device("auto")
     extractor = Extractor.shipped(FASHION_MNIST.name)
     (train_pixels, _), (test_pixels, _) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     if run is not None and other is not None:

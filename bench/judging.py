@@ -10,14 +10,14 @@ from statistics import median
 from typing import Annotated, TypeVar
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
 from gan.judging.definitions import METRICS
@@ -175,7 +175,7 @@ def show(measured: Measured) -> None:
     output.print(f"peak memory, libraries and data set included: {measured.peak_bytes / 1e9:.2f} GB")
 
 
-app = App(name="python -m bench.judging", help="Measure the time and memory that judging takes.", version_flags=())
+app = new_app("bench.judging", "Measure the time and memory that judging takes.")
 
 
 @app.default
@@ -188,16 +188,12 @@ def main(
 ) -> None:
     """Measure the time and memory that judging takes.
 
-    Parameters
-    ----------
-    num_images
-        Images on each side.
-    rounds
-        Repetitions; the table shows medians.
-    weights
-        A .keras file written by gan.classifier; empty: the weights that are part of the code.
-    data_dir
-        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
+    Args:
+        num_images: Images on each side.
+        rounds: Repetitions; the table shows medians.
+        weights: A .keras file written by gan.classifier; empty: the weights that are part of the code.
+        data_dir: Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's
+            package.
     """
     from gan.models.backend import use_device
 

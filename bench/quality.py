@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import ValidationError
@@ -23,7 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import check_output, output_file, run_command
+from gan.command import check_output, new_app, output_file, run_command
 from gan.errors import SettingsError
 from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe_seconds
 from gan.recipes import RECIPES, Recipe
@@ -156,11 +156,7 @@ def _draw_panel(axes: Axes, curves: Sequence[Curve], column: int) -> None:
     axes.axhline(curves[0].floor[name], color=INK, linewidth=0.8, linestyle=":")
 
 
-app = App(
-    name="python -m bench.quality",
-    help="Plot the quality of each recipe against the seconds of training.",
-    version_flags=(),
-)
+app = new_app("bench.quality", "Plot the quality of each recipe against the seconds of training.")
 
 
 @app.default

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import run_command
+from gan.command import new_app, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.samples import load_samples
@@ -28,7 +28,7 @@ from gan.judging.definitions import Metric, describe_metric
 from gan.judging.features import Extractor
 from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge
-from gan.models.backend import keras
+from gan.models.backend import keras, use_device
 from gan.runs.manifest import AVERAGE_SAMPLES, check_files, read_manifest
 from gan.runs.publish import METRICS
 
@@ -37,11 +37,7 @@ SEED = 1  # the shipped extractor has 0
 MAPS = ((32, 5), (64, 5), (128, 3))  # maps and size of each convolution
 COLUMNS = ("frechet_distance", "precision", "recall", "density", "coverage", "two_sample_accuracy")
 
-app = App(
-    name="python -m bench.second_judge",
-    help="Judge runs by features that nothing was tuned on.",
-    version_flags=(),
-)
+app = new_app("bench.second_judge", "Judge runs by features that nothing was tuned on.")
 
 
 @app.default
@@ -54,19 +50,16 @@ def main(
 ) -> None:
     """Judge published runs by two extractors, and offer real images to the gate against each of them.
 
-    Parameters
-    ----------
-    runs
-        Folders of published runs on Fashion-MNIST.
-    num_images
-        Images on each side.
-    epochs
-        Epochs of fitting the second extractor; empty: 12.
-    data_dir
-        Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's package.
+    Args:
+        runs: Folders of published runs on Fashion-MNIST.
+        num_images: Images on each side.
+        epochs: Epochs of fitting the second extractor; empty: 12.
+        data_dir: Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's
+            package.
     """
     for run in runs:
         check_files(run, read_manifest(run), AVERAGE_SAMPLES)
+    use_device("auto")
     (train, train_labels), (test, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     challenger, train, train_labels = train[:HELD_OUT], train[HELD_OUT:], train_labels[HELD_OUT:]
     network = fit_classifier(normalize_images(train), train_labels, 10, seed=SEED, epochs=epochs, build=build_second)

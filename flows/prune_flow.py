@@ -45,9 +45,9 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
     keep_runs: NonNegativeInt | None = Field(
         None,
         le=36_500,
-        description="days for which every published run is kept; of older runs with equal settings but the seed the "
-        "newest of each week stays, and champions, runs that a kept run was compared with, and those that make keep "
-        "has pinned; empty: all runs are kept",
+        description="days for which every published run is kept; older ones are removed, except the newest of "
+        "each week among runs whose settings differ only in the seed, champions, runs that a kept run was compared "
+        "with, and runs that make keep has pinned; empty: all runs are kept",
     )
     rollbacks: NonNegativeInt = Field(
         DEFAULT_ROLLBACKS, description="champions before the present one that are kept, if keep_runs is given"

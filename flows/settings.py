@@ -171,7 +171,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     )
     two_sample_epochs: Annotated[PositiveInt | None, JUDGING] = Field(
         None,
-        description="epochs of training the network that separates generated from real images; empty: 4, or more for a "
+        description="epochs of training the network that separates generated from real images; empty: 3, or more for a "
         "small set",
     )
 

@@ -23,7 +23,7 @@ from gan.judging.judge import Judge
 from gan.runs.manifest import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.storage.files import read_array, sha256_of
 from gan.storage.links import follow_text_link
-from gan.storage.store import Store
+from gan.storage.store import FileRef, Store
 
 if TYPE_CHECKING:  # --help and a refused option must not wait for TensorFlow
     from gan.report.comparison import RunComparison
@@ -58,10 +58,12 @@ def compare(
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
     root, out = _default_output(run_a.resolve(), run_b.resolve()) if out is None else (None, out)
     check_output(out, ".html")
+    from gan.models.backend import use_device
     from gan.report.comparison import ContestantFiles, compare_runs, load_contestant
     from gan.report.front_page import FRONT_PAGE, refresh_front_page
     from gan.report.page import render_comparison
 
+    use_device("auto")
     train_pixels, test_pixels = _find_images(manifests[0], (run_a, run_b))
     this, other = (load_contestant(ContestantFiles.of_published(run), seed=SEED) for run in (run_a, run_b))
     sets = (this.samples, this.average_samples, other.samples, other.average_samples, test_pixels)
@@ -94,7 +96,7 @@ def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, 
     digests = [manifest.data.sha256.get(split, {}).get("images", "") for split in ("train", "test")]
     for run in runs:
         store = Store(run.resolve().parent.parent)
-        paths = [store.root / "store" / digest[:2] / f"{digest}.npy" for digest in digests]
+        paths = [store.path(FileRef.stored(digest, 0, ".npy")) for digest in digests]
         if all(path.is_file() and sha256_of(path) == digest for path, digest in zip(paths, digests, strict=True)):
             train, test = (denormalize_images(read_array(path)) for path in paths)
             return train, test

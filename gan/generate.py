@@ -53,10 +53,12 @@ def generate(
         raise SettingsError(
             f"--num-images got {num_images:,}; a grid shows at most {MAX_GRID:,}. Give --out a name that ends in .npz."
         )
+    from gan.models.backend import use_device
     from gan.models.generation import class_counts, generate_pixels, labels_of
     from gan.models.latents import sample_inputs
     from gan.report.rendering import draw_grid, png_bytes
 
+    use_device("auto")
     run = follow_text_link(run)
     generator = load_generator(run, average=average)
     counts = class_counts(run / DATA_SUMMARY, generator)

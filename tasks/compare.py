@@ -1,4 +1,4 @@
-"""Stage 5: compare generated images with real ones, in numbers and on a page."""
+"""The stage that compares generated images with real ones, in numbers and on a page."""
 
 from typing import TYPE_CHECKING
 

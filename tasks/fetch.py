@@ -1,4 +1,4 @@
-"""Stage 1: fetch the files of the data set from the first source that has them."""
+"""The stage that fetches the files of the data set from the first source that has them."""
 
 import tempfile
 from pathlib import Path

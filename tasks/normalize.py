@@ -1,4 +1,4 @@
-"""Stage 2: normalize the images of both splits for training."""
+"""The stage that normalizes the images of both splits for training."""
 
 from prefect.logging import get_run_logger
 

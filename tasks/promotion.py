@@ -94,10 +94,11 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
     """Return the champion with its files, or with the reason why no run can be compared with it."""
     folder, run = store.root / present.folder, present.run
     try:
-        check_same_data(folder, check_champion(folder, present), data)
+        manifest = check_champion(folder, present)
+        check_same_data(folder, manifest, data)
+        average, samples = copy_to_store(store, folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
     except SettingsError as error:
         why = str(error).partition("\n")[0].replace(str(folder), f"the champion {run}")
         obstacle = f"It cannot be compared with the champion: {why}"
         return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
-    average, samples = (copy_to_store(store, folder / name) for name in (AVERAGE_GENERATOR, AVERAGE_SAMPLES))
     return Champion(name=run, average=average, average_samples=samples, reached=best_so_far(store.root))

@@ -1,4 +1,4 @@
-"""Stage 6: publish the run in a folder, here or from another machine."""
+"""The stage that publishes the run in a folder, here or from another machine."""
 
 from pathlib import PurePosixPath
 

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -77,10 +78,22 @@ def check_same_data(folder: Path, manifest: Manifest, data: NormalizedData) -> N
         raise _other_data(folder, manifest.data.name, data.dataset)
 
 
-def copy_to_store(store: Store, file: Path) -> FileRef:
-    """Copy a published file to the store, so that it outlives its run."""
-    with explain_refused_writes("The run", store):
-        return store.put_file(lambda path: shutil.copyfile(file, path), file.suffix)
+def copy_to_store(store: Store, folder: Path, manifest: Manifest, *names: str) -> list[FileRef]:
+    """Copy files of a published run to the store, so that they outlive it.
+
+    Raises:
+        SettingsError: If a copy is not what the manifest says: the run was published again or removed meanwhile.
+    """
+    refs = []
+    for name in names:
+        try:
+            with explain_refused_writes("The run", store):
+                refs.append(store.put_file(partial(shutil.copyfile, folder / name), Path(name).suffix))
+        except FileNotFoundError:
+            break
+    if [ref.sha256 for ref in refs] != [manifest.sha256(name) for name in names]:
+        raise SettingsError(f"{folder} was published again or removed while it was read.\nRun the same command again.")
+    return refs
 
 
 def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: TrainedGan) -> Reference | None:
@@ -88,9 +101,9 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
     if _is_same(manifest, trained):
         return _recorded_reference(store, manifest)
     check_same_data(folder, manifest, data)
-    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
     names = GENERATOR, SAMPLES, AVERAGE_SAMPLES
-    generator, samples, average_samples = (copy_to_store(store, folder / name) for name in names)
+    check_files(folder, manifest, *names)
+    generator, samples, average_samples = copy_to_store(store, folder, manifest, *names)
     return Reference(
         name=folder.name,
         generator=generator,

@@ -1,4 +1,4 @@
-"""Stage 4: draw pictures of the data, the training, and the paths between latents."""
+"""The stage that draws pictures of the data, the training, and the paths between latents."""
 
 from gan.config import Device, TrainConfig
 from gan.storage.store import Store

@@ -1,4 +1,4 @@
-"""Stage 3: train the generator. By far the longest stage; it resumes where a killed run stopped."""
+"""The stage that trains the generator. By far the longest stage; it resumes where a killed run stopped."""
 
 import logging
 from contextlib import closing

@@ -1,6 +1,7 @@
 """The choice of the device, with a driver and GPUs that TensorFlow only seems to have."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ TWO_GPUS = "GPU 0: NVIDIA H200 (UUID: GPU-1)\n  MIG 1g.18gb Device 0: (UUID: MIG
 
 
 @pytest.fixture
-def driver(tmp_path: Path, monkeypatch) -> Path:
+def driver(tmp_path: Path, monkeypatch) -> Iterator[Path]:
     """An `nvidia-smi` that lists two GPUs."""
     command = tmp_path / "nvidia-smi"
     command.write_text(f"#!/bin/sh\ncat <<'END'\n{TWO_GPUS}\nEND\n")

@@ -29,6 +29,15 @@ def test_the_description_of_a_folder_depends_on_the_content_of_its_files(folder)
     copy_verified(dataset, folder, target=None)
 
 
+def test_a_folder_that_does_not_change_is_read_once(folder, monkeypatch) -> None:
+    dataset = describe_folder("mine", folder)
+    monkeypatch.setattr("gan.data.folder.read_unpacked", None)
+    assert describe_folder("mine", folder) is dataset
+    (folder / "class-names.txt").write_text("a\nb\nc\n")
+    with pytest.raises(TypeError):
+        describe_folder("mine", folder)
+
+
 def test_packed_and_unpacked_files_are_the_same_data_set(folder, tmp_path) -> None:
     packed = write_own_data(tmp_path / "packed", pack=True)
     assert describe_folder("mine", packed) == describe_folder("mine", folder)

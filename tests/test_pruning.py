@@ -247,11 +247,19 @@ def test_files_that_a_kill_left_incomplete_are_removed(store, downloads) -> None
     for path in files:
         path.touch()
     (store.root / ".latest.123").symlink_to("runs/one.b")
-    age(*files, store.root / ".latest.123")
+    sweep = store.root / "sweeps" / "abc"
+    sweep.mkdir(parents=True)
+    pages = store.root / ".index.html.x1.partial", sweep / ".board.html.x2.partial", store.root / ".probe.x3"
+    for path in pages:
+        path.touch()
+    age(*files, *pages, store.root / ".latest.123")
     expected = [
+        ".board.html.x2.partial",
+        ".index.html.x1.partial",
         ".latest.123",
         ".one.b.x1y2.old",
         ".one.b.x1y2.partial",
+        ".probe.x3",
         ".train.gz.x1y2.partial",
         "tmpab12cd_z",
         "tmpabc",

@@ -1,11 +1,13 @@
 """The run that a new run is compared with: never itself, a run of other data or a damaged run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from builders import put_data
 
+import tasks.reference
 from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.errors import SettingsError
@@ -124,6 +126,23 @@ def test_a_latest_run_that_is_damaged_or_of_other_data_is_skipped_without_an_err
     assert "Not compared with a:" in caplog.text
     with pytest.raises(SettingsError, match=r"not a complete published run|other data"):
         reference_of(store, data, "b", folder)
+
+
+@pytest.mark.parametrize("change", ["published again", "removed"])
+def test_a_run_that_is_replaced_while_it_is_read_is_no_reference(store, data, change, caplog, monkeypatch) -> None:
+    publish(store, data, "b")
+    check = tasks.reference.check_files
+
+    def check_then_change(folder, *given) -> None:
+        check(folder, *given)
+        shutil.rmtree(folder)
+        if change == "published again":
+            publish(store, data, "b")
+            (folder / "samples.npz").write_bytes(b"other samples")
+
+    monkeypatch.setattr(tasks.reference, "check_files", check_then_change)
+    assert reference_of(store, data, "c") is None
+    assert "published again or removed while it was read" in caplog.text or change == "removed"
 
 
 def test_a_run_of_another_data_set_is_refused_before_any_work(store, data) -> None:

@@ -10,7 +10,7 @@ from builders import write_run
 
 from flows.prune_flow import PruneSettings
 from flows.prune_flow import main as prune_command
-from gan.errors import SettingsError
+from gan.errors import SettingsError, StoreError
 from gan.keep import keep
 from gan.runs.champion import Change, add_change
 from gan.runs.pruning import prune
@@ -87,6 +87,12 @@ def test_a_run_that_cannot_be_read_is_kept(nights: Path) -> None:
 def test_the_run_that_latest_leads_to_is_kept(nights: Path) -> None:
     (nights / "latest").symlink_to("runs/night-001")
     assert 1 in kept(nights)
+
+
+def test_a_link_that_leads_to_itself_is_one_clear_error(nights: Path) -> None:
+    (nights / "latest").symlink_to("latest")
+    with pytest.raises(StoreError, match=r"latest cannot be followed.*\nRemove it"):
+        kept(nights)
 
 
 def test_a_broken_run_stands_for_a_week_only_if_there_is_no_other(nights: Path) -> None:

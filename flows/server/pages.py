@@ -37,7 +37,7 @@ AUTH_VARIABLE = "FASHION_GAN_PAGES_AUTH_STRING"
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", urlsplit(DEFAULT_PAGES_URL).port or 80
 
 SHOWN = frozenset({FRONT_PAGE, "runs", "sweeps", COMPARISONS, "champions", "latest", "champion"})
-"""What the server shows of an output folder. The store and the files about runs in progress are nobody's business."""
+"""What the server shows of an output folder. The store and the files about runs in progress are not shown."""
 
 HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 """Pages are written again, so a browser asks each time whether its copy is still right."""
@@ -139,7 +139,7 @@ def serve_beside(folder: Path) -> None:
 
 
 def _auth_string() -> str | None:
-    """Return the auth string of the pages, or else that of the Prefect server: whoever set one wants no strangers."""
+    """Return the auth string of the pages, or else that of the Prefect server, which was set to keep others out."""
     of_server: str | None = PREFECT_SERVER_API_AUTH_STRING.value()
     return os.environ.get(AUTH_VARIABLE) or of_server or None
 

@@ -1,6 +1,8 @@
 """A user's own data set: a folder in the format of MNIST, described by the content of its files."""
 
 import hashlib
+import os
+from functools import lru_cache
 from pathlib import Path
 
 from gan.data.catalog import FILE_NAMES, DataFile, Dataset, Kind, Split
@@ -30,6 +32,15 @@ def describe_folder(name: str, folder: Path) -> Dataset:
         DataError: If a file is missing or damaged, or the data is unusable (`gan.data.inspection.refuse_unusable`).
     """
     check_is_folder(folder, name)
+    with readable(folder):
+        files = [entry for entry in os.scandir(folder) if entry.is_file()]
+        state = frozenset((file.path, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return _describe(name, folder, state)
+
+
+@lru_cache(maxsize=1)  # each training of a sweep asks for it
+def _describe(name: str, folder: Path, _state: frozenset[tuple[str, int, int]]) -> Dataset:
+    """Describe a folder whose files are in a state, which changes with them."""
     with readable(folder):
         contents = {key: _read(folder, name, _MAX_BYTES[key[1]]) for key, name in FILE_NAMES.items()}
         class_names = _read_class_names(folder)

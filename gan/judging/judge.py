@@ -31,7 +31,8 @@ class Judge:
             extractor: The network whose features are compared.
             train_pixels: uint8, shape (k, 28, 28), k >= n, for memorization and for the floor.
             test_pixels: uint8, shape (m, 28, 28), m >= n.
-            n: Images on each side of every comparison, at least 60: a tenth of them has enough neighbours.
+            n: Images on each side of every comparison, at least 60: the bootstrap fits the linear classifier to a tenth
+                of them, which then has images of both sides in each fold.
             seed: Seeds the choice of images and the folds of the two-sample test.
         """
         rng = np.random.default_rng(seed)

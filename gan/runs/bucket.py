@@ -4,8 +4,8 @@ No machine knows what the others need, so each one marks it: a run renews the ob
 those that the published runs of its folder need. Renewing an object sets its time, by the clock of the store. What no
 machine has renewed for a number of days can be removed.
 
-Nothing is lost for good if a machine did not renew in time: its folder has the files of its published runs, and their
-command uploads these, and computes what the folder does not have.
+Nothing is lost for good if a machine did not renew in time. Its folder has the files of its published runs. The command
+that made a run uploads these files again, and computes what the folder does not have.
 """
 
 import json

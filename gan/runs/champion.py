@@ -244,8 +244,8 @@ def describe_champion_status(root: Path, run: str) -> str:
     if current and current.identity == identity:
         return f"It is the champion. {gate.sentence}"
     if current and was_promoted(root, *identity):
-        return f"It was the champion; {current.run} is it now. {gate.sentence}"
-    why = " It was not promoted: --no-promote, a sweep that another run has won, or another champion meanwhile."
+        return f"It was the champion until {current.run} replaced it. {gate.sentence}"
+    why = " It was not promoted: by --no-promote, in a sweep, or because the champion changed meanwhile."
     return f"{gate.sentence}{why if gate.passes else ''}"
 
 

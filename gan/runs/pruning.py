@@ -17,6 +17,7 @@ that no rollback returns to; but nothing of this while a run is in progress, whi
 """
 
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -48,6 +49,9 @@ EVENT_FILES = re.compile(r"train-[0-9a-f]{16}")
 UNFINISHED_RUN = re.compile(r"\.(.+)\.[^.]+\.(partial|old)")
 REMOVED = ".removed"
 """Suffix of a folder whose removal has begun."""
+
+HALF_WRITTEN = re.compile(r"\..+\.partial|\.probe\..+")
+"""Files that `atomic_path` writes, and folders in which a file system is tried."""
 
 UNFINISHED_DOWNLOAD = re.compile(r"\..+\.partial|tmp[a-z0-9_]{8}")
 
@@ -116,8 +120,8 @@ def prune(
     try:
         with exclusive_root_lock_for_removal(store.root) as (now, in_use_since):
             restore_runs_locked(store.root)
-            before, runs, copies = min(now - older_than_days * DAY_SECONDS, in_use_since), [], []
-            if keep_days is not None and in_use_since == now:  # a run in progress may use any published run
+            before, runs, copies = min(now - older_than_days * DAY_SECONDS, in_use_since or now), [], []
+            if keep_days is not None and in_use_since is None:  # a run in progress may use any published run
                 runs = _find_expired(store.root, keep_days, rollbacks, now)
                 copies = _find_former_champions(store.root, rollbacks, now - max(1, keep_days) * DAY_SECONDS)
             names = {leftover.path.name for leftover in runs}
@@ -266,7 +270,10 @@ def _find_unfinished(store: Store, before: float) -> Iterator[Leftover]:
     """Yield files, runs and downloads that a kill left incomplete."""
     links = [path for path in entries(store.root) if path.name.startswith((".latest.", ".champion."))]
     champions = [path for path in entries(store.root / "champions") if path.name.startswith(".")]
-    candidates = [(path, "half-written files") for path in (*entries(store.partial_dir), *links, *champions)]
+    written_to = store.root, store.root / "comparisons", *folders_in(store.root / "sweeps")
+    pages = [path for folder in written_to for path in entries(folder) if HALF_WRITTEN.fullmatch(path.name)]
+    halves = entries(store.partial_dir), links, champions, pages
+    candidates = [(path, "half-written files") for path in dict.fromkeys(itertools.chain(*halves))]
     for path in entries(store.root / "runs"):
         match = UNFINISHED_RUN.fullmatch(path.name)
         if path.name.startswith(".") and path.suffix == REMOVED:

@@ -3,8 +3,8 @@
 These are kept:
 
     recent runs         the runs of the last days, the newest run, and the one that `latest` leads to
-    one run a week      of the older ones with equal settings but the seed, the newest of each week; a broken one only
-                        if the week has no other
+    one run a week      the newest of each week among runs whose settings differ only in the seed; a broken one only if
+                        the week has no other
     champions           the present one, and those before it that a rollback may return to
     pinned runs         named in kept.txt (`python -m gan.keep`)
     references          the run that a kept run was compared with

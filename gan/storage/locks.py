@@ -52,21 +52,21 @@ def exclusive_root_lock(root: Path) -> AbstractContextManager[Path]:
 
 
 @contextmanager
-def exclusive_root_lock_for_removal(root: Path) -> Iterator[tuple[float, float]]:
+def exclusive_root_lock_for_removal(root: Path) -> Iterator[tuple[float, float | None]]:
     """Acquire the exclusive root lock and find the start of the oldest run in progress.
 
     Yields:
-        The current time, and the start of the oldest run (the current time if no run is in progress). Both are in
-        seconds on the clock of the drive. Files that were used since that start may still be needed.
+        The current time, and the start of the oldest run, or None if no run is in progress. Both are in seconds on the
+        clock of the drive. Files that were used since that start may still be needed.
     """
     with exclusive_root_lock(root) as path:
         os.utime(path)
-        now = oldest = path.stat().st_mtime
+        now, oldest = path.stat().st_mtime, None
         for mark in path.parent.glob("run-*"):
             with suppress(FileNotFoundError):  # the run ends at this moment
                 started = mark.lstat().st_mtime
                 if is_locked(mark):
-                    oldest = min(oldest, started)
+                    oldest = min(oldest or started, started)
                 else:
                     mark.unlink(missing_ok=True)  # the run was killed
         yield now, oldest

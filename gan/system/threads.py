@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_THREADS = 8
-"""Limit of the memory: a block of the judge's computations takes up to 90 MB in each thread."""
+"""Limits memory: a block of the judge's computations takes up to 90 MB in each thread."""
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -15,7 +15,8 @@ from gan.training.losses import fake_accuracy, fake_loss, generator_loss, real_a
 TrainStep = Callable[[tf.Tensor, int], tf.Tensor]
 """Runs one iteration: takes the step (int64 scalar) and its phase, returns its row of the history, float32 (3,).
 
-The phase is the step modulo the recipe's `penalty_every`, known at compile time. The article's step ignores it.
+The phase, known at compile time, is 0 for a step with penalties, and any other number for one without. The article's
+step ignores it.
 """
 
 
