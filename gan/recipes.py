@@ -236,7 +236,8 @@ CONDITIONAL_GPU = _derive(
 )
 """`conv-gpu` conditioned on class labels, with less loss on mismatches than `conditional`, which leaves more recall.
 
-About a minute on an H200, by its time a step. Averaged weights of seed 0: Fréchet distance 0.50, recall 0.75, coverage 0.92.
+About a minute on an H200, by its time a step. Averaged weights of seed 0: Fréchet distance 0.50, recall 0.75, coverage
+0.92.
 """
 
 FIXED_FIELDS = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})
