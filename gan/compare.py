@@ -96,7 +96,7 @@ def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, 
     digests = [manifest.data.sha256.get(split, {}).get("images", "") for split in ("train", "test")]
     for run in runs:
         store = Store(run.resolve().parent.parent)
-        paths = [store.path(FileRef.stored(digest, 0, ".npy")) for digest in digests]
+        paths = [store.root / FileRef.stored(digest, 0, ".npy").key for digest in digests]
         if all(path.is_file() and sha256_of(path) == digest for path, digest in zip(paths, digests, strict=True)):
             train, test = (denormalize_images(read_array(path)) for path in paths)
             return train, test

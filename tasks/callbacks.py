@@ -56,9 +56,9 @@ class LiveView(Callback):
     shown together.
     """
 
-    def __init__(self, config: TrainConfig, judge: SnapshotJudge) -> None:
-        """Take the configuration of the training, and the judge of its snapshots."""
-        self._config, self._judge, self._artifact = config, judge, LiveArtifact()
+    def __init__(self, config: TrainConfig, device: str, judge: SnapshotJudge) -> None:
+        """Take the configuration of the training, the name of its device, and the judge of its snapshots."""
+        self._config, self._device, self._judge, self._artifact = config, device, judge, LiveArtifact()
         self._losses: dict[str, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live-view")
         self._due: SimpleQueue[tuple[int, np.ndarray]] = SimpleQueue()
@@ -106,13 +106,14 @@ class LiveView(Callback):
 
     def _markdown(self) -> str:
         steps, quality, rows = zip(*self._snapshots, strict=True)
-        losses = ", ".join(f"{name} {value:.3f}" for name, value in self._losses.items())
+        losses = "".join(f", {name} {value:.3f}" for name, value in self._losses.items())
         shown = spaced(len(rows), MAX_ROWS)
         grid = draw_grid(np.concatenate([rows[index] for index in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
         steps_shown = ", ".join(f"{steps[index]:,}" for index in shown)
         chart = as_png(draw_quality(steps, np.array(quality), self._judge.description))
         return (
-            f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n{losses}\n\n"
+            f"# {self._config.recipe.name}, seed {self._config.seed}, {self._done()}\n\n"
+            f"On {self._device}{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
             f"{self._judge.description}. Images of the same latents after the steps {steps_shown}:\n\n"
             f"![fixed latents, a row for each snapshot]({as_data_uri(png_bytes(grid), 'png')})"

@@ -40,7 +40,10 @@ def train(
     scratch = train.scratch_dir(store, data, config, execution, extractor)
     _log_other_checkpoints(scratch, hardware.folder_name)
     judge = snapshot_judge(store, data, extractor, config)
-    with progress("Training", config.steps, unit="steps") as update, closing(LiveView(config, judge)) as live_view:
+    with (
+        progress("Training", config.steps, unit="steps") as update,
+        closing(LiveView(config, hardware.name, judge)) as live_view,
+    ):
         callbacks = [ProgressBar(update), live_view]
         if execution.tensorboard:
             callbacks.append(tensorboard_callback(store, scratch.name, data, config))

@@ -47,10 +47,15 @@ while True:
 
 
 def exported_by_make(env: dict[str, str]) -> dict[str, str]:
-    """Return the variables that the Makefile adds to this environment."""
-    command = ["make", "--no-print-directory", "--eval", "environment: ; @env", "environment"]
-    printed = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout
-    names = re.findall(r"^export (\w+) ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    """Return the variables that `make server` adds to this environment."""
+    with tempfile.TemporaryDirectory() as name:
+        python = Path(name, "bin", "python")
+        python.parent.mkdir()
+        python.write_text("#!/bin/sh\nenv\n")
+        python.chmod(0o755)
+        command = ["make", "--no-print-directory", "--old-file", f"{name}/.ready", f"VENV={name}", "server"]
+        printed = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^(?:server: )?export (\w+) ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     given = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
     return {name: given[name] for name in names}
 
