@@ -125,8 +125,9 @@ def _print_comparison(comparison: "RunComparison", out: Path) -> None:
     tables = {"Last weights": comparison.differences, "Averaged weights": comparison.average_differences}
     for weights, rows in tables.items():
         table = Table(box=None, pad_edge=False)
-        for heading in (weights, "A", "B", "Difference", "Interval", "A is"):
-            table.add_column(heading, justify="left" if heading in (weights, "A is") else "right", no_wrap=True)
+        table.add_column(weights)  # the one column that is wrapped in a narrow terminal
+        for heading in ("A", "B", "Difference", "Interval", "A is"):
+            table.add_column(heading, justify="left" if heading == "A is" else "right", no_wrap=True)
         for row in rows:
             table.add_row(
                 row.heading,
