@@ -26,8 +26,8 @@ def page(tmp_path: Path) -> FrontPage:
     """Twelve nights; the fifth became champion, the last is worse than usual."""
     for night in range(NIGHTS):
         write_run(tmp_path, night, 9.5 if night == NIGHTS - 1 else 1.2 + 0.1 * (night % 3), 0.5)
-    change = Change(at="2026-10-06T03:00:00+00:00", action="promoted", run="night-005", generator="0" * 64, before=None)
-    add_change(tmp_path, change)
+    champion = {"run": "night-005", "generator": f"{5:064}", "before": None}
+    add_change(tmp_path, Change(at="2026-10-06T03:00:00+00:00", action="promoted", **champion))
     return collect(tmp_path)
 
 
