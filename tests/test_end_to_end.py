@@ -198,7 +198,7 @@ def test_a_training_killed_half_way_goes_on_and_ends_with_the_same_bytes(checkou
 
 
 def test_ctrl_c_in_a_terminal_saves_says_how_to_go_on_and_leaves_a_crashed_run(quick_checkout, own, tmp_path) -> None:
-    """With an embedded server, which Ctrl-C reaches as well."""
+    """With an embedded server."""
     alone = replace(quick_checkout, env=dict(quick_checkout.env))
     del alone.env["PREFECT_API_URL"]
     command = few(own, tmp_path / "artifacts", steps=3900)

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -135,6 +136,52 @@ def test_a_lost_server_and_an_exceeded_time_limit_are_one_clear_error(terminal, 
     with pytest.raises(FashionGanError, match=f"(?s){words}.*the same command again"), prefect_session():
         failing(error)()
     assert not any("Traceback" in line for line in terminal())
+
+
+SERVER_KILLED = """
+import flows, os, signal
+from prefect import flow
+from prefect.server.api.server import SubprocessASGIServer
+from flows.server.session import prefect_session
+
+assert os.getpgrp() == os.getpid(), "the signals below must not reach the tests"
+
+@flow
+def of_a_killed_server():
+    server = SubprocessASGIServer().server_process
+    server.kill()
+    server.wait()
+    {then}
+
+with prefect_session():
+    of_a_killed_server()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "code", "state"), [("", 0, "Completed"), ("os.killpg(0, signal.SIGTERM)", -signal.SIGTERM, "Crashed")]
+)
+def test_an_embedded_server_that_is_killed_is_started_again(tmp_path, then: str, code: int, state: str) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    checkout.env.pop("PREFECT_API_URL", None)
+    with started(checkout, "-c", SERVER_KILLED.format(then=then)) as run:
+        ended, output = run.end()
+        assert ended == code, output
+        assert "The embedded Prefect server was killed (exit code -9): starting it again." in output
+        assert f"- {state}" in output
+        assert "Traceback" not in output
+        run.assert_nothing_is_left()
+
+
+def test_signals_for_all_processes_of_a_command_do_not_reach_its_server(tmp_path) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    checkout.env.pop("PREFECT_API_URL", None)
+    command = SERVER_KILLED.replace("server.kill()\n    server.wait()", "os.killpg(0, signal.SIGTERM)").format(then="")
+    with started(checkout, "-c", command) as run:
+        ended, output = run.end()
+    assert ended == -signal.SIGTERM, output
+    assert "starting it again" not in output
+    assert "- Crashed" in output
 
 
 def test_a_server_that_ignores_sigterm_ends_with_a_killed_command() -> None:

@@ -4,14 +4,13 @@ import atexit
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import httpx
 from prefect.settings import PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, get_current_settings
@@ -19,12 +18,16 @@ from prefect.settings import PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_STARTUP_TIME
 from flows.server.prefect_settings import BASE_PATH, DATABASE, origin_of
 from gan.errors import FashionGanError
 
+if TYPE_CHECKING:
+    from prefect.server.api.server import SubprocessASGIServer
+
 SERVE = (
     "import sys, uvicorn; from prefect.server.api.server import create_app; "
     "uvicorn.run(lambda: create_app(ephemeral=True, final=True), factory=True, host='127.0.0.1', "
     "port=int(sys.argv[1]), log_level='error', lifespan='on')"
 )
 STARTUP_FAILED = 3  # exit code of uvicorn when the application does not start
+SECONDS_BEFORE_RESTART = 1.0
 LAST_LINE_OF_TRACEBACK = re.compile(r"^[\w.]*(?:Error|Exception|Warning): .+", re.MULTILINE)
 
 log = logging.getLogger("prefect")
@@ -40,52 +43,85 @@ def embedded_server() -> Iterator[None]:
 
     Prefect's client would start the same server, but would not end it if this process is killed during the start, and
     would report a server that ends early only after the timeout. The start is tried twice, because another command may
-    create the database or take the port at the same moment.
+    create the database or take the port at the same moment. A server that is killed later is started again.
     """
     from prefect.server.api.server import SubprocessASGIServer
 
     server = SubprocessASGIServer()  # one instance in a process
-    with ExitStack() as callbacks:
+    with ExitStack() as guards:
         for is_last in (False, True):
             if server.running:
                 break
             server.port = server.find_available_port()
             log.info("Starting temporary server on %s", server.address)
-            process = _start_process(server.port)
-            try:
-                assert process.stderr
-                output = _Output(process.stderr)
-                callbacks.enter_context(_ended_with_this_process(process.pid))
-                if _wait_until_healthy(server.api_url, process):
-                    server.server_process, server.running = process, True
-            finally:
-                if not server.running:
-                    is_port_taken = process.poll() is not None and not server.is_port_available(server.port)
-                    is_retry_useful = is_port_taken or process.poll() == STARTUP_FAILED
-                    process.kill()
-                    process.wait()
-                    callbacks.close()  # ends the guard, before another process can get this number
+            output, is_retry_useful = _start(server, guards)
             if server.running:
+                stopping = threading.Event()
                 atexit.register(server.stop)
-                atexit.register(output.drop)  # runs before `stop`
-                output.show()
+                atexit.register(stopping.set)  # runs before `stop`
+                again = threading.Thread(target=_start_again, args=(server, guards, stopping), daemon=True)
+                again.start()
             elif is_last or not is_retry_useful:
                 raise _explain(output.read())
         yield
 
 
-def _start_process(port: int) -> subprocess.Popen[str]:
-    """Start the server with SIGINT blocked, since Ctrl-C reaches every process of a command.
+def _start(server: "SubprocessASGIServer", guards: ExitStack) -> tuple["_Output", bool]:
+    """Start the server's process at its port, and wait until it answers; otherwise end it.
 
-    The server has to outlive the command by a moment, to record the run as crashed. A process inherits blocked signals.
+    Returns:
+        The output of the process, and whether another attempt could succeed if this one failed.
+    """
+    assert server.port
+    process, answers = _start_process(server.port), False
+    with ExitStack() as guard:
+        try:
+            assert process.stderr
+            output = _Output(process.stderr)
+            guard.enter_context(_ended_with_this_process(process.pid))
+            answers = _wait_until_healthy(server.api_url, process)
+        finally:
+            if not answers:
+                is_port_taken = process.poll() is not None and not server.is_port_available(server.port)
+                is_retry_useful = is_port_taken or process.poll() == STARTUP_FAILED
+                process.kill()
+                process.wait()
+        if not answers:
+            return output, is_retry_useful
+        server.server_process, server.running = process, True
+        atexit.register(output.drop)  # runs before the server is stopped
+        output.show()
+        guards.enter_context(guard.pop_all())
+        return output, False
+
+
+def _start_again(server: "SubprocessASGIServer", guards: ExitStack, stopping: threading.Event) -> None:
+    """Start the server again at its port whenever it was killed, until this process stops it.
+
+    Requests are repeated for minutes, so a run does not notice. Without a server they would fail after minutes.
+    """
+    while True:
+        assert server.server_process
+        code = server.server_process.wait()
+        if stopping.is_set():
+            return
+        log.warning("The embedded Prefect server was killed (exit code %s): starting it again.", code)
+        guards.close()  # the guard of the process that is gone
+        while not stopping.wait(SECONDS_BEFORE_RESTART) and server.server_process.poll() is not None:
+            with suppress(ServerError):
+                _start(server, guards)
+
+
+def _start_process(port: int) -> subprocess.Popen[str]:
+    """Start the server in a session of its own, since Ctrl-C and SIGTERM may go to every process of a command.
+
+    The server has to outlive the command by a moment, to record the run as crashed.
     """
     command = [sys.executable, "-c", SERVE, str(port)]
     env = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return subprocess.Popen(
+        command, env=env, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", start_new_session=True
+    )
 
 
 def _wait_until_healthy(api_url: str, process: subprocess.Popen[str]) -> bool:
