@@ -48,21 +48,22 @@ def embedded_server() -> Iterator[None]:
     from prefect.server.api.server import SubprocessASGIServer
 
     server = SubprocessASGIServer()  # one instance in a process
+    if server.running:
+        yield
+        return
+    stopping = threading.Event()
+    atexit.register(server.stop)
+    atexit.register(stopping.set)  # the function that was registered last runs first
     with ExitStack() as guards:
         for is_last in (False, True):
-            if server.running:
-                break
             server.port = server.find_available_port()
             log.info("Starting temporary server on %s", server.address)
             output, is_retry_useful = _start(server, guards)
             if server.running:
-                stopping = threading.Event()
-                atexit.register(server.stop)
-                atexit.register(stopping.set)  # runs before `stop`
-                again = threading.Thread(target=_start_again, args=(server, guards, stopping), daemon=True)
-                again.start()
-            elif is_last or not is_retry_useful:
+                break
+            if is_last or not is_retry_useful:
                 raise _explain(output.read())
+        threading.Thread(target=_start_again, args=(server, guards, stopping), daemon=True).start()
         yield
 
 
@@ -100,16 +101,17 @@ def _start_again(server: "SubprocessASGIServer", guards: ExitStack, stopping: th
 
     Requests are repeated for minutes, so a run does not notice. Without a server they would fail after minutes.
     """
-    while True:
-        assert server.server_process
-        code = server.server_process.wait()
+    process = server.server_process
+    while process:
+        code = process.wait()
         if stopping.is_set():
             return
         log.warning("The embedded Prefect server was killed (exit code %s): starting it again.", code)
         guards.close()  # the guard of the process that is gone
-        while not stopping.wait(SECONDS_BEFORE_RESTART) and server.server_process.poll() is not None:
+        while process and process.poll() is not None and not stopping.wait(SECONDS_BEFORE_RESTART):
             with suppress(ServerError):
                 _start(server, guards)
+            process = server.server_process
 
 
 def _start_process(port: int) -> subprocess.Popen[str]:
