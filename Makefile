@@ -69,14 +69,14 @@ bench: $(READY) ## Compare the training speed with other frameworks (7 minutes, 
 	$(USE_GPU)
 	@$(VENV)/bin/python -m bench $(ARGS)
 
-check-gpu: $(READY) ## Try trainings on this machine's GPU: speed, equal bytes, SIGKILL (about 5 minutes)
+check-gpu: $(READY) ## Try trainings on this machine's GPU: speed, equal bytes, SIGKILL
 	$(USE_GPU)
 	@$(VENV)/bin/python -m bench.check_gpu $(ARGS)
 
 bench-judging: $(READY) ## Measure the time and memory of judging 10,000 images (half a minute, on an idle machine)
 	@$(VENV)/bin/python -m bench.judging $(ARGS)
 
-bench-peers: ## Install PyTorch and JAX in .venv-peers, for make bench (7 GB)
+bench-peers: $(READY) ## Install PyTorch and JAX in .venv-peers, for make bench (7 GB)
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bench.lock
 

@@ -23,7 +23,7 @@ from gan.judging.judge import Judge
 from gan.runs.manifest import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
 from gan.storage.files import read_array, sha256_of
 from gan.storage.links import follow_text_link
-from gan.storage.store import FileRef, Store
+from gan.storage.store import Store
 
 if TYPE_CHECKING:  # --help and a refused option must not wait for TensorFlow
     from gan.report.comparison import RunComparison
@@ -96,7 +96,7 @@ def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, 
     digests = [manifest.data.sha256.get(split, {}).get("images", "") for split in ("train", "test")]
     for run in runs:
         store = Store(run.resolve().parent.parent)
-        paths = [store.root / FileRef.stored(digest, 0, ".npy").key for digest in digests]
+        paths = [store.root / "store" / digest[:2] / f"{digest}.npy" for digest in digests]
         if all(path.is_file() and sha256_of(path) == digest for path, digest in zip(paths, digests, strict=True)):
             train, test = (denormalize_images(read_array(path)) for path in paths)
             return train, test

@@ -220,10 +220,10 @@ CONV_GPU = _derive(
     learning_rate=5e-4,
     average_half_life_images=200_000,
 )
-"""`conv` with wider networks and larger batches, for one modern GPU: about a minute on an H200, by its time a step.
+"""`conv` with wider networks and larger batches, for one modern GPU.
 
-Averaged weights of seed 0 after half of these steps: Fréchet distance 0.87, recall 0.66, coverage 0.91. The whole
-training has not been measured.
+About a minute on an H200, estimated from its time a step. Averaged weights of seed 0 after half of these steps: Fréchet
+distance 0.87, recall 0.66, coverage 0.91. The whole training has not been measured.
 """
 
 CONDITIONAL_GPU = _derive(
@@ -236,8 +236,8 @@ CONDITIONAL_GPU = _derive(
 )
 """`conv-gpu` conditioned on class labels, with less loss on mismatches than `conditional`, which leaves more recall.
 
-About a minute on an H200, by its time a step. Averaged weights of seed 0: Fréchet distance 0.50, recall 0.75, coverage
-0.92.
+About a minute on an H200, estimated from its time a step. Averaged weights of seed 0: Fréchet distance 0.50, recall
+0.75, coverage 0.92.
 """
 
 FIXED_FIELDS = frozenset({"name", "paper", "algorithm", "layers", "steps", "batch_size"})

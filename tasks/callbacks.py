@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from queue import SimpleQueue
+from typing import Self
 
 import numpy as np
 
@@ -60,13 +61,18 @@ class LiveView(Callback):
         """Take the configuration of the training, the name of its device, and the judge of its snapshots."""
         self._config, self._device, self._judge, self._artifact = config, device, judge, LiveArtifact()
         self._losses: dict[str, float] = {}
+        self._shown = -1  # the newest step that is shown
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live-view")
         self._due: SimpleQueue[tuple[int, np.ndarray]] = SimpleQueue()
         self._snapshots: list[tuple[int, tuple[float, float], np.ndarray]] = []  # step, metrics, a row of images
 
-    def close(self) -> None:
-        """Wait until all snapshots are shown; call it when the training is over."""
-        self._thread.shutdown()
+    def __enter__(self) -> Self:
+        """Return the view."""
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        """Wait until the snapshots are shown; after an error, only until the one that is being shown."""
+        self._thread.shutdown(cancel_futures=error_type is not None)
 
     def on_step(self, steps_done: int, row: np.ndarray) -> None:
         """Keep the latest losses."""
@@ -83,14 +89,14 @@ class LiveView(Callback):
         self._thread.submit(copy_context().run, self._show_due, step)  # the context has the Prefect run
 
     def _show_due(self, step: int) -> None:
-        """Show all snapshots up to a step, and later ones. If the server does not respond, log a warning."""
+        """Judge the snapshots that are due, and show all so far; if the server does not respond, log a warning."""
         try:
-            if self._due.empty():
-                return  # shown with an earlier one
             while not self._due.empty():
                 taken_at, pixels = self._due.get()
                 self._snapshots.append((taken_at, self._judge(pixels), pixels[:NUM_IN_A_ROW].copy()))
-            self._artifact.show(self._markdown(), self._description())
+            if self._shown < (newest := self._snapshots[-1][0]):
+                self._artifact.show(self._markdown(), self._description())
+                self._shown = newest
         except Exception as error:  # any error of the server or the connection
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
 

@@ -1,7 +1,6 @@
 """The stage that trains the generator. By far the longest stage; it resumes where a killed run stopped."""
 
 import logging
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def train(
     judge = snapshot_judge(store, data, extractor, config)
     with (
         progress("Training", config.steps, unit="steps") as update,
-        closing(LiveView(config, hardware.name, judge)) as live_view,
+        LiveView(config, hardware.name, judge) as live_view,
     ):
         callbacks = [ProgressBar(update), live_view]
         if execution.tensorboard:

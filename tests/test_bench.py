@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from builders import small_extractor, smooth_pixels
 from rich.console import Console
+from tensorflow.python.framework import config as tensorflow_config
 
-from bench.__main__ import BenchError, Contender, summarize
+from bench import STEPS_PER_CALL
+from bench.__main__ import BenchError, Contender, start, summarize
 from bench.calibration import disjoint_judges, print_spread
-from bench.floor import products, updates
+from bench.floor import products, updates, xla_products
 from bench.judging import measure, noisy, show
 from bench.second_judge import build_second, table_of
 from gan.data.pixels import normalize_images
@@ -50,6 +52,24 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert result["contenders"]["jax_scan"]["times_ours"] == 1
     assert result["floor"]["parts"] == {"matrix products": "numpy_products", "Adam": "xla_adam"}
     assert result["floor"]["ours_times_floor"] == 1.25
+
+
+def test_a_contender_names_its_library_and_device_and_answers_with_seconds() -> None:
+    found = start("numpy_products", "Matrix products in NumPy")
+    assert found
+    assert (found.library, found.device) == (f"NumPy {np.__version__}", "CPU")
+    assert 0 < found.run(STEPS_PER_CALL) < 60
+    found.process.communicate()
+    found.stderr.close()
+
+
+def test_the_products_of_the_floor_need_no_random_numbers_without_a_seed() -> None:
+    """With a GPU, TensorFlow refuses them, since operations are deterministic there."""
+    tensorflow_config.enable_op_determinism()
+    try:
+        xla_products()(1)
+    finally:
+        tensorflow_config.disable_op_determinism()
 
 
 def test_without_ours_there_is_one_clear_error() -> None:

@@ -107,10 +107,10 @@ def test_a_run_that_fails_the_gate_or_has_no_promote_does_not_change_the_champio
     run_and_promote(store, data, "c", over("a"), no_promote=True)
     assert [change.run for change in read_history(store.root)] == ["a"]
     assert describe_champion_status(store.root, "b") == "Does not pass the gate against the champion a. It is worse."
-    assert "It is better. It was not promoted: by --no-promote, " in describe_champion_status(store.root, "c")
+    assert "It is better. It was not promoted, because of --no-promote, " in describe_champion_status(store.root, "c")
     run_and_promote(store, data, "c", over("a"))
     assert champion_and_its_generator(store) == ("c", "c")
-    assert describe_champion_status(store.root, "a").startswith("It was the champion until c replaced it.")
+    assert describe_champion_status(store.root, "a").startswith("It was the champion before; c is now.")
 
 
 def test_a_worse_run_with_the_name_of_the_champion_does_not_replace_it(store, data) -> None:

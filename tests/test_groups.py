@@ -45,6 +45,13 @@ def test_the_images_of_a_group_are_similar(stripes, tiny_images) -> None:
     assert within < 0.5 * tiny_images.var(axis=0).sum() * len(tiny_images)
 
 
+def test_images_are_clustered_in_blocks(stripes, monkeypatch) -> None:
+    images, _ = stripes
+    groups = find_groups(images, 12)
+    monkeypatch.setattr("gan.training.groups.BLOCK_ROWS", 70)
+    np.testing.assert_array_equal(find_groups(images, 12), groups)
+
+
 def test_with_fewer_images_than_groups_each_image_is_a_group_and_equal_images_share_one(tiny_images) -> None:
     groups = find_groups(tiny_images[:5], 9)
     assert sorted(groups) == [0, 1, 2, 3, 4]

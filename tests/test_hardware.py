@@ -34,8 +34,11 @@ def test_the_gpus_that_the_driver_lists_are_counted(driver) -> None:
     assert count_gpus() == 0
 
 
-def test_a_gpu_that_tensorflow_does_not_find_is_a_warning_with_the_remedy(driver, caplog) -> None:
+def test_a_gpu_that_tensorflow_does_not_find_is_a_warning_with_the_remedy(driver, caplog, monkeypatch) -> None:
     caplog.set_level(logging.WARNING, "gan")
+    gan.models.backend._warn_once.cache_clear()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gan.models.backend.tf.config, "list_physical_devices", lambda kind: [])
     assert use_device("cpu").device_type == "CPU"
     assert not caplog.records
     assert use_device("auto").device_type == "CPU"

@@ -219,8 +219,8 @@ def test_the_live_view_has_no_losses_before_there_are_any(tiny_config, monkeypat
     view = LiveView(TrainConfig(steps=10), "CPU", UndefinedDistance())
     shown: list[str] = []
     monkeypatch.setattr(view._artifact, "show", lambda markdown, description: shown.append(markdown))
-    view.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), Networks.build(tiny_config.recipe, seed=0))
-    view.close()
+    with view:
+        view.on_snapshot(0, np.zeros((9, 28, 28), np.uint8), Networks.build(tiny_config.recipe, seed=0))
     (text,) = shown
     check_words(text, "live view")
     assert "Fréchet distance not defined, recall 50 %" in text

@@ -167,7 +167,7 @@ def test_an_embedded_server_that_is_killed_is_started_again(tmp_path, then: str,
     with started(checkout, "-c", SERVER_KILLED.format(then=then)) as run:
         ended, output = run.end()
         assert ended == code, output
-        assert "The embedded Prefect server was killed (exit code -9): starting it again." in output
+        assert "The embedded Prefect server has ended (exit code -9): starting it again." in output
         assert f"- {state}" in output
         assert "Traceback" not in output
         run.assert_nothing_is_left()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
 from typing import IO, TYPE_CHECKING
 
 import httpx
@@ -37,6 +38,15 @@ class ServerError(FashionGanError):
     """The Prefect server does not answer."""
 
 
+class StartError(ServerError):
+    """The embedded server does not start."""
+
+    def __init__(self, message: str, *, is_temporary: bool) -> None:
+        """Take the message, and whether another attempt may succeed."""
+        super().__init__(message)
+        self.is_temporary = is_temporary
+
+
 @contextmanager
 def embedded_server() -> Iterator[None]:
     """Start the server that Prefect's clients use when no API URL is set, and end it when this process has ended.
@@ -58,21 +68,19 @@ def embedded_server() -> Iterator[None]:
         for is_last in (False, True):
             server.port = server.find_available_port()
             log.info("Starting temporary server on %s", server.address)
-            output, is_retry_useful = _start(server, guards)
-            if server.running:
+            try:
+                _start(server, guards)
                 break
-            if is_last or not is_retry_useful:
-                raise _explain(output.read())
-        threading.Thread(target=_start_again, args=(server, guards, stopping), daemon=True).start()
+            except StartError as error:
+                if is_last or not error.is_temporary:
+                    raise
+        with_settings = copy_context().run  # the thread needs this thread's Prefect settings
+        threading.Thread(target=with_settings, args=(_start_again, server, guards, stopping), daemon=True).start()
         yield
 
 
-def _start(server: "SubprocessASGIServer", guards: ExitStack) -> tuple["_Output", bool]:
-    """Start the server's process at its port, and wait until it answers; otherwise end it.
-
-    Returns:
-        The output of the process, and whether another attempt could succeed if this one failed.
-    """
+def _start(server: "SubprocessASGIServer", guards: ExitStack) -> None:
+    """Start the server's process at its port, and wait until it answers; otherwise end it and raise a `ServerError`."""
     assert server.port
     process, answers = _start_process(server.port), False
     with ExitStack() as guard:
@@ -84,20 +92,19 @@ def _start(server: "SubprocessASGIServer", guards: ExitStack) -> tuple["_Output"
         finally:
             if not answers:
                 is_port_taken = process.poll() is not None and not server.is_port_available(server.port)
-                is_retry_useful = is_port_taken or process.poll() == STARTUP_FAILED
+                is_temporary = is_port_taken or process.poll() == STARTUP_FAILED
                 process.kill()
                 process.wait()
         if not answers:
-            return output, is_retry_useful
+            raise StartError(_explain(output.read()), is_temporary=is_temporary)
         server.server_process, server.running = process, True
         atexit.register(output.drop)  # runs before the server is stopped
         output.show()
         guards.enter_context(guard.pop_all())
-        return output, False
 
 
 def _start_again(server: "SubprocessASGIServer", guards: ExitStack, stopping: threading.Event) -> None:
-    """Start the server again at its port whenever it was killed, until this process stops it.
+    """Start the server again at its port whenever it has ended, until this process stops it.
 
     Requests are repeated for minutes, so a run does not notice. Without a server they would fail after minutes.
     """
@@ -106,11 +113,16 @@ def _start_again(server: "SubprocessASGIServer", guards: ExitStack, stopping: th
         code = process.wait()
         if stopping.is_set():
             return
-        log.warning("The embedded Prefect server was killed (exit code %s): starting it again.", code)
+        log.warning("The embedded Prefect server has ended (exit code %s): starting it again.", code)
         guards.close()  # the guard of the process that is gone
+        was_explained = False
         while process and process.poll() is not None and not stopping.wait(SECONDS_BEFORE_RESTART):
-            with suppress(ServerError):
+            try:
                 _start(server, guards)
+            except (ServerError, OSError) as error:
+                if not was_explained:
+                    log.warning("%s\nTrying again until it starts.", error)
+                was_explained = True
             process = server.server_process
 
 
@@ -144,11 +156,11 @@ def _wait_until_healthy(api_url: str, process: subprocess.Popen[str]) -> bool:
     return False
 
 
-def _explain(output: str) -> ServerError:
+def _explain(output: str) -> str:
     reasons = LAST_LINE_OF_TRACEBACK.findall(output)
     setting, other = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, origin_of(*DATABASE)
     database = f"the one of {other.name}, {other.place}" if other else PREFECT_HOME.value() / "prefect.db"
-    return ServerError(
+    return (
         f"The embedded Prefect server does not start: {reasons[-1] if reasons else 'it gives no reason'}.\n"
         f"Its database is {database}. It must be intact, not locked by another program, and on a writable disk with "
         "free space. A damaged database can be moved away: this loses the pages of earlier runs, but no result and no "

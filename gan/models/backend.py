@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from gan.config import Device
@@ -91,16 +92,19 @@ def use_device(device: Device, precision: Precision = "float32") -> Hardware:
         )
     tf.config.set_visible_devices(gpus, "GPU")
     if not gpus:
-        if device == "auto" and count_gpus():
-            log.warning(
-                "nvidia-smi lists a GPU, but TensorFlow finds none: the CPU computes. To use it: make setup-gpu"
-            )
+        if device == "auto" and count_gpus() and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            _warn_once("nvidia-smi lists a GPU, but TensorFlow finds none: the CPU computes. To use it: make setup-gpu")
         return Hardware("CPU", "CPU")
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
     _set_op_determinism(precision != "tf32")
     tf.config.experimental.set_memory_growth(gpus[0], True)
     name = str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
     return Hardware("GPU", name)
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 def _set_op_determinism(enabled: bool) -> None:

@@ -244,8 +244,8 @@ def describe_champion_status(root: Path, run: str) -> str:
     if current and current.identity == identity:
         return f"It is the champion. {gate.sentence}"
     if current and was_promoted(root, *identity):
-        return f"It was the champion until {current.run} replaced it. {gate.sentence}"
-    why = " It was not promoted: by --no-promote, in a sweep, or because the champion changed meanwhile."
+        return f"It was the champion before; {current.run} is now. {gate.sentence}"
+    why = " It was not promoted, because of --no-promote, a sweep, or another champion in the meantime."
     return f"{gate.sentence}{why if gate.passes else ''}"
 
 

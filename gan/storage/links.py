@@ -47,7 +47,8 @@ def follow_link(path: Path) -> Path:
     try:
         return follow_text_link(path.expanduser()).resolve()
     except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise RuntimeError for a loop
-        raise StoreError(f"The link {path} cannot be followed: {error}.\nRemove it: it is made again.") from error
+        remedy = "Remove it: it is made again." if path.name in (LATEST, CHAMPION) else "Give another path."
+        raise StoreError(f"The link {path} cannot be followed: {error}.\n{remedy}") from error
 
 
 def check_links(root: Path) -> None:
