@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import date
 from functools import cached_property
@@ -174,6 +175,18 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="epochs of training the network that separates generated from real images; empty: 3, or more for a "
         "small set",
     )
+
+    @field_validator("data_dir", "compare_with", mode="before")
+    @classmethod
+    def _read_empty(cls, given: object) -> object:
+        return None if given == "" else given  # as a form sends it
+
+    @field_validator("output_dir", mode="after")
+    @classmethod
+    def _refuse_address(cls, given: Path) -> Path:
+        if re.match(r"[a-z][a-z0-9+.-]*:/", str(given)):  # Path makes one slash of two
+            raise ValueError(f"--output-dir got {given}, which is no folder. Name a bucket with --store-url.")
+        return given
 
     @field_validator("data_dir", "compare_with", mode="after")
     @classmethod

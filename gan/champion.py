@@ -10,9 +10,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.runs.champion import Change, champion_stack, check_root, promote, read_history, roll_back
 from gan.storage.links import CHAMPION
 
@@ -32,11 +32,12 @@ def show(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     champions = champion_stack(history)
     console.print(f"Champion   {champions[-1].run if champions else 'none yet'}", markup=False)
     if history:
-        table = Table("When (UTC)", "What", "Run", "Before it", box=None, pad_edge=False)
+        names = (Column(heading, overflow="fold") for heading in ("Run", "Before it"))
+        table = Table("When (UTC)", "What", *names, box=None, pad_edge=False)
         for change in history:
             table.add_row(change.at.removesuffix("+00:00"), change.action, change.run, change.before or "")
         console.print()
-        console.print(table)
+        print_table(console, table)
 
 
 @app.command(name="promote")

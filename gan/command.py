@@ -11,6 +11,7 @@ from tempfile import TemporaryFile
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 from rich.console import Console
+from rich.table import Table
 
 from gan.errors import FashionGanError, SettingsError, StoreError
 from gan.storage.file_system import suggest_remedy
@@ -55,6 +56,13 @@ def run_command(app: App) -> None:
         _fail(f"The output could not be written ({error.strerror}). Finished work is kept.", EXIT_FAILED)
     except KeyboardInterrupt:
         _fail("Run the same command again: it continues from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table. A file or another program gets its whole width, so that nothing is cut."""
+    if not console.is_terminal:
+        console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
 
 
 def warn_of_ignored_variables() -> None:

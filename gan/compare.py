@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import check_output, new_app, output_file, run_command
+from gan.command import check_output, new_app, output_file, print_table, run_command
 from gan.data.catalog import CATALOG
 from gan.data.pixels import denormalize_images
 from gan.data.sources import fetch_splits
@@ -137,7 +137,7 @@ def _print_comparison(comparison: "RunComparison", out: Path) -> None:
                 row.interval,
                 "" if row.verdict == "no difference beyond noise" else row.verdict,
             )
-        console.print(table)
+        print_table(console, table)
         console.print()
     console.print(f"{comparison.NOTE}\n", markup=False)
     console.print(f"Page   {out}", markup=False)

@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from gan.storage.locks import exclusive_lock, lock_path, shared_root_lock
 from gan.storage.store import Store
 from gan.system.environment import describe_processors, rounding_conditions
+from gan.system.interrupts import raise_lost_ctrl_c
 from tasks.code_identity import import_reached, reached_code, reached_libraries
 from tasks.failures import explain_refused_writes, is_worth_retrying
 from tasks.records import StageRecord, plain
@@ -111,6 +112,7 @@ class Stage(Generic[P, R]):
         Raises:
             StoreError: If the object store cannot be reached. The result is kept in the output folder.
         """
+        raise_lost_ctrl_c()
         key = self._key(store, *args, **kwargs)
         scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)

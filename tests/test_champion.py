@@ -159,6 +159,15 @@ def test_a_run_that_passed_and_was_not_promoted_is_judged_again_against_the_curr
     assert store.path(found.average_samples).read_bytes() == b"a"
 
 
+def test_names_are_shown_whole_to_a_program_that_reads_the_history(store, data, call) -> None:
+    names = ["a" * 100, "b" * 100]
+    for name in names:
+        publish(store, data, name)
+        promote(store.root, name, by_hand=True)
+    _, shown = call("gan.champion", "show", "--output-dir", store.root)
+    assert shown.splitlines()[-1].split()[-2:] == names[::-1]
+
+
 @pytest.mark.parametrize("damage", ["samples altered", "gone", "other data"])
 def test_a_damaged_or_incomparable_champion_is_an_obstacle_until_it_is_repaired(store, data, damage) -> None:
     run_and_promote(store, data, "a", PASSES)

@@ -87,6 +87,19 @@ def test_commits_between_two_versions_of_the_code() -> None:
     assert len(found) <= 20
 
 
+def test_a_commit_of_another_repository_is_not_taken_for_ours(tmp_path: Path, monkeypatch) -> None:
+    ours = code_version()
+    other = tmp_path / "other"
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    subprocess.run(["git", "init", "--quiet", other], check=True)
+    subprocess.run(["git", *identity, "commit", "--quiet", "--allow-empty", "-m", "x"], cwd=other, check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a git hook
+    assert code_version() == ours
+    (other / "fashion-gan").mkdir()
+    monkeypatch.setattr("gan.runs.manifest.PROJECT_ROOT", other / "fashion-gan")
+    assert code_version() == {"commit": None, "modified": None}
+
+
 def test_unknown_or_hostile_commits_give_no_log() -> None:
     assert commits_between("", "a" * 12) == ()
     assert commits_between("a" * 12, "a" * 12) == ()

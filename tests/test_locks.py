@@ -9,9 +9,12 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from conftest import PROJECT
 
+from gan.errors import StoreError
 from gan.storage.locks import exclusive_lock, exclusive_root_lock_for_removal, is_locked, mark_in_use, shared_root_lock
+from gan.storage.store import Store
 
 
 def holder(code: str, path: Path) -> subprocess.Popen[str]:
@@ -85,6 +88,16 @@ def test_only_one_of_many_threads_holds_a_lock_although_each_removes_the_file(tm
         thread.join(60)
     assert len(most) == 120
     assert set(most) == {1}
+
+
+@pytest.mark.parametrize("fault", ["moment is a folder", "in-use is a file"])
+def test_a_lock_that_cannot_be_opened_is_one_clear_error(tmp_path, fault: str) -> None:
+    if fault == "moment is a folder":
+        (tmp_path / ".in-use" / "moment").mkdir(parents=True)
+    else:
+        (tmp_path / ".in-use").touch()
+    with pytest.raises(StoreError, match=r"moment, which all users .* cannot be opened: .*another user"):
+        Store.open(tmp_path)
 
 
 def test_a_run_counts_as_in_progress_until_it_ends_or_is_killed(tmp_path) -> None:

@@ -38,6 +38,12 @@ def test_a_folder_that_does_not_change_is_read_once(folder, monkeypatch) -> None
         describe_folder("mine", folder)
 
 
+def test_class_names_in_a_link_that_leads_nowhere_are_not_ignored(folder) -> None:
+    (folder / "class-names.txt").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"class-names\.txt is no file, or a link to none"):
+        describe_folder("mine", folder)
+
+
 def test_packed_and_unpacked_files_are_the_same_data_set(folder, tmp_path) -> None:
     packed = write_own_data(tmp_path / "packed", pack=True)
     assert describe_folder("mine", packed) == describe_folder("mine", folder)

@@ -22,7 +22,11 @@ from prefect.task_engine import TaskRunTimeoutError
 
 from flows.server.embedded import _Output
 from flows.server.session import prefect_session
+from gan.data.catalog import FASHION_MNIST
 from gan.errors import DataError, FashionGanError, SourceError
+from gan.storage.store import Store
+from gan.system.interrupts import raise_lost_ctrl_c, remember_ctrl_c
+from tasks.fetch import fetch
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -117,6 +121,16 @@ def test_a_retry_is_one_line_with_the_reason(terminal) -> None:
     (retry,) = [line for line in terminal() if "No network" in line]
     assert retry == "Task run failed with exception: SourceError: No network. - Retry 1/1 will start immediately"
     assert not any("Traceback" in line for line in terminal())
+
+
+def test_a_ctrl_c_that_python_drops_stops_the_run_at_its_next_stage(tmp_path) -> None:
+    with remember_ctrl_c():
+        with suppress(KeyboardInterrupt):  # as if raised in the garbage collector
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(Store(tmp_path), FASHION_MNIST, None)
+    with remember_ctrl_c():
+        raise_lost_ctrl_c()  # the next command is not concerned
 
 
 def test_an_unexpected_error_keeps_its_traceback(terminal) -> None:

@@ -142,6 +142,7 @@ NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked fo
         (["--set", "num_groups=10"], "num_classes and num_groups are not for the article", 2),
         (["--stepps", "5"], "Unknown option: --stepps. Did you mean --steps?", 2),
         (["--output-dir", "/dev/null/x"], "cannot be written", 1),
+        (["--output-dir", "s3://bucket/runs"], "Name a bucket with --store-url", 2),
         (["--store-url", "s3://a:b@c", "--output-dir", "TMP"], "(--store-url) is not one of S3", 1),
         (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder name", 1),
         (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),

@@ -34,6 +34,7 @@ from flows.server.prefect_settings import (
     origin_of,
 )
 from gan.errors import FashionGanError
+from gan.system.interrupts import remember_ctrl_c
 from gan.system.proxies import bypass_proxies, faulty_proxy, is_loopback, proxy_for, without_credentials
 
 FINISHED = re.compile(r"Finished in state (?P<state>\w+)\((.*?encountered an exception:? (?P<error>\w+))?", re.DOTALL)
@@ -68,7 +69,8 @@ def prefect_session() -> Iterator[None]:
     _check_http_client()
     # Each stage sets its result storage. For a flow, Prefect would load the default storage block from the server.
     no_block = temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK})
-    with no_block, short_logs(), _explained(), embedded_server() if is_embedded else nullcontext():
+    server = embedded_server() if is_embedded else nullcontext()
+    with remember_ctrl_c(), no_block, short_logs(), _explained(), server:
         _check_server()
         yield
 

@@ -60,8 +60,10 @@ def find_class_names(folder: Path) -> Path | None:
         DataError: If a file has a similar name, since it would be ignored silently otherwise.
     """
     path = folder / CLASS_NAMES_FILE
-    if path.exists():
+    if path.is_file():
         return path
+    if path.exists() or path.is_symlink():
+        raise DataError(f"{path} is no file, or a link to none.\nReplace it by a file, or remove it.")
     for name in _list_names(folder):
         if _LIKE_CLASS_NAMES.fullmatch(name.partition(".")[0]) and (folder / name).is_file():
             raise DataError(

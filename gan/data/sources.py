@@ -64,9 +64,15 @@ def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None) -> str
 
 def fetch_splits(dataset: Dataset, *, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Fetch a data set as `fetch_files` does; return the pixels and labels of each split, as `decode_split` does."""
-    with tempfile.TemporaryDirectory() as name:
-        fetch_files(dataset, Path(name), data_dir=data_dir)
-        contents = {key: (Path(name) / file_name).read_bytes() for key, file_name in FILE_NAMES.items()}
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            fetch_files(dataset, Path(name), data_dir=data_dir)
+            contents = {key: (Path(name) / file_name).read_bytes() for key, file_name in FILE_NAMES.items()}
+    except OSError as error:
+        raise SourceError(
+            f"{dataset.title} could not be unpacked in {tempfile.gettempdir()}: {error.strerror or error}.\n"
+            "It needs 55 MB there. Free some space, or set TMPDIR to another folder."
+        ) from error
     splits: tuple[Split, Split] = ("train", "test")
     return tuple(decode_split(dataset, split, contents[split, "images"], contents[split, "labels"]) for split in splits)
 

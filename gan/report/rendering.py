@@ -1,7 +1,9 @@
-"""Grids, rows and an animation of images: labelled, enlarged without smoothing, drawn with Pillow only."""
+"""Grids, rows and an animation of images: labelled, enlarged without smoothing, drawn with Pillow."""
 
 import io
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -39,7 +41,7 @@ def draw_grid(
     """
     _check_grid(pixels, titles)
     side = IMAGE_SIZE * scale
-    font = ImageFont.load_default(max(12, side // 12))
+    font = _font(max(12, side // 12))
     title_height = round(max(12, side // 12) * 1.7) if titles else 0
     top_margin = margin + (CAPTION_HEIGHT if caption else 0)
     rows = -(-len(pixels) // columns)
@@ -48,7 +50,7 @@ def draw_grid(
     picture = Image.new("L", (width, height), PAPER)
     draw = ImageDraw.Draw(picture)
     if caption:
-        draw.text((margin, margin), caption, fill=INK, font=ImageFont.load_default(20))
+        draw.text((margin, margin), caption, fill=INK, font=_font(20))
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         left = margin + column * (side + gap)
@@ -59,6 +61,14 @@ def draw_grid(
         tile = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
         picture.paste(tile, (left, top + title_height))
     return picture
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of matplotlib's charts, which has Latin, Greek and Cyrillic letters; Pillow's has only ASCII."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def _check_grid(pixels: np.ndarray, titles: Sequence[str] | None) -> None:
@@ -110,7 +120,7 @@ def draw_class_rows(rows: Sequence[tuple[str, np.ndarray, np.ndarray]], *, scale
         rows: Name, real pixels and generated pixels of each class; pixels are uint8, shape (k, 28, 28), k may be 0.
         scale: Side of an image's pixel in the picture, in pixels.
     """
-    side, font = IMAGE_SIZE * scale + scale, ImageFont.load_default(15)
+    side, font = IMAGE_SIZE * scale + scale, _font(15)
     left, name_height = MARGIN + LABEL_WIDTH, 26
     band = name_height + 2 * side + GAP
     columns = max(max(len(real), len(fake)) for _, real, fake in rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan.formatting import describe_setting
+from gan.runs.manifest import run_git
 from gan.runs.publish import CONFIG, MANIFEST
 
 MAX_COMMITS = 20
@@ -74,12 +75,11 @@ def commits_between(before: str, now: str) -> Sequence[str]:
     ends = [match[0] for end in (before, now) if (match := COMMIT.match(end))]
     if len(ends) < 2 or ends[0] == ends[1]:
         return ()
-    command = ["git", "-C", str(Path(__file__).parent), "log", "--oneline", "--no-decorate", f"-{MAX_COMMITS}"]
     try:
-        log = subprocess.run([*command, "..".join(ends), "--"], capture_output=True, check=True, timeout=20).stdout
+        log = run_git("log", "--oneline", "--no-decorate", f"-{MAX_COMMITS}", "..".join(ends), "--")
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(log.decode(errors="replace").splitlines())
+    return tuple(log.splitlines())
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 The folder of a run may have been moved, altered or forged.
 """
 
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ GENERATOR, AVERAGE_GENERATOR, EXTRACTOR = "generator.keras", "generator_average.
 SAMPLES, AVERAGE_SAMPLES = "samples.npz", "samples_average.npz"
 DATA_SUMMARY = "data_summary.json"
 FEATURE_EXTRACTOR = "feature extractor"
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+OTHER_REPOSITORY = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"})
+"""Variables that name the repository of a git hook in which a command runs."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,30 @@ def manifest_content(run: RunConfig, made_from: Provenance, *, libraries: Iterab
 
 
 def code_version() -> dict[str, Any]:
-    """Return the commit of the code, and whether files differ from it; nulls outside of git."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout.decode(errors="replace")
-
+    """Return the commit of the code, and whether files differ from it; nulls outside of its own git repository."""
     try:
-        return {"commit": git("rev-parse", "HEAD").strip(), "modified": bool(git("status", "--porcelain"))}
+        return {"commit": run_git("rev-parse", "HEAD").strip(), "modified": bool(run_git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "modified": None}
+
+
+def run_git(*arguments: str) -> str:
+    """Return what git prints about the repository of this code.
+
+    Raises:
+        OSError: If there is no git, or the code is not at the top of a repository, but in one of another project.
+        subprocess.SubprocessError: If git fails, or does not answer in 20 s.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+
+    def run(*command: str) -> str:
+        full = ["git", "-C", str(PROJECT_ROOT), *command]
+        done = subprocess.run(full, capture_output=True, check=True, timeout=20, env=env)
+        return done.stdout.decode(errors="replace")
+
+    if Path(run("rev-parse", "--show-toplevel").rstrip("\n")).resolve() != PROJECT_ROOT:
+        raise FileNotFoundError(f"{PROJECT_ROOT} is not the top of a git repository.")
+    return run(*arguments)
 
 
 class PublishedData(BaseModel, frozen=True, extra="ignore"):

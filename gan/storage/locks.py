@@ -15,9 +15,11 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from gan.errors import StoreError
 
 
 def _acquire(file: IO[bytes], operation: int) -> bool:
@@ -35,8 +37,16 @@ def _acquire(file: IO[bytes], operation: int) -> bool:
 @contextmanager
 def _root_lock(root: Path, operation: int) -> Iterator[Path]:
     path = root / ".in-use" / "moment"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("ab"))
+        except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise StoreError(
+                f"The lock {path}, which all users of an output folder share, cannot be opened: {error.strerror}.\n"
+                f"Has another user, or root, made it? Give this user write access to all of {path.parent}, or give "
+                "another --output-dir."
+            ) from error
         _acquire(file, operation)
         yield path
 

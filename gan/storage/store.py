@@ -78,8 +78,10 @@ class Store:
         """
         store = cls(root.expanduser().absolute())
         check_is_text(store.root)
-        for folder in (store.root, store.partial_dir):
+        for folder in (store.root, store.partial_dir, store.results_dir, store.scratch_dir("any").parent):
             check_file_system(folder)
+        with shared_root_lock(store.root):
+            pass  # an error now if this user may not take it
         check_links(store.root)
         return cls(store.root, ObjectStore.open(store_url)) if store_url else store
 

@@ -13,6 +13,38 @@ CANCELLED = signal.SIGUSR1
 DEFERRED = (signal.SIGINT, signal.SIGTERM, CANCELLED)
 
 
+_ctrl_c = threading.Event()
+
+
+@contextmanager
+def remember_ctrl_c() -> Iterator[None]:
+    """Within the block, remember Ctrl-C for `raise_lost_ctrl_c`.
+
+    Python drops a KeyboardInterrupt that is raised while C code calls back, for example in the garbage collector.
+    """
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        _ctrl_c.set()
+        signal.default_int_handler(number, frame)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    _ctrl_c.clear()
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def raise_lost_ctrl_c() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed since `remember_ctrl_c`; call it where work can be stopped."""
+    if _ctrl_c.is_set():
+        raise KeyboardInterrupt
+
+
 @dataclass
 class Interrupt:
     """The last deferred signal; after one, the work should be saved and stopped."""
