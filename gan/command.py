@@ -20,6 +20,7 @@ from gan.system.environment import check_certificates, check_working_directory, 
 from gan.system.proxies import faulty_proxies
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+MAX_TABLE_WIDTH = 1000
 OTHER_OUTPUT = "Give another --out."
 
 
@@ -61,7 +62,8 @@ def run_command(app: App) -> None:
 def print_table(console: Console, table: Table) -> None:
     """Print a table. A file or another program gets its whole width, so that nothing is cut."""
     if not console.is_terminal:
-        console.width = max(console.width, console.measure(table).maximum)
+        unlimited = console.options.update(max_width=MAX_TABLE_WIDTH)
+        console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     console.print(table)
 
 

@@ -96,7 +96,7 @@ def test_a_lock_that_cannot_be_opened_is_one_clear_error(tmp_path, fault: str) -
         (tmp_path / ".in-use" / "moment").mkdir(parents=True)
     else:
         (tmp_path / ".in-use").touch()
-    with pytest.raises(StoreError, match=r"moment, which all users .* cannot be opened: .*another user"):
+    with pytest.raises(StoreError, match=r"(?s)moment, which all users .* cannot be opened: .*another user"):
         Store.open(tmp_path)
 
 

@@ -138,7 +138,7 @@ def test_files_larger_than_the_largest_data_set_are_not_read(folder, monkeypatch
 
 def test_the_error_names_a_file_that_cannot_be_read(folder) -> None:
     (folder / "class-names.txt").mkdir()
-    with pytest.raises(DataError, match=r"class-names.txt cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"class-names.txt is no file"):
         describe_folder("mine", folder)
 
 
