@@ -59,7 +59,7 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
     assert trained.identity() == uninterrupted.identity(), "the files have the same bytes"
     shown = versions_of("training-progress")[already_shown:]
     assert len(shown) == 2, "one that grew until the failure, one since the retry"
-    assert "after the steps 0, 5:" in shown[0]
+    assert "after the steps 0" in shown[0]
     assert "after the steps 0, 5, 10, 11:" in shown[1], "including those before the retry"
     for markdown in shown:
         assert "\n\nOn CPU, d_loss " in markdown

@@ -18,7 +18,7 @@ from gan.runs.catalog import MIN_USUAL, ControlLimits, Entry, control_limits, ea
 from gan.runs.champion import Change, champion_stack, read_history
 from gan.storage.files import atomic_path
 from gan.storage.folders import files_in
-from gan.storage.locks import exclusive_lock
+from gan.storage.locks import IN_USE, exclusive_lock
 
 FRONT_PAGE, COMPARISONS = "index.html", "comparisons"
 COMPARISON_PAGE = re.compile(r"[A-Za-z0-9][\w.-]*\.html", re.ASCII)
@@ -81,7 +81,7 @@ class FrontPage:
 def write_front_page(root: Path) -> FrontPage:
     """Write `index.html` in an output folder, whole or not at all; return its content."""
     # The lock makes sure that the process that has read last writes last.
-    with exclusive_lock(root / ".in-use" / "index.lock", on_wait=lambda _: None):
+    with exclusive_lock(root / IN_USE / "index.lock", on_wait=lambda _: None):
         page, sources = collect(root), "'self' file: data:"
         text = render_page("front_page.html.jinja", ["front_page.js"], image_sources=sources, page=page)
         with atomic_path(root / FRONT_PAGE) as partial:

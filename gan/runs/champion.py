@@ -22,7 +22,7 @@ from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import link_or_copy, suggest_remedy
 from gan.storage.files import atomic_path
 from gan.storage.links import CHAMPION, follow_link, set_link
-from gan.storage.locks import exclusive_lock, shared_root_lock
+from gan.storage.locks import IN_USE, exclusive_lock, shared_root_lock
 from gan.storage.plain_json import to_json
 
 HISTORY = "champion.jsonl"
@@ -282,7 +282,7 @@ def _champion_lock(root: Path) -> Iterator[None]:
     """Acquire the exclusive lock of the champion; refuse a folder that cannot be written or has no published runs."""
     check_root(root)
     try:
-        with exclusive_lock(root / ".in-use" / "champion.lock", on_wait=lambda _: None):
+        with exclusive_lock(root / IN_USE / "champion.lock", on_wait=lambda _: None):
             yield
     except OSError as error:
         raise SettingsError(

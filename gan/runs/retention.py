@@ -22,7 +22,7 @@ from gan.runs.manifest import read_manifest
 from gan.runs.publish import RUN_NAME
 from gan.storage.files import atomic_path
 from gan.storage.links import LATEST, follow_link
-from gan.storage.locks import exclusive_lock, shared_root_lock
+from gan.storage.locks import IN_USE, exclusive_lock, shared_root_lock
 
 PINNED = "kept.txt"
 DEFAULT_ROLLBACKS = 5
@@ -46,7 +46,7 @@ def read_pinned(root: Path) -> tuple[str, ...]:
 def pin(root: Path, run: str, *, unpin: bool = False) -> None:
     """Pin a published run, so that no retention removes it, or unpin it; the file is replaced atomically."""
     # The shared root lock: a pruning in progress ends first, and may have removed the run.
-    with exclusive_lock(root / ".in-use" / "kept.lock", on_wait=lambda _: None), shared_root_lock(root):
+    with exclusive_lock(root / IN_USE / "kept.lock", on_wait=lambda _: None), shared_root_lock(root):
         pinned = read_pinned(root)
         if unpin and run not in pinned:
             raise SettingsError(f"{run} is not pinned in {root}; pinned are: {', '.join(pinned) or 'none'}.")

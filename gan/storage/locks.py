@@ -21,6 +21,8 @@ from typing import IO
 
 from gan.errors import StoreError
 
+IN_USE = ".in-use"
+
 
 def _acquire(file: IO[bytes], operation: int) -> bool:
     """Acquire a lock with flock; return False if another process holds it. Return True if flock is not supported."""
@@ -36,7 +38,7 @@ def _acquire(file: IO[bytes], operation: int) -> bool:
 
 @contextmanager
 def _root_lock(root: Path, operation: int) -> Iterator[Path]:
-    path = root / ".in-use" / "moment"
+    path = root / IN_USE / "moment"
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

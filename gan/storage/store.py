@@ -29,7 +29,7 @@ from gan.errors import StoreError
 from gan.storage.file_system import check_file_system, check_is_text
 from gan.storage.files import read_array, sha256_of
 from gan.storage.links import check_links
-from gan.storage.locks import shared_root_lock
+from gan.storage.locks import IN_USE, shared_root_lock
 from gan.storage.object_store import ObjectStore
 from gan.storage.plain_json import to_json
 
@@ -78,10 +78,14 @@ class Store:
         """
         store = cls(root.expanduser().absolute())
         check_is_text(store.root)
-        for folder in (store.root, store.partial_dir, store.results_dir, store.scratch_dir("any").parent):
+        for folder in (store.root, store.partial_dir):
             check_file_system(folder)
-        with shared_root_lock(store.root):
-            pass  # an error now if this user may not take it
+        for folder in (store.results_dir, store.scratch_dir("any").parent):
+            if folder.exists():  # another user may have made it
+                check_file_system(folder)
+        if (store.root / IN_USE).exists():
+            with shared_root_lock(store.root):
+                pass
         check_links(store.root)
         return cls(store.root, ObjectStore.open(store_url)) if store_url else store
 
