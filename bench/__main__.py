@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench import STEPS_PER_CALL
 from bench.contenders import RECIPE_PREFIX, contenders
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
 from gan.storage.plain_json import to_json
@@ -242,7 +242,7 @@ def show(result: dict[str, Any]) -> None:
         "",
     )
     output = Console(highlight=False)
-    output.print(table)
+    print_table(output, table)
     output.print(
         f"start-up: from the start of the process to the end of its first step; "
         f"full speed: the {2 * STEPS_PER_CALL - 1} steps after it"
