@@ -26,12 +26,12 @@ from rich.table import Table
 from bench import STEPS_PER_CALL
 from bench.contenders import RECIPE_PREFIX, contenders
 from gan.command import new_app, print_table, run_command
+from gan.config import PROJECT_ROOT
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
 from gan.storage.plain_json import to_json
 from gan.system.gpus import count_gpus
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
 OURS = "ours"
 PEERS = "torch_", "jax_"
 """Beginnings of the names of contenders that need `make bench-peers`."""

@@ -3,11 +3,15 @@
 Equal settings give equal cache keys. Only `RunConfig` has a name; no other class holds a path, a run's name or a time.
 """
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from gan.recipes import ARTICLE, Recipe
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The folder of the code, with README.md."""
 
 Device = Literal["auto", "cpu", "gpu"]
 """Device to compute on. Results of a CPU and a GPU differ only by rounding and share a cache key."""

@@ -12,9 +12,9 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
+from gan.config import PROJECT_ROOT
 from gan.errors import CodeError
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "gan"
 
 LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "tensorflow"

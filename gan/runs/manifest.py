@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gan.config import RunConfig
+from gan.config import PROJECT_ROOT, RunConfig
 from gan.errors import SettingsError
 from gan.runs.publish import MANIFEST
 from gan.storage.files import sha256_of
@@ -25,7 +25,6 @@ SAMPLES, AVERAGE_SAMPLES = "samples.npz", "samples_average.npz"
 DATA_SUMMARY = "data_summary.json"
 FEATURE_EXTRACTOR = "feature extractor"
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 OTHER_REPOSITORY = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"})
 """Variables that name the repository of a git hook in which a command runs."""
 
@@ -71,19 +70,15 @@ def run_git(*arguments: str) -> str:
     """Return what git prints about the repository of this code.
 
     Raises:
-        OSError: If there is no git, or the code is not at the top of a repository, but in one of another project.
-        subprocess.SubprocessError: If git fails, or does not answer in 20 s.
+        OSError: If there is no git.
+        subprocess.SubprocessError: If git fails, as where the code is not at the top of a repository, but perhaps in
+            one of another project; or if it does not answer in 20 s.
     """
     env = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
-
-    def run(*command: str) -> str:
-        full = ["git", "-C", str(PROJECT_ROOT), *command]
-        done = subprocess.run(full, capture_output=True, check=True, timeout=20, env=env)
-        return done.stdout.decode(errors="replace")
-
-    if Path(run("rev-parse", "--show-toplevel").rstrip("\n")).resolve() != PROJECT_ROOT:
-        raise FileNotFoundError(f"{PROJECT_ROOT} is not the top of a git repository.")
-    return run(*arguments)
+    env["GIT_CEILING_DIRECTORIES"] = str(PROJECT_ROOT.parent)  # where git does not look for a repository
+    command = ["git", "-C", str(PROJECT_ROOT), *arguments]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=20, env=env)
+    return done.stdout.decode(errors="replace")
 
 
 class PublishedData(BaseModel, frozen=True, extra="ignore"):
