@@ -189,13 +189,8 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
         alert_block: the notification block, as type/name, for alerts of the server about runs whose process was killed
             and runs that no worker takes; empty: $FASHION_GAN_ALERT_BLOCK, or unchanged, and none on a new server
     """
-    if PREFECT_API_URL.value() is None:
-        raise ServerError(
-            "PREFECT_API_URL is not set: there is no server to set up, since the embedded one ends with a command.\n"
-            "Start one (make server), then: make setup-server"
-        )
     slug = alert_block or os.environ.get(ALERT_VARIABLE)
-    with prefect_session(), get_client(sync_client=True) as client:
+    with prefect_session("Only a permanent Prefect server can be set up"), get_client(sync_client=True) as client:
         automations = [*AUTOMATIONS, *(alert_automations(slug) if slug else ())]
         set_up(client, gpus, automations)
         complaint = deploy(client)

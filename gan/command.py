@@ -38,12 +38,19 @@ def _describe_default(value: object) -> str | None:
 
 
 def run_command(app: App) -> None:
-    """Run a command line from `sys.argv`; on an error exit the process. Only unexpected errors show a traceback."""
-    try:
+    """Run a command line from `sys.argv`; on an error exit the process."""
+    with exit_on_error():
         check_certificates()
         check_working_directory()
         warn_of_ignored_variables()
         app(exit_on_error=False, print_error=False)
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Exit the process on an error within the block. Only unexpected errors show a traceback."""
+    try:
+        yield
     except CycloptsError as error:
         cause = error.__cause__ or error.__context__
         message = describe_validation(cause) if isinstance(cause, ValidationError) else str(error)

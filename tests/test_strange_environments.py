@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from faults import same_bytes, started
 from pipeline import ALL_CORES, AS_COMMAND, SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
+from servers import SET_UP, WORKER
 
 STRANGE = {
     "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -227,6 +228,22 @@ def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(checkout, data,
         assert "Traceback" not in output
         assert "secret" not in output
         run.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("given", [("-m", *WORKER), SET_UP])
+def test_commands_that_need_a_permanent_server_say_so(checkout, given) -> None:
+    without = {name: value for name, value in checkout.env.items() if name != "PREFECT_API_URL"}
+    for env, words in (
+        (without, "PREFECT_API_URL is not set, and the embedded server ends with a command"),
+        ({**without, "PREFECT_API_URL": "http://127.0.0.1:9/api"}, "http://127.0.0.1:9/api does not answer"),
+    ):
+        with started(replace(checkout, env=env), *given) as run:
+            code, output = run.end()
+            assert code == 1
+            assert words in output
+            assert "(make server)" in output
+            assert "the embedded one" not in output
+            assert "Traceback" not in output
 
 
 @pytest.fixture

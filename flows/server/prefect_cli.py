@@ -1,6 +1,6 @@
 """Run Prefect's own command line, for servers and workers, with the settings of this project.
 
-A server also serves the reports in artifacts/ (`flows.server.pages`).
+A server also serves the reports in artifacts/ (`flows.server.pages`). A worker starts only if its server answers.
 
 python -m flows.server.prefect_cli worker start --pool default
 """
@@ -12,12 +12,18 @@ from pathlib import Path
 
 from prefect.cli import app
 
-from gan.command import warn_of_ignored_variables
+from gan.command import exit_on_error, warn_of_ignored_variables
 
 if __name__ == "__main__":
     warn_of_ignored_variables()
-    if sys.argv[1:3] == ["server", "start"]:
+    command = sys.argv[1:3]
+    if command == ["server", "start"]:
         from flows.server.pages import serve_beside
 
         serve_beside(Path("artifacts").absolute())
+    if command == ["worker", "start"]:
+        from flows.server.session import prefect_session
+
+        with exit_on_error(), prefect_session("A worker takes its runs from a permanent Prefect server"):
+            pass  # Prefect's worker would repeat a traceback for a minute
     app()

@@ -5,10 +5,9 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.schedules import Cron
-from prefect.settings import PREFECT_API_URL
 from pydantic import ValidationError
 
-from flows.server.session import ServerError, prefect_session
+from flows.server.session import prefect_session
 from flows.settings import RunSettings
 from gan.errors import SettingsError
 
@@ -29,13 +28,8 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
             'Give minute, hour, day, month and weekday, such as --serve "0 3 * * *" for every night at three, '
             "and a zone such as --time-zone Europe/Berlin."
         ) from error
-    if PREFECT_API_URL.value() is None:
-        raise ServerError(
-            "--serve needs a permanent Prefect server, which keeps the schedule; the embedded one ends with a "
-            "command.\nStart one (make server) and set PREFECT_API_URL=http://127.0.0.1:4200/api."
-        )
     given = settings.model_copy(update={"output_dir": settings.output_dir.expanduser().absolute()})
-    with prefect_session():
+    with prefect_session("--serve needs a permanent Prefect server, which keeps the schedule"):
         flow.serve(
             name="served",
             schedule=Cron(cron, timezone=time_zone),

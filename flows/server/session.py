@@ -52,13 +52,23 @@ EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
 
 
 @contextmanager
-def prefect_session() -> Iterator[None]:
+def prefect_session(needs_server: str | None = None) -> Iterator[None]:
     """Connect to the Prefect server, or start the embedded one if none is set, and keep the terminal readable.
 
+    Args:
+        needs_server: A sentence without its full stop that says what needs a permanent server; None if the embedded
+            one, which ends with the command, is enough.
+
     Raises:
-        ServerError: If the server does not answer or rejects the auth string, or the embedded one cannot start.
+        ServerError: If the server does not answer or rejects the auth string, or the embedded one cannot start or is
+            not enough.
     """
     is_embedded = PREFECT_API_URL.value() is None
+    if is_embedded and needs_server:
+        raise ServerError(
+            f"{needs_server}, but {API_URL} is not set, and the embedded server ends with a command.\n"
+            f"Start a server (make server) and set {API_URL}=http://127.0.0.1:4200/api."
+        )
     if is_embedded and not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         raise ServerError(
             f"There is no Prefect server: {API_URL} is not set, and the embedded server is switched off "
@@ -71,7 +81,7 @@ def prefect_session() -> Iterator[None]:
     no_block = temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK})
     server = embedded_server() if is_embedded else nullcontext()
     with remember_ctrl_c(), no_block, short_logs(), _explained(), server:
-        _check_server()
+        _check_server(or_else="" if needs_server else f", or, to use the embedded one: {_remedy(API_URL)}")
         yield
 
 
@@ -134,8 +144,11 @@ def _check_http_client() -> None:
             ) from error
 
 
-def _check_server() -> None:
-    """Check that the server answers, that it is a Prefect server, and that it accepts the auth string."""
+def _check_server(or_else: str) -> None:
+    """Check that the server answers, that it is a Prefect server, and that it accepts the auth string.
+
+    `or_else` is what the user can do instead of starting the server.
+    """
     timeout = min(SECONDS_AT_START, PREFECT_API_REQUEST_TIMEOUT.value())
     with (
         temporary_settings({PREFECT_CLIENT_MAX_RETRIES: ATTEMPTS_AT_START, PREFECT_API_REQUEST_TIMEOUT: timeout}),
@@ -145,7 +158,7 @@ def _check_server() -> None:
             raise ServerError(
                 f"{_server()}{_through()} does not answer: {failure}.\n"
                 f"That address is {_origin(API_URL)}; it should have the form http://127.0.0.1:4200/api.\n"
-                f"Start the server (make server), or, to use the embedded one: {_remedy(API_URL)}."
+                f"Start the server (make server){or_else}."
             )
         try:
             client.api_version()  # any web server may report that it is healthy
