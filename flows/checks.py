@@ -26,7 +26,7 @@ def check_before_work(settings: RunSettings) -> None:
             "server has no workers.\nStart a server (make server, make setup-server, make gpu-worker) and set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api, or train in this process (--train-on here)."
         )
-    root = settings.output_dir.expanduser()
+    root = settings.output_dir
     restore_runs(root)
     check_name(settings)
     champion_of(root)  # reads the champion's history
@@ -43,4 +43,4 @@ def check_before_work(settings: RunSettings) -> None:
 def check_name(settings: RunSettings) -> None:
     """Refuse a name that no folder can have, or that a run with other settings has (`SettingsError`)."""
     run = settings.run_config()
-    check_run_name(settings.output_dir.expanduser(), run.name, run.content().model_dump(mode="json"))
+    check_run_name(settings.output_dir, run.name, run.content().model_dump(mode="json"))

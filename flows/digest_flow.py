@@ -18,7 +18,7 @@ from rich.console import Console
 
 from flows.server.alerts import alert_on_failure, check_alert_block, send_digest
 from flows.server.session import prefect_session
-from flows.settings import ALERT_VARIABLE, AlertBlock
+from flows.settings import ALERT_VARIABLE, AlertBlock, UserPath
 from flows.train_flow import train_flow
 from gan.command import new_app, run_command
 from gan.errors import SettingsError
@@ -39,7 +39,7 @@ class DigestSettings(BaseModel, frozen=True, extra="forbid"):
         validate_default=True,
         description=f"notification block of Prefect, as type/name; empty: ${ALERT_VARIABLE}",
     )
-    output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
+    output_dir: UserPath = Field(Path("artifacts"), description="folder for the store and the published runs")
 
 
 @flow(
@@ -64,7 +64,7 @@ def digest_flow(settings: DigestSettings) -> str:
             f"Name one, as type/name, with --alert-block or ${ALERT_VARIABLE}."
         )
     check_alert_block(settings.alert_block)
-    root = settings.output_dir.expanduser()
+    root = settings.output_dir
     check_root(root)
     page, begin = collect(root), datetime.now(UTC) - timedelta(days=settings.days)
     headline, text = digest_of(page, begin, num_failed(begin))

@@ -21,7 +21,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
-from flows.settings import STORE_URL_VARIABLE, store_url_or_default
+from flows.settings import STORE_URL_VARIABLE, UserPath, store_url_or_default
 from gan.command import new_app, run_command
 from gan.errors import SettingsError, StoreError
 from gan.report.front_page import FRONT_PAGE, refresh_front_page
@@ -52,7 +52,7 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
     rollbacks: NonNegativeInt = Field(
         DEFAULT_ROLLBACKS, description="champions before the present one that are kept, if keep_runs is given"
     )
-    output_dir: Path = Field(Path("artifacts"), description="folder for the store and the published runs")
+    output_dir: UserPath = Field(Path("artifacts"), description="folder for the store and the published runs")
     store_url: str | None = Field(
         None,
         description="object store of this folder, as s3://bucket/prefix; what published runs need is renewed there; "
@@ -104,7 +104,7 @@ def _prune(settings: PruneSettings) -> Iterator[tuple[Pruning, str]]:
         raise SettingsError(
             f"--bucket needs an object store.\nGive its address with --store-url, or in ${STORE_URL_VARIABLE}."
         )
-    root, days, dry_run = settings.output_dir.expanduser().absolute(), settings.older_than, settings.dry_run
+    root, days, dry_run = settings.output_dir.absolute(), settings.older_than, settings.dry_run
     pruning = prune(root, days, keep_days=settings.keep_runs, rollbacks=settings.rollbacks, dry_run=dry_run)
     if not dry_run and (root / FRONT_PAGE).exists():
         refresh_front_page(root)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from cyclopts import Group, Parameter
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -56,6 +57,10 @@ AlertBlock = Annotated[
 """A notification block of Prefect, as type/name."""
 
 
+UserPath = Annotated[Path, AfterValidator(lambda given: Path(os.path.expanduser(given)))]  # noqa: PTH111
+"""A path in which ~ is the home of the user whose process reads it."""
+
+
 def store_url_or_default(store_url: str | None) -> str | None:
     """Return the address of the object store: the given one, else that of the environment, else None."""
     return store_url or os.environ.get(STORE_URL_VARIABLE)
@@ -93,7 +98,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="name of the data set; your own data needs a data_dir, and a name of up to 60 lower-case letters, "
         "digits and dashes",
     )
-    data_dir: Annotated[Path | None, DATA] = Field(
+    data_dir: Annotated[UserPath | None, DATA] = Field(
         None,
         description="folder with the four files of the data set, .gz or unpacked; empty: an earlier download, "
         "the public mirrors, or Debian's package",
@@ -120,7 +125,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="images in samples.npz; the run is judged on these, or on as many as the test split has if that is "
         f"fewer; empty: 10,000, or {SMOKE_NUM_SAMPLES:,} with --smoke",
     )
-    output_dir: Annotated[Path, OUTPUT] = Field(
+    output_dir: Annotated[UserPath, OUTPUT] = Field(
         Path("artifacts"), description="folder for the store and the published runs"
     )
     compare_with: Annotated[str | None, JUDGING] = Field(

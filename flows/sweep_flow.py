@@ -241,7 +241,7 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
         best = board.rows[0].best
         console.print(f"Averaged weights, n = {best.n}, features {best.extractor}{note}", markup=False)
     console.print()
-    champion = champion_of(settings.output_dir.expanduser())
+    champion = champion_of(settings.output_dir)
     for name, value in {
         "Leaderboard": str(done.folder / "leaderboard.html"),
         "Winner": board.winner.run if board.winner else "none",

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from pathlib import Path
 from unittest.mock import MagicMock, Mock
 from zoneinfo import ZoneInfo
 
@@ -66,6 +67,11 @@ def test_too_many_snapshots_are_refused_with_the_interval_that_would_do() -> Non
         RunSettings(sample_every=1)
     assert str(MAX_SNAPSHOTS) in str(caught.value)
     assert len(RunSettings(sample_every=41).train_config().snapshot_steps) <= MAX_SNAPSHOTS
+
+
+def test_a_tilde_is_the_home_also_where_no_shell_expands_it() -> None:
+    settings = RunSettings(output_dir=Path("~/runs"), data_dir=Path("~/clothes"), dataset="mine")
+    assert (settings.output_dir, settings.data_dir) == (Path.home() / "runs", Path.home() / "clothes")
 
 
 def test_a_bad_data_folder_is_found_before_any_work(tmp_path) -> None:

@@ -28,7 +28,7 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
             'Give minute, hour, day, month and weekday, such as --serve "0 3 * * *" for every night at three, '
             "and a zone such as --time-zone Europe/Berlin."
         ) from error
-    given = settings.model_copy(update={"output_dir": settings.output_dir.expanduser().absolute()})
+    given = settings.model_copy(update={"output_dir": settings.output_dir.absolute()})
     with prefect_session("--serve needs a permanent Prefect server, which keeps the schedule"):
         flow.serve(
             name="served",

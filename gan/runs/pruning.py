@@ -112,7 +112,7 @@ def prune(
         SettingsError: If the folder has no store.
         StoreError: If a manifest cannot be read, so that the needs of its run are unknown; then nothing is removed.
     """
-    store = Store(root.expanduser().absolute())
+    store = Store(root.absolute())
     if not (store.root / "store").is_dir():
         raise SettingsError(
             f"{root} is not an output folder: it has no store.\nGive the folder of your runs with --output-dir."

@@ -76,7 +76,7 @@ class Store:
             StoreError: If the folder or the object store cannot be used.
             SettingsError: If the path of the folder is not valid UTF-8.
         """
-        store = cls(root.expanduser().absolute())
+        store = cls(root.absolute())
         check_is_text(store.root)
         for folder in (store.root, store.partial_dir):
             check_file_system(folder)
