@@ -59,7 +59,8 @@ def test_the_error_lists_files_with_similar_names_and_what_to_do(folder, rename,
 def test_no_similar_names_are_listed_for_a_file_that_exists(folder) -> None:
     shutil.copy(folder / IMAGES, folder / "train-images.idx3-ubyte")
     (folder / LABELS).unlink()
-    assert refusal(folder).endswith(f"nor {LABELS}.\nPut the missing file there and run again.")
+    advice = "Put the missing file there and run again. To make such files from pictures: docs/operations.md."
+    assert refusal(folder).endswith(f"nor {LABELS}.\n{advice}")
 
 
 @pytest.mark.parametrize("below", [lambda name: "raw", lambda name: name])

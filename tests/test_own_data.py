@@ -1,14 +1,20 @@
 """A user's own data set: its description and its faults. Whole runs with it are in `test_end_to_end.py`."""
 
 import gzip
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import change_first_label, idx_images, idx_labels, write_own_data
+from conftest import PROJECT
+from PIL import Image
 
 from gan.data import folder as own
 from gan.data.folder import describe_folder
+from gan.data.idx import decode_images, decode_labels
 from gan.data.sources import copy_verified, fetch_files
 from gan.errors import DataError, SourceError
 
@@ -48,6 +54,29 @@ def test_packed_and_unpacked_files_are_the_same_data_set(folder, tmp_path) -> No
     packed = write_own_data(tmp_path / "packed", pack=True)
     assert describe_folder("mine", packed) == describe_folder("mine", folder)
     copy_verified(describe_folder("mine", folder), packed, target=None)
+
+
+def images_in(folder: Path, prefix: str) -> np.ndarray:
+    """Return the images of a split, uint8 (n, 28, 28)."""
+    return decode_images((folder / f"{prefix}-images-idx3-ubyte").read_bytes(), "images")
+
+
+def test_the_script_in_the_documentation_makes_a_data_set_of_pictures(folder, tmp_path) -> None:
+    made_from, pictures = describe_folder("mine", folder), tmp_path / "pictures"
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        labels = decode_labels((folder / f"{prefix}-labels-idx1-ubyte").read_bytes(), "labels", 100)
+        for row, (label, pixels) in enumerate(zip(labels, images_in(folder, prefix), strict=True)):
+            path = pictures / split / f"class {label}" / f"{row:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).convert("RGB").save(path)
+    (script,) = re.findall(
+        r"```python\n(# write_idx\.py.*?)```", (PROJECT / "docs/operations.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    subprocess.run([sys.executable, "-c", script, pictures, tmp_path / "data"], check=True)
+    found = describe_folder("mine", tmp_path / "data")
+    assert (found.class_names, found.num_images) == (made_from.class_names, made_from.num_images)
+    of_first_class = images_in(folder, "train")[::3]
+    assert np.array_equal(images_in(tmp_path / "data", "train")[: len(of_first_class)], of_first_class)
 
 
 def test_one_different_label_makes_a_different_data_set(folder) -> None:

@@ -49,7 +49,9 @@ def find_file(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     hints = "".join(f"\n  - {hint}" for hint in _describe_similar_files(folder))
-    advice = f"These files look like missing ones:{hints}" if hints else "Put the missing file there and run again."
+    advice = "Put the missing file there and run again. To make such files from pictures: docs/operations.md."
+    if hints:
+        advice = f"These files look like missing ones:{hints}"
     raise DataError(f"{folder} has neither {name}.gz nor {name}.\n{advice}")
 
 
