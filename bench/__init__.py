@@ -11,7 +11,7 @@ Steps = Callable[[int], None]
 
 
 STEPS_PER_CALL = 200 if count_gpus() else 8
-"""Steps that our engine and JAX run in a call at most. A turn has a multiple of it."""
+"""Steps that JAX runs in a call, a multiple of those of our engine. A turn has a multiple of it."""
 
 
 def repeat(step: Callable[[], object]) -> Steps:

@@ -97,7 +97,7 @@ def start(name: str, title: str) -> Contender | None:
         stderr=stderr,
         text=True,
         # all contenders are on one GPU at once: none may take all its memory (JAX: in bench/jax_peer.py)
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "0", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+        env=os.environ | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
     )
     contender = Contender(name, title, process, stderr)
     try:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
@@ -108,7 +108,7 @@ def main(
     if len(found) > 1:
         table.add_row("mean", *(_spread([getattr(one, name) for one in found]) for name in ("score", "asked")))
     console = Console(highlight=False)
-    console.print(table)
+    print_table(console, table)
     console.print(f"{len(train[0]):,} images of each generator (averaged weights), seed {seed}", markup=False)
 
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.contenders import load_images
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.config import Device
 from gan.errors import FashionGanError
 from gan.recipes import RECIPES, RecipeName
@@ -64,7 +64,7 @@ def check(*, device: Device = "gpu", steps: Annotated[int, Parameter(validator=N
         except CheckError as error:
             failures.append(str(error))
     output = Console(highlight=False)
-    output.print(table)
+    print_table(output, table)
     if failures:
         raise CheckError("\n".join(["The check failed.", *failures, "Send this output to the developers."]))
     output.print("All trainings ended, and gave the same bytes where they should.")

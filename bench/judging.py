@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
 from gan.judging.definitions import METRICS
@@ -92,7 +92,7 @@ def parts(judge: Judge, train_pixels: np.ndarray, fake_pixels: np.ndarray) -> tu
         relative_to_test(distances, found.classes, test_distances, test.classes)
 
     def intensity() -> None:
-        intensity_distance(judge.test_intensities.mean(axis=0), intensity_histograms(fake_pixels).mean(axis=0))
+        intensity_distance(judge.test_intensities, intensity_histograms(fake_pixels))
 
     return (
         Part(("frechet_distance",), lambda: frechet_distance(real, fake)),
@@ -171,7 +171,7 @@ def show(measured: Measured) -> None:
     table.add_row("Two sets and the floor, as for a report", f"{measured.report_seconds:.2f}")
     table.add_row("Preparation that all judgements share", f"{measured.shared_seconds:.2f}")
     output = Console(highlight=False)
-    output.print(table)
+    print_table(output, table)
     output.print(f"peak memory, libraries and data set included: {measured.peak_bytes / 1e9:.2f} GB")
 
 

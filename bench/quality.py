@@ -23,7 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import check_output, new_app, output_file, run_command
+from gan.command import check_output, new_app, output_file, print_table, run_command
 from gan.errors import SettingsError
 from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe_seconds
 from gan.recipes import RECIPES, Recipe
@@ -188,7 +188,7 @@ def main(
                 *(_described([curve.average[name] for curve in of_recipe]) for name in QUALITY_COLUMNS),
             )
     console = Console(highlight=False)
-    console.print(table)
+    print_table(console, table)
     console.print(
         "Mean ± standard deviation over seeds, time of the fastest training; "
         f"n = {curves[0].n:,}, {curves[0].extractor} features (not an FID)",

@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.samples import load_samples
@@ -71,7 +71,7 @@ def main(
         Extractor(network, f"second-cnn{network.outputs[0].shape[-1]}", ""),
     ):
         judge = Judge(extractor, train, test, n=num_images, seed=0)
-        console.print(table_of(judge, runs, challenger[:num_images]))
+        print_table(console, table_of(judge, runs, challenger[:num_images]))
 
 
 def build_second(num_classes: int) -> keras.Model:

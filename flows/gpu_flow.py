@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from platform import python_version
 
 import httpx
 from prefect import flow
@@ -39,6 +40,7 @@ def gpu_flow(
     execution: ExecutionConfig,
     extractor: FittedExtractor,
     key_conditions: str,
+    cache_key: str,
     store_url: str | None = None,
     refresh: bool = False,
 ) -> None:
@@ -51,6 +53,7 @@ def gpu_flow(
         execution: Settings that do not decide the result.
         extractor: The feature extractor that snapshots are judged with.
         key_conditions: The conditions in the cache keys of the waiting run, such as "2 CPUs".
+        cache_key: The key under which the waiting run looks for the result.
         store_url: The object store that both machines use, if they share no folder.
         refresh: Train even if there is a cached result.
     """
@@ -58,6 +61,12 @@ def gpu_flow(
 
     store = _open_shared(root, store_url, data)
     with mark_in_use(store.root), one_gpu(), refreshing(refresh), use_key_conditions(key_conditions):
+        if train.key(store, data, config, execution, extractor) != cache_key:
+            raise WorkerError(
+                "This worker would store the result where the waiting run does not look for it: its code, its Python "
+                f"({python_version()}) or its libraries differ, and these are part of the cache key.\n"
+                "Update both machines to the same commit and the same Python 3.x, then run make setup on both."
+            )
         hardware = use_device(execution.device)
         if hardware.device_type == "CPU" and execution.device != "cpu":
             get_run_logger().warning(

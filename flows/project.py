@@ -1,6 +1,6 @@
 """The pull step of prefect.yaml, which gives a worker the folder of the project."""
 
-from tasks.code_identity import PROJECT_ROOT
+from gan.config import PROJECT_ROOT
 
 
 def enter_project() -> dict[str, str]:

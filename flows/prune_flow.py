@@ -22,7 +22,7 @@ from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
 from flows.settings import STORE_URL_VARIABLE, UserPath, store_url_or_default
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.errors import SettingsError, StoreError
 from gan.report.front_page import FRONT_PAGE, refresh_front_page
 from gan.runs.bucket import MIN_DAYS, prune_bucket
@@ -158,7 +158,7 @@ def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())]
             table = Table("What", *columns, box=None, header_style="bold", pad_edge=False)
             for row in _rows(pruning):
                 table.add_row(*row)
-            console.print(table)
+            print_table(console, table)
         if pruning.runs:
             console.print(_describe_runs(pruning), markup=False)
         console.print(total, markup=False)

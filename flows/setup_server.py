@@ -29,8 +29,8 @@ from flows.server.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
 from flows.server.session import ServerError, prefect_session
 from flows.settings import ALERT_VARIABLE
 from gan.command import new_app, run_command
+from gan.config import PROJECT_ROOT
 from gan.system.gpus import count_gpus
-from tasks.code_identity import PROJECT_ROOT
 from tasks.hand_over import GPU_LIMIT, GPU_POOL
 
 T = TypeVar("T")
@@ -79,11 +79,10 @@ def set_up(client: SyncPrefectClient, gpus: int | None, automations: Sequence[Au
     for pool, name in _queues():
         queue = _read(client.read_work_queue_by_name, name, pool) or client.create_work_queue(name, work_pool_name=pool)
         client.update_work_queue(queue.id, concurrency_limit=RUNS_AT_ONCE)
-    if gpus is not None or _limit(client) is None:
+    if gpus is not None or _read(client.read_global_concurrency_limit_by_name, GPU_LIMIT) is None:
         client.upsert_global_concurrency_limit_by_name(GPU_LIMIT, gpus or count_gpus() or 1)
     for automation in automations:
-        names = automation.name, automation.name.replace("Alert about", "Tell of")  # the name now, and in version 0.1.0
-        if existing := [found for name in names for found in client.read_automations_by_name(name)]:
+        if existing := client.read_automations_by_name(automation.name):
             client.update_automation(existing[0].id, automation)
         else:
             client.create_automation(automation)
@@ -95,11 +94,6 @@ def _read(read: Callable[..., T], *names: str) -> T | None:
         return read(*names)
     except ObjectNotFound:
         return None
-
-
-def _limit(client: SyncPrefectClient) -> int | None:
-    found = _read(client.read_global_concurrency_limit_by_name, GPU_LIMIT)
-    return found.limit if found and found.active else None
 
 
 def _deployments() -> Any:
@@ -144,19 +138,27 @@ def check(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> I
         paused = ", paused" if queue and queue.is_paused else ""
         is_limited = queue is not None and queue.concurrency_limit == RUNS_AT_ONCE
         yield f"work queue {name}", f"one run at a time{paused}" if is_limited else None
-    limit = _limit(client)
-    yield f"concurrency limit {GPU_LIMIT}", f"{limit} training{'s' if limit > 1 else ''} at once" if limit else None
+    yield f"concurrency limit {GPU_LIMIT}", _describe_limit(client)
     for automation in automations:
-        is_there = any(
-            found.enabled and (found.trigger, found.actions) == (automation.trigger, automation.actions)
-            for found in client.read_automations_by_name(automation.name)
-        )
-        yield f"automation {automation.name}", automation.description if is_there else None
+        same = [
+            kept.enabled
+            for kept in client.read_automations_by_name(automation.name)
+            if (kept.trigger, kept.actions) == (automation.trigger, automation.actions)
+        ]
+        paused = "" if any(same) else ", paused"
+        yield f"automation {automation.name}", f"{automation.description}{paused}" if same else None
     deployed = {(found.entrypoint, found.name): found for found in client.read_deployments()}
     for wanted in _deployments():
         found = deployed.get((wanted["entrypoint"], wanted["name"]))
         name = f"{client.read_flow(found.flow_id).name}/{found.name}" if found else wanted["name"]
         yield f"deployment {name}", _describe_deployment(found, wanted) if found else None
+
+
+def _describe_limit(client: SyncPrefectClient) -> str | None:
+    found = _read(client.read_global_concurrency_limit_by_name, GPU_LIMIT)
+    if not found or not found.limit:
+        return None
+    return f"{found.limit} training{'s' * (found.limit > 1)} at once{'' if found.active else ', switched off'}"
 
 
 def _describe_deployment(found: DeploymentResponse, wanted: dict[str, Any]) -> str | None:

@@ -35,7 +35,7 @@ from flows.server.alerts import alert_on_disk, alert_on_failure, check_alert_blo
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
-from gan.command import new_app, run_command
+from gan.command import new_app, print_table, run_command
 from gan.errors import FashionGanError, StoreError
 from gan.formatting import describe_seconds
 from gan.judging.definitions import describe_metric
@@ -44,6 +44,7 @@ from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
 from gan.storage.files import atomic_path
+from gan.storage.locks import mark_in_use
 from tasks.artifacts import create_trend, pages_url
 
 MAX_GRIDS_SHOWN, MAX_CANDIDATES = 8, 3
@@ -75,7 +76,8 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
     sweep = sweep.with_seeds()
     check_alert_block(settings.alert_block)
     members = members_of(sweep, settings)
-    with stop_when_cancelled():
+    root = members[0].settings.open_store().root
+    with stop_when_cancelled(), mark_in_use(root):
         outcomes = run_members(members, sweep)
         board = leaderboard_of(members, outcomes)
         decisions: list[str] = []
@@ -86,7 +88,6 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
             board = replace(board, gate=decisions, command=command_of(sweep, settings))
             folder = write_board(board, members)
             present_board(board, folder)
-            root = members[0].settings.output_dir
             create_trend(refresh_front_page(root))
             alert_on_disk(settings.alert_block, root)
     return Sweep(board, folder)
@@ -229,13 +230,14 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
     if board.rows:
         names = ("Fréchet distance", "Recall", "Coverage", "Training")
         columns = [Column(name, justify="right", no_wrap=True) for name in names]
-        table = Table("", Column("Recipe", overflow="fold", min_width=24), "Seeds", *columns, box=None, pad_edge=False)
+        folded = Column("Recipe", overflow="fold", min_width=24), Column("Seeds", overflow="fold", min_width=8)
+        table = Table("", *folded, *columns, box=None, pad_edge=False)
         for number, row in enumerate(board.rows, 1):
             cells = [row.measures[name].described for name in ("frechet_distance", "recall", "coverage")]
             seeds, seconds = " ".join(map(str, row.seeds)), describe_seconds(row.seconds.mean)
             table.add_row(str(number), escape(row.variant), seeds, *cells, seconds)
         console.print()
-        console.print(table)
+        print_table(console, table)
         is_few = min(len(row.seeds) for row in board.rows) < MIN_SEEDS
         note = f"; figures over fewer than {MIN_SEEDS} seeds are unreliable" if is_few else ""
         best = board.rows[0].best

@@ -87,12 +87,12 @@ def train_flow(settings: RunSettings) -> PublishedRun:
         )
         is_new, champion = not is_published(store, run.name, trained), champion_of(store.root)
         published = compare_and_publish(store, run, records, settings)
-    link_as_latest(store, published)
-    page = refresh_front_page(store.root)
-    alert_on_result(settings.alert_block, store.root, page, run.name, champion, is_new=is_new)
-    alert_on_disk(settings.alert_block, store.root)
-    create_artifacts(store, published, describe_disk(store.root))
-    create_trend(page)
+        link_as_latest(store, published)
+        page = refresh_front_page(store.root)
+        alert_on_result(settings.alert_block, store.root, page, run.name, champion, is_new=is_new)
+        alert_on_disk(settings.alert_block, store.root)
+        create_artifacts(store, published, describe_disk(store.root))
+        create_trend(page)
     return published
 
 

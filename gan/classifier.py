@@ -5,6 +5,7 @@ python -m gan.classifier --out features.keras
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -43,8 +44,8 @@ def main(
     (train_pixels, train_labels), (test_pixels, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     test_images = normalize_images(test_pixels)
     classifier = fit_classifier(normalize_images(train_pixels), train_labels, len(FASHION_MNIST.class_names), seed=seed)
-    with output_file(out) as partial:
-        model = partial.with_suffix(".keras")
+    with output_file(out) as partial, TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:100]}.") as folder:
+        model = Path(folder) / out.name  # Keras demands its suffix, which `partial` does not have
         save_model(classifier, model)
         model.replace(partial)
     console, share = Console(highlight=False, soft_wrap=True), accuracy(classifier, test_images, test_labels)

@@ -54,7 +54,7 @@ def compare(
     manifests = [read_manifest(run) for run in (run_a, run_b)]
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
         check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
-    if manifests[0].data != manifests[1].data:
+    if manifests[0].images != manifests[1].images:
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
     root, out = _default_output(run_a.resolve(), run_b.resolve()) if out is None else (None, out)
     check_output(out, ".html")
@@ -93,7 +93,7 @@ def _default_output(run_a: Path, run_b: Path) -> tuple[Path, Path]:
 
 def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return training and test pixels, from the store beside a run if it has them, else downloaded."""
-    digests = [manifest.data.sha256.get(split, {}).get("images", "") for split in ("train", "test")]
+    digests = [digest or "" for digest in manifest.images]
     for run in runs:
         store = Store(run.resolve().parent.parent)
         paths = [store.root / "store" / digest[:2] / f"{digest}.npy" for digest in digests]

@@ -40,10 +40,12 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _bound_snapshots(self) -> Self:
-        if len(self.snapshot_steps) > MAX_SNAPSHOTS:
+        intervals, rest = divmod(self.steps - 1, self.sample_every)
+        num_snapshots = 1 + intervals + (rest > 0)  # without a list of them, which could need gigabytes
+        if num_snapshots > MAX_SNAPSHOTS:
             raise ValueError(
-                f"{self.steps:,} steps with a snapshot every {self.sample_every:,} make "
-                f"{len(self.snapshot_steps):,} snapshots; at most {MAX_SNAPSHOTS} are kept. "
+                f"{self.steps:,} steps with a snapshot every {self.sample_every:,} make {num_snapshots:,} snapshots; "
+                f"at most {MAX_SNAPSHOTS} are kept. "
                 f"Give --sample-every {-(-self.steps // (MAX_SNAPSHOTS - 1)):,} or more."
             )
         return self

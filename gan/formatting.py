@@ -12,16 +12,16 @@ SMALLEST_PLAIN, LARGEST_PLAIN = 1e-9, 1e16
 NOT_DEFINED = "not defined"  # text for None, NaN and infinity
 
 
-def plain_number(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> str:
-    """Write a finite number in decimal notation with a decimal point; use an exponent only below 1e-9 or from 1e16 up.
+def describe_setting(value: float | np.floating[Any], digits: int = SETTING_DIGITS) -> str:
+    """Format a finite number in decimal notation, without a trailing ".0"; use an exponent below 1e-9 or from 1e16 up.
 
     `digits` is the maximal number of significant digits, so that 0.1 + 0.2 is written as 0.3.
     """
     if not isfinite(value):
-        raise ValueError(f"plain_number got {value}; it expects a finite number. Write null with a reason instead.")
+        raise ValueError(f"describe_setting got {value}; it expects a finite number. Write null with a reason instead.")
     rounded = round_significant(value, digits)
     is_plain = rounded == 0 or SMALLEST_PLAIN <= abs(rounded) < LARGEST_PLAIN
-    return format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)
+    return (format(Decimal(repr(rounded)), "f") if is_plain else repr(rounded)).removesuffix(".0")
 
 
 def describe_number(value: float | None, digits: int = 3) -> str:
@@ -31,11 +31,6 @@ def describe_number(value: float | None, digits: int = 3) -> str:
     size = abs(value)
     text = f"{size:,.0f}" if 10 ** (digits - 1) <= size < LARGEST_PLAIN else describe_setting(size, digits)
     return f"−{text}" if value < 0 else text
-
-
-def describe_setting(value: float, digits: int = SETTING_DIGITS) -> str:
-    """Format a number like `plain_number`, without a trailing ".0"."""
-    return plain_number(value, digits).removesuffix(".0")
 
 
 def describe_deviation(value: float) -> str:

@@ -64,20 +64,20 @@ def generate(
     counts = class_counts(run / DATA_SUMMARY, generator)
     like_labels = labels_of(counts) if of_class is None else np.array([_find_label(of_class, generator, counts, run)])
     inputs = sample_inputs(generator, num_images, seed=seed, like_labels=like_labels)
-    pixels = generate_pixels(generator, inputs)
+    pixels, made = generate_pixels(generator, inputs), f"{num_images:,} image{'s' * (num_images > 1)}"
     with output_file(out) as partial:
         if out.suffix == ".npz":
             save_samples(pixels, partial, inputs.labels)
         else:
             columns = min(MAX_COLUMNS, round(num_images**0.5))
-            grid = draw_grid(pixels, columns, scale=3, caption=f"{num_images:,} images, seed {seed}")
+            grid = draw_grid(pixels, columns, scale=3, caption=f"{made}, seed {seed}")
             partial.write_bytes(png_bytes(grid))
-    Console(highlight=False, soft_wrap=True).print(f"{num_images:,} images in {out}", markup=False)
+    Console(highlight=False, soft_wrap=True).print(f"{made} in {out}", markup=False)
 
 
 def load_generator(run: Path, *, average: bool) -> "keras.Model":
     """Load the generator of a published run, with averaged or with last weights."""
-    model = follow_text_link(run) / (AVERAGE_GENERATOR if average else GENERATOR)
+    model = run / (AVERAGE_GENERATOR if average else GENERATOR)
     if not model.is_file():
         raise SettingsError(f"{run} has no {model.name}.\nGive the folder of a run, such as artifacts/latest.")
     from gan.models.networks import load_model

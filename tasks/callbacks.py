@@ -61,7 +61,7 @@ class LiveView(Callback):
         """Take the configuration of the training, the name of its device, and the judge of its snapshots."""
         self._config, self._device, self._judge, self._artifact = config, device, judge, LiveArtifact()
         self._losses: dict[str, float] = {}
-        self._shown = -1  # the newest step that is shown
+        self._shown = -1  # the newest step that was sent
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live-view")
         self._due: SimpleQueue[tuple[int, np.ndarray]] = SimpleQueue()
         self._snapshots: list[tuple[int, tuple[float, float], np.ndarray]] = []  # step, metrics, a row of images
@@ -95,8 +95,8 @@ class LiveView(Callback):
                 taken_at, pixels = self._due.get()
                 self._snapshots.append((taken_at, self._judge(pixels), pixels[:NUM_IN_A_ROW].copy()))
             if self._shown < (newest := self._snapshots[-1][0]):
+                self._shown = newest  # also if the server does not answer, which takes minutes: not again for each
                 self._artifact.show(self._markdown(), self._description())
-                self._shown = newest
         except Exception as error:  # any error of the server or the connection
             log.warning("Step %s is not shown in the UI: %s", f"{step:,}", type(error).__name__)
 

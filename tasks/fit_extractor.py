@@ -23,6 +23,7 @@ def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device
             f"{path} is not the feature extractor that belongs to this code: SHA-256 {weights.sha256}, "
             f"expected {SHIPPED_SHA256[data.dataset]}.\nGet the file again (git checkout)."
         )
+    store.share([weights])  # a GPU worker may share no folder
     return FittedExtractor(weights=weights)
 
 

@@ -24,6 +24,7 @@ from prefect.utilities.urls import url_for
 from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import FashionGanError
 from gan.storage.store import Store
+from gan.system.interrupts import defer_interrupts
 from tasks.live_artifact import Relay
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.stage import key_conditions
@@ -45,16 +46,24 @@ def train_on_worker(
     execution: ExecutionConfig,
     extractor: FittedExtractor,
     *,
+    cache_key: str,
     find_result: Callable[[], TrainedGan | None],
 ) -> TrainedGan:
     """Start a training on a GPU worker that shares the store, wait for it, and return its result.
 
-    `find_result` returns the result that the worker has left in the store; None if there is none.
+    Args:
+        store: The store that both share.
+        data: References to the normalized data set.
+        config: Settings that decide the result.
+        execution: Settings that do not decide the result.
+        extractor: The feature extractor that snapshots are judged with.
+        cache_key: The key of the stage here. The worker refuses to train if the key is another one there.
+        find_result: Returns the result that the worker has left in the store; None if there is none.
 
     Raises:
         WorkerError: If no worker starts the training in time, or it ends without a result.
     """
-    key = uuid4().hex
+    idempotency_key = uuid4().hex
     parameters = {
         "root": str(store.root),
         "data": data.model_dump(mode="json"),
@@ -64,14 +73,15 @@ def train_on_worker(
         "store_url": store.remote.url if store.remote else None,
         "refresh": PREFECT_TASKS_REFRESH_CACHE.value(),
         "key_conditions": key_conditions(),
+        "cache_key": cache_key,
     }
     try:
         name = f"{config.recipe.name}, {config.steps} steps, seed {config.seed}"
-        run = _start(key, parameters, name, execution.worker_timeout)
+        run = _start(idempotency_key, parameters, name, execution.worker_timeout)
         _link_to(run)
         state = _wait_for(run, execution.worker_timeout)
     except BaseException:  # also Ctrl-C, SIGTERM and cancellation: the training is not needed any more
-        _cancel(key)
+        _cancel(idempotency_key)
         raise
     # A run that fails after its training may have left a result. With --refresh that result could be an older one, so
     # it is not used.
@@ -84,8 +94,8 @@ def _missing_result(run: FlowRun, state: State, store: Store) -> WorkerError:
     if state.is_completed():
         return WorkerError(
             f'Run "{run.name}" on the GPU worker completed, but this run cannot find its result in {store.root}.\n'
-            "Either the worker has another output folder at that path, or its code or library versions differ, which "
-            "are part of the cache key. Update both machines to the same commit and run make setup."
+            "Has the worker another output folder at that path? Share the folder, or use one object store for both "
+            "(--store-url)."
         )
     return WorkerError(
         f'The training on the GPU worker, run "{run.name}", is {state.name}: {state.message or "no reason was given"}\n'
@@ -206,7 +216,8 @@ def _cancel(key: str) -> None:
     """Cancel the run with this idempotency key, even if the server never confirmed that it was started."""
     started = filters.FlowRunFilter(idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=[key]))
     try:
-        with get_client(sync_client=True) as client:
+        # A sweep that is stopped with Ctrl-C sends SIGTERM to this process, which has had the Ctrl-C already.
+        with defer_interrupts(), get_client(sync_client=True) as client:
             for run in client.read_flow_runs(flow_run_filter=started):
                 if run.state is None or not run.state.is_final():
                     client.set_flow_run_state(run.id, Cancelling(message="No run waits for this training any more."))

@@ -73,8 +73,7 @@ def check_comparable(folder: Path, dataset: str) -> None:
 
 def check_same_data(folder: Path, manifest: Manifest, data: NormalizedData) -> None:
     """Refuse a run that was trained on other data (`SettingsError`): no test images could judge both runs."""
-    digests = {"train": data.train_images.sha256, "test": data.test_images.sha256}
-    if any(manifest.data.sha256.get(split, {}).get("images") != digest for split, digest in digests.items()):
+    if manifest.images != (data.train_images.sha256, data.test_images.sha256):
         raise _other_data(folder, manifest.data.name, data.dataset)
 
 

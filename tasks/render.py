@@ -8,7 +8,7 @@ from tasks.stage import stage
 
 @stage(run_name="render grids and animation", timeout_seconds=3600, incidental=("device",))
 def render(store: Store, data: NormalizedData, trained: TrainedGan, config: TrainConfig, device: Device) -> Pictures:
-    """Draw real examples, a grid for every snapshot, the animation, and paths between the first fixed latents."""
+    """Draw real examples, a grid for every snapshot, the animation, and paths between latents."""
     from gan.models.backend import use_device
     from gan.report.training_pictures import draw_training
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from prefect import Task
@@ -47,7 +48,11 @@ log = logging.getLogger(__name__)
 
 
 def stage(
-    *, run_name: str, timeout_seconds: float, incidental: tuple[str, ...] = ()
+    *,
+    run_name: str,
+    timeout_seconds: float,
+    incidental: tuple[str, ...] = (),
+    reads: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Callable[[Callable[Concatenate[Store, P], R]], "Stage[P, R]"]:
     """Return a decorator that makes a function a stage: cached by content, with retries and a time limit.
 
@@ -55,6 +60,8 @@ def stage(
         run_name: Name of the task run in the UI; may contain parameters, as in "train {config.steps} steps".
         timeout_seconds: Time limit of one attempt.
         incidental: Parameters that do not decide the result (data folder, device), left out of the cache key.
+        reads: Fields of a parameter that decide the result; the others are left out of the cache key. Without an entry
+            all fields decide.
     """
 
     def decorate(function: Callable[Concatenate[Store, P], R]) -> Stage[P, R]:
@@ -71,7 +78,7 @@ def stage(
             facts = {**record.facts, PROCESSORS: describe_processors()}
             return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3), "facts": facts})
 
-        policy = StagePolicy(incidental=incidental)
+        policy = StagePolicy(incidental=incidental, reads=dict(reads))
         task = Task(
             timed,
             name=function.__name__,
@@ -113,7 +120,7 @@ class Stage(Generic[P, R]):
             StoreError: If the object store cannot be reached. The result is kept in the output folder.
         """
         raise_lost_ctrl_c()
-        key = self._key(store, *args, **kwargs)
+        key = self.key(store, *args, **kwargs)
         scratch = self._scratch_dir(key, store)
         task = self.task.with_options(result_storage=store.results_dir)
         lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.takes_lock else nullcontext()
@@ -137,7 +144,7 @@ class Stage(Generic[P, R]):
 
     def scratch_dir(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> Path:
         """Return the folder for unfinished work of this stage with these arguments; it survives a killed process."""
-        return self._scratch_dir(self._key(store, *args, **kwargs), store)
+        return self._scratch_dir(self.key(store, *args, **kwargs), store)
 
     def _scratch_dir(self, key: str, store: Store) -> Path:
         return store.scratch_dir(f"{self.task.name}-{key[:16]}")
@@ -147,12 +154,13 @@ class Stage(Generic[P, R]):
 
         The object store has precedence: its record may be newer, when another machine refreshed the stage.
         """
-        key = self._key(store, *args, **kwargs)
+        key = self.key(store, *args, **kwargs)
         if store.remote:
             self._download_record(key, store)
         return self._look_up(key, store)
 
-    def _key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
+    def key(self, store: Store, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the cache key of this stage with these arguments."""
         inputs = inspect.signature(self.task.fn).bind(store, *args, **kwargs)
         inputs.apply_defaults()
         return self.policy.key(self.task, inputs.arguments)
@@ -162,14 +170,15 @@ class Stage(Generic[P, R]):
         store.results_dir.mkdir(parents=True, exist_ok=True)
         path = store.results_dir / key
         with shared_root_lock(store.root):  # held briefly: not during requests to the object store
-            record = _read_record(path, self.returns)
+            record = before = _read_record(path, self.returns)
             if record is not None:
                 os.utime(path)  # pruning goes by the time of the last use
         missing = _missing(record, store)
         if missing and store.remote:
             record = self._download_record(key, store)
             missing = missing if record is None else []
-        if missing and path.is_file() and path.stat().st_size:
+        # Unless a worker has written a new record meanwhile.
+        if missing and path.is_file() and path.stat().st_size and _read_record(path, self.returns) == before:
             log.warning("The cached result is incomplete (%s is missing or altered): running again.", missing[0])
             path.write_bytes(b"")
         return None if missing else record
@@ -197,6 +206,7 @@ class StagePolicy(CachePolicy):
     """
 
     incidental: tuple[str, ...] = ()
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
@@ -207,7 +217,11 @@ class StagePolicy(CachePolicy):
     def key(self, task: Task[Any, Any], inputs: Mapping[str, Any]) -> str:
         """Return a SHA-256 over everything that decides the result."""
         module = task.fn.__module__
-        deciding = {name: plain(value) for name, value in inputs.items() if name not in {"store", *self.incidental}}
+        deciding = {
+            name: plain({field: getattr(value, field) for field in self.reads[name]} if name in self.reads else value)
+            for name, value in inputs.items()
+            if name not in {"store", *self.incidental}
+        }
         libraries = reached_libraries(module)
         content = {"stage": task.name, "inputs": deciding, "code": reached_code(module), "libraries": libraries}
         if "tensorflow" in libraries:

@@ -18,16 +18,19 @@ log = logging.getLogger(__name__)
     run_name="train {config.recipe.name}, {config.steps} steps, seed {config.seed}",
     timeout_seconds=24 * 3600,
     incidental=("execution", "extractor"),
+    reads={"data": ("train_images", "train_labels")},
 )
 def train(
     store: Store, data: NormalizedData, config: TrainConfig, execution: ExecutionConfig, extractor: FittedExtractor
 ) -> TrainedGan:
-    """Train on the training split. The extractor judges snapshots for the Prefect UI and does not affect the result."""
+    """Train on the training split. The rest of the data and the extractor are for the live view in the Prefect UI."""
     if execution.train_on == "gpu":
         from tasks.hand_over import train_on_worker
 
         arguments = store, data, config, execution, extractor
-        return train_on_worker(*arguments, find_result=lambda: train.recorded(*arguments))
+        return train_on_worker(
+            *arguments, cache_key=train.key(*arguments), find_result=lambda: train.recorded(*arguments)
+        )
 
     from gan.models.backend import use_device
     from gan.models.networks import save_model

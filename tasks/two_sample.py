@@ -10,7 +10,12 @@ from tasks.stage import stage
 FLOOR_SEED = 0
 
 
-@stage(run_name="floor: separate real from real images", timeout_seconds=3600, incidental=("device",))
+@stage(
+    run_name="floor: separate real from real images",
+    timeout_seconds=3600,
+    incidental=("device",),
+    reads={"data": ("train_images", "test_images")},
+)
 def measure_floor(
     store: Store, data: NormalizedData, num_samples: int, epochs: int | None, device: Device
 ) -> TwoSampleRecord:
@@ -35,7 +40,12 @@ def measure_floor(
     return TwoSampleRecord(accuracy=result.accuracy, num_training=num, logits=store.put_array(result.fake_logits))
 
 
-@stage(run_name="separate generated from real images", timeout_seconds=3600, incidental=("device",))
+@stage(
+    run_name="separate generated from real images",
+    timeout_seconds=3600,
+    incidental=("device",),
+    reads={"data": ("train_images", "train_labels", "test_images")},
+)
 def separate(
     store: Store, data: NormalizedData, average: FileRef, samples: SampleConfig, epochs: int | None, device: Device
 ) -> TwoSampleRecord:

@@ -71,11 +71,16 @@ def rename(path, target):
         stop()  # the earlier run is moved away, and the new one is not yet in its place
     return whole_rename(path, target)
 
+def rmtree(path, **options):
+    if Path(path).suffix == ".partial" and Path(path).parent.name == "runs" and reached("folder"):
+        stop()  # the new run is in its place, and the earlier one still beside it
+    return whole_rmtree(path, **options)
+
+whole_rmtree, shutil.rmtree = shutil.rmtree, rmtree
 whole_rename, pathlib.Path.rename = pathlib.Path.rename, rename
 whole_put_file, gan.storage.store.Store.put_file = gan.storage.store.Store.put_file, put_file
 whole_atomic_path, gan.training.checkpoints.atomic_path = gan.training.checkpoints.atomic_path, checkpoint_path
 gan.runs.publish.write_manifest = stopping_before(gan.runs.publish.write_manifest, "manifest")
-gan.runs.publish.published_files = stopping_before(gan.runs.publish.published_files, "folder")
 ResultStore._persist_result_record = stopping_before(ResultStore._persist_result_record, "record")
 ResultStore._apersist_result_record = stopping_before(ResultStore._apersist_result_record, "record")
 runpy.run_path(sys.argv[0], run_name="__main__")

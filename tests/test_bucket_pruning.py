@@ -60,7 +60,7 @@ def test_what_no_machine_has_used_is_removed_and_what_a_published_run_needs_stay
         one.remote.write(".results/" + "c" * 64, b"damaged")
     one.share([recent])
     publish(one, "one", published)
-    run = PublishedRun(name="one", published=published_files(one.root, "one"))
+    run = PublishedRun(name="one", published=published_files(one.root / "runs" / "one", "one"))
     with s3.days_ago(OLD):
         one.share(run.files())
         one.remote.write(".results/" + "d" * 64, run.model_dump_json().encode())

@@ -19,6 +19,7 @@ from gan.runs.champion import champion_of, describe_champion_status, mend_link, 
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.runs.publish import write_manifest
 from gan.storage.locks import exclusive_root_lock
+from gan.storage.plain_json import to_json
 from gan.storage.store import Store
 from tasks.promotion import find_champion, promote_if_passed
 from tasks.records import NormalizedData, Opponents, TrainedGan
@@ -286,6 +287,14 @@ def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line)
         file.write(line + "\n")
     with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl is invalid"):
         check_before_work(RunSettings(output_dir=store.root))
+
+
+def test_a_history_may_hold_characters_that_separate_lines_elsewhere(store, data) -> None:
+    publish(store, data, "a")
+    change = promote(store.root, "a", by_hand=True)
+    odd = change.model_copy(update={"reasons": ("one\u2028two\u0085three",)})
+    (store.root / "champion.jsonl").write_text(to_json(odd.model_dump(), indent=None) + "\n", encoding="utf-8")
+    assert champion_of(store.root).reasons == odd.reasons
 
 
 def test_a_contradictory_history_is_one_clear_error(store, data) -> None:

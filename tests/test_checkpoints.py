@@ -1,4 +1,8 @@
+import errno
 import logging
+import os
+import stat
+from pathlib import Path
 
 import numpy as np
 from narrowing import not_none
@@ -29,6 +33,19 @@ def test_a_truncated_checkpoint_is_skipped_with_a_warning(tmp_path, caplog) -> N
         step, _ = not_none(checkpoints.load_latest())
     assert step == 1
     assert newest.name in caplog.text
+
+
+def test_a_file_system_that_cannot_sync_a_folder_gets_checkpoints_too(tmp_path, monkeypatch) -> None:
+    def refuse_folders(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("os.fsync", refuse_folders)
+    num_open = len(list(Path("/proc/self/fd").iterdir()))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, ARRAYS)
+    assert not_none(checkpoints.load_latest())[0] == 1
+    assert len(list(Path("/proc/self/fd").iterdir())) == num_open
 
 
 def test_truncated_checkpoints_never_displace_a_new_one(tmp_path) -> None:

@@ -82,7 +82,7 @@ def test_calls_of_all_lengths_share_one_program_on_a_gpu(tmp_path, tiny_config, 
         "import sys, numpy as np; from tiny_trainings import GPU\n"
         "from gan.config import TrainConfig; from gan.training.engine import build_engine\n"
         "for config in map(TrainConfig.model_validate_json, sys.argv[1:]):\n"
-        "    engine = build_engine(np.zeros((64, 28, 28, 1), np.float32), config, GPU)\n"
+        "    engine = build_engine(np.zeros((64, 28, 28, 1), np.float32), config, GPU, None)\n"
         "    for start, stop in (0, 1), (1, 4), (4, 8): engine.run_steps(start, stop)\n"
     )
     configs = [config.model_dump_json() for config in (tiny_config, tiny_conv)]

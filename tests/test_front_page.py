@@ -170,7 +170,7 @@ def test_a_page_that_cannot_be_written_is_a_warning(month, caplog) -> None:
 
 def test_changes_of_champion_and_code_and_unusual_runs_are_marked(month, publish) -> None:
     publish(40, 2.4, commit="b" * 40)
-    points = collect(month).courses[0].charts[0].points
+    points = collect(month).trends[0].charts[0].points
     assert [point.entry.name for point in points if point.became_champion] == ["night-007"]
     assert [point.entry.name for point in points if point.new_code] == ["night-040"]
     assert [point.entry.name for point in points if point.is_unusual] == ["night-040"]
@@ -219,4 +219,4 @@ def test_five_hundred_runs_are_less_than_two_megabytes(publish, tmp_path) -> Non
     for night in range(500):
         publish(night, recipe=("conv", "mlp")[night % 2], name=f"conv-25000-seed{20260000 + night}-abcdef")
     assert len(written(tmp_path).encode()) < 2_000_000
-    assert all(len(chart.points) == 90 for course in collect(tmp_path).courses for chart in course.charts)
+    assert all(len(chart.points) == 90 for trend in collect(tmp_path).trends for chart in trend.charts)

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import numpy as np
 import pytest
+from builders import put_data, put_extractor
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 
 from flows import gpu_flow
 from flows.gpu_flow import one_gpu
+from gan.config import ExecutionConfig
 from gan.errors import DataError
 from tasks.hand_over import GPU_LIMIT, WorkerError
 
@@ -83,6 +86,14 @@ def failing(monkeypatch: pytest.MonkeyPatch, *causes: Exception) -> list[Excepti
 def answer(status: int) -> httpx.HTTPStatusError:
     request = httpx.Request("POST", "http://127.0.0.1:4200/api/v2/concurrency_limits/increment-with-lease")
     return httpx.HTTPStatusError(f"{status} for url", request=request, response=httpx.Response(status, request=request))
+
+
+def test_a_worker_whose_result_the_waiting_run_would_not_find_does_not_train(gpu: None, store, tiny_config) -> None:
+    data, extractor = put_data(store, np.zeros((2, 28, 28, 1), np.float32)), put_extractor(store)
+    cpu = ExecutionConfig(device="cpu")
+    with pytest.raises(WorkerError, match=r"its code, its Python \(3.* differ.*\n.*the same commit"):
+        gpu_flow.gpu_flow(store.root, data, tiny_config, cpu, extractor, key_conditions="2 CPUs", cache_key="0" * 64)
+    assert not list(store.root.glob("scratch/*"))
 
 
 def test_a_request_to_an_absent_or_busy_server_is_repeated(gpu: None, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import write_own_data
+from builders import small_classifier, write_own_data
 from narrowing import not_none
 from pydantic import ValidationError
 
@@ -73,6 +73,32 @@ def test_samples_with_pickles_or_more_than_a_run_can_have_are_refused(tmp_path) 
         archive.writestr("images.npy", header.ljust(127) + b"\n")
     with pytest.raises(StoreError, match="holds no images"):
         load_samples(path)
+
+
+def damaged(path: Path) -> Iterator[Path]:
+    """Copies of a file, each with one bit changed; most in the directory of the archive, at its end."""
+    content = path.read_bytes()
+    for place in {*range(0, len(content), max(1, len(content) // 60)), *range(len(content) - 200, len(content))}:
+        copy = bytearray(content)
+        copy[place] ^= 1 << place % 8
+        path.with_name(f"damaged{path.suffix}").write_bytes(copy)
+        yield path.with_name(f"damaged{path.suffix}")
+
+
+def test_damaged_samples_and_models_are_refused_and_nothing_else_is_raised(tmp_path) -> None:
+    from gan.data.samples import load_samples, save_samples
+    from gan.models.networks import load_model, save_model
+
+    save_samples(np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8), tmp_path / "samples.npz")
+    save_model(small_classifier(3), tmp_path / "model.keras")
+    refused = {load_samples: 0, load_model: 0}
+    for load, name in ((load_samples, "samples.npz"), (load_model, "model.keras")):
+        for path in damaged(tmp_path / name):
+            try:
+                load(path)  # a time or a weight may have changed
+            except StoreError:
+                refused[load] += 1
+    assert min(refused.values()) > 20
 
 
 def test_an_archive_that_would_unpack_to_too_much_is_not_unpacked(tmp_path, monkeypatch) -> None:

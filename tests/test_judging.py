@@ -133,11 +133,10 @@ def test_metrics_have_the_values_of_both_generators_and_of_the_floor(judge, real
     assert (extractors["near_copies"], extractors["total_variation"]) == ("aligned pixels", "grey levels")
 
 
-def test_snapshots_of_noise_collapse_and_real_like_images_are_ranked_in_that_order(judge, noise) -> None:
+def test_snapshots_of_noise_collapse_and_real_like_images_are_ranked_in_that_order(extractor, noise) -> None:
     collapsed = np.repeat(smooth_pixels(1, seed=5), N, axis=0)
-    distances, recalls = np.transpose(
-        [judge.for_snapshots(N)(pixels) for pixels in (noise, collapsed, smooth_pixels(N, seed=6))]
-    )
+    snapshot_judge = SnapshotJudge(extractor, smooth_pixels(150, seed=1), N)
+    distances, recalls = np.transpose([snapshot_judge(each) for each in (noise, collapsed, smooth_pixels(N, seed=6))])
     assert distances[0] > distances[1] > distances[2]
     assert recalls[0] == recalls[1] == 0
     assert recalls[2] > 0.8

@@ -4,8 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from builders import write_own_data
+from builders import put_data, write_own_data
 from conftest import PROJECT
 from pipeline import AS_COMMAND, SMALL, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
 from s3_server import BUCKET, SECRET, Line, key_of
@@ -13,6 +14,7 @@ from test_stage import Note, counted, run
 
 from gan.errors import StoreError
 from gan.storage.store import FileRef, Store
+from tasks.fit_extractor import get_extractor
 from tasks.stage import refreshing, stage
 
 FEW = ("--steps", 40, "--sample-every", 20, *SMALL, "--batch-size", 16, "--num-samples", 100, "--run-name", "few")
@@ -52,6 +54,13 @@ def test_a_published_file_is_shared_by_its_content(s3, machines) -> None:
     one.share([ref])
     assert s3.keys(f"{one.remote.prefix}/store/") == [key_of(one, stored)]
     assert two.path(ref.by_content()).read_bytes() == b"picture"
+
+
+def test_the_shipped_extractor_reaches_a_machine_that_shares_no_folder(machines) -> None:
+    one, two = machines
+    data = put_data(one, np.zeros((2, 28, 28, 1), np.float32)).model_copy(update={"dataset": "fashion-mnist"})
+    extractor = get_extractor(one, data, None, "cpu")
+    assert two.path(extractor.weights).read_bytes() == one.path(extractor.weights).read_bytes()
 
 
 def test_a_damaged_copy_on_this_machine_is_replaced_by_the_object(machines) -> None:

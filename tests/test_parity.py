@@ -47,7 +47,7 @@ def iterate_both(seed: int, steps_per_call: int, images: np.ndarray) -> tuple[di
     ours, article = Networks.build(config.recipe, seed), Article()
     article.generator.set_weights(ours.generator.get_weights())
     article.discriminator.set_weights(ours.discriminator.get_weights())
-    run_steps = make_run_steps(make_train_step(ours, tf.constant(images), config), steps_per_call)
+    run_steps = make_run_steps(make_train_step(ours, tf.constant(images), config), steps_per_call, 1)
     rows = [row for start in range(0, ITERATIONS, steps_per_call) for row in run_steps(start, start + steps_per_call)]
     expected = []
     for number in range(ITERATIONS):

@@ -19,7 +19,6 @@ from gan.formatting import (
     describe_seconds,
     describe_setting,
     describe_share,
-    plain_number,
 )
 from gan.judging.definitions import AskedClasses
 from gan.judging.gate import Decision
@@ -83,7 +82,7 @@ def test_settings_of_up_to_15_digits_survive_writing_and_reading() -> None:
     rng = np.random.default_rng(0)
     for exponent in range(-30, 30):
         value = float(f"{rng.uniform(1, 10):.14f}e{exponent}")
-        assert float(plain_number(value)) == value
+        assert float(describe_setting(value)) == value
     assert json.loads(to_json({"rate": 1e-4, "epsilon": 1e-7})) == {"rate": 1e-4, "epsilon": 1e-7}
 
 

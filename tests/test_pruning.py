@@ -109,10 +109,10 @@ def test_a_used_record_keeps_its_files_and_an_unused_one_is_removed_with_them(st
 
 def test_the_records_of_a_published_run_stay_while_all_their_files_exist(store) -> None:
     ref = put(store, "published")
-    publish(store, "one", ref)
+    folder = publish(store, "one", ref)
     records = [
         put_record(store, "a" * 64, FittedExtractor(weights=ref)),
-        put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(store.root, "one"))),
+        put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(folder, "one"))),
     ]
     assert pruned(store) == []
     (store.root / ref.key).unlink()
@@ -249,8 +249,10 @@ def test_files_that_a_kill_left_incomplete_are_removed(store, downloads) -> None
     (store.root / ".latest.123").symlink_to("runs/one.b")
     sweep = store.root / "sweeps" / "abc"
     sweep.mkdir(parents=True)
-    pages = store.root / ".index.html.x1.partial", sweep / ".board.html.x2.partial", store.root / ".probe.x3"
+    pages = [store.root / ".index.html.x1.partial", sweep / ".board.html.x2.partial", store.root / ".probe.x3"]
+    pages += [store.results_dir / ".probe.x4", store.root / "scratch" / ".probe.x5"]
     for path in pages:
+        path.parent.mkdir(exist_ok=True)
         path.touch()
     age(*files, *pages, store.root / ".latest.123")
     expected = [
@@ -260,6 +262,8 @@ def test_files_that_a_kill_left_incomplete_are_removed(store, downloads) -> None
         ".one.b.x1y2.old",
         ".one.b.x1y2.partial",
         ".probe.x3",
+        ".probe.x4",
+        ".probe.x5",
         ".train.gz.x1y2.partial",
         "tmpab12cd_z",
         "tmpabc",
@@ -267,6 +271,20 @@ def test_files_that_a_kill_left_incomplete_are_removed(store, downloads) -> None
     assert pruned(store) == expected
     assert (runs / ".gone.x1y2.old").exists(), "it stays, since no other run is in its place"
     assert files[2].exists()
+
+
+@pytest.mark.parametrize("linked", ["", "store"])
+def test_an_output_folder_and_a_store_on_another_disk_are_pruned_through_their_links(
+    store, tmp_path, linked: str
+) -> None:
+    unused = put(store, "unused")
+    age(store.path(unused))
+    elsewhere = tmp_path / "elsewhere"
+    (store.root / linked).rename(elsewhere)
+    (store.root / linked).symlink_to(elsewhere)
+    if not linked:
+        assert disk_use(store.root) == disk_use(elsewhere) == (6, 6)
+    assert pruned(store) == [Path(unused.key).name]
 
 
 def test_files_that_a_running_run_uses_stay_even_at_0_days(store) -> None:
@@ -334,7 +352,7 @@ def test_files_that_cannot_be_removed_are_reported_and_all_others_are_removed(st
 def test_a_run_hidden_by_a_kill_is_restored_and_keeps_what_it_needs(store) -> None:
     ref = put(store, "published")
     folder = publish(store, "one", ref)
-    record = put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(store.root, "one")))
+    record = put_record(store, "b" * 64, PublishedRun(name="one", published=published_files(folder, "one")))
     folder.rename(folder.with_name(".one.x1y2.old"))
     assert prune(store.root, 0, dry_run=False).leftovers == []
     assert folder.exists()

@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 
+import gan.runs.publish
 from gan.errors import SettingsError, StoreError
-from gan.runs.publish import check_run_name, published_files, restore_runs, staged_run, write_json, write_manifest
+from gan.runs.publish import (
+    check_run_name,
+    publish_run,
+    published_files,
+    restore_runs,
+    staged_run,
+    write_json,
+    write_manifest,
+)
 from gan.storage.files import sha256_of
 from gan.storage.links import LATEST, set_link
 
@@ -30,9 +39,24 @@ def test_a_run_appears_whole_with_a_manifest_of_every_file(tmp_path) -> None:
     for file in manifest["files"]:
         assert file["sha256"] == sha256_of(folder / file["path"])
         assert file["size"] == (folder / file["path"]).stat().st_size
-    assert {ref.key for ref in published_files(tmp_path, "first")} == {
+    assert {ref.key for ref in published_files(folder, "first")} == {
         f"runs/first/{name}" for name in ("config.json", "manifest.json", "report.html")
     }
+
+
+def test_references_to_a_run_are_to_its_own_files_though_another_process_replaces_it_at_once(
+    tmp_path, monkeypatch
+) -> None:
+    def replace_and_lose(staging: Path, target: Path) -> None:
+        replace_folder(staging, target)
+        (target / "report.html").write_text("of another process")
+
+    replace_folder = gan.runs.publish._replace_folder
+    monkeypatch.setattr("gan.runs.publish._replace_folder", replace_and_lose)
+    source = tmp_path / "source"
+    source.write_text("own")
+    refs = publish_run(tmp_path, "first", {"report.html": source}, {"seed": 0}, {"timings_seconds": {}}, {})
+    assert {ref.key: ref.sha256 for ref in refs}["runs/first/report.html"] == sha256_of(source)
 
 
 def test_latest_can_be_pointed_elsewhere_at_any_time(tmp_path) -> None:

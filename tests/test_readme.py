@@ -43,6 +43,16 @@ def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert not anchor or anchor in headings(path), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    """A name may be cut with dots at its end."""
+    paths = list(Path(__file__).parent.glob("*.py"))
+    named = "".join(path.read_text(encoding="utf-8") for path in paths)
+    defined = {*re.findall(r"def (test_\w+)", named), *(path.stem for path in paths)}
+    for name, dots in re.findall(r"`(test_\w+)(\.\.\.|\.py)?`", page.read_text(encoding="utf-8")):
+        assert name in defined or (dots == "..." and any(each.startswith(name) for each in defined)), name
+
+
 def test_every_file_that_contributing_names_exists() -> None:
     named = re.findall(r"`([\w./-]+/[\w./-]+)`", (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert "gan/recipes.py" in named

@@ -22,6 +22,8 @@ def test_titles_and_captions_are_drawn_and_must_fit_the_images() -> None:
     assert captioned.height > plain.height
     assert titled.height > plain.height
     assert np.asarray(captioned)[16:46].min() < 128, "the caption is drawn above the images"
+    narrow = draw_grid(PIXELS[:1], 1, scale=3, caption="1 image, seed 2147483647")
+    assert np.asarray(narrow)[:, -16:].min() == 255, "the picture is as wide as its caption"
     with pytest.raises(ValueError, match="2 titles for 9 images"):
         draw_grid(PIXELS, 3, scale=4, titles=["Bag", "Coat"])
 

@@ -20,7 +20,7 @@ from gan.judging.bootstrap import Difference
 from gan.judging.definitions import METRICS, Separation
 from gan.judging.features import ALIGNED_PIXELS
 from gan.judging.gate import Decision
-from gan.judging.judge import Judge
+from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
 from gan.report.blind_test import BlindTest
 from gan.report.comparison import Contestant, compare_runs
@@ -63,6 +63,7 @@ def judge() -> Judge:
 @pytest.fixture(scope="module")
 def findings(judge) -> Findings:
     fake, average = noise(150, 2), smooth_pixels(150, 3)
+    snapshot_judge = SnapshotJudge(judge.extractor, smooth_pixels(150, 1), 40)
     snapshots = np.stack([noise(40, step) for step in range(NUM_SNAPSHOTS - 1)] + [smooth_pixels(40, 4)])
     return Findings(
         judge=judge,
@@ -73,12 +74,12 @@ def findings(judge) -> Findings:
         average_pixels=average,
         asked_labels=None,
         separation_logits=np.arange(150, dtype=np.float32),
-        fake=judge.examine(fake),
+        last=judge.examine(fake),
         average=judge.examine(average),
         snapshot_steps=range(0, 1000 * NUM_SNAPSHOTS, 1000),
         snapshots=snapshots,
-        quality=np.array([judge.for_snapshots(40)(pixels) for pixels in snapshots]),
-        quality_of=judge.for_snapshots(40).description,
+        quality=np.array([snapshot_judge(pixels) for pixels in snapshots]),
+        quality_of=snapshot_judge.description,
         average_quality=np.array([[np.nan, np.nan], *([90.0 / i, 0.1 * i] for i in range(1, len(snapshots)))]),
         history=np.random.default_rng(0).random((4001, 3), dtype=np.float32),
     )
@@ -100,7 +101,7 @@ def report(findings, tmp_path_factory) -> Report:
         title=f"{HOSTILE}: real and generated",
         run_name="own-article",
         subtitle="recipe article",
-        metrics=findings.judge.metrics(findings.fake, findings.average),
+        metrics=findings.judge.metrics(findings.last, findings.average),
         extractor_sha256=findings.judge.extractor.sha256,
         warnings=["Mode collapse after 500 steps"],
         exhibits=make_exhibits(findings, seed=0),
@@ -157,11 +158,11 @@ def test_a_report_says_how_uncertain_its_percentages_are(report) -> None:
 
 def test_a_report_shows_how_often_the_requested_class_was_drawn_and_images_of_it(findings, report) -> None:
     judge = findings.judge
-    asked = np.roll(findings.fake.fake.classes, 15)
-    asked[:75] = findings.fake.fake.classes[:75]
+    asked = np.roll(findings.last.fake.classes, 15)
+    asked[:75] = findings.last.fake.classes[:75]
     conditional = replace(findings, asked_labels=np.concatenate([asked, [0, 0]]))
     shares = conditional.asked_classes
-    assert shares.value == rounded((findings.fake.fake.classes == asked).mean()) >= 0.5
+    assert shares.value == rounded((findings.last.fake.classes == asked).mean()) >= 0.5
     assert shares.average == rounded((findings.average.fake.classes == asked).mean())
     assert shares.real == rounded((judge.test.classes == conditional.test_labels[judge.test_rows]).mean())
     rows = make_exhibits(conditional, seed=0).classes
@@ -241,7 +242,7 @@ def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> 
         test_labels=np.arange(700) % 10,
         fake_pixels=fake,
         average_pixels=fake,
-        fake=judge.examine(fake),
+        last=judge.examine(fake),
         average=judge.examine(fake),
     )
     exhibits = make_exhibits(found, seed=0)
@@ -366,7 +367,7 @@ def test_the_verdict_says_in_one_sentence_what_is_wrong(report, findings) -> Non
     easy = replace(report, separation=report.separation.model_copy(update={"accuracy": 0.96}))
     assert easy.verdict.startswith("Easy to tell from real images: a trained network is right for 96 %")
     judge = findings.judge
-    noisy = replace(report, metrics=judge.metrics(findings.average, findings.fake))
+    noisy = replace(report, metrics=judge.metrics(findings.average, findings.last))
     assert noisy.verdict.startswith("Easy to tell from real images: a linear classifier on features is right for")
     copies = judge.examine(findings.train_pixels[:150])
     copying = replace(report, metrics=judge.metrics(copies, copies))
@@ -385,6 +386,10 @@ def test_the_tiles_show_the_values_of_real_images_and_of_the_champion(report) ->
     assert (told.length, told.mark) == (pytest.approx(44), pytest.approx(0.6))
     assert (recall.champion, distance.champion) == ("40 %", "")
     assert distance.mark == 0
+    floor = next(metric.floor for metric in report.metrics if metric.name == "coverage")
+    row = GATE.differences[0].model_copy(update={"name": "coverage", "other": floor})
+    as_real = replace(report, gate=GATE.model_copy(update={"differences": (row,)}))
+    assert as_real.tiles[3].champion == f"at least {describe_share(floor)}", "a comparison counts no more than that"
     for tile in report.tiles:
         assert 0 <= tile.length <= 100
     page = render_html(report)

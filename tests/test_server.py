@@ -16,7 +16,7 @@ import pytest
 from pipeline import SMALL, Checkout, wait_until
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import FINAL, answer_to, ask, running_postgresql, running_server, runs_of
@@ -152,6 +152,21 @@ def test_a_new_server_has_a_slot_for_each_gpu_of_its_machine(server: Checkout, d
         client.delete_global_concurrency_limit_by_name(GPU_LIMIT)
     monkeypatch.setattr(flows.setup_server, "count_gpus", lambda: 4)
     assert "4 trainings at once" in set_up(server)
+
+
+def test_what_was_switched_off_by_hand_stays_off_and_is_complete(server: Checkout, deployed) -> None:
+    with temporary_settings({PREFECT_API_URL: server.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+        (automation,) = client.read_automations_by_name(AUTOMATIONS[0].name)
+        client.pause_automation(automation.id)
+        limit = client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+        client.update_global_concurrency_limit(GPU_LIMIT, GlobalConcurrencyLimitUpdate(active=False))
+        output = set_up(server)
+        assert "have crashed" in output
+        assert re.search(r"within .*, paused|.*, paused", output)
+        assert f"{limit.limit} training{'s' * (limit.limit > 1)} at once, switched off" in output
+        assert client.read_global_concurrency_limit_by_name(GPU_LIMIT).limit == limit.limit
+        client.update_global_concurrency_limit(GPU_LIMIT, GlobalConcurrencyLimitUpdate(active=True))
+        client.resume_automation(automation.id)
 
 
 def change_all(client: SyncPrefectClient) -> set[str]:
@@ -300,7 +315,7 @@ def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(serv
     with server.started(
         "flows/train_flow.py", *options, "--serve", "0 3 * * *", "--time-zone", "Asia/Tokyo"
     ) as process:
-        query = {"deployments": {"name": {"any_": ["served"]}}}
+        query = {"deployments": {"name": {"like_": "served-"}}}
         wait_until(lambda: ask(server, "deployments/filter", query) or process.poll() is not None)
         (served,) = ask(server, "deployments/filter", query)
         (schedule,) = served["schedules"]

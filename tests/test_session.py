@@ -187,6 +187,16 @@ def test_an_embedded_server_that_is_killed_is_started_again(tmp_path, then: str,
         run.assert_nothing_is_left()
 
 
+def test_an_embedded_server_ends_if_the_command_is_killed_after_its_session(tmp_path) -> None:
+    checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
+    checkout.env.pop("PREFECT_API_URL", None)
+    killed_later = SERVER_KILLED.replace("    of_a_killed_server()", "    pass\nos.kill(os.getpid(), signal.SIGKILL)")
+    with started(checkout, "-c", killed_later.format(then="")) as run:
+        ended, output = run.end()
+        assert ended == -signal.SIGKILL, output
+        run.assert_nothing_is_left()
+
+
 def test_signals_for_all_processes_of_a_command_do_not_reach_its_server(tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
     checkout.env.pop("PREFECT_API_URL", None)

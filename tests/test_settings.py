@@ -66,6 +66,8 @@ def test_too_many_snapshots_are_refused_with_the_interval_that_would_do() -> Non
     with pytest.raises(ValidationError, match="Give --sample-every 41 or more") as caught:
         RunSettings(sample_every=1)
     assert str(MAX_SNAPSHOTS) in str(caught.value)
+    with pytest.raises(ValidationError, match="make 268,435,456 snapshots"):  # without a list of them: 10 GB
+        RunSettings(sample_every=1, steps=2**28)
     assert len(RunSettings(sample_every=41).train_config().snapshot_steps) <= MAX_SNAPSHOTS
 
 

@@ -8,20 +8,24 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
+from builders import put_data
 from prefect import flow
 from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 
+from gan.config import ExecutionConfig, TrainConfig
 from gan.errors import DataError, SourceError, StoreError
 from gan.storage.locks import exclusive_lock, lock_path
 from gan.storage.store import FileRef, Store
 from tasks.failures import is_worth_retrying
-from tasks.records import StageRecord
+from tasks.records import FittedExtractor, StageRecord
 from tasks.stage import Stage, StagePolicy, refreshing, stage, use_key_conditions
+from tasks.train import train
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "known_code")
 
@@ -62,6 +66,16 @@ def test_incidental_parameters_do_not_change_the_key(store) -> None:
     run(write, store, "a", device="cpu")
     run(write, store, "a", device="gpu")
     assert runs == [0]
+
+
+def test_only_the_fields_that_a_stage_reads_change_its_key(store) -> None:
+    def key(**changed: Any) -> str:
+        data = put_data(store, np.zeros((2, 28, 28, 1), np.float32)).model_copy(update=changed)
+        return train.key(store, data, TrainConfig(), ExecutionConfig(), FittedExtractor(weights=data.summary))
+
+    other = store.put_bytes(b"other", ".npy")
+    assert key(class_names=("Bags",), warnings=("odd",), summary=other, test_labels=other) == key()
+    assert len({key(), key(train_images=other), key(train_labels=other)}) == 3
 
 
 def test_seconds_and_facts_of_a_result_do_not_change_its_identity(store) -> None:

@@ -71,15 +71,26 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
 
 
 def test_training_continues_if_the_server_does_not_accept_a_picture(store, data, tiny_config, monkeypatch) -> None:
+    attempts, is_over = [], threading.Event()
+    on_step = tasks.callbacks.ProgressBar.on_step
+
+    def watch(self, steps_done, row) -> None:
+        on_step(self, steps_done, row)
+        if steps_done == tiny_config.steps:
+            is_over.set()
+
     def fail(**_) -> None:
+        attempts.append(is_over.wait(timeout=60))
         raise ConnectionError
 
+    monkeypatch.setattr(tasks.callbacks.ProgressBar, "on_step", watch)
     monkeypatch.setattr(tasks.live_artifact, "create_markdown_artifact", fail)
     config = tiny_config.model_copy(update={"seed": 99})
     trained = flow(name="test")(
         lambda: train(store, data, config, ExecutionConfig(device="cpu"), put_extractor(store))
     )()
     assert trained.facts["resumed_at_step"] == 0
+    assert len(attempts) <= 2, "an attempt may take minutes: not one for each snapshot that became due meanwhile"
 
 
 def test_training_does_not_wait_for_the_live_view(store, data, tiny_config, monkeypatch) -> None:

@@ -241,6 +241,22 @@ def test_a_signal_takes_effect_after_the_step_is_saved(
     assert newest_step(checkpoints) == saved
 
 
+def test_a_signal_in_the_last_step_hides_no_event(tiny_config, tiny_images, checkpoints, shared_engines) -> None:
+    seen: list[int] = []
+
+    def on_step(done: int, _: np.ndarray) -> None:
+        seen.append(done)
+        if done == tiny_config.steps - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        train(tiny_images, tiny_config, checkpoints, on_step=on_step)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [*range(1, tiny_config.steps + 1)]
+
+
 def poison(checkpoints: Checkpoints, steps: int, value: float, name: str) -> None:
     """Replace the checkpoints by one in which a variable is not finite."""
     step, arrays = not_none(checkpoints.load_latest())

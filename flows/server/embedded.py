@@ -49,7 +49,7 @@ class StartError(ServerError):
 
 @contextmanager
 def embedded_server() -> Iterator[None]:
-    """Start the server that Prefect's clients use when no API URL is set, and end it when this process has ended.
+    """Start the server that Prefect's clients use when no API URL is set; it ends after the block, with this process.
 
     Prefect's client would start the same server, but would not end it if this process is killed during the start, and
     would report a server that ends early only after the timeout. The start is tried twice, because another command may
@@ -61,22 +61,21 @@ def embedded_server() -> Iterator[None]:
     if server.running:
         yield
         return
-    stopping = threading.Event()
-    atexit.register(server.stop)
-    atexit.register(stopping.set)  # the function that was registered last runs first
-    with ExitStack() as guards:
-        for is_last in (False, True):
-            server.port = server.find_available_port()
-            log.info("Starting temporary server on %s", server.address)
-            try:
-                _start(server, guards)
-                break
-            except StartError as error:
-                if is_last or not error.is_temporary:
-                    raise
-        with_settings = copy_context().run  # the thread needs this thread's Prefect settings
-        threading.Thread(target=with_settings, args=(_start_again, server, guards, stopping), daemon=True).start()
-        yield
+    stopping, guards = threading.Event(), ExitStack()
+    for at_exit in (guards.close, server.stop, stopping.set):  # the function that was registered last runs first
+        atexit.register(at_exit)
+    for is_last in (False, True):
+        server.port = server.find_available_port()
+        log.info("Starting temporary server on %s", server.address)
+        try:
+            _start(server, guards)
+            break
+        except StartError as error:
+            if is_last or not error.is_temporary:
+                raise
+    with_settings = copy_context().run  # the thread needs this thread's Prefect settings
+    threading.Thread(target=with_settings, args=(_start_again, server, guards, stopping), daemon=True).start()
+    yield
 
 
 def _start(server: "SubprocessASGIServer", guards: ExitStack) -> None:

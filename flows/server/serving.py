@@ -1,5 +1,6 @@
 """A schedule without a worker: one process that keeps running and starts the runs itself."""
 
+import hashlib
 from typing import Any
 
 from prefect import Flow
@@ -28,10 +29,12 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
             'Give minute, hour, day, month and weekday, such as --serve "0 3 * * *" for every night at three, '
             "and a zone such as --time-zone Europe/Berlin."
         ) from error
-    given = settings.model_copy(update={"output_dir": settings.output_dir.absolute()})
+    data_dir = settings.data_dir and settings.data_dir.absolute()
+    given = settings.model_copy(update={"output_dir": settings.output_dir.absolute(), "data_dir": data_dir})
+    digest = hashlib.sha256(given.model_dump_json().encode()).hexdigest()
     with prefect_session("--serve needs a permanent Prefect server, which keeps the schedule"):
         flow.serve(
-            name="served",
+            name=f"served-{digest[:6]}",  # a process with other settings has a deployment of its own
             schedule=Cron(cron, timezone=time_zone),
             parameters={"settings": given.model_dump(mode="json", exclude_none=True)},
             limit=1,  # in this process; a deployment's limit is a lease, which is lost when the server is away for long

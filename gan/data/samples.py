@@ -1,7 +1,6 @@
 """Files of generated images: compressed `.npz` whose bytes depend only on the images and labels."""
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from gan.errors import StoreError
 from gan.storage.files import check_unpacked_size
 
 MAX_IMAGES = 1_000_000
-MAX_SAMPLES_BYTES = MAX_IMAGES * IMAGE_SIZE**2 + 1024  # the images and a header
+MAX_SAMPLES_BYTES = MAX_IMAGES * (IMAGE_SIZE**2 + 1) + 1024  # images, labels and headers
 
 
 def save_samples(pixels: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
@@ -46,7 +45,9 @@ def load_samples(path: Path) -> np.ndarray:
         check_unpacked_size(path, MAX_SAMPLES_BYTES)
         with np.load(path, allow_pickle=False) as arrays:
             pixels: np.ndarray = arrays["images"]
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except StoreError:
+        raise
+    except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise StoreError(f"{path} holds no images: {error}.\nGive the samples.npz of a published run.") from error
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise StoreError(f"{path} holds {pixels.dtype} of shape {pixels.shape}; expected uint8 of (n, 28, 28).")

@@ -55,7 +55,7 @@ class Extractor:
     """A classifier whose inner layers compute the features (`gan.judging.classifier.build_classifier`)."""
 
     network: "keras.Model"  # images to [features, logits]
-    name: str  # with the first digits of its SHA-256, as in "fashion-mnist-cnn96@1a2b3c4d"
+    name: str  # with the first digits of its SHA-256, as in "fashion-mnist-cnn112@1a7f4d67"
     sha256: str
 
     @classmethod

@@ -60,10 +60,6 @@ class Judge:
         """Return a judge that compares n real with n generated images, with the same extractor, splits and seed."""
         return self if n == self.n else Judge(self.extractor, *self._splits, n=n, seed=self._seed)
 
-    def for_snapshots(self, num_images: int) -> "SnapshotJudge":
-        """Return a judge of training snapshots of num_images images, with the same extractor and test split."""
-        return SnapshotJudge(self.extractor, self._splits[1], num_images)
-
     def examine(self, pixels: np.ndarray) -> ImageStatistics:
         """Compute the statistics of the first n of pixels, uint8 (k, 28, 28), unless they are cached."""
         pixels = np.ascontiguousarray(pixels[: self.n])

@@ -137,8 +137,11 @@ def load_model(path: Path) -> keras.Model:
     try:
         check_unpacked_size(path, MAX_MODEL_BYTES)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except StoreError:
+        raise
+    except Exception as error:  # Keras, h5py and zipfile raise many kinds for damaged files
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise StoreError(
-            f"{path} is no model that Keras {keras.__version__} can load: {str(error).splitlines()[0]}\n"
+            f"{path} is no model that Keras {keras.__version__} can load: {reason}\n"
             "Give one that this project wrote, such as the generator.keras of a published run."
         ) from error

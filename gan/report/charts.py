@@ -81,7 +81,7 @@ def draw_quality(
     distance_axes, recall_axes = figure.subplots(1, 2)
     averages = np.full((len(steps), 2), np.nan) if average_quality is None else average_quality
     distances, recalls = quality[:, 0], 100 * quality[:, 1]
-    lowest, highest = best_snapshot(distances), best_snapshot(-recalls)
+    lowest, highest = index_of_lowest(distances), index_of_lowest(-recalls)
     _draw_points(distance_axes, steps, distances, lowest, FAKE_COLOR, "point")
     _draw_points(recall_axes, steps, recalls, highest, REAL_COLOR, "recall")
     _draw_averages(distance_axes, steps, averages[:, 0])
@@ -104,7 +104,7 @@ def draw_quality(
     return figure
 
 
-def best_snapshot(values: np.ndarray) -> int:
+def index_of_lowest(values: np.ndarray) -> int:
     """Return the index of the lowest value, of float values of shape (n,); values that are not finite count as high."""
     return int(np.where(np.isfinite(values), values, np.inf).argmin())
 

@@ -33,8 +33,8 @@ class Findings:
     average_pixels: np.ndarray  # uint8 (>= n, 28, 28)
     asked_labels: np.ndarray | None  # int (>= n,), classes given to the generator; None if it is not conditional
     separation_logits: np.ndarray  # float32 (n,), of "real", by a network, for average_pixels
-    fake: ImageStatistics
-    average: ImageStatistics
+    last: ImageStatistics  # of images of the last weights
+    average: ImageStatistics  # of images of the averaged weights
     snapshot_steps: Sequence[int]
     snapshots: np.ndarray  # uint8 (num_snapshots, num_images, 28, 28)
     quality: np.ndarray  # float64 (num_snapshots, 2), QUALITY_COLUMNS, of the last weights
@@ -49,7 +49,7 @@ class Findings:
             return None
         judge, asked = self.judge, self.asked_labels[: self.judge.n]
         return AskedClasses(
-            value=float((self.fake.fake.classes == asked).mean()),
+            value=float((self.last.fake.classes == asked).mean()),
             average=float((self.average.fake.classes == asked).mean()),
             real=float((judge.test.classes == self.test_labels[judge.test_rows]).mean()),
         )
@@ -144,10 +144,10 @@ def _draw_square(pixels: np.ndarray) -> bytes:
 
 
 def _draw_charts(found: Findings) -> dict[str, Figure]:
-    judge, fake, average = found.judge, found.fake, found.average.fake
-    predicted = (judge.test.classes, fake.fake.classes, average.classes)
+    judge, last, average = found.judge, found.last, found.average.fake
+    predicted = (judge.test.classes, last.fake.classes, average.classes)
     shares = [np.bincount(classes, minlength=judge.num_classes) / judge.n for classes in predicted]
-    histograms = [side.intensities.mean(axis=0) for side in (fake.real, fake.fake, average)]
+    histograms = [side.intensities.mean(axis=0) for side in (last.real, last.fake, average)]
     return {
         "quality": charts.draw_quality(found.snapshot_steps, found.quality, found.quality_of, found.average_quality),
         "losses": charts.draw_losses(found.history),
@@ -158,7 +158,7 @@ def _draw_charts(found: Findings) -> dict[str, Figure]:
 
 def _choose_class_rows(found: Findings) -> list[ClassRow]:
     """Choose the first images of every class; generated images without a requested class have the predicted one."""
-    judge, predicted = found.judge, found.fake.fake.classes
+    judge, predicted = found.judge, found.last.fake.classes
     labels = found.test_labels[judge.test_rows]
     fake_labels = predicted if found.asked_labels is None else found.asked_labels[: judge.n]
     num = max(MIN_OF_A_CLASS, min(NUM_OF_A_CLASS, MAX_OF_ALL_CLASSES // len(found.class_names)))
@@ -180,7 +180,7 @@ def _choose_class_rows(found: Findings) -> list[ClassRow]:
 
 
 def _choose_neighbours(found: Findings) -> list[Neighbours]:
-    fake = found.fake.fake
+    fake = found.last.fake
     closest = np.argsort(fake.relative_distance, kind="stable")[:NUM_NEIGHBOURS]
     chosen = {
         "The first generated images, not selected": np.arange(len(closest)),
@@ -194,7 +194,7 @@ def _choose_neighbours(found: Findings) -> list[Neighbours]:
 
 def _draw_snapshots(found: Findings) -> dict[int, bytes]:
     """Draw at most MAX_SNAPSHOTS evenly spaced snapshots, and the best one."""
-    shown = {*spaced(len(found.snapshot_steps), MAX_SNAPSHOTS), charts.best_snapshot(found.quality[:, 0])}
+    shown = {*spaced(len(found.snapshot_steps), MAX_SNAPSHOTS), charts.index_of_lowest(found.quality[:, 0])}
     return {index: tiles_png(found.snapshots[index][:NUM_IN_A_SNAPSHOT], 4) for index in sorted(shown)}
 
 

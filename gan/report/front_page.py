@@ -53,7 +53,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Course:
+class Trend:
     """The runs of one recipe that can be compared, in time."""
 
     recipe: str
@@ -71,7 +71,7 @@ class FrontPage:
     opinion: Opinion | None  # of the last run
     champion: Change | None  # the promotion of the present champion
     champion_entry: Entry | None  # None if the champion's run is not in runs/ any more
-    courses: Sequence[Course]
+    trends: Sequence[Trend]
     sweeps: Sequence[str]  # folders below sweeps/, the newest first
     comparisons: Sequence[str]  # pages below comparisons/, without their suffix, the newest first
     width: int = WIDTH
@@ -81,7 +81,7 @@ class FrontPage:
 def write_front_page(root: Path) -> FrontPage:
     """Write `index.html` in an output folder, whole or not at all; return its content."""
     # The lock makes sure that the process that has read last writes last.
-    with exclusive_lock(root / IN_USE / "index.lock", on_wait=lambda _: None):
+    with exclusive_lock(root / IN_USE / "index.lock"):
         page, sources = collect(root), "'self' file: data:"
         text = render_page("front_page.html.jinja", ["front_page.js"], image_sources=sources, page=page)
         with atomic_path(root / FRONT_PAGE) as partial:
@@ -124,7 +124,7 @@ def collect(root: Path) -> FrontPage:
         opinion=opinion_of(last, entries) if last else None,
         champion=champion,
         champion_entry=_entry_of(champion, entries) if champion else None,
-        courses=_courses(entries, frozenset(change.identity for change in history if change.action != "rolled back")),
+        trends=_trends(entries, frozenset(change.identity for change in history if change.action != "rolled back")),
         sweeps=[path.parent.name for path in _newest_first((root / "sweeps").glob("*/leaderboard.html"))],
         comparisons=[
             path.stem for path in _newest_first(files_in(root / COMPARISONS)) if COMPARISON_PAGE.fullmatch(path.name)
@@ -175,7 +175,7 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     return Opinion(f"As good as usual. {figures}.", "neutral")
 
 
-def _courses(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) -> list[Course]:
+def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) -> list[Trend]:
     """Group comparable runs, and return the charts of each group with at least MIN_USUAL runs.
 
     The group with the newest run comes first.
@@ -185,7 +185,7 @@ def _courses(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) -
         groups.setdefault(entry.comparison_key, []).append(entry)
     ordered = sorted(groups.items(), key=lambda item: item[1][-1].published, reverse=True)
     return [
-        Course(
+        Trend(
             recipe=recipe,
             described=f"{steps:,} steps; {judged_by}",
             runs=runs,

@@ -33,6 +33,9 @@ NEAR_FLOOR = 0.9
 apart, their k-nearest-neighbour balls are large, and recall is too high."""
 
 
+Describe = Callable[[float | None], str]
+
+
 class Opinion(NamedTuple):
     """What a run is worth, in words."""
 
@@ -100,35 +103,44 @@ def make_tiles(
     metrics: Mapping[str, Metric], separation: Separation, against_champion: Sequence[Difference] = ()
 ) -> tuple[Tile, ...]:
     """Return the four numbers that a report begins with."""
-    champion = {row.name: row.other for row in against_champion if row.n == metrics[row.name].n}
+    rows = {row.name: row for row in against_champion if row.n == metrics[row.name].n}
     told, floor, _ = _stronger_classifier(separation, metrics["two_sample_accuracy"])
     distance, doubts = metrics["frechet_distance"], {"recall": _doubt_about_recall(metrics["precision"])}
 
     def on_scale(value: float | None) -> float:
         return _on_scale(value, distance.floor)
 
-    def share_tile(name: str, title: str) -> Tile:
-        values = metrics[name].average, metrics[name].floor, champion.get(name)
-        return _tile(title, values, describe_share, lambda share: 100 * (share or 0.0), doubts.get(name, ""))
+    def rival(name: str, describe: Describe) -> str:
+        return _describe_rival(rows[name], metrics[name].floor, describe) if name in rows else ""
 
-    distances = distance.average, distance.floor, champion.get("frechet_distance")
+    def share_tile(name: str, title: str) -> Tile:
+        values, champion = (metrics[name].average, metrics[name].floor), rival(name, describe_share)
+        return _tile(title, values, describe_share, lambda share: 100 * (share or 0.0), champion, doubts.get(name, ""))
+
+    distances, champion = (distance.average, distance.floor), rival("frechet_distance", describe_number)
     return (
-        _tile("Told from real", (told, floor, None), describe_share, _above_guessing),
-        _tile("Fréchet distance", distances, describe_number, on_scale),
+        _tile("Told from real", (told, floor), describe_share, _above_guessing),
+        _tile("Fréchet distance", distances, describe_number, on_scale, champion),
         *(share_tile(name, title) for name, title in SHARES_SHOWN.items()),
     )
 
 
+def _describe_rival(row: Difference, real: float | None, describe: Describe) -> str:
+    """Describe the champion's value. A comparison does not count by how much it is better than that of real images."""
+    is_at_least = row.better == "up to real" and is_defined(row.other) and is_defined(real) and row.other >= real
+    return f"at least {describe(row.other)}" if is_at_least else describe(row.other)
+
+
 def _tile(
     title: str,
-    values: tuple[float | None, float | None, float | None],
-    describe: Callable[[float | None], str],
+    values: tuple[float | None, float | None],
+    describe: Describe,
     place: Callable[[float | None], float],
+    champion: str = "",
     doubt: str = "",
 ) -> Tile:
-    """Return the tile of a run's value, that of real images and that of the champion, if there is one."""
-    value, real, rival = values
-    champion = "" if rival is None else describe(rival)
+    """Return the tile of a run's value and that of real images."""
+    value, real = values
     return Tile(title, describe(value), describe(real), champion, place(value), place(real), doubt)
 
 

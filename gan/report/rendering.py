@@ -45,7 +45,8 @@ def draw_grid(
     title_height = round(max(12, side // 12) * 1.7) if titles else 0
     top_margin = margin + (CAPTION_HEIGHT if caption else 0)
     rows = -(-len(pixels) // columns)
-    width = 2 * margin + columns * side + (columns - 1) * gap
+    caption_width = round(_font(20).getlength(caption))
+    width = 2 * margin + max(columns * side + (columns - 1) * gap, caption_width)
     height = top_margin + margin + rows * (side + title_height) + (rows - 1) * gap
     picture = Image.new("L", (width, height), PAPER)
     draw = ImageDraw.Draw(picture)

@@ -14,7 +14,7 @@ from gan.formatting import describe_number, describe_seconds, describe_setting, 
 from gan.judging.definitions import Separation
 from gan.judging.features import Extractor
 from gan.judging.gate import Incumbent, challenge_champion
-from gan.judging.judge import Judge
+from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.judgement import ClassShare, Judgement
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
@@ -79,7 +79,7 @@ def report_run(
     seed = run.settings.samples.seed
     with progress("Judging", NUM_PARTS, unit="parts") as update:
         found = _judge(run, update)
-        metrics = found.judge.metrics(found.fake, found.average)
+        metrics = found.judge.metrics(found.last, found.average)
         update(5, "the earlier run" if reference else "")
         against = _compare(run, found, reference) if reference else None
         known = {reference.average_samples: against.average_differences} if reference and against else {}
@@ -118,21 +118,21 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
     """
     update(0, "generating images")
     config, train_labels = run.settings.samples, read_array(run.train_labels)
-    generator, average = load_model(run.generator), load_model(run.average)
+    generator, average_generator = load_model(run.generator), load_model(run.average)
     inputs = sample_inputs(generator, config.num_images, seed=config.seed, like_labels=train_labels)
-    fake_pixels, average_pixels = generate_pixels(generator, inputs), generate_pixels(average, inputs)
+    fake_pixels, average_pixels = generate_pixels(generator, inputs), generate_pixels(average_generator, inputs)
     network = Extractor.load(run.extractor, run.provenance.dataset, run.provenance.networks[FEATURE_EXTRACTOR])
     train_pixels, test_pixels = (denormalize_images(read_array(path)) for path in (run.train_images, run.test_images))
     n = min(len(test_pixels), len(fake_pixels))
     update(1, "real images")
     judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
     update(2, "images of the last weights")
-    fake = judge.examine(fake_pixels)
+    last = judge.examine(fake_pixels)
     update(3, "images of the averaged weights")
     average = judge.examine(average_pixels)
     update(4, "snapshots")
     snapshots, average_steps = read_array(run.snapshots), run.settings.train.average_steps
-    snapshot_judge = judge.for_snapshots(snapshots.shape[1])
+    snapshot_judge = SnapshotJudge(network, test_pixels, snapshots.shape[1])
     quality_of_average = dict(zip(average_steps, map(snapshot_judge, read_array(run.average_snapshots)), strict=True))
     return Findings(
         judge=judge,
@@ -143,7 +143,7 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
         average_pixels=average_pixels,
         asked_labels=inputs.labels,
         separation_logits=read_array(run.separation_logits)[:n],
-        fake=fake,
+        last=last,
         average=average,
         snapshot_steps=run.snapshot_steps,
         snapshots=snapshots,

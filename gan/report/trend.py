@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from gan.formatting import describe_number, describe_share
-from gan.report.front_page import HEIGHT, WIDTH, Chart, Course, FrontPage, opinion_of
+from gan.report.front_page import HEIGHT, WIDTH, Chart, FrontPage, Trend, opinion_of
 from gan.report.markup import as_data_uri, escape_markdown
 from gan.report.templates import render_svg
 
-MAX_ROWS, MAX_COURSES, MAX_BARS, MAX_NAMES = 14, 3, 30, 3
+MAX_ROWS, MAX_TRENDS, MAX_BARS, MAX_NAMES = 14, 3, 30, 3
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -30,7 +30,7 @@ def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
     parts = [
         escape_markdown(describe_champion(page)),
         f"**[All runs]({address_of('index.html')})**",
-        *(_course(course) for course in page.courses[:MAX_COURSES]),
+        *(_trend_of_recipe(trend) for trend in page.trends[:MAX_TRENDS]),
         "\n".join(["| Run | Published | Fréchet distance | Recall | |", "|---|---|---:|---:|---|", *rows]),
     ]
     return "\n\n".join(parts)
@@ -40,7 +40,7 @@ def trend_line(page: FrontPage) -> str:
     """Return the opinion on the last run as one line of Markdown, after the chart of its Fréchet distances if any."""
     if page.last is None or page.opinion is None:
         return ""
-    charts = [_image(course.charts[0], course.recipe) for course in page.courses if page.last in course.runs]
+    charts = [_image(trend.charts[0], trend.recipe) for trend in page.trends if page.last in trend.runs]
     return " ".join([*charts, escape_markdown(f"{page.last.name}: {page.opinion.words}")])
 
 
@@ -71,11 +71,11 @@ def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
     headline = f"{len(recent)} {runs} published, {len(bad)} {needs} a look, {failed} failed"
     parts = [f"Look at {_list(bad)}."] if bad else []
     parts.append(describe_champion(page))
-    for course in page.courses[:MAX_COURSES]:
-        values = [entry.distance for entry in course.runs if entry.published >= begin and entry.distance is not None]
+    for trend in page.trends[:MAX_TRENDS]:
+        values = [entry.distance for entry in trend.runs if entry.published >= begin and entry.distance is not None]
         if values:
             bars = _bars(values[-MAX_BARS:])
-            parts.append(f"{course.recipe}: Fréchet distance {bars}, last {describe_number(values[-1])}.")
+            parts.append(f"{trend.recipe}: Fréchet distance {bars}, last {describe_number(values[-1])}.")
     return headline, " ".join(parts)
 
 
@@ -91,11 +91,11 @@ def _bars(values: Sequence[float]) -> str:
     return "".join(BARS[round((value - low) * scale)] for value in values)
 
 
-def _course(course: Course) -> str:
+def _trend_of_recipe(trend: Trend) -> str:
     pictures = "\n\n".join(
-        f"{chart.title}: {chart.low} to {chart.high}\n\n{_image(chart, course.recipe)}" for chart in course.charts
+        f"{chart.title}: {chart.low} to {chart.high}\n\n{_image(chart, trend.recipe)}" for chart in trend.charts
     )
-    return f"## {escape_markdown(course.recipe)}\n\n{escape_markdown(course.described)}\n\n{pictures}"
+    return f"## {escape_markdown(trend.recipe)}\n\n{escape_markdown(trend.described)}\n\n{pictures}"
 
 
 def _image(chart: Chart, recipe: str) -> str:

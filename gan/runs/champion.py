@@ -55,7 +55,7 @@ class Change(BaseModel, frozen=True, extra="forbid"):
 def read_history(root: Path) -> tuple[Change, ...]:
     """Read all changes of the champion, the oldest first; refuse a line that contradicts the lines before it."""
     try:
-        lines = (root / HISTORY).read_text(encoding="utf-8").splitlines()
+        lines = (root / HISTORY).read_text(encoding="utf-8").split("\n")
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except (OSError, UnicodeDecodeError) as error:
@@ -282,7 +282,7 @@ def _champion_lock(root: Path) -> Iterator[None]:
     """Acquire the exclusive lock of the champion; refuse a folder that cannot be written or has no published runs."""
     check_root(root)
     try:
-        with exclusive_lock(root / IN_USE / "champion.lock", on_wait=lambda _: None):
+        with exclusive_lock(root / IN_USE / "champion.lock"):
             yield
     except OSError as error:
         raise SettingsError(

@@ -79,7 +79,7 @@ def commits_between(before: str, now: str) -> Sequence[str]:
         log = run_git("log", "--oneline", "--no-decorate", f"-{MAX_COMMITS}", "..".join(ends), "--")
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(log.splitlines())
+    return tuple(filter(None, log.split("\n")))
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -22,10 +22,11 @@ def days_until_full(root: Path, free: int) -> float | None:
         free: Free bytes of its disk.
 
     Returns:
-        None if nothing was written in the last week, or if the oldest file is less than a day old.
+        None if nothing was written in the last week, or if the store has no file that is a day old.
     """
-    now = time.time()
-    written, oldest = written_since(root, now - DAYS * DAY_SECONDS)
+    now, root = time.time(), root.resolve()
+    written, _ = written_since(root, now - DAYS * DAY_SECONDS)
+    _, oldest = written_since(root / "store", now)  # the folder itself may be older, as in a checkout of this code
     days = min(DAYS, (now - oldest) / DAY_SECONDS)
     return free / (written / days) if written and days >= 1 else None
 

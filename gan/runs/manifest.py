@@ -104,6 +104,11 @@ class Manifest(BaseModel, frozen=True, extra="ignore"):
     champion: Any = None
     gate: Any = None
 
+    @property
+    def images(self) -> tuple[str | None, ...]:
+        """SHA-256 of the normalized images of both splits. Runs with equal ones can be compared."""
+        return tuple(self.data.sha256.get(split, {}).get("images") for split in ("train", "test"))
+
     def sha256(self, path: str) -> str | None:
         """Return the SHA-256 of a file of the run; None if the run has no such file."""
         return next((file.sha256 for file in self.files if file.path == path), None)

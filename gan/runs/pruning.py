@@ -112,7 +112,7 @@ def prune(
         SettingsError: If the folder has no store.
         StoreError: If a manifest cannot be read, so that the needs of its run are unknown; then nothing is removed.
     """
-    store = Store(root.absolute())
+    store = Store(root.resolve())  # the folder itself may be a link
     if not (store.root / "store").is_dir():
         raise SettingsError(
             f"{root} is not an output folder: it has no store.\nGive the folder of your runs with --output-dir."
@@ -141,6 +141,7 @@ def disk_use(root: Path) -> tuple[int, int | None]:
 
     The second number is None if a manifest cannot be read. No file is hashed and no lock is acquired.
     """
+    root = root.resolve()  # it may be a link
     used = size_of(root)
     try:
         leftovers = find_leftovers(Store(root), time.time() - DEFAULT_DAYS * DAY_SECONDS)
@@ -246,7 +247,7 @@ def file_refs(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _find_stored_files(store: Store, named: set[str], before: float) -> Iterator[Leftover]:
-    for folder in folders_in(store.root / "store"):
+    for folder in folders_in((store.root / "store").resolve()):  # on another disk, perhaps, by a link
         for path in files_in(folder):
             match = STORED_NAME.fullmatch(path.name)
             if match and match[1][:2] == folder.name and match[1] not in named and path.lstat().st_mtime < before:
@@ -270,7 +271,8 @@ def _find_unfinished(store: Store, before: float) -> Iterator[Leftover]:
     """Yield files, runs and downloads that a kill left incomplete."""
     links = [path for path in entries(store.root) if path.name.startswith((".latest.", ".champion."))]
     champions = [path for path in entries(store.root / "champions") if path.name.startswith(".")]
-    written_to = store.root, store.root / "comparisons", *folders_in(store.root / "sweeps")
+    written_to = [store.root / name for name in ("", "comparisons", ".results", "scratch")]
+    written_to += folders_in(store.root / "sweeps")
     pages = [path for folder in written_to for path in entries(folder) if HALF_WRITTEN.fullmatch(path.name)]
     halves = entries(store.partial_dir), links, champions, pages
     candidates = [(path, "half-written files") for path in dict.fromkeys(itertools.chain(*halves))]

@@ -131,7 +131,9 @@ def publish_run(
         write_json(folder / CONFIG, config)
         write_json(folder / METRICS, {**metrics, "timings_seconds": timings})
         write_manifest(folder, manifest)
-    return published_files(root, name)
+        # Later, another process may have published an equal run under this name.
+        references = published_files(folder, name)
+    return references
 
 
 def copy_files(files: Mapping[str, Path], folder: Path) -> None:
@@ -143,18 +145,18 @@ def copy_files(files: Mapping[str, Path], folder: Path) -> None:
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write `manifest.json`: the given facts, and path, SHA-256 and size of every other file in the folder."""
-    write_json(folder / MANIFEST, {**facts, "files": list(_describe_files(folder, folder))})
+    write_json(folder / MANIFEST, {**facts, "files": list(_describe_files(folder))})
 
 
-def published_files(root: Path, name: str) -> tuple[FileRef, ...]:
-    """Return references to all files of a published run; their keys are relative to the output folder."""
-    return tuple(FileRef(key=file.pop("path"), **file) for file in _describe_files(root / "runs" / name, root))
+def published_files(folder: Path, name: str) -> tuple[FileRef, ...]:
+    """Return references to all files in the folder of a run, with their keys as in the published run `name`."""
+    return tuple(FileRef(key=f"runs/{name}/{file.pop('path')}", **file) for file in _describe_files(folder))
 
 
-def _describe_files(folder: Path, base: Path) -> Iterator[dict[str, Any]]:
-    """Yield path (relative to `base`), SHA-256 and size of every file below a folder."""
+def _describe_files(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield path (relative to the folder), SHA-256 and size of every file below a folder."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        yield {"path": path.relative_to(base).as_posix(), "sha256": sha256_of(path), "size": path.stat().st_size}
+        yield {"path": path.relative_to(folder).as_posix(), "sha256": sha256_of(path), "size": path.stat().st_size}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

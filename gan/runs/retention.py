@@ -46,7 +46,7 @@ def read_pinned(root: Path) -> tuple[str, ...]:
 def pin(root: Path, run: str, *, unpin: bool = False) -> None:
     """Pin a published run, so that no retention removes it, or unpin it; the file is replaced atomically."""
     # The shared root lock: a pruning in progress ends first, and may have removed the run.
-    with exclusive_lock(root / IN_USE / "kept.lock", on_wait=lambda _: None), shared_root_lock(root):
+    with exclusive_lock(root / IN_USE / "kept.lock"), shared_root_lock(root):
         pinned = read_pinned(root)
         if unpin and run not in pinned:
             raise SettingsError(f"{run} is not pinned in {root}; pinned are: {', '.join(pinned) or 'none'}.")

@@ -3,6 +3,8 @@
     <root>/.in-use/moment       the root lock, held for moments: shared to store or read files, exclusive to remove or
                                 replace them
     <root>/.in-use/run-...      one for each run in progress; its modification time is the start of the run
+    <root>/.in-use/champion.lock, kept.lock, index.lock
+                                exclusive for a change of the champion, of the pinned runs, of the front page
     <root>/scratch/<name>.lock  exclusive for work on <root>/scratch/<name>; other processes wait
 
 The locks work between processes of one machine, and on a network drive if it supports flock. Between machines, pruning
@@ -109,7 +111,7 @@ def is_locked(path: Path) -> bool:
 
 
 @contextmanager
-def exclusive_lock(path: Path, on_wait: Callable[[str], object]) -> Iterator[None]:
+def exclusive_lock(path: Path, on_wait: Callable[[str], object] = lambda _: None) -> Iterator[None]:
     """Acquire an exclusive lock, and remove its file at the end.
 
     If this process has to wait, `on_wait` is called once, with a description of the holder.

@@ -156,7 +156,7 @@ class Store:
             raise StoreError(
                 f"The stored file {ref.key} is missing or was altered.\n"
                 f"Expected {ref.size} bytes with SHA-256 {ref.sha256} in {places}. "
-                "Run the same command again: it repeats the stage that made the file."
+                "Run the same command again: it makes the file again."
             )
         return self.root / ref.key
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_THREADS = 8
-"""Limits memory: a block of the judge's computations takes up to 90 MB in each thread."""
+"""Limits memory: for 10,000 images a block of the judge's computations takes up to 90 MB in each thread."""
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

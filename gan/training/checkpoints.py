@@ -58,9 +58,7 @@ class Checkpoints:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())  # before older ones are removed: a power failure must not destroy all of them
-        names = os.open(self.folder, os.O_RDONLY)
-        os.fsync(names)  # makes the names of the files survive a power failure
-        os.close(names)
+        _sync_names(self.folder)
         for old in self._newest_first()[NUM_KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
@@ -84,3 +82,13 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted((path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True)
+
+
+def _sync_names(folder: Path) -> None:
+    """Make the names of a folder's files survive a power failure, where the file system can do that."""
+    names = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse it
+            os.fsync(names)
+    finally:
+        os.close(names)

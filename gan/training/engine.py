@@ -45,9 +45,7 @@ class Engine:
     run_steps: RunSteps
 
 
-def build_engine(
-    images: np.ndarray, config: TrainConfig, hardware: Hardware, conditions: np.ndarray | None = None
-) -> Engine:
+def build_engine(images: np.ndarray, config: TrainConfig, hardware: Hardware, conditions: np.ndarray | None) -> Engine:
     """Build networks with initial weights, and compile their training for this hardware.
 
     Args:
@@ -105,7 +103,7 @@ def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainCon
     return run_steps
 
 
-def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int = 1) -> RunSteps:
+def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int) -> RunSteps:
     """Return a function that runs `steps_per_call` steps in one program, and any other number of steps one by one.
 
     It does not update the average. Callers start a full call at a multiple of `steps_per_call`. `period` is the number

@@ -183,7 +183,7 @@ def _run_loop(
         interrupted = interrupt.received
         if checkpoints.due() or interrupted or stop == config.steps:
             save_checkpoint(networks, state, checkpoints, setup.identity)
-        if interrupted:
+        if interrupted and stop < config.steps:
             break
         # report progress
         for callback in callbacks:

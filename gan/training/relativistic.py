@@ -62,7 +62,7 @@ MAX_LOGIT_DIFFERENCE = 60.0
 """Bound on a difference of logits whose exponential is taken, so that it neither overflows nor underflows float32."""
 
 
-def pair_logits(networks: Networks, images: tf.Tensor, conditions: Conditions | None = None) -> Logits:
+def pair_logits(networks: Networks, images: tf.Tensor, conditions: Conditions | None) -> Logits:
     """Compute the logits of real and generated images in one pass; no layer of the discriminator mixes images."""
     real, fake = tf.split(networks.discriminator(images, training=True), 2)
     if conditions is None:
@@ -72,7 +72,7 @@ def pair_logits(networks: Networks, images: tf.Tensor, conditions: Conditions | 
     return Logits(*(tf.reduce_sum(logits * one_hot, axis=1, keepdims=True) for logits, one_hot in pairs))
 
 
-def discriminator_loss(logits: Logits, conditions: Conditions | None = None) -> tf.Tensor:
+def discriminator_loss(logits: Logits, conditions: Conditions | None) -> tf.Tensor:
     """Return the relativistic loss of real against generated images; with conditioning, add the loss on mismatches.
 
     Where the other condition happens to equal an image's own, the loss on mismatches is constant and has no gradient.
@@ -83,7 +83,7 @@ def discriminator_loss(logits: Logits, conditions: Conditions | None = None) -> 
     return loss
 
 
-def plain_gradients(networks: Networks, images: tf.Tensor, conditions: Conditions | None = None) -> Gradients:
+def plain_gradients(networks: Networks, images: tf.Tensor, conditions: Conditions | None) -> Gradients:
     """Compute the gradients of the losses without penalties; one backward pass serves both networks.
 
     With x = real logit - fake logit, the discriminator minimizes softplus(-x), the generator softplus(x). So the
@@ -101,7 +101,7 @@ def plain_gradients(networks: Networks, images: tf.Tensor, conditions: Condition
 
 
 def penalized_gradients(
-    networks: Networks, images: tf.Tensor, gamma: float, conditions: Conditions | None = None
+    networks: Networks, images: tf.Tensor, gamma: float, conditions: Conditions | None
 ) -> Gradients:
     """Compute the gradients with the penalties gamma / 2 (R1 + R2) on the discriminator: eq. 4 of R3GAN."""
     weights = networks.discriminator.trainable_variables
@@ -122,7 +122,7 @@ def _scale_by_fake_image(by_image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 
 
 def both_gradients(
-    networks: Networks, real_images: tf.Tensor, inputs: Inputs, gamma: float, conditions: Conditions | None = None
+    networks: Networks, real_images: tf.Tensor, inputs: Inputs, gamma: float, conditions: Conditions | None
 ) -> tuple[list[tf.Tensor], Gradients]:
     """Compute the gradients of both networks at their present weights, from n real images and inputs for n fake ones.
 
@@ -141,7 +141,7 @@ def both_gradients(
 
 
 def update_both(
-    networks: Networks, real_images: tf.Tensor, inputs: Inputs, gamma: float, conditions: Conditions | None = None
+    networks: Networks, real_images: tf.Tensor, inputs: Inputs, gamma: float, conditions: Conditions | None
 ) -> tf.Tensor:
     """Run one Adam update of each network, with gradients at the same weights; arguments as for `both_gradients`.
 
@@ -182,7 +182,7 @@ def make_conditioner(
 
 
 def make_relativistic_step(
-    networks: Networks, images: tf.Tensor, config: TrainConfig, conditions: np.ndarray | None = None
+    networks: Networks, images: tf.Tensor, config: TrainConfig, conditions: np.ndarray | None
 ) -> TrainStep:
     """Compile one iteration, which changes the networks in place; arguments as for `build_engine`."""
     num, recipe, condition = config.batch_size, config.recipe, make_conditioner(config.recipe, conditions)

@@ -55,5 +55,9 @@ def kernel_terms(real_features: np.ndarray, fake_features: np.ndarray) -> np.nda
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    root = a @ b.T / a.shape[1] + 1
-    return np.asarray(root * root * root)
+    root = a @ b.T
+    root /= a.shape[1]
+    root += 1
+    values = root * root
+    values *= root
+    return np.asarray(values)

@@ -161,7 +161,11 @@ def _count_sole(num: np.ndarray, one: np.ndarray, num_owners: int) -> np.ndarray
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return squared Euclidean distances, float64 (len(a), len(b)), with errors up to (d + 2) eps (|a| + |b|)^2."""
     norms_a, norms_b = (np.einsum("ij,ij->i", features, features) for features in (a, b))
-    return np.asarray(np.maximum(-2 * (a @ b.T) + norms_a[:, np.newaxis] + norms_b, 0))
+    distances = a @ b.T
+    distances *= -2  # in place: new arrays would take longer than the sums
+    distances += norms_a[:, np.newaxis]
+    distances += norms_b
+    return np.asarray(np.maximum(distances, 0, out=distances))
 
 
 def _by_block(a: np.ndarray, b: np.ndarray, compute: Callable[[slice, np.ndarray], R]) -> Iterator[tuple[slice, R]]:

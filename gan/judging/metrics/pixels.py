@@ -24,17 +24,19 @@ def intensity_histograms(pixels: np.ndarray) -> np.ndarray:
     return np.asarray((counts / pixels[0].size).astype(np.float32))
 
 
-def intensity_distance(real_histogram: np.ndarray, fake_histogram: np.ndarray) -> float:
-    """Return the 1-Wasserstein (earth mover's) distance of two histograms of grey levels, 0 to 255 levels.
+def intensity_distance(real_histograms: np.ndarray, fake_histograms: np.ndarray) -> float:
+    """Return the 1-Wasserstein (earth mover's) distance of the grey levels of two sets of images, 0 to 255 levels.
 
         W1 = sum over levels of |CDF_real - CDF_fake|
 
-    Rubner et al. 2000. It is the mean change of grey levels that turns one histogram into the other. The estimate is
-    biased upwards for small n.
+    Rubner et al. 2000. It is the mean change of grey levels that turns the mean histogram of one set into that of the
+    other. The estimate is biased upwards for small n.
 
     Args:
-        real_histogram: float, shape (256,), with sum 1.
-        fake_histogram: float, shape (256,), with sum 1.
+        real_histograms: `intensity_histograms` of real images, shape (n, 256).
+        fake_histograms: `intensity_histograms` of generated images, shape (m, 256).
     """
-    real_cdf, fake_cdf = (np.cumsum(histogram, dtype=np.float64) for histogram in (real_histogram, fake_histogram))
+    real_cdf, fake_cdf = (
+        np.cumsum(histograms.mean(axis=0, dtype=np.float64)) for histograms in (real_histograms, fake_histograms)
+    )
     return float(np.abs(real_cdf - fake_cdf).sum())

@@ -76,9 +76,8 @@ class ImageIndex:
         return np.take_along_axis(candidates, best, axis=1)[:, 0], np.sqrt(np.maximum(0, 1 - cosine**2))
 
     def _candidates(self, aligned: np.ndarray) -> np.ndarray:
-        cosines = _unit(_coarse(aligned)) @ self._coarse.T
-        ends = zip(self._parts[:-1], self._parts[1:], strict=True)
-        best = [start + cosines[:, start:stop].argmax(axis=1) for start, stop in ends]
+        queries, ends = _unit(_coarse(aligned)), zip(self._parts[:-1], self._parts[1:], strict=True)
+        best = [start + (queries @ self._coarse[start:stop].T).argmax(axis=1) for start, stop in ends]
         return np.asarray(self._order[np.stack(best, axis=1)])
 
 
