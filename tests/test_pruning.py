@@ -250,11 +250,12 @@ def test_files_that_a_kill_left_incomplete_are_removed(store, downloads) -> None
     sweep = store.root / "sweeps" / "abc"
     sweep.mkdir(parents=True)
     pages = [store.root / ".index.html.x1.partial", sweep / ".board.html.x2.partial", store.root / ".probe.x3"]
-    pages += [store.results_dir / ".probe.x4", store.root / "scratch" / ".probe.x5"]
     for path in pages:
-        path.parent.mkdir(exist_ok=True)
         path.touch()
-    age(*files, *pages, store.root / ".latest.123")
+    probes = [store.results_dir / ".probe.x4", store.root / "scratch" / ".probe.x5"]
+    for path in probes:
+        path.mkdir(parents=True)
+    age(*files, *pages, *probes, store.root / ".latest.123")
     expected = [
         ".board.html.x2.partial",
         ".index.html.x1.partial",
