@@ -60,20 +60,21 @@ def gpu_flow(
     from gan.models.backend import use_device
 
     store = _open_shared(root, store_url, data)
-    with mark_in_use(store.root), one_gpu(), refreshing(refresh), use_key_conditions(key_conditions):
+    with mark_in_use(store.root), refreshing(refresh), use_key_conditions(key_conditions):
         if train.key(store, data, config, execution, extractor) != cache_key:
             raise WorkerError(
                 "This worker would store the result where the waiting run does not look for it: its code, its Python "
                 f"({python_version()}) or its libraries differ, and these are part of the cache key.\n"
                 "Update both machines to the same commit and the same Python 3.x, then run make setup on both."
             )
-        hardware = use_device(execution.device)
-        if hardware.device_type == "CPU" and execution.device != "cpu":
-            get_run_logger().warning(
-                "TensorFlow sees no GPU on this worker: training on its CPU, since --device is auto. "
-                "With --device gpu this would be an error."
-            )
-        train(store, data, config, execution, extractor)
+        with one_gpu():
+            hardware = use_device(execution.device)
+            if hardware.device_type == "CPU" and execution.device != "cpu":
+                get_run_logger().warning(
+                    "TensorFlow sees no GPU on this worker: training on its CPU, since --device is auto. "
+                    "With --device gpu this would be an error."
+                )
+            train(store, data, config, execution, extractor)
 
 
 def _open_shared(root: Path, store_url: str | None, data: NormalizedData) -> Store:
