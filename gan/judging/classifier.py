@@ -101,7 +101,7 @@ def fit_classifier(
     optimizer = keras.optimizers.Adam(schedule)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch_images: tf.Tensor, batch_labels: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             _, logits = classifier(batch_images, training=True)

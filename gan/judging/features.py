@@ -91,7 +91,7 @@ class Extractor:
             raise self._not_finite("has weights")
         images = tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32)
         compiled: Callable[[np.ndarray], list[tf.Tensor]] = tf.function(
-            lambda batch: self.network(batch, training=False), input_signature=[images]
+            lambda batch: self.network(batch, training=False), input_signature=[images], autograph=False
         )
         return compiled
 

@@ -130,7 +130,7 @@ def _fit(
     loss_of = keras.losses.BinaryCrossentropy(from_logits=True)
     labels = tf.constant(np.repeat([1.0, 0.0], half).astype(np.float32)[:, np.newaxis])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(images: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             loss = loss_of(labels, network(images, training=True))
