@@ -81,8 +81,6 @@ def promote_if_passed(
 
 def _is_final(store: Store, identity: tuple[str, str], gate: Decision, champion: Champion | None) -> bool:
     """Return whether an earlier decision of the gate still holds."""
-    if champion and champion.obstacle:
-        return False
     if gate.passes:
         return was_promoted(store.root, *identity)
     if champion is None:

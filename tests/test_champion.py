@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import shutil
 import threading
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from narrowing import not_none
 
 from flows.checks import check_before_work
 from flows.settings import RunSettings
+from flows.train_flow import compare_and_publish
 from gan.champion import app
 from gan.errors import SettingsError
 from gan.judging.gate import Decision, Quality
@@ -135,6 +138,29 @@ def test_a_run_that_was_judged_against_an_earlier_champion_must_be_judged_again(
     assert "Since late was judged, the champion has changed (now: a)" in caplog.text
     assert find_champion(store, "late", data, late).name == "a"
     assert run_and_promote(store, data, "late", over("a"))
+
+
+def test_a_run_is_judged_again_if_the_champion_changes_while_it_is_judged(store, data, monkeypatch) -> None:
+    trained, judged = publish(store, data, "mine"), []
+
+    def judge(*_: object) -> SimpleNamespace:
+        opponent = find_champion(store, "mine", data, trained)
+        judged.append(opponent and opponent.name)
+        if len(judged) == 1:
+            publish(store, data, "b")
+            promote(store.root, "b", by_hand=True)
+        gate = PASSES if opponent is None else over(opponent.name)
+        publish(store, data, "mine", gate, opponent)
+        return SimpleNamespace(judgement=SimpleNamespace(gate=gate))
+
+    monkeypatch.setattr("flows.train_flow.compare", judge)
+    monkeypatch.setattr("flows.train_flow.publish", lambda *_: None)
+    for name in ("find_reference", "download_run", "is_published", "alert_on_collapse", "Opponents"):
+        monkeypatch.setattr(f"flows.train_flow.{name}", Mock())
+    records = Mock(data=data, trained=trained)
+    compare_and_publish(store, SimpleNamespace(name="mine"), records, RunSettings(output_dir=store.root))
+    assert judged == [None, "b"]
+    assert champion_of(store.root).run == "mine"
 
 
 def test_a_cached_repeat_of_an_earlier_champion_does_not_promote_it_again(store, data) -> None:
@@ -262,6 +288,18 @@ def test_promotions_by_hand_can_be_rolled_back_one_by_one(store, data, capsys) -
     assert "Champion   c" in shown
     actions = [line.split()[1] for line in shown.splitlines() if line.startswith("20")]
     assert actions == ["promoted"] * 3 + ["rolled"] * 2 + ["promoted"]
+
+
+def test_a_former_champion_whose_copy_is_damaged_does_not_become_the_champion_again(store, data) -> None:
+    for name in ("a", "b"):
+        publish(store, data, name)
+        promote(store.root, name, by_hand=True)
+    former = store.root / read_history(store.root)[0].folder / AVERAGE_GENERATOR
+    former.unlink()
+    former.write_bytes(b"damaged")
+    with pytest.raises(SettingsError, match=f"{AVERAGE_GENERATOR} is missing, or is not what was published"):
+        roll_back(store.root)
+    assert champion_and_its_generator(store) == ("b", "b")
 
 
 @pytest.mark.parametrize("name", ["nobody", "../runs/a", "", "a/../a", ".hidden"])

@@ -7,7 +7,7 @@ from builders import small_extractor, smooth_pixels
 from narrowing import not_none
 
 from gan.judging.bootstrap import BATCHES, NORMAL_QUANTILE, STUDENT_QUANTILE, Difference, bootstrap_differences
-from gan.judging.definitions import METRICS
+from gan.judging.definitions import METRICS, Definition
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
 
@@ -56,6 +56,21 @@ def test_intervals_are_about_as_wide_as_the_spread_over_disjoint_sets_that_diffe
     ratios = np.mean(claimed, axis=0) / (2 * NORMAL_QUANTILE) / np.std(found, axis=0, ddof=1)
     assert ratios.min() > 0.9, ratios
     assert ratios.max() < 2.5, ratios
+
+
+@pytest.mark.parametrize(
+    ("better", "below", "at", "above"),
+    [
+        ("lower", 1, 3, 5),
+        ("higher", 1, 3, 5),
+        ("up to real", 1, 3, 3),
+        ("as real", 2, 0, 2),
+        ("no more than real", 0, 0, 2),
+    ],
+)
+def test_the_compared_quantity_depends_on_which_values_are_better(better, below, at, above) -> None:
+    of = Definition("a", "A", better, "", lambda e: 0.0)
+    assert [of.compared(value, 3.0) for value in (1.0, 3.0, 5.0)] == [below, at, above]
 
 
 def test_fewer_near_copies_than_among_real_images_are_not_an_improvement() -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recording_callback import Stop, stop_after
-from tiny_trainings import GPU, equal_trainings, every_step, same, train, weights
+from tiny_trainings import CPU, GPU, equal_trainings, every_step, same, train, weights
 
+from gan.models.backend import keras
 from gan.training.averaging import AVERAGE_EVERY
 from gan.training.checkpoints import Checkpoints
-from gan.training.engine import STEPS_PER_CALL, STEPS_PER_LOOP, next_stop
+from gan.training.engine import STEPS_PER_CALL, STEPS_PER_LOOP, build_engine, next_stop
 from gan.training.guards import CHECK_EVERY
 
 
@@ -43,14 +44,36 @@ def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, reques
     assert loop.facts["engine"] == f"a loop on the device, {config.recipe.gpu_precision}"
     losses = [0, 2]  # accuracies count near-ties at the start
     np.testing.assert_allclose(one.history[:, losses], loop.history[:, losses], rtol=1e-3, atol=1e-4)
-    if config.recipe.uses_xla:  # otherwise single steps draw other normal numbers from the same random bits
-        for mine, other in zip(weights(one.average), weights(loop.average), strict=True):
-            np.testing.assert_allclose(mine, other, atol=3e-3)  # Adam's first updates are as large for tiny gradients
     engine = shared_engines.build(tiny_images, config, GPU)
     rows = [engine.run_steps(step, step + 1) for step in range(config.steps)]
     assert np.concatenate(rows).tobytes() == loop.history.tobytes()
     assert all(same(weights(engine.networks.generator), weights(loop.generator)))
     assert all(same(weights(engine.networks.discriminator), weights(loop.discriminator)))
+
+
+@pytest.mark.parametrize("name", ["tiny_config", "tiny_mlp"])
+def test_the_loop_of_a_gpu_moves_all_weights_as_single_steps_do(tiny_images, request, name) -> None:
+    """That is, the average too, and with penalties in the same steps.
+
+    A convolutional recipe is left out: its single steps draw other normal numbers from the same random bits.
+    """
+    config = request.getfixturevalue(name).model_copy(update={"steps": 9, "sample_every": 8})
+    engines = [build_engine(tiny_images, config, hardware, None) for hardware in (CPU, GPU)]
+    single, loop = (engine.networks for engine in engines)
+    parts = "generator", "discriminator", "average"
+    initial = {part: flat(getattr(single, part)) for part in parts}
+    for step in range(config.steps):
+        engines[0].run_steps(step, step + 1)
+    engines[1].run_steps(0, config.steps)
+    for part in parts:
+        moved = flat(getattr(single, part)) - initial[part]
+        apart = flat(getattr(loop, part)) - flat(getattr(single, part))
+        assert np.linalg.norm(apart) < 0.02 * np.linalg.norm(moved), part
+
+
+def flat(model: keras.Model) -> np.ndarray:
+    """Return all trainable weights of a model as one vector."""
+    return np.concatenate([variable.numpy().ravel() for variable in model.trainable_variables])
 
 
 @pytest.mark.parametrize("name", ["tiny_config", "tiny_mlp", "tiny_grouped", "tiny_conditional"])

@@ -161,6 +161,34 @@ def test_values_above_those_of_real_images_are_not_required_of_later_champions()
     assert quality.values == {"precision": 0.86, "recall": 0.6, "coverage": 0.9}
 
 
+GOOD = {"frechet_distance": 5.0, "precision": 0.8, "recall": 0.6, "coverage": 0.85}
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.064, True), (0.066, False)])
+def test_near_copies_may_be_five_points_more_than_of_real_images(share, passes) -> None:
+    metrics = with_floor(measured({**GOOD, "near_copies": share}), near_copies=0.015)
+    assert decide(metrics, (), None, (), full_n=10_000).passes is passes
+
+
+@pytest.mark.parametrize(("entropy", "floor", "passes"), [(0.9, 3.3, False), (1.1, 3.3, True), (0.0, 0.0, True)])
+def test_images_of_few_classes_are_a_fault_unless_real_images_are_of_few(entropy, floor, passes) -> None:
+    metrics = with_floor(measured({**GOOD, "class_entropy": entropy}), class_entropy=floor)
+    assert decide(metrics, (), None, (), full_n=10_000).passes is passes
+
+
+@pytest.mark.parametrize("other", [{"n": 9000}, {"extractor": "another"}])
+def test_the_best_of_other_numbers_of_images_or_features_does_not_count(other) -> None:
+    champion, mine = {**GOOD, "frechet_distance": 9.0}, GOOD
+    best = Quality(n=10_000, extractor="small", values={name: 0.86 for name in ("precision", "recall", "coverage")})
+    for reached, passes in ((best, False), (best.model_copy(update=other), True)):
+        decision = decide(measured(mine), (), "before", against_champion(mine, champion), (reached,), full_n=10_000)
+        assert decision.passes is passes, decision.sentence
+
+
+def with_floor(metrics: list[Metric], **floors: float) -> list[Metric]:
+    return [metric.model_copy(update={"floor": floors.get(metric.name, metric.floor)}) for metric in metrics]
+
+
 def test_a_generator_does_not_beat_itself(judge) -> None:
     pixels = smooth_pixels(N, 2)
     assert not ask(judge, pixels, champion=pixels).passes

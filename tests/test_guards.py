@@ -30,6 +30,13 @@ def test_a_discriminator_that_has_been_right_for_a_long_time_is_a_sign_of_collap
     assert not list(find_collapse(tiny_images, spread(tiny_images), mixed)), "it was certain only at the beginning"
 
 
+@pytest.mark.parametrize(("relative", "accuracy", "signs"), [(0.06, 0.99, 0), (0.04, 0.99, 1), (0.06, 0.996, 1)])
+def test_signs_of_collapse_begin_at_their_thresholds(tiny_images, relative, accuracy, signs) -> None:
+    middle = tiny_images.mean(axis=0)
+    fakes = middle + relative * (tiny_images - middle)
+    assert len(list(find_collapse(fakes, spread(tiny_images), history(accuracy)))) == signs
+
+
 @pytest.mark.parametrize("steps", [1, MIN_STEPS - 1])
 def test_an_untrained_generator_shows_no_sign_of_collapse(tiny_images, steps) -> None:
     assert not list(find_collapse(tiny_images * 0, spread(tiny_images), history(1.0, steps)))

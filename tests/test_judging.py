@@ -5,9 +5,11 @@ from narrowing import not_none
 
 from gan.judging.definitions import METRICS
 from gan.judging.features import Extractor
-from gan.judging.image_statistics import ImageStatistics
+from gan.judging.image_statistics import ImageStatistics, real_radii
 from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
+from gan.judging.metrics.memorization import relative_to_test
+from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, density_coverage, precision_recall
 from gan.judging.metrics.two_sample import held_out_logits
 
 N = 100
@@ -175,6 +177,57 @@ def test_influences_change_no_value_but_that_of_a_resample(real_like) -> None:
     ):
         assert abs(influence.mean()) < 1e-12
         assert influence.std() > 0
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "density", "coverage"])
+def test_the_influences_of_a_resample_change_a_metric_as_computing_it_again_does(judge, name) -> None:
+    """The images of the side whose balls count are resampled; the balls of the remaining images are as before."""
+    measure = next(definition.measure for definition in METRICS if definition.name == name)
+    pixels = smooth_pixels(N, 3)
+    statistics, real, fake = judge.examine(pixels), judge.test.values, judge.extractor.features(pixels).values
+    rng, every, found, expected = np.random.default_rng(0), np.arange(N), [], []
+    radii, fake_radii = real_radii(real), ball_radii(fake, K_PRECISION_RECALL)
+    for _ in range(40):
+        rows = rng.choice(N, N // 2, replace=False)
+        if name in ("precision", "density"):
+            of_rows = precision_recall(real[rows], fake, radii[0][rows], fake_radii)
+            of_balls = density_coverage(real[rows], fake, radii[1][rows])
+            taken = statistics.take(rows, every)
+        else:
+            of_rows = precision_recall(real, fake[rows], radii[0], fake_radii[rows])
+            of_balls = density_coverage(real, fake[rows], radii[1])
+            taken = statistics.take(every, rows)
+        values = {
+            "precision": of_rows.precise.mean(),
+            "recall": of_rows.recalled.mean(),
+            "density": of_balls.density.mean(),
+            "coverage": of_balls.covered.mean(),
+        }
+        found.append(measure(taken))
+        expected.append(values[name])
+    assert np.corrcoef(found, expected)[0, 1] > 0.5
+
+
+def test_near_copies_are_judged_by_class_and_the_floor_by_two_halves_of_the_test_split(judge, monkeypatch) -> None:
+    asked = []
+
+    def watch(*arguments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(arguments)
+        return relative_to_test(*arguments)
+
+    monkeypatch.setattr("gan.judging.judge.relative_to_test", watch)
+    another = Judge(judge.extractor, judge._splits[0], judge._splits[1], n=N, seed=0)
+    pixels = smooth_pixels(N, 9)
+    another.examine(pixels)
+    _ = another.floor
+    (_, classes, of_test, classes_of_test), floor = asked
+    first, first_classes, second, second_classes = floor
+    np.testing.assert_array_equal(classes, judge.extractor.features(pixels).classes)
+    np.testing.assert_array_equal(classes_of_test, judge.extractor.features(judge._splits[1]).classes)
+    np.testing.assert_array_equal(of_test[::2], first)
+    np.testing.assert_array_equal(of_test[1::2], second)
+    np.testing.assert_array_equal(classes_of_test[::2], first_classes)
+    np.testing.assert_array_equal(classes_of_test[1::2], second_classes)
 
 
 def test_equal_inputs_give_equal_metrics(extractor, judge, train_pixels, real_like) -> None:

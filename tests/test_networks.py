@@ -6,7 +6,7 @@ import pytest
 from gan.errors import StoreError
 from gan.models.backend import keras
 from gan.models.latents import sample_inputs
-from gan.models.networks import build_discriminator, build_generator, load_model, save_model
+from gan.models.networks import build_discriminator, build_generator, build_optimizer, load_model, save_model
 from gan.recipes import ARTICLE, RECIPES, RecipeName
 
 
@@ -39,8 +39,20 @@ def test_every_recipes_networks_take_latents_to_images_and_images_to_a_logit(rec
     assert np.asarray(build_discriminator(recipe, seed=0)(images)).shape == (3, max(1, recipe.num_conditions))
 
 
-def test_initial_weights_depend_on_the_seed_only() -> None:
-    first, second, other = (build_generator(ARTICLE, seed=seed).get_weights() for seed in (1, 1, 2))
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_the_numbers_of_a_card_are_those_of_optimizer_and_layers(recipe) -> None:
+    optimizer = build_optimizer(recipe)
+    found = optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, float(optimizer.learning_rate)
+    expected = recipe.adam_beta_1, recipe.adam_beta_2, recipe.adam_epsilon, recipe.learning_rate
+    assert found == pytest.approx(expected)
+    layers = build_discriminator(recipe, seed=0).layers
+    slopes = {layer.negative_slope for layer in layers if isinstance(layer, keras.layers.LeakyReLU)}
+    assert slopes == {pytest.approx(recipe.leaky_relu_slope)}
+
+
+@pytest.mark.parametrize("build", [build_generator, build_discriminator])
+def test_initial_weights_depend_on_the_seed_only(build) -> None:
+    first, second, other = (build(ARTICLE, seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first[0], other[0])
 

@@ -43,14 +43,31 @@ def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert not anchor or anchor in headings(path), f"{target}#{anchor}"
 
 
+TEST_OR_FILE = re.compile(
+    r"`(?P<file>test_\w+\.py)`(?: \((?P<its_letter>[A-Z])[,)])?"  # `test_session.py`, or `test_proxies.py` (X)
+    r"|(?<![\w`(])(?P<letter>[A-Z])(?=:? `)"  # X `test_...`
+    r"|`(?P<test>(?:\.\.\.)?_?test_\w+(?:\.\.\.)?|\.\.\._\w+(?:\.\.\.)?)`"  # with dots where the name is cut
+)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_test_that_a_page_names_exists(page: Path) -> None:
-    """A name may be cut with dots at its end."""
+def test_every_test_that_a_page_names_is_in_the_file_that_it_names(page: Path) -> None:
     paths = list(Path(__file__).parent.glob("*.py"))
-    named = "".join(path.read_text(encoding="utf-8") for path in paths)
-    defined = {*re.findall(r"def (test_\w+)", named), *(path.stem for path in paths)}
-    for name, dots in re.findall(r"`(test_\w+)(\.\.\.|\.py)?`", page.read_text(encoding="utf-8")):
-        assert name in defined or (dots == "..." and any(each.startswith(name) for each in defined)), name
+    tests = {path.name: re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8")) for path in paths}
+    letters: dict[str, str] = {}
+    for line in page.read_text(encoding="utf-8").splitlines():
+        file = None
+        for found in TEST_OR_FILE.finditer(line):
+            if found["file"]:
+                file = found["file"]
+                letters |= {found["its_letter"]: file} if found["its_letter"] else {}
+            elif found["letter"]:
+                file = letters.get(found["letter"], file)
+            else:
+                name = found["test"]
+                pattern = ".*".join(map(re.escape, name.split("...")))
+                inside = tests[file] if file else [each for names in tests.values() for each in names]
+                assert any(re.fullmatch(pattern, each) for each in inside), f"{name} in {file}"
 
 
 def test_every_file_that_contributing_names_exists() -> None:

@@ -26,8 +26,9 @@ def references() -> np.ndarray:
         lambda pixels: np.roll(pixels, (-1, 1), axis=(1, 2)),
         lambda pixels: np.roll(pixels[:, :, ::-1], -1, axis=2),
         lambda pixels: (pixels * 0.5).astype(np.uint8),
+        lambda pixels: np.roll(pixels, (2, 2), axis=(1, 2)),
     ],
-    ids=["mirrored", "shifted down", "shifted up and to the right", "mirrored and shifted", "darker"],
+    ids=["mirrored", "shifted down", "shifted up and to the right", "mirrored and shifted", "darker", "shifted by two"],
 )
 def test_a_changed_copy_is_found_nearly_at_distance_zero(references, change) -> None:
     index, distances = ImageIndex(references).nearest(change(references[:300]))

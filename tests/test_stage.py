@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -201,13 +202,37 @@ def test_refreshing_runs_a_cached_stage_again(store) -> None:
 
 
 def test_a_transient_failure_is_retried(store) -> None:
-    def fail_once(run: int) -> None:
-        if run == 1:
+    def fail_twice(run: int) -> None:
+        if run < 3:
             raise ConnectionResetError
 
-    write, runs = counted(fail_once)
+    write, runs = counted(fail_twice)
     run(write, store, "a")
-    assert len(runs) == 2
+    assert len(runs) == 3
+    assert (train.task.retries, train.task.retry_delay_seconds) == (2, [4, 8])
+
+
+def test_two_stages_of_one_module_do_not_share_results(store) -> None:
+    @stage(run_name="other", timeout_seconds=60)
+    def other(store: Store, text: str) -> Note:
+        raise NotImplementedError
+
+    @stage(run_name="one", timeout_seconds=60)
+    def one(store: Store, text: str) -> Note:
+        raise NotImplementedError
+
+    assert one.key(store, "a") != other.key(store, "a")
+
+
+def test_a_stage_that_takes_too_long_fails(store) -> None:
+    @stage(run_name="slow", timeout_seconds=1)
+    def slow(store: Store) -> Note:
+        time.sleep(30)
+        raise NotImplementedError
+
+    slow.task.retries = 0
+    with pytest.raises(TaskRunTimeoutError):
+        run(slow, store)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("900 requested and 12 written")])

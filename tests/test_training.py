@@ -95,14 +95,15 @@ def test_randomness_is_a_function_of_seed_step_and_draw() -> None:
     def draw(seed: int, step: int, which: Draw) -> np.ndarray:
         return draw_latents(seed, tf.constant(step, tf.int64), which, (4, 8)).numpy()
 
-    base = draw(0, 5, Draw.DISCRIMINATOR_LATENTS)
-    np.testing.assert_array_equal(base, draw(0, 5, Draw.DISCRIMINATOR_LATENTS))
-    others = [
-        draw(1, 5, Draw.DISCRIMINATOR_LATENTS),
-        draw(0, 6, Draw.DISCRIMINATOR_LATENTS),
-        draw(0, 5, Draw.GENERATOR_LATENTS),
-    ]
-    assert not any(np.array_equal(base, other) for other in others)
+    def indices(seed: int, step: int) -> np.ndarray:
+        return draw_indices(seed, tf.constant(step, tf.int64), 32, 1000).numpy()
+
+    of_latents = Draw.DISCRIMINATOR_LATENTS, Draw.GENERATOR_LATENTS
+    places = [(seed, step) for seed in (0, 1, 2) for step in range(4)]
+    latents = {draw(*place, which).tobytes() for place in places for which in of_latents}
+    assert latents == {draw(*place, which).tobytes() for place in places for which in of_latents}
+    assert len(latents) == len(places) * len(of_latents), "no two steps, draws or seeds share latents"
+    assert len({indices(*place).tobytes() for place in places}) == len(places)
 
 
 def test_latents_are_standard_normal_and_indices_uniform_with_replacement() -> None:
@@ -330,6 +331,13 @@ def test_collapse_is_warned_of_once_and_stops_training_if_configured(
     (warning,) = result.warnings
     assert warning.startswith("Mode collapse after 4 steps")
     assert caplog.text.count("Mode collapse") == 1
+    interrupted = every_step(tmp_path / "interrupted")
+    with pytest.raises(Stop):
+        train(tiny_images, tiny_config, interrupted, on_step=stop_after(8))
+    _, saved = not_none(interrupted.load_latest())
+    resumed = train(tiny_images, tiny_config, interrupted)
+    assert resumed.warnings == result.warnings, "the gate refuses a run with a warning, also one that was resumed"
+    assert float(resumed.facts["training_seconds"]) >= round(float(saved["seconds"][0]), 1)
     stopped = every_step(tmp_path / "stopped")
     with pytest.raises(TrainingError, match="--stop-on-collapse asks"):
         train(tiny_images, tiny_config, stopped, stop_on_collapse=True)

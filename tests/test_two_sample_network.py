@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from builders import smooth_pixels
 
+from gan.judging.metrics.two_sample import balanced_accuracy
 from gan.judging.two_sample_network import num_training_images, real_against_real, two_sample_test
 
 N = 256
@@ -34,7 +35,23 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_other_ones() -> None:
     assert one.fake_logits.tobytes() != third.fake_logits.tobytes()
 
 
-def test_the_images_of_the_floor_are_disjoint_parts_of_the_training_split() -> None:
+def test_the_images_of_the_floor_are_disjoint_parts_of_the_training_split(monkeypatch) -> None:
+    asked: list[np.ndarray] = []
+    monkeypatch.setattr("gan.judging.two_sample_network.two_sample_test", lambda *sets, **_: asked.extend(sets))
+    pixels, unseen = np.random.default_rng(0).integers(0, 256, (2, 120, 28, 28), dtype=np.uint8)
+    real_against_real(pixels, unseen, num=num_training_images(120, 100), seed=0)
+    of_training = [{image.tobytes() for image in asked[place]} for place in (0, 1, 3)]
+    assert [len(images) for images in of_training] == [50, 50, 20]
+    assert len(set.union(*of_training)) == 120
+    assert set.union(*of_training) == {image.tobytes() for image in pixels}
+    np.testing.assert_array_equal(asked[2], unseen)
+
+
+def test_an_accuracy_counts_both_kinds_equally_however_many_there_are() -> None:
+    assert balanced_accuracy(np.ones(1), np.array([-1.0, -1, -1, 1])) == pytest.approx((1 + 3 / 4) / 2)
+
+
+def test_the_numbers_of_training_images() -> None:
     assert num_training_images(60_000, 10_000) == 25_000
     assert num_training_images(60_000, 1000) == 2500
     assert num_training_images(120, 10_000) == 50
