@@ -142,6 +142,7 @@ def call(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
             warnings.filterwarnings("ignore", "Cyclopts application invoked without tokens")
             patch.setattr(sys, "argv", [module, *map(str, options)])
             patch.setenv("COLUMNS", "200")
+            patch.setattr("gan.command.warn_of_ignored_variables", lambda: None)  # those of the tests' own environment
             try:
                 run_command(importlib.import_module(module).app)
                 code = 0

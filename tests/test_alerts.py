@@ -297,10 +297,10 @@ def test_real_runs_tell_of_collapse_of_failure_and_of_a_crash(quick_checkout, da
     assert "Traceback" not in output
     assert "hook" not in output
 
-    process = checkout.start(*command, "--steps", 100_000, "--run-name", "stopped")
-    wait_for_checkpoint(tmp_path / "artifacts", process)
-    process.send_signal(signal.SIGTERM)
-    failed(process)
+    with checkout.started(*command, "--steps", 100_000, "--run-name", "stopped") as process:
+        wait_for_checkpoint(tmp_path / "artifacts", process)
+        process.send_signal(signal.SIGTERM)
+        failed(process)
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: stopped was stopped or crashed"
     assert "/runs/flow-run/" in message["body"]

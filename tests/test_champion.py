@@ -158,7 +158,8 @@ def test_a_run_is_judged_again_if_the_champion_changes_while_it_is_judged(store,
     for name in ("find_reference", "download_run", "is_published", "alert_on_collapse", "Opponents"):
         monkeypatch.setattr(f"flows.train_flow.{name}", Mock())
     records = Mock(data=data, trained=trained)
-    compare_and_publish(store, SimpleNamespace(name="mine"), records, RunSettings(output_dir=store.root))
+    settings = RunSettings(output_dir=store.root, run_name="mine")
+    compare_and_publish(store, settings.run_config(), records, settings)
     assert judged == [None, "b"]
     assert champion_of(store.root).run == "mine"
 
@@ -297,7 +298,7 @@ def test_a_former_champion_whose_copy_is_damaged_does_not_become_the_champion_ag
     former = store.root / read_history(store.root)[0].folder / AVERAGE_GENERATOR
     former.unlink()
     former.write_bytes(b"damaged")
-    with pytest.raises(SettingsError, match=f"{AVERAGE_GENERATOR} is missing, or is not what was published"):
+    with pytest.raises(SettingsError, match="is damaged, or not what was promoted"):
         roll_back(store.root)
     assert champion_and_its_generator(store) == ("b", "b")
 

@@ -154,11 +154,11 @@ def test_an_edit_makes_just_the_stages_run_again_that_reach_it(quick_checkout, o
     assert ran(states(edited.run(*few(own, artifacts)))) == {"compare"}
 
 
-def test_a_changed_label_makes_every_stage_run_again(quick_checkout, own, artifacts, tmp_path) -> None:
+def test_a_changed_test_label_repeats_the_stages_that_read_it(quick_checkout, own, artifacts, tmp_path) -> None:
     changed = Path(shutil.copytree(own, tmp_path / "changed"))
     change_first_label(changed / "t10k-labels-idx1-ubyte")
     command = few(changed, artifacts, name="changed")
-    assert ran(states(quick_checkout.run(*command))) == set(STAGES_OF_OWN_DATA)
+    assert ran(states(quick_checkout.run(*command))) == set(STAGES_OF_OWN_DATA) - {"train", "floor", "separate"}
 
 
 def children(pid: int) -> list[str]:

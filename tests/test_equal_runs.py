@@ -71,7 +71,7 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
     quick_checkout, data, uninterrupted, tmp_path
 ) -> None:
     folder = tmp_path / "artifacts"
-    with quick_checkout.start(*command(data, folder)) as first:
+    with quick_checkout.started(*command(data, folder)) as first:
         wait_for_checkpoint(folder, first)
         first.send_signal(signal.SIGSTOP)  # so that the second finds it at work, however slow the machine is
         second = quick_checkout.start(*command(data, folder))
@@ -93,20 +93,20 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, 
         os.utime(path, (1_000_000_000, 1_000_000_000))
     generators = set(folder.glob("store/*/*.keras"))
     before = len(list(folder.glob("store/*/*")))
-    process = quick_checkout.start(*other)
-    wait_for_checkpoint(folder, process)
-    process.send_signal(signal.SIGSTOP)  # the training must not be over before the pruning, however fast it is
-    printed = quick_checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
-    assert checkpoints_in(folder), "the run was over too soon to mean anything"
-    process.send_signal(signal.SIGCONT)
-    assert "result records" in printed
-    assert "checkpoints" not in printed
-    assert len([path for path in generators if path.exists()]) == 1, (
-        "the extractor that the run uses, not the generators"
-    )
-    assert len(list(folder.glob("store/*/*"))) < before
-    # the floor's result was needed by no published run, and this run had not used it yet
-    assert ran(states(finish(process))) == {"train", "render", "floor", "separate", "compare", "publish"}
+    with quick_checkout.started(*other) as process:
+        wait_for_checkpoint(folder, process)
+        process.send_signal(signal.SIGSTOP)  # the training must not be over before the pruning, however fast it is
+        printed = quick_checkout.run("flows/prune_flow.py", "--output-dir", folder, "--older-than", 0)
+        assert checkpoints_in(folder), "the run was over too soon to mean anything"
+        process.send_signal(signal.SIGCONT)
+        assert "result records" in printed
+        assert "checkpoints" not in printed
+        assert len([path for path in generators if path.exists()]) == 1, (
+            "the extractor that the run uses, not the generators"
+        )
+        assert len(list(folder.glob("store/*/*"))) < before
+        # the floor's result was needed by no published run, and this run had not used it yet
+        assert ran(states(finish(process))) == {"train", "render", "floor", "separate", "compare", "publish"}
     assert ran(states(quick_checkout.run(*other))) == set(), "all results are still there"
 
 

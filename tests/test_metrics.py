@@ -260,14 +260,6 @@ def test_distant_sets_have_no_overlap() -> None:
     assert terms.mean() > 3 * terms.std() / np.sqrt(len(terms))
 
 
-def test_copies_of_real_images_lie_in_their_balls_even_if_real_images_have_duplicates() -> None:
-    once = mixture(np.arange(200) % 5, seed=0)
-    real = np.concatenate([once, once])
-    found = by_neighbours(real, real[:100])
-    assert found["precision"] == 1
-    assert found["density"] >= 1
-
-
 def split_of_two_classes(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw equal numbers of points from a narrow class 0 and a wide class 1; return them with their classes."""
     classes = np.arange(n) % 2

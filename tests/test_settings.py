@@ -153,6 +153,8 @@ NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked fo
         (["--output-dir", "s3://bucket/runs"], "Name a bucket with --store-url", 2),
         (["--store-url", "s3://a:b@c", "--output-dir", "TMP"], "(--store-url) is not one of S3", 1),
         (["--run-name", "../x", "--output-dir", "TMP"], "cannot be a folder name", 1),
+        (["--run-name", "a/b", "--output-dir", "TMP"], "cannot be a folder name", 1),
+        (["--run-name", "<b>", "--output-dir", "TMP"], "cannot be a folder name", 1),
         (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),
         (["--dataset", "../My Clothes"], "--dataset should match pattern '^[a-z0-9]", 2),
         (["--dataset", "my-clothes", "--data-dir", "TMP", "--output-dir", "TMP"], "has neither train-images-idx3", 1),

@@ -94,8 +94,11 @@ def test_a_chart_belongs_to_the_recipe_of_the_last_run(page: FrontPage, tmp_path
 )
 def test_a_disk_that_fills_within_a_week_is_foretold(tmp_path: Path, monkeypatch, age_in_days, free, words) -> None:
     oldest = time.time() - age_in_days * DAY_SECONDS
-    (tmp_path / "oldest").write_bytes(b"")
-    os.utime(tmp_path / "oldest", (oldest, oldest))
+    (tmp_path / "README.md").write_bytes(b"")  # part of a checkout: it may be older than the first run
+    os.utime(tmp_path / "README.md", (0, 0))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "oldest").write_bytes(b"")
+    os.utime(tmp_path / "store" / "oldest", (oldest, oldest))
     for name in range(7):
         (tmp_path / f"{name}").write_bytes(b"x" * 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda root: SimpleNamespace(free=free))

@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
-from builders import smooth_pixels
+from builders import put_data, smooth_pixels
 
+from gan.config import SampleConfig
+from gan.data.pixels import normalize_images
 from gan.judging.metrics.two_sample import balanced_accuracy
-from gan.judging.two_sample_network import num_training_images, real_against_real, two_sample_test
+from gan.judging.two_sample_network import TwoSampleResult, num_training_images, real_against_real, two_sample_test
+from gan.models.generation import generate_pixels
+from gan.models.latents import Stream, sample_inputs
+from gan.models.networks import build_generator, save_model
+from tasks.two_sample import separate
 
 N = 256
 
@@ -62,3 +68,32 @@ def test_sets_of_different_sizes_are_refused() -> None:
     pixels = smooth_pixels(3, 0)
     with pytest.raises(ValueError, match="got 3 real and 2 generated images"):
         two_sample_test(pixels, pixels[:2], pixels, pixels, seed=0)
+
+
+def test_the_stage_trains_on_other_images_than_it_tests_on(store, tiny_config, monkeypatch) -> None:
+    """It tests on the run's samples and on the test split."""
+    asked: list[np.ndarray] = []
+
+    def remember(*sets: np.ndarray, **_: object) -> TwoSampleResult:
+        asked.extend(sets)
+        return TwoSampleResult(np.ones(1, np.float32), np.ones(1, np.float32))
+
+    monkeypatch.setattr("gan.judging.two_sample_network.two_sample_test", remember)
+    train_pixels, test_pixels = smooth_pixels(120, 0), smooth_pixels(30, 1)
+    data = put_data(store, normalize_images(train_pixels))
+    data = data.model_copy(update={"test_images": store.put_array(normalize_images(test_pixels))})
+    generator = build_generator(tiny_config.recipe, seed=5)
+    average = store.put_file(lambda path: save_model(generator, path), ".keras")
+    separate.task.fn(store, data, average, SampleConfig(num_images=100, seed=4), None, "cpu")
+    real, fake, unseen_real, unseen_fake = asked
+    samples = generate_pixels(generator, sample_inputs(generator, 100, seed=4, like_labels=np.zeros(120, int)))
+    np.testing.assert_array_equal(unseen_fake, samples)
+    np.testing.assert_array_equal(unseen_real, test_pixels)
+    assert not {image.tobytes() for image in fake} & {image.tobytes() for image in samples}
+    assert {image.tobytes() for image in real} < {image.tobytes() for image in train_pixels}
+
+
+def test_each_purpose_has_latents_of_its_own(tiny_config) -> None:
+    generator = build_generator(tiny_config.recipe, seed=5)
+    drawn = {sample_inputs(generator, 4, seed=0, stream=stream).latents.tobytes() for stream in Stream}
+    assert len(drawn) == len(Stream)
