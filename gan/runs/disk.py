@@ -26,9 +26,8 @@ def days_until_full(root: Path, free: int) -> float | None:
     """
     now, root = time.time(), root.resolve()
     written, _ = written_since(root, now - DAYS * DAY_SECONDS)
-    _, oldest = written_since(
-        (root / "store").resolve(), now
-    )  # the folder itself may be older, as in a checkout of this code
+    # The folder itself may be older than the first run, as in a checkout of this code.
+    _, oldest = written_since((root / "store").resolve(), now)
     days = min(DAYS, (now - oldest) / DAY_SECONDS)
     return free / (written / days) if written and days >= 1 else None
 
