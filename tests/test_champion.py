@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -12,16 +13,17 @@ import pytest
 from builders import put_data
 from narrowing import not_none
 
+import gan.runs.champion
 from flows.checks import check_before_work
 from flows.settings import RunSettings
 from flows.train_flow import compare_and_publish
 from gan.champion import app
 from gan.errors import SettingsError
 from gan.judging.gate import Decision, Quality
-from gan.runs.champion import champion_of, describe_champion_status, mend_link, promote, read_history, roll_back
+from gan.runs.champion import Change, champion_of, describe_champion_status, mend_link, promote, read_history, roll_back
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.runs.publish import write_manifest
-from gan.storage.locks import exclusive_root_lock
+from gan.storage.locks import IN_USE, exclusive_root_lock, is_locked
 from gan.storage.plain_json import to_json
 from gan.storage.store import Store
 from tasks.promotion import find_champion, promote_if_passed
@@ -289,6 +291,21 @@ def test_promotions_by_hand_can_be_rolled_back_one_by_one(store, data, capsys) -
     assert "Champion   c" in shown
     actions = [line.split()[1] for line in shown.splitlines() if line.startswith("20")]
     assert actions == ["promoted"] * 3 + ["rolled"] * 2 + ["promoted"]
+
+
+def test_the_history_changes_under_the_lock_of_the_champion(store, data, monkeypatch) -> None:
+    is_held, add_change = [], gan.runs.champion.add_change
+
+    def watch(root: Path, change: Change) -> None:
+        is_held.append(is_locked(root / IN_USE / "champion.lock"))
+        add_change(root, change)
+
+    monkeypatch.setattr("gan.runs.champion.add_change", watch)
+    for name in ("a", "b"):
+        publish(store, data, name)
+        promote(store.root, name, by_hand=True)
+    roll_back(store.root)
+    assert is_held == [True] * 3
 
 
 def test_a_former_champion_whose_copy_is_damaged_does_not_become_the_champion_again(store, data) -> None:

@@ -6,7 +6,14 @@ import scipy.stats
 from builders import small_extractor, smooth_pixels
 from narrowing import not_none
 
-from gan.judging.bootstrap import BATCHES, NORMAL_QUANTILE, STUDENT_QUANTILE, Difference, bootstrap_differences
+from gan.judging.bootstrap import (
+    BATCHES,
+    NORMAL_QUANTILE,
+    STUDENT_QUANTILE,
+    Difference,
+    _margins,
+    bootstrap_differences,
+)
 from gan.judging.definitions import METRICS, Definition
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
@@ -56,6 +63,26 @@ def test_intervals_are_about_as_wide_as_the_spread_over_disjoint_sets_that_diffe
     ratios = np.mean(claimed, axis=0) / (2 * NORMAL_QUANTILE) / np.std(found, axis=0, ddof=1)
     assert ratios.min() > 0.9, ratios
     assert ratios.max() < 2.5, ratios
+
+
+@pytest.mark.parametrize("spread_of_batches", [0.1, 100.0])
+def test_the_margin_of_a_classifier_is_that_of_the_larger_of_two_errors(
+    smooth, noise, monkeypatch, spread_of_batches: float
+) -> None:
+    rng, num = np.random.default_rng(0), len(METRICS)
+    of_resamples = rng.normal(size=(200, num))
+    of_batches = spread_of_batches * rng.normal(size=(10, 1))
+    left = {num: iter(of_resamples.tolist()), 1: iter(of_batches.tolist())}
+    monkeypatch.setattr("gan.judging.bootstrap._differences", lambda metrics, *_: next(left[len(metrics)]))
+    margins = _margins(smooth, noise, {metric.name: 0.0 for metric in METRICS}, 0)
+    errors = of_resamples.std(axis=0, ddof=1)
+    by_batches = of_batches.std(ddof=1) / np.sqrt(10)
+    for metric, margin, error in zip(METRICS, margins, errors, strict=True):
+        if metric.name == "two_sample_accuracy":
+            assert margin == pytest.approx(STUDENT_QUANTILE * max(error, by_batches))
+        else:
+            assert margin == pytest.approx(NORMAL_QUANTILE * error)
+    assert not [*left[num], *left[1]], "all resamples and batches count"
 
 
 @pytest.mark.parametrize(

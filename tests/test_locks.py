@@ -8,12 +8,21 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 from conftest import PROJECT
 
 from gan.errors import StoreError
-from gan.storage.locks import exclusive_lock, exclusive_root_lock_for_removal, is_locked, mark_in_use, shared_root_lock
+from gan.storage import locks
+from gan.storage.locks import (
+    exclusive_lock,
+    exclusive_root_lock_for_removal,
+    is_locked,
+    mark_in_use,
+    shared_root_lock,
+    try_exclusive_lock,
+)
 from gan.storage.store import Store
 
 
@@ -88,6 +97,33 @@ def test_only_one_of_many_threads_holds_a_lock_although_each_removes_the_file(tm
         thread.join(60)
     assert len(most) == 120
     assert set(most) == {1}
+
+
+@pytest.mark.parametrize(("lock", "call"), [(exclusive_lock, 1), (try_exclusive_lock, 2)])
+def test_a_lock_on_a_file_that_is_not_there_any_more_does_not_count(tmp_path, monkeypatch, lock, call) -> None:
+    """Its holder removes the file at the end, so another process may have locked a new one."""
+    path, acquire, calls = tmp_path / "x.lock", locks._acquire, []
+    path.touch()
+
+    def acquire_late(file: IO[bytes], operation: int) -> bool:
+        taken = acquire(file, operation)
+        calls.append(taken)
+        if len(calls) == call:
+            path.unlink()
+            path.touch()
+        return taken
+
+    monkeypatch.setattr(locks, "_acquire", acquire_late)
+    with lock(path) as is_free:
+        assert is_free is False or is_locked(path)
+
+
+def test_the_earliest_of_several_runs_in_progress_counts(tmp_path) -> None:
+    with mark_in_use(tmp_path), mark_in_use(tmp_path):
+        for mark, time_of in zip(tmp_path.glob(".in-use/run-*"), (2000, 1000), strict=True):
+            os.utime(mark, (time_of, time_of))
+        with exclusive_root_lock_for_removal(tmp_path) as (_, since):
+            assert since == 1000
 
 
 @pytest.mark.parametrize("fault", ["moment is a folder", "in-use is a file"])

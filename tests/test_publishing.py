@@ -21,6 +21,7 @@ from gan.runs.publish import (
 )
 from gan.storage.files import sha256_of
 from gan.storage.links import LATEST, set_link
+from gan.storage.locks import IN_USE, is_locked
 
 
 def publish(root, name: str, content: str, config=None) -> None:
@@ -57,6 +58,18 @@ def test_references_to_a_run_are_to_its_own_files_though_another_process_replace
     source.write_text("own")
     refs = publish_run(tmp_path, "first", {"report.html": source}, {"seed": 0}, {"timings_seconds": {}}, {})
     assert {ref.key: ref.sha256 for ref in refs}["runs/first/report.html"] == sha256_of(source)
+
+
+def test_a_run_gets_its_place_under_the_exclusive_lock(tmp_path, monkeypatch) -> None:
+    is_held, replace_folder = [], gan.runs.publish._replace_folder
+
+    def watch(staging: Path, target: Path) -> None:
+        is_held.append(is_locked(tmp_path / IN_USE / "moment"))
+        replace_folder(staging, target)
+
+    monkeypatch.setattr("gan.runs.publish._replace_folder", watch)
+    publish(tmp_path, "first", "one")
+    assert is_held == [True]
 
 
 def test_latest_can_be_pointed_elsewhere_at_any_time(tmp_path) -> None:
