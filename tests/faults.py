@@ -24,7 +24,7 @@ TIMED = {"report.html", "report.md", "metrics.json"}
 
 STOPPING = """
 import flows
-import os, pathlib, runpy, signal, sys
+import os, pathlib, runpy, shutil, signal, sys
 from contextlib import contextmanager
 import gan.training.checkpoints, gan.runs.publish, gan.storage.store
 from prefect.context import TaskRunContext
@@ -71,10 +71,11 @@ def rename(path, target):
         stop()  # the earlier run is moved away, and the new one is not yet in its place
     return whole_rename(path, target)
 
-def rmtree(path, **options):
-    if Path(path).suffix == ".partial" and Path(path).parent.name == "runs" and reached("folder"):
+def rmtree(path, *args, **options):
+    folder = pathlib.Path(path)
+    if folder.suffix == ".partial" and folder.parent.name == "runs" and reached("folder"):
         stop()  # the new run is in its place, and the earlier one still beside it
-    return whole_rmtree(path, **options)
+    return whole_rmtree(path, *args, **options)
 
 whole_rmtree, shutil.rmtree = shutil.rmtree, rmtree
 whole_rename, pathlib.Path.rename = pathlib.Path.rename, rename
