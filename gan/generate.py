@@ -77,7 +77,7 @@ def generate(
 
 def load_generator(run: Path, *, average: bool) -> "keras.Model":
     """Load the generator of a published run, with averaged or with last weights."""
-    model = run / (AVERAGE_GENERATOR if average else GENERATOR)
+    model = follow_text_link(run) / (AVERAGE_GENERATOR if average else GENERATOR)
     if not model.is_file():
         raise SettingsError(f"{run} has no {model.name}.\nGive the folder of a run, such as artifacts/latest.")
     from gan.models.networks import load_model

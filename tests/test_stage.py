@@ -213,22 +213,23 @@ def test_a_transient_failure_is_retried(store) -> None:
 
 
 def test_two_stages_of_one_module_do_not_share_results(store) -> None:
-    @stage(run_name="other", timeout_seconds=60)
-    def other(store: Store, text: str) -> Note:
-        raise NotImplementedError
+    @stage(run_name="upper", timeout_seconds=60)
+    def upper(store: Store, text: str) -> Note:
+        return Note(file=store.put_bytes(text.upper().encode(), ".txt"))
 
-    @stage(run_name="one", timeout_seconds=60)
-    def one(store: Store, text: str) -> Note:
-        raise NotImplementedError
+    @stage(run_name="lower", timeout_seconds=60)
+    def lower(store: Store, text: str) -> Note:
+        return Note(file=store.put_bytes(text.lower().encode(), ".txt"))
 
-    assert one.key(store, "a") != other.key(store, "a")
+    assert upper.key(store, "a") != lower.key(store, "a")
+    assert [store.path(run(one, store, "a").file).read_bytes() for one in (upper, lower)] == [b"A", b"a"]
 
 
 def test_a_stage_that_takes_too_long_fails(store) -> None:
     @stage(run_name="slow", timeout_seconds=1)
     def slow(store: Store) -> Note:
         time.sleep(30)
-        raise NotImplementedError
+        return Note(file=store.put_bytes(b"late", ".txt"))
 
     slow.task.retries = 0
     with pytest.raises(TaskRunTimeoutError):

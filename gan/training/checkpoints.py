@@ -4,6 +4,7 @@ A checkpoint is a `.npz` file whose name contains the step and the SHA-256 of it
 does not match its name; it is skipped, and the previous checkpoint is used.
 """
 
+import errno
 import hashlib
 import io
 import logging
@@ -22,6 +23,9 @@ NAME = re.compile(r"[0-9]{10}\.[0-9a-f]{64}\.npz")
 NUM_KEPT = 2
 MIN_SECONDS_BETWEEN = 10.0
 MAX_SHARE_OF_TIME = 0.007
+
+NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""Errors of network file systems that cannot sync a folder."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -88,7 +92,9 @@ def _sync_names(folder: Path) -> None:
     """Make the names of a folder's files survive a power failure, where the file system can do that."""
     names = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems refuse it
-            os.fsync(names)
+        os.fsync(names)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
     finally:
         os.close(names)
