@@ -187,12 +187,13 @@ def _member(settings: SharedSettings, recipe: str, chosen: Mapping[str, str], se
         "set": tuple(f"{name}={value}" for name, value in chosen.items() if name not in OWN_OPTIONS),
         "no_promote": True,
         "store_url": store_url_or_default(settings.store_url),  # other nodes may differ
-        "output_dir": settings.output_dir.absolute(),
-        "data_dir": settings.data_dir and settings.data_dir.absolute(),
     }
     variant = " ".join([recipe, *(f"{name}={value}" for name, value in chosen.items())])
     try:
-        return Member(variant=variant, settings=RunSettings.model_validate(settings.model_dump() | changes))
+        return Member(
+            variant=variant,
+            settings=RunSettings.model_validate(settings.with_absolute_folders().model_dump() | changes),
+        )
     except ValidationError as error:
         raise SettingsError(describe_validation(error)) from error
 

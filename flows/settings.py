@@ -216,6 +216,11 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         """Return the settings with a number as the seed: that of `day`, which is asked only for `seed="date"`."""
         return self.model_copy(update={"seed": seed_of(day())}) if self.seed == "date" else self
 
+    def with_absolute_folders(self) -> Self:
+        """Return the settings with absolute folders, for a process that may have another working directory."""
+        data_dir = self.data_dir and self.data_dir.absolute()
+        return self.model_copy(update={"output_dir": self.output_dir.absolute(), "data_dir": data_dir})
+
     @cached_property
     def data(self) -> Dataset:
         """Return the data set, after reading the user's own data from its folder once; refuse invalid data."""

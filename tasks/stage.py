@@ -13,7 +13,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from prefect import Task
@@ -52,7 +51,7 @@ def stage(
     run_name: str,
     timeout_seconds: float,
     incidental: tuple[str, ...] = (),
-    reads: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    reads: dict[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[Concatenate[Store, P], R]], "Stage[P, R]"]:
     """Return a decorator that makes a function a stage: cached by content, with retries and a time limit.
 
@@ -78,7 +77,7 @@ def stage(
             facts = {**record.facts, PROCESSORS: describe_processors()}
             return record.model_copy(update={"seconds": round(time.perf_counter() - started, 3), "facts": facts})
 
-        policy = StagePolicy(incidental=incidental, reads=dict(reads))
+        policy = StagePolicy(incidental=incidental, reads=reads or {})
         task = Task(
             timed,
             name=function.__name__,

@@ -29,8 +29,7 @@ def serve_flow(flow: Flow[..., Any], settings: RunSettings, cron: str, time_zone
             'Give minute, hour, day, month and weekday, such as --serve "0 3 * * *" for every night at three, '
             "and a zone such as --time-zone Europe/Berlin."
         ) from error
-    data_dir = settings.data_dir and settings.data_dir.absolute()
-    given = settings.model_copy(update={"output_dir": settings.output_dir.absolute(), "data_dir": data_dir})
+    given = settings.with_absolute_folders()
     digest = hashlib.sha256(given.model_dump_json().encode()).hexdigest()
     with prefect_session("--serve needs a permanent Prefect server, which keeps the schedule"):
         flow.serve(

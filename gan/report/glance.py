@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
-from gan.judging.definitions import Metric, Separation
+from gan.judging.definitions import SHARES, Metric, Separation
 from gan.judging.gate import (
     BROKEN,
     MAX_RELATIVE_DISTANCE,
@@ -31,9 +31,6 @@ SHARES_SHOWN = {"recall": "Recall", "coverage": "Coverage"}
 NEAR_FLOOR = 0.9
 """Recall measures variety only if precision is at least this share of its floor. Otherwise generated images lie far
 apart, their k-nearest-neighbour balls are large, and recall is too high."""
-
-
-Describe = Callable[[float | None], str]
 
 
 class Opinion(NamedTuple):
@@ -103,38 +100,37 @@ def make_tiles(
     metrics: Mapping[str, Metric], separation: Separation, against_champion: Sequence[Difference] = ()
 ) -> tuple[Tile, ...]:
     """Return the four numbers that a report begins with."""
-    rows = {row.name: row for row in against_champion if row.n == metrics[row.name].n}
+    comparable = (row for row in against_champion if row.n == metrics[row.name].n)
+    champion = {row.name: _describe_rival(row, metrics[row.name].floor) for row in comparable}
     told, floor, _ = _stronger_classifier(separation, metrics["two_sample_accuracy"])
     distance, doubts = metrics["frechet_distance"], {"recall": _doubt_about_recall(metrics["precision"])}
 
     def on_scale(value: float | None) -> float:
         return _on_scale(value, distance.floor)
 
-    def rival(name: str, describe: Describe) -> str:
-        return _describe_rival(rows[name], metrics[name].floor, describe) if name in rows else ""
-
     def share_tile(name: str, title: str) -> Tile:
-        values, champion = (metrics[name].average, metrics[name].floor), rival(name, describe_share)
-        return _tile(title, values, describe_share, lambda share: 100 * (share or 0.0), champion, doubts.get(name, ""))
+        values, texts = (metrics[name].average, metrics[name].floor), (champion.get(name, ""), doubts.get(name, ""))
+        return _tile(title, values, describe_share, lambda share: 100 * (share or 0.0), *texts)
 
-    distances, champion = (distance.average, distance.floor), rival("frechet_distance", describe_number)
+    distances = distance.average, distance.floor
     return (
         _tile("Told from real", (told, floor), describe_share, _above_guessing),
-        _tile("Fréchet distance", distances, describe_number, on_scale, champion),
+        _tile("Fréchet distance", distances, describe_number, on_scale, champion.get("frechet_distance", "")),
         *(share_tile(name, title) for name, title in SHARES_SHOWN.items()),
     )
 
 
-def _describe_rival(row: Difference, real: float | None, describe: Describe) -> str:
+def _describe_rival(row: Difference, real: float | None) -> str:
     """Describe the champion's value. A comparison does not count by how much it is better than that of real images."""
+    text = describe_share(row.other) if row.name in SHARES else describe_number(row.other)
     is_at_least = row.better == "up to real" and is_defined(row.other) and is_defined(real) and row.other >= real
-    return f"at least {describe(row.other)}" if is_at_least else describe(row.other)
+    return f"at least {text}" if is_at_least else text
 
 
 def _tile(
     title: str,
     values: tuple[float | None, float | None],
-    describe: Describe,
+    describe: Callable[[float | None], str],
     place: Callable[[float | None], float],
     champion: str = "",
     doubt: str = "",

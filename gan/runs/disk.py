@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from gan.storage.folders import written_since
+from gan.storage.folders import oldest_file, size_of
 
 DAY_SECONDS = 24 * 60 * 60
 DAYS = 7
@@ -24,11 +24,10 @@ def days_until_full(root: Path, free: int) -> float | None:
     Returns:
         None if nothing was written in the last week, or if the store has no file that is a day old.
     """
-    now, root = time.time(), root.resolve()
-    written, _ = written_since(root, now - DAYS * DAY_SECONDS)
+    now = time.time()
+    written = size_of(root.resolve(), now - DAYS * DAY_SECONDS)
     # The folder itself may be older than the first run, as in a checkout of this code.
-    _, oldest = written_since((root / "store").resolve(), now)
-    days = min(DAYS, (now - oldest) / DAY_SECONDS)
+    days = min(DAYS, (now - oldest_file((root / "store").resolve())) / DAY_SECONDS)
     return free / (written / days) if written and days >= 1 else None
 
 

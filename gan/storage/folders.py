@@ -39,17 +39,16 @@ def newest_change(path: Path) -> float:
     return max((status.st_mtime for status in _walk(path)), default=0.0)
 
 
-def written_since(path: Path, since: float) -> tuple[int, float]:
-    """Return the size in bytes of the files that were written since a time, and the time of the oldest file.
+def oldest_file(path: Path) -> float:
+    """Return the time of the last change of the oldest file below a path, in seconds since the epoch; else infinity."""
+    files = (status.st_mtime for status in _walk(path) if not stat.S_ISDIR(status.st_mode))
+    return min(files, default=math.inf)
 
-    Times are seconds since the epoch; without files the oldest time is infinite.
+
+def size_of(path: Path, since: float = -math.inf) -> int:
+    """Return the size in bytes of all files that were written since a time, in seconds since the epoch.
+
+    A file with several hard links, as the champion's, counts once.
     """
-    files = {(found.st_dev, found.st_ino): found for found in _walk(path) if not stat.S_ISDIR(found.st_mode)}
-    size = sum(found.st_size for found in files.values() if found.st_mtime >= since)
-    return size, min((found.st_mtime for found in files.values()), default=math.inf)
-
-
-def size_of(path: Path) -> int:
-    """Return the size of all files in bytes; a file with several hard links, as the champion's, counts once."""
-    files = (status for status in _walk(path) if not stat.S_ISDIR(status.st_mode))
+    files = (status for status in _walk(path) if not stat.S_ISDIR(status.st_mode) and status.st_mtime >= since)
     return sum({(status.st_dev, status.st_ino): status.st_size for status in files}.values())
