@@ -38,7 +38,6 @@ from gan.storage.store import Store
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts us, and all that we start inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-PROJECT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import termios
@@ -48,6 +49,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 ALL_CORES = sorted(os.sched_getaffinity(0))
 TEST_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 TEST_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -167,10 +174,8 @@ class Checkout:
 
     def run(self, *arguments: object) -> str:
         """Run Python with these arguments, check that it exits with 0, and return its output."""
-        with self.start(*arguments) as process:
-            output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output
-        return output
+        with self.started(*arguments) as process:
+            return finish(process)
 
     def train(self, *options: object) -> dict[str, str]:
         """Run the main job; return the final state of each stage."""
@@ -198,6 +203,13 @@ def wait_until(
         assert process is None or process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05 if process else 0.5)
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
+    """Wait for a command, check that it exits with 0, and return its output."""
+    output, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, output
+    return output
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 import requests
+from pipeline import free_port
 
 from gan.storage.store import FileRef, Store
 
@@ -33,12 +34,6 @@ moto.s3.models.utcnow = lambda: now() - timedelta(days=float(past.read_text()))
 main(sys.argv[1:])
 """
 """moto's server, except that objects are as many days old when they are written as a file says."""
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @dataclass

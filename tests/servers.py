@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from pipeline import PROJECT, Checkout
+from pipeline import PROJECT, Checkout, free_port
 
 from flows.server.pages import listen
 
@@ -69,9 +68,7 @@ def running_server(checkout: Checkout, *setup: object, **env: str) -> Iterator[s
         setup: The command that sets the server up, such as SET_UP; empty to leave the server as it is.
         env: More environment variables of the server and of the checkout.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     checkout.env |= {"PREFECT_SERVER_API_PORT": port, **env}
     checkout.env |= exported_by_make(checkout.env) | env
     with running(checkout, "flows.server.prefect_cli", "server", "start") as process:

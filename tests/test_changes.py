@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
+from pipeline import PROJECT
 
 from gan.runs.changes import Change, changes, commits_between, conditions_of, published_conditions
 from gan.runs.manifest import code_version

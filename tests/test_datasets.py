@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import LABELS, PIXELS, fetch, idx_images, idx_labels
-from conftest import PROJECT
-from pipeline import wait_until
+from pipeline import PROJECT, wait_until
 
 from gan.data.catalog import FASHION_MNIST
 from gan.data.idx import decode_images, decode_labels, read_unpacked

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT
+from pipeline import PROJECT, finish, wait_until
 
 TRAIN = """
 import hashlib, sys
@@ -47,23 +47,14 @@ def start(folder: Path, unroll_from: int) -> subprocess.Popen[str]:
     )
 
 
-def checkpoints_in(folder: Path) -> str:
+def newest_checkpoint(folder: Path) -> str:
     """Return the name of the newest checkpoint, which starts with its step."""
     return max((path.name for path in folder.glob("*.npz")), default="")
 
 
-def wait_until(condition, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def finish(folder: Path, unroll_from: int) -> tuple[str, int]:
+def finish_training(folder: Path, unroll_from: int) -> tuple[str, int]:
     with start(folder, unroll_from) as process:
-        output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0
-    digest, resumed_at = output.split()
+        digest, resumed_at = finish(process).split()
     return digest, int(resumed_at)
 
 
@@ -72,16 +63,16 @@ def test_ten_kills_at_random_moments_leave_no_trace(tmp_path, unroll_from) -> No
     seed = time.time_ns()
     moments = random.Random(seed)
     for number in range(KILLS):
-        before = checkpoints_in(tmp_path / "killed")
+        before = newest_checkpoint(tmp_path / "killed")
         assert not before.startswith(f"{STEPS:010}"), "the training ended before its last kill: give it more STEPS"
         with start(tmp_path / "killed", unroll_from) as process:
             if number % 2:  # after it has resumed and saved a checkpoint; the other kills may hit its start too
-                wait_until(lambda p=process, b=before: p.poll() is not None or checkpoints_in(tmp_path / "killed") > b)
+                wait_until(lambda b=before: newest_checkpoint(tmp_path / "killed") > b, process=process)
                 time.sleep(moments.uniform(0, 0.5))
             else:
                 time.sleep(moments.uniform(0, 9))
             process.kill()
-    digest, resumed_at = finish(tmp_path / "killed", unroll_from)
-    uninterrupted, from_the_start = finish(tmp_path / "uninterrupted", unroll_from)
+    digest, resumed_at = finish_training(tmp_path / "killed", unroll_from)
+    uninterrupted, from_the_start = finish_training(tmp_path / "uninterrupted", unroll_from)
     assert from_the_start == 0 < resumed_at, f"the kills came too early to mean anything (seed {seed})"
     assert digest == uninterrupted, f"seed {seed}"

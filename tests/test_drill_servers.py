@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from builders import write_own_data
 from faults import same_bytes, stopped
-from pipeline import Checkout, checkpoints_in, ran, states, wait_for_checkpoint, wait_until
+from pipeline import Checkout, checkpoints_in, finish, ran, states, wait_for_checkpoint, wait_until
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3_server import BUCKET
@@ -64,13 +64,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("uninterrupted")
     make_checkout(folder).run(*COMMAND, "--output-dir", folder / "artifacts")
     return same_bytes(folder / "artifacts")
-
-
-def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
-    """Wait for a command, check that it exits with 0, and return its output."""
-    output, _ = process.communicate(timeout=seconds)
-    assert process.returncode == 0, output
-    return output
 
 
 def test_two_equal_commands_at_once_have_one_training_on_the_worker(server, uninterrupted, tmp_path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from faults import started
-from pipeline import Checkout, wait_for_checkpoint, wait_until
+from pipeline import Checkout, finish, free_port, wait_for_checkpoint, wait_until
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
@@ -49,18 +49,12 @@ def assert_whole(folder: Path, uninterrupted: dict[str, bytes]) -> None:
     assert not list(folder.glob("scratch/*"))
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
-    return output
-
-
 def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, data, uninterrupted, tmp_path) -> None:
     with started(quick_checkout, *command(data, tmp_path)) as run:
         wait_until(lambda: len(generators(tmp_path)) == 1, process=run.process)
         wait_for_checkpoint(tmp_path, process=run.process)
         run.process.kill()
-        run.assert_nothing_is_left(seconds=120)
+        run.assert_nothing_is_left(seconds=60)
     before = (tmp_path / "runs" / next(iter(generators(tmp_path))) / "manifest.json").read_bytes()
     output = finish_of(quick_checkout, data, tmp_path)
     assert "Resuming from the checkpoint" in output
@@ -132,10 +126,8 @@ def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, da
     (tmp_path / "token").write_text("a secret of this cluster alone")
     env = quick_checkout.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
     env |= QUIET_RAY
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    port = address.partition(":")[2]
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     folder, sweeping = tmp_path / "artifacts", replace(quick_checkout, env=env)
     head = ("--head", "--port", port, "--include-dashboard", "false", "--node-ip-address", "127.0.0.1")
     with ExitStack() as stack:

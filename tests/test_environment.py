@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipeline import PROJECT
 
 from gan.errors import SettingsError
 from gan.system import environment
 from gan.system.environment import check_certificates, check_working_directory, configure_output
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 KERAS_FILE = '{"floatx": "float64", "epsilon": 0.001, "image_data_format": "channels_first", "backend": "jax"}'
 IN_A_STRANGE_ENVIRONMENT = """

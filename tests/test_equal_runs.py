@@ -3,12 +3,11 @@
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from faults import same_bytes
-from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, ran, read_until, states, wait_for_checkpoint
+from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, finish, ran, read_until, states, wait_for_checkpoint
 
 WAITING = "Another run is at the same stage"
 STEPS = 3500  # of small networks: seconds in which a training can be killed
@@ -45,13 +44,6 @@ def uninterrupted(together) -> Path:
     """Return the output folder of runs that nothing interrupted."""
     folder, _ = together
     return folder
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    with process:
-        output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
-    return output
 
 
 def test_of_two_equal_runs_started_together_one_does_the_work(together) -> None:

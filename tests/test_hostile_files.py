@@ -12,26 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import small_classifier, write_own_data
+from builders import Bomb, small_classifier, write_own_data
 from narrowing import not_none
+from pipeline import PROJECT
 from pydantic import ValidationError
 
 from gan.errors import StoreError
 from gan.storage.files import check_unpacked_size, read_array, sha256_of
 from gan.training.checkpoints import Checkpoints
 from tasks.records import Pictures
-
-PROJECT = Path(__file__).resolve().parent.parent
-
-
-class Bomb:
-    """Leaves a trace when it is unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self):
-        return Path.touch, (self.trace,)
 
 
 def test_pickled_arrays_are_refused_and_not_loaded(store, tmp_path) -> None:

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT
+from pipeline import PROJECT
 
 from tasks.code_identity import RESULT_LIBRARIES, _imported_names, reached_libraries, reached_modules
 

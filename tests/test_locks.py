@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from conftest import PROJECT
+from pipeline import PROJECT
 
 from gan.errors import StoreError
 from gan.storage import locks

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import put_data, write_own_data
-from conftest import PROJECT
-from pipeline import AS_COMMAND, SMALL, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
+from pipeline import AS_COMMAND, PROJECT, SMALL, STAGES_OF_OWN_DATA, Checkout, ran, wait_for_checkpoint
 from s3_server import BUCKET, SECRET, Line, key_of
 from test_stage import Note, counted, run
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import change_first_label, idx_images, idx_labels, write_own_data
-from conftest import PROJECT
 from PIL import Image
+from pipeline import PROJECT
 
 from gan.data import folder as own
 from gan.data.folder import describe_folder

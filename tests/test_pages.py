@@ -11,6 +11,7 @@ import httpx
 import pytest
 from builders import write_run
 from cyclopts import CycloptsError
+from pipeline import free_port
 from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
 from flows.server.pages import AUTH_VARIABLE, app, listen, pages, serve_beside
@@ -39,11 +40,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "outside" / "report.html").write_text("secret")
     (root / "runs" / "elsewhere").symlink_to(tmp_path / "outside")
     return root
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as opened:
-        return int(opened.getsockname()[1])
 
 
 @pytest.fixture

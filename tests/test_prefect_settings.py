@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pipeline import PROJECT
 from prefect.settings.models.root import Settings
 
 from flows.server.prefect_settings import (
@@ -16,7 +17,6 @@ from flows.server.prefect_settings import (
     set_defaults,
 )
 
-PROJECT = Path(__file__).resolve().parent.parent
 TOML = '[tool.prefect.api]\nurl = "http://one.invalid/api"\n'
 PROFILE = 'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://four.invalid/api"\n'
 

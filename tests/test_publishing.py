@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT
+from pipeline import PROJECT
 
 import gan.runs.publish
 from gan.errors import SettingsError, StoreError

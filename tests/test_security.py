@@ -6,7 +6,6 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from builders import write_own_data
@@ -28,7 +27,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-PROJECT = Path(__file__).resolve().parent.parent
 AUTH = "admin:correct-horse-battery"
 HOOK, KEY_ID, KEY = "hook-that-nobody-may-see", "AKIANOBODYMAYSEEIT", "key/that/nobody/may/see"
 SECRETS = (AUTH, HOOK, KEY_ID, KEY)

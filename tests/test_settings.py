@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from builders import change_first_label, write_own_data
-from conftest import PROJECT
+from pipeline import PROJECT
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import ValidationError
 

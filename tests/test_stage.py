@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from builders import put_data
+from builders import Bomb, put_data
 from prefect import flow
 from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
@@ -176,16 +175,6 @@ def test_a_record_that_names_pickle_or_another_class_is_ignored(store, tmp_path,
     run(write, store, "a")
     assert runs == [0, 1]
     assert not (tmp_path / "exploded").exists()
-
-
-class Bomb:
-    """An object that creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
 
 
 def test_refreshing_runs_a_cached_stage_again(store) -> None:

@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from narrowing import not_none
-from pipeline import PROJECT, SMALL, Checkout, checkpoints_in, ran, states, wait_for_checkpoint, wait_until
+from pipeline import PROJECT, SMALL, Checkout, checkpoints_in, free_port, ran, states, wait_for_checkpoint, wait_until
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
 from prefect.client.schemas.actions import WorkPoolUpdate
@@ -108,9 +107,7 @@ def test_a_worker_whose_unit_is_stopped_lets_its_training_save_a_checkpoint(serv
 @pytest.mark.drill
 def test_a_server_whose_unit_is_stopped_ends_in_order(tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     checkout.env |= {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     with running_under_systemd(checkout, "server", tmp_path / "log"):
         checkout.run("-c", WAIT_FOR_SERVER)
