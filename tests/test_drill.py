@@ -52,6 +52,10 @@ def newest_checkpoint(folder: Path) -> str:
     return max((path.name for path in folder.glob("*.npz")), default="")
 
 
+def wait_for_newer_checkpoint(folder: Path, than: str, process: subprocess.Popen[str]) -> None:
+    wait_until(lambda: newest_checkpoint(folder) > than, process=process)
+
+
 def finish_training(folder: Path, unroll_from: int) -> tuple[str, int]:
     with start(folder, unroll_from) as process:
         digest, resumed_at = finish(process).split()
@@ -67,7 +71,7 @@ def test_ten_kills_at_random_moments_leave_no_trace(tmp_path, unroll_from) -> No
         assert not before.startswith(f"{STEPS:010}"), "the training ended before its last kill: give it more STEPS"
         with start(tmp_path / "killed", unroll_from) as process:
             if number % 2:  # after it has resumed and saved a checkpoint; the other kills may hit its start too
-                wait_until(lambda b=before: newest_checkpoint(tmp_path / "killed") > b, process=process)
+                wait_for_newer_checkpoint(tmp_path / "killed", before, process)
                 time.sleep(moments.uniform(0, 0.5))
             else:
                 time.sleep(moments.uniform(0, 9))

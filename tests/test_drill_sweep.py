@@ -129,7 +129,7 @@ def test_a_sweep_on_a_ray_cluster_that_loses_a_node_ends_well(quick_checkout, da
     port = free_port()
     address = f"127.0.0.1:{port}"
     folder, sweeping = tmp_path / "artifacts", replace(quick_checkout, env=env)
-    head = ("--head", "--port", port, "--include-dashboard", "false", "--node-ip-address", "127.0.0.1")
+    head = ("--head", "--port", str(port), "--include-dashboard", "false", "--node-ip-address", "127.0.0.1")
     with ExitStack() as stack:
         stack.enter_context(ray_node(env, *head))
         wait_until(lambda: answers(address), seconds=120)
