@@ -3,6 +3,7 @@
 import logging
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from http import HTTPStatus
@@ -47,6 +48,11 @@ HIDDEN = re.compile(
 ATTEMPTS_AT_START, SECONDS_AT_START = 2, 20.0
 """Limits of the first request, since the server may not exist. During a run, requests are retried for minutes."""
 
+SECONDS_OF_A_START = 30
+"""How long a command that needs a permanent server waits for it: users start both at the same time."""
+
+log = logging.getLogger(__name__)
+
 EXPLAINED = (FashionGanError, httpx.HTTPError, TaskRunTimeoutError)
 """Errors that need no traceback, because the command ends with their message."""
 
@@ -81,6 +87,8 @@ def prefect_session(needs_server: str | None = None) -> Iterator[None]:
     no_block = temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK})
     server = embedded_server() if is_embedded else nullcontext()
     with remember_ctrl_c(), no_block, short_logs(), _explained(), server:
+        if needs_server:
+            _wait_for_server()
         _check_server(or_else="" if needs_server else f", or, to use the embedded one: {_remedy(API_URL)}")
         yield
 
@@ -142,6 +150,18 @@ def _check_http_client() -> None:
                 f"The Prefect server's certificates in {certificates} cannot be read: {error.strerror or error}.\n"
                 f"That file is {_origin(CERTIFICATES)}. Correct it, or use the system's: {_remedy(CERTIFICATES)}."
             ) from error
+
+
+def _wait_for_server() -> None:
+    """Wait for a while, as long as nothing listens at the server's address."""
+    deadline = time.monotonic() + SECONDS_OF_A_START
+    with get_client(sync_client=True) as client:
+        is_said = False
+        while isinstance(client.api_healthcheck(), httpx.ConnectError) and time.monotonic() < deadline:
+            if not is_said:
+                log.warning("%s does not answer yet; waiting for up to %d s.", _server(), SECONDS_OF_A_START)
+            is_said = True
+            time.sleep(1)
 
 
 def _check_server(or_else: str) -> None:
