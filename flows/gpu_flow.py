@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.server.cancellation import confirm_cancelled
 from gan.config import ExecutionConfig, TrainConfig
-from gan.errors import StoreError
+from gan.errors import StoreError, describe_error
 from gan.storage.locks import mark_in_use
 from gan.storage.store import Store
 from tasks.hand_over import GPU_LIMIT, RETRY_SECONDS, WorkerError, may_answer_later
@@ -127,10 +127,9 @@ def _explain(error: ConcurrencySlotAcquisitionError) -> WorkerError:
             f"The server has no concurrency limit {GPU_LIMIT}, which is the number of GPUs.\n"
             "Create it with: make setup-server"
         )
-    reason = f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
     return WorkerError(
         f"The Prefect server at {PREFECT_API_URL.value()} rejects the request for a GPU (its concurrency limit "
-        f"{GPU_LIMIT}): {reason}.\n"
+        f"{GPU_LIMIT}): {describe_error(cause)}.\n"
         "If it requires authentication, set PREFECT_API_AUTH_STRING for this worker; otherwise see the server's log. "
         "Then run the same command again."
     )

@@ -31,10 +31,10 @@ from flows.server.session import short_logs
 from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, TRAINING, RunSettings, store_url_or_default
 from flows.train_flow import train_flow
 from gan.command import describe_validation
-from gan.errors import FashionGanError, SettingsError, StoreError
+from gan.errors import FashionGanError, SettingsError, StoreError, describe_error, first_line
 from gan.recipes import RECIPES, parse_overrides
 from gan.storage.store import Store
-from tasks.publish import download_run
+from tasks.published import download_run
 from tasks.records import PublishedRun
 from tasks.stage import key_conditions, use_key_conditions
 
@@ -214,13 +214,12 @@ def run_member(member: Member, conditions: str) -> Outcome | State[Outcome]:
         with short_logs(), use_key_conditions(conditions):
             return Outcome(run=train_flow(member.settings))
     except Exception as error:  # the other trainings continue, and this failure is reported
-        return Failed(message=first_line(error))
+        return Failed(message=describe_failure(error))
 
 
-def first_line(error: BaseException) -> str:
-    """Describe a failure in one line."""
-    text = str(error).partition("\n")[0]
-    return text if isinstance(error, FashionGanError) else f"{type(error).__name__}: {text}"
+def describe_failure(error: BaseException) -> str:
+    """Describe the failure of a training in one line."""
+    return first_line(error) if isinstance(error, FashionGanError) else describe_error(error)
 
 
 def run_members(members: Sequence[Member], sweep: SweepSettings) -> list[Outcome]:
@@ -268,7 +267,7 @@ def _outcome(future: PrefectFuture[Outcome]) -> Outcome | None:
     except RunCancelledError:
         raise
     except Exception as error:  # a Ray worker that dies each time, a server that does not answer
-        return Outcome(reason=first_line(error))
+        return Outcome(reason=describe_failure(error))
 
 
 def end_with_parent(parent: int) -> None:

@@ -26,7 +26,7 @@ from flows.members import (
     Outcome,
     SharedSettings,
     SweepSettings,
-    first_line,
+    describe_failure,
     members_of,
     run_folder,
     run_members,
@@ -116,7 +116,7 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
             else:
                 results.append(read_result(*key, run_folder(member, outcome.run)))
         except (FashionGanError, OSError) as error:
-            failures.append(Failure(*key, first_line(error)))
+            failures.append(Failure(*key, describe_failure(error)))
     return rank(f"{len(members)} trainings", results, failures)
 
 

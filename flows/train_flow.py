@@ -5,10 +5,12 @@ python flows/train_flow.py --help
 
 import flows  # noqa: F401  # isort: skip  # must come first: sets variables that Prefect reads on import
 
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
 from prefect import flow
+from prefect.logging import get_run_logger
 
 from flows.checks import check_before_work
 from flows.server.alerts import (
@@ -24,7 +26,8 @@ from flows.server.session import prefect_session
 from flows.settings import SCHEDULE, RunSettings
 from flows.summary import describe_disk, print_summary
 from gan.command import new_app, run_command
-from gan.config import RunConfig
+from gan.config import ExecutionConfig, RunConfig
+from gan.errors import TrainingError
 from gan.report.front_page import refresh_front_page
 from gan.runs.champion import champion_of
 from gan.storage.locks import mark_in_use
@@ -33,14 +36,15 @@ from tasks.artifacts import create_artifacts, create_trend
 from tasks.compare import compare
 from tasks.fetch import fetch
 from tasks.fit_extractor import get_extractor
-from tasks.normalize import log_warnings, normalize
+from tasks.normalize import normalize
 from tasks.promotion import find_champion, promote_if_passed
-from tasks.publish import download_run, link_as_latest, publish
-from tasks.records import Opponents, PublishedRun, RunRecords
-from tasks.reference import find_reference, is_published
+from tasks.publish import publish
+from tasks.published import download_run, is_published, link_as_latest
+from tasks.records import FittedExtractor, NormalizedData, Opponents, PublishedRun, RunRecords, TrainedGan
+from tasks.reference import find_reference
 from tasks.render import render
-from tasks.stage import refreshing
-from tasks.train import refuse_collapse, train_stage
+from tasks.stage import Stage, refreshing
+from tasks.train import train
 from tasks.two_sample import measure_floor, separate
 
 MAX_JUDGEMENTS = 3
@@ -64,16 +68,16 @@ def train_flow(settings: RunSettings) -> PublishedRun:
     check_alert_block(settings.alert_block)
     check_before_work(settings)
     store, run, execution = settings.open_store(), settings.run_config(), settings.execution()
+    device, epochs = execution.device_here, settings.two_sample_epochs
     with stop_when_cancelled(), mark_in_use(store.root), refreshing(settings.refresh):
         raw = fetch(store, settings.data, settings.data_dir)
         data = normalize(store, raw, settings.data)
         log_warnings(data)
-        extractor = get_extractor(store, data, settings.extractor_epochs, execution.device_here)
+        extractor = get_extractor(store, data, settings.extractor_epochs, device)
         log_warnings(extractor)
         trained = train_stage(execution)(store, data, run.train, execution, extractor)
         refuse_collapse(trained, execution)
-        pictures = render(store, data, trained, run.train, execution.device_here)
-        epochs, device = settings.two_sample_epochs, execution.device_here
+        pictures = render(store, data, trained, run.train, device)
         floor = measure_floor(store, data, run.samples.num_images, epochs, device)
         separated = separate(store, data, trained.average, run.samples, epochs, device)
         records = RunRecords(
@@ -85,7 +89,8 @@ def train_flow(settings: RunSettings) -> PublishedRun:
             floor=floor,
             separated=separated,
         )
-        is_new, champion = not is_published(store, run.name, trained), champion_of(store.root)
+        is_new = not is_published(store, run.name, trained)
+        champion = champion_of(store.root)
         published = compare_and_publish(store, run, records, settings)
         link_as_latest(store, published)
         page = refresh_front_page(store.root)
@@ -115,6 +120,26 @@ def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, setti
         if promote_if_passed(store, run.name, trained, champion, gate, no_promote=settings.no_promote):
             break
     return published
+
+
+def log_warnings(record: NormalizedData | FittedExtractor) -> None:
+    """Log the problems found in the data, also for a cached record."""
+    for warning in record.warnings:
+        get_run_logger().warning("Data: %s", warning)
+
+
+def train_stage(execution: ExecutionConfig) -> Stage[..., TrainedGan]:
+    """Return the stage; if a GPU worker trains, the worker's process acquires the lock of the stage."""
+    return replace(train, takes_lock=execution.train_on == "here")
+
+
+def refuse_collapse(trained: TrainedGan, execution: ExecutionConfig) -> None:
+    """Apply --stop-on-collapse to a cached training: raise a TrainingError if it has warnings."""
+    if execution.stop_on_collapse and trained.warnings:
+        raise TrainingError(
+            f"{trained.warnings[0]}\nThis training was finished before, and --stop-on-collapse refuses its result. "
+            "Omit the option to publish it nevertheless."
+        )
 
 
 app = new_app("flows/train_flow.py", train_flow.description)

@@ -5,6 +5,16 @@ without a traceback.
 """
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return str(error).partition("\n")[0]
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the first line of an error's message, after the name of its type."""
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 class FashionGanError(Exception):
     """An expected failure with a message for the user.
 
@@ -18,7 +28,7 @@ class FashionGanError(Exception):
 
     def __repr__(self) -> str:
         """Return the name and the first line: orchestrators log the repr of an error on one line."""
-        return f"{type(self).__name__}: {str(self).partition(chr(10))[0]}"
+        return describe_error(self)
 
 
 class DataError(FashionGanError, ValueError):

@@ -65,7 +65,6 @@ def _trained_run(store: Store, records: RunRecords, run: RunConfig) -> "TrainedR
         title=data.title,
         credit=data.credit,
         class_names=data.class_names,
-        snapshot_steps=trained.snapshot_steps,
         warnings=trained.warnings,
         data_warnings=records.data_warnings,
         separation=Separation(

@@ -1,13 +1,11 @@
 """The stage that normalizes the images of both splits for training."""
 
-from prefect.logging import get_run_logger
-
 from gan.data.catalog import Dataset, Split
 from gan.data.idx import decode_split
 from gan.data.inspection import LabelledPixels, find_warnings, summarize
 from gan.data.pixels import normalize_images
 from gan.storage.store import FileRef, Store
-from tasks.records import FittedExtractor, NormalizedData, RawData
+from tasks.records import NormalizedData, RawData
 from tasks.stage import stage
 
 
@@ -41,9 +39,3 @@ def normalize(store: Store, raw: RawData, dataset: Dataset) -> NormalizedData:
         summary=store.put_json(summary),
         warnings=warnings,
     )
-
-
-def log_warnings(record: NormalizedData | FittedExtractor) -> None:
-    """Log the problems found in the data, also for a cached record."""
-    for warning in record.warnings:
-        get_run_logger().warning("Data: %s", warning)

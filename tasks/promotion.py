@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
-from gan.errors import SettingsError
+from gan.errors import SettingsError, first_line
 from gan.judging.gate import Decision
 from gan.runs.champion import (
     Change,
@@ -20,8 +20,9 @@ from gan.runs.champion import (
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.storage.store import Store
 from tasks.failures import explain_refused_writes
+from tasks.published import is_published
 from tasks.records import Champion, NormalizedData, TrainedGan
-from tasks.reference import check_same_data, copy_to_store, is_published
+from tasks.reference import check_same_data, copy_to_store
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
         check_same_data(folder, manifest, data)
         average, samples = copy_to_store(store, folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
     except SettingsError as error:
-        why = str(error).partition("\n")[0].replace(str(folder), f"the champion {run}")
+        why = first_line(error).replace(str(folder), f"the champion {run}")
         obstacle = f"It cannot be compared with the champion: {why}"
         return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
     return Champion(name=run, average=average, average_samples=samples, reached=best_so_far(store.root))

@@ -1,14 +1,10 @@
-"""The stage that publishes the run in a folder, here or from another machine."""
-
-from pathlib import PurePosixPath
+"""The stage that publishes the run in a folder."""
 
 from gan.config import RunConfig
 from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, EXTRACTOR, GENERATOR, manifest_content
-from gan.runs.publish import copy_files, publish_run, staged_run
-from gan.storage.links import LATEST, set_link
+from gan.runs.publish import publish_run
 from gan.storage.store import Store
 from tasks.code_identity import PUBLISHED_LIBRARIES
-from tasks.failures import explain_refused_writes
 from tasks.records import Comparison, Opponents, PublishedRun, RunRecords
 from tasks.stage import PROCESSORS, stage
 
@@ -52,19 +48,3 @@ def publish(
         },
     )
     return PublishedRun(name=run.name, published=published)
-
-
-def download_run(store: Store, run: PublishedRun) -> None:
-    """Download a run that another machine has published in the object store, if its folder here is not the same."""
-    if store.remote is None or all(store.is_local(ref) for ref in run.published):
-        return
-    with staged_run(store.root, run.name) as folder:
-        prefix = f"runs/{run.name}"
-        paths = {str(PurePosixPath(ref.key).relative_to(prefix)): ref.by_content() for ref in run.published}
-        copy_files({path: store.path(ref) for path, ref in paths.items()}, folder)
-
-
-def link_as_latest(store: Store, run: PublishedRun) -> None:
-    """Let the link `latest` lead to a published run, new or cached."""
-    with explain_refused_writes("The run", store):
-        set_link(store.root, LATEST, f"runs/{run.name}")

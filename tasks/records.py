@@ -99,9 +99,10 @@ class TrainedGan(StageRecord):
 
     generator: FileRef = Field(description=".keras, the last weights")
     average: FileRef = Field(description=".keras, the averaged weights")
-    history: FileRef = Field(description="CSV: step, d_loss, d_accuracy, g_loss")
-    snapshot_steps: tuple[int, ...]
-    snapshots: FileRef = Field(description="uint8 .npy, (num_snapshots, num_images, 28, 28), of fixed latents")
+    history: FileRef = Field(description="float32 .npy, (steps, 3): d_loss, d_accuracy, g_loss")
+    snapshots: FileRef = Field(
+        description="uint8 .npy, (num_snapshots, num_images, 28, 28), of fixed latents, at `TrainConfig.snapshot_steps`"
+    )
     average_snapshots: FileRef = Field(description="the same by the averaged weights, at `TrainConfig.average_steps`")
     warnings: tuple[str, ...] = Field(description="signs of collapse, with the figures")
 

@@ -2,16 +2,14 @@
 
 import logging
 import shutil
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from gan.errors import SettingsError
+from gan.errors import SettingsError, first_line
 from gan.runs.changes import published_conditions
 from gan.runs.manifest import (
-    AVERAGE_GENERATOR,
     AVERAGE_SAMPLES,
     GENERATOR,
     SAMPLES,
@@ -22,6 +20,7 @@ from gan.runs.manifest import (
 from gan.storage.links import LATEST, follow_link
 from gan.storage.store import FileRef, Store
 from tasks.failures import explain_refused_writes
+from tasks.published import has_generators_of, is_published
 from tasks.records import NormalizedData, Reference, TrainedGan
 
 log = logging.getLogger(__name__)
@@ -52,15 +51,8 @@ def find_reference(
         return _reference_to(store, latest, data, trained)
     except SettingsError as error:
         if latest.exists():
-            log.warning("Not compared with %s: %s", latest.name, str(error).partition("\n")[0])
+            log.warning("Not compared with %s: %s", latest.name, first_line(error))
     return None
-
-
-def is_published(store: Store, name: str, trained: TrainedGan) -> bool:
-    """Return whether a run with this name and these generators is published with a readable manifest."""
-    with suppress(SettingsError):
-        return _is_same(read_manifest(store.root / "runs" / name), trained)
-    return False
 
 
 def check_comparable(folder: Path, dataset: str) -> None:
@@ -97,7 +89,7 @@ def copy_to_store(store: Store, folder: Path, manifest: Manifest, *names: str) -
 
 def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: TrainedGan) -> Reference | None:
     manifest = read_manifest(folder)
-    if _is_same(manifest, trained):
+    if has_generators_of(manifest, trained):
         return _recorded_reference(store, manifest)
     check_same_data(folder, manifest, data)
     names = GENERATOR, SAMPLES, AVERAGE_SAMPLES
@@ -110,11 +102,6 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
         average_samples=average_samples,
         conditions=published_conditions(folder),
     )
-
-
-def _is_same(manifest: Manifest, trained: TrainedGan) -> bool:
-    published = manifest.sha256(GENERATOR), manifest.sha256(AVERAGE_GENERATOR)
-    return published == (trained.generator.sha256, trained.average.sha256)
 
 
 def _recorded_reference(store: Store, manifest: Manifest) -> Reference | None:

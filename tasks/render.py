@@ -19,7 +19,7 @@ def render(store: Store, data: NormalizedData, trained: TrainedGan, config: Trai
         store.load_array(data.train_labels),
         data.class_names,
         store.load_array(trained.snapshots),
-        trained.snapshot_steps,
+        config.snapshot_steps,
         seed=config.seed,
     )
     return Pictures(by_path=put_files(store, drawn))

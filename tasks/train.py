@@ -1,15 +1,13 @@
 """The stage that trains the generator. By far the longest stage; it resumes where a killed run stopped."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from gan.config import ExecutionConfig, TrainConfig
-from gan.errors import TrainingError
 from gan.storage.store import Store
 from gan.training.checkpoints import Checkpoints
 from tasks.records import FittedExtractor, NormalizedData, TrainedGan
-from tasks.stage import Stage, stage
+from tasks.stage import stage
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,6 @@ def train(
 
     from gan.models.backend import use_device
     from gan.models.networks import save_model
-    from gan.training.history import history_csv
     from gan.training.loop import train as train_gan
     from tasks.callbacks import LiveView, ProgressBar, progress, snapshot_judge, tensorboard_callback
 
@@ -62,8 +59,7 @@ def train(
     return TrainedGan(
         generator=store.put_file(lambda path: save_model(result.generator, path), ".keras"),
         average=store.put_file(lambda path: save_model(result.average, path), ".keras"),
-        history=store.put_bytes(history_csv(result.history), ".csv"),
-        snapshot_steps=result.snapshot_steps,
+        history=store.put_array(result.history),
         snapshots=store.put_array(result.snapshots),
         average_snapshots=store.put_array(result.average_snapshots),
         warnings=result.warnings,
@@ -78,18 +74,4 @@ def _log_other_checkpoints(scratch: Path, used: str) -> None:
             "An unfinished training on %s is not continued on %s: it would end with other bytes.",
             " and ".join(others),
             used,
-        )
-
-
-def train_stage(execution: ExecutionConfig) -> Stage[..., TrainedGan]:
-    """Return the stage; if a GPU worker trains, the worker's process acquires the lock of the stage."""
-    return replace(train, takes_lock=execution.train_on == "here")
-
-
-def refuse_collapse(trained: TrainedGan, execution: ExecutionConfig) -> None:
-    """Apply --stop-on-collapse to a cached training: raise a TrainingError if it has warnings."""
-    if execution.stop_on_collapse and trained.warnings:
-        raise TrainingError(
-            f"{trained.warnings[0]}\nThis training was finished before, and --stop-on-collapse refuses its result. "
-            "Omit the option to publish it nevertheless."
         )

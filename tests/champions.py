@@ -31,9 +31,7 @@ def publish(
         },
     )
     ref = store.put_bytes(content.encode(), ".keras")
-    return TrainedGan(
-        generator=ref, average=ref, history=ref, snapshot_steps=(0,), snapshots=ref, average_snapshots=ref, warnings=()
-    )
+    return TrainedGan(generator=ref, average=ref, history=ref, snapshots=ref, average_snapshots=ref, warnings=())
 
 
 def champion_and_its_generator(store: Store) -> tuple[str, str]:

@@ -30,7 +30,6 @@ def trained(store: Store, generator: bytes, average: bytes | None = None) -> Tra
         generator=ref,
         average=averaged,
         history=ref,
-        snapshot_steps=(0,),
         snapshots=ref,
         average_snapshots=ref,
         warnings=(),

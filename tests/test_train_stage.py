@@ -66,7 +66,6 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
         assert "![fixed latents, a row for each snapshot](data:image/png;base64," in markdown
         assert "![Fréchet distance and recall so far](data:image/png;base64," in markdown
         assert len(markdown) < 300_000
-    assert trained.snapshot_steps == tiny_config.snapshot_steps
     assert not list(store.root.glob("scratch/*"))
 
 

@@ -23,7 +23,6 @@ from gan.report.leaderboard import as_csv, rank, read_result
 from gan.report.page import render_comparison
 from gan.runs.champion import describe_champion_status
 from gan.storage.store import Store
-from gan.training.history import history_csv
 from tasks.artifacts import create_artifacts
 from tasks.compare import compare
 from tasks.publish import publish
@@ -58,8 +57,7 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
     trained = TrainedGan(
         generator=generator,
         average=generator,
-        history=store.put_bytes(history_csv(history), ".csv"),
-        snapshot_steps=config.snapshot_steps,
+        history=store.put_array(history),
         snapshots=store.put_array(snapshots),
         average_snapshots=store.put_array(snapshots),
         warnings=(),

@@ -34,7 +34,7 @@ from flows.server.prefect_settings import (
     given_settings,
     origin_of,
 )
-from gan.errors import FashionGanError
+from gan.errors import FashionGanError, describe_error
 from gan.system.interrupts import remember_ctrl_c
 from gan.system.proxies import bypass_proxies, faulty_proxy, is_loopback, proxy_for, without_credentials
 
@@ -122,7 +122,7 @@ def _explained() -> Iterator[None]:
     except httpx.HTTPError as error:
         raise ServerError(
             f"{_server()}{_through()} was away for too long, or rejects requests "
-            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}).\n"
+            f"({describe_error(error)}).\n"
             f"{_server_settings()}Make sure that it runs. Then run the same command again: it continues with what is "
             "finished."
         ) from error

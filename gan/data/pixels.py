@@ -6,6 +6,11 @@ IMAGE_SIZE = 28
 """Height and width of an image, in pixels."""
 
 
+def is_pixels(array: np.ndarray) -> bool:
+    """Return whether an array holds images as pixels: uint8, shape (n, 28, 28)."""
+    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[1:] == (IMAGE_SIZE, IMAGE_SIZE)
+
+
 def normalize_images(pixels: np.ndarray) -> np.ndarray:
     """Scale pixels to the range of the generator's tanh output: x / 127.5 - 1.
 
@@ -18,7 +23,7 @@ def normalize_images(pixels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If the dtype or the shape is different.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+    if not is_pixels(pixels):
         raise ValueError(
             f"normalize_images got {pixels.dtype} of shape {pixels.shape}; it expects uint8 of shape (n, 28, 28). "
             "Pass the array from decode_images() unchanged."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan.data.pixels import IMAGE_SIZE
+from gan.data.pixels import IMAGE_SIZE, is_pixels
 from gan.errors import StoreError
 from gan.storage.files import check_unpacked_size
 
@@ -49,6 +49,6 @@ def load_samples(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise StoreError(f"{path} holds no images: {error}.\nGive the samples.npz of a published run.") from error
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+    if not is_pixels(pixels):
         raise StoreError(f"{path} holds {pixels.dtype} of shape {pixels.shape}; expected uint8 of (n, 28, 28).")
     return pixels

@@ -24,7 +24,7 @@ from gan.data.catalog import FILE_NAMES, DataFile, Dataset, Split
 from gan.data.download import READ_TIMEOUT_SECONDS, check_proxy_and_certificates, download
 from gan.data.files import EXPECTED_NAMES, NoFolderError, check_is_folder, find_file, readable
 from gan.data.idx import decode_split, read_unpacked
-from gan.errors import DataError, SourceError
+from gan.errors import DataError, SourceError, first_line
 from gan.storage.files import atomic_path, sha256_of
 
 APT_TIMEOUT_SECONDS = 300
@@ -51,10 +51,10 @@ def fetch_files(dataset: Dataset, target: Path, *, data_dir: Path | None) -> str
         except (DataError, SourceError) as error:
             failures.append((name, error))
             if not isinstance(error, NoFolderError):
-                log.warning("Not from %s: %s", name, _first_line(error))
+                log.warning("Not from %s: %s", name, first_line(error))
         else:
             return name
-    reasons = "\n".join(f"  - {name}: {_first_line(error)}" for name, error in failures)
+    reasons = "\n".join(f"  - {name}: {first_line(error)}" for name, error in failures)
     raise SourceError(
         f"{dataset.title} could not be fetched from any of {len(failures)} sources.\n{reasons}\n"
         f"Connect to the network and run again, or give --data-dir a folder with {EXPECTED_NAMES}.",
@@ -135,10 +135,6 @@ def _list_sources(dataset: Dataset) -> dict[str, Callable[[Path], object]]:
     if dataset.debian_package:
         sources[f"Debian's package {dataset.debian_package}"] = partial(_fetch_from_debian, dataset)
     return sources
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _fetch_from_mirror(dataset: Dataset, mirror: str, target: Path) -> None:

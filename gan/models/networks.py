@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan.errors import StoreError
+from gan.errors import StoreError, first_line
 from gan.models.architectures import DISCRIMINATORS, GENERATORS, GROUP_READER, IMAGE_SHAPE, group_reader
 from gan.models.backend import keras
 from gan.recipes import Recipe
@@ -140,7 +140,7 @@ def load_model(path: Path) -> keras.Model:
     except StoreError:
         raise
     except Exception as error:  # Keras, h5py and zipfile raise many kinds for damaged files
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = first_line(error) or type(error).__name__
         raise StoreError(
             f"{path} is no model that Keras {keras.__version__} can load: {reason}\n"
             "Give one that this project wrote, such as the generator.keras of a published run."

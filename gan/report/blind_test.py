@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from gan.data.pixels import IMAGE_SIZE
+from gan.data.pixels import IMAGE_SIZE, is_pixels
 from gan.report.markup import as_data_uri
 from gan.report.rendering import png_bytes
 
@@ -42,7 +42,7 @@ def make_blind_test(real: np.ndarray, fake: np.ndarray, *, seed: int) -> BlindTe
         seed: Seed of the order; equal arguments give equal bytes.
     """
     for name, pixels in (("real", real), ("fake", fake)):
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        if not is_pixels(pixels):
             raise ValueError(
                 f"make_blind_test got {name} images of {pixels.dtype} and shape {pixels.shape}; it expects uint8 of "
                 "shape (n, 28, 28). Pass pixels as denormalize_images() gives them."

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan.errors import describe_error
 from gan.formatting import describe_number, describe_share
 from gan.report.glance import Opinion
 from gan.report.templates import render_page
@@ -98,17 +99,12 @@ def refresh_front_page(root: Path) -> FrontPage | None:
     try:
         return write_front_page(root)
     except Exception as error:  # whatever is wrong with the folders of other runs
-        log.warning("%s could not be written (%s)", root / FRONT_PAGE, _first_line(error))
+        log.warning("%s could not be written (%s)", root / FRONT_PAGE, describe_error(error))
     try:
         return collect(root)  # alerts need it too, also on a full disk
     except Exception as error:
-        log.warning("The runs in %s could not be read (%s): alerts cannot judge the new one.", root, _first_line(error))
+        log.warning("The runs in %s cannot be read (%s): alerts cannot judge the new one.", root, describe_error(error))
         return None
-
-
-def _first_line(error: Exception) -> str:
-    reason = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {reason}"
 
 
 def collect(root: Path) -> FrontPage:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gan.data.pixels import IMAGE_SIZE, denormalize_images
+from gan.data.pixels import IMAGE_SIZE, denormalize_images, is_pixels
 
 GAP, MARGIN, CAPTION_HEIGHT, LABEL_WIDTH = 6, 16, 34, 120  # pixels
 PAPER, INK, SOFT_INK = 255, 40, 110  # grey levels
@@ -66,14 +66,18 @@ def draw_grid(
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font of matplotlib's charts, which has Latin, Greek and Cyrillic letters; Pillow's has only ASCII."""
+    """Return the font of matplotlib's charts, which has Latin, Greek and Cyrillic letters; Pillow's has only ASCII.
+
+    The other layout engine, Raqm, needs libraries that not every machine has, and it spaces letters differently.
+    """
     from matplotlib import get_data_path
 
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _check_grid(pixels: np.ndarray, titles: Sequence[str] | None) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or not len(pixels):
+    if not is_pixels(pixels) or not len(pixels):
         raise ValueError(
             f"draw_grid got {pixels.dtype} of shape {pixels.shape}; it expects uint8 of shape (n, 28, 28), n > 0."
         )

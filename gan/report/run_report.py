@@ -27,7 +27,7 @@ from gan.runs.changes import COMMIT_LENGTH
 from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance
 from gan.storage.files import read_array
 from gan.system.progress import Update, progress
-from gan.training.history import history_csv, read_history
+from gan.training.history import history_csv
 
 NUM_PARTS = 8
 """Parts of judging whose progress is shown."""
@@ -45,7 +45,7 @@ class TrainedRun:
     extractor: Path  # .keras
     generator: Path  # .keras, the last weights
     average: Path  # .keras, the averaged weights
-    history: Path  # .csv
+    history: Path  # .npy, float32 (steps, 3)
     snapshots: Path  # .npy, uint8 (num_snapshots, num_images, 28, 28)
     average_snapshots: Path  # .npy, of the averaged weights, uint8 (num_average_steps, num_images, 28, 28)
     animation: Path  # .webp
@@ -54,7 +54,6 @@ class TrainedRun:
     title: str  # of the data set
     credit: str
     class_names: Sequence[str]
-    snapshot_steps: Sequence[int]
     warnings: Sequence[str]  # signs of collapse
     data_warnings: Sequence[str]
     separation: Separation
@@ -131,9 +130,13 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
     update(3, "images of the averaged weights")
     average = judge.examine(average_pixels)
     update(4, "snapshots")
-    snapshots, average_steps = read_array(run.snapshots), run.settings.train.average_steps
+    train, snapshots, average_snapshots = (
+        run.settings.train,
+        read_array(run.snapshots),
+        read_array(run.average_snapshots),
+    )
     snapshot_judge = SnapshotJudge(network, test_pixels, snapshots.shape[1])
-    quality_of_average = dict(zip(average_steps, map(snapshot_judge, read_array(run.average_snapshots)), strict=True))
+    quality_of_average = dict(zip(train.average_steps, map(snapshot_judge, average_snapshots), strict=True))
     return Findings(
         judge=judge,
         class_names=run.class_names,
@@ -145,12 +148,12 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
         separation_logits=read_array(run.separation_logits)[:n],
         last=last,
         average=average,
-        snapshot_steps=run.snapshot_steps,
+        snapshot_steps=train.snapshot_steps,
         snapshots=snapshots,
         quality=np.array([snapshot_judge(pixels) for pixels in snapshots]),
-        average_quality=np.array([quality_of_average.get(step, (np.nan, np.nan)) for step in run.snapshot_steps]),
+        average_quality=np.array([quality_of_average.get(step, (np.nan, np.nan)) for step in train.snapshot_steps]),
         quality_of=snapshot_judge.description,
-        history=read_history(run.history.read_text()),
+        history=read_array(run.history),
     )
 
 

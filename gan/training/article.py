@@ -4,20 +4,12 @@ Every random draw is a function of (seed, step). A training that resumes from a 
 batches and latents as an uninterrupted one, and ends with the same weights on the same device.
 """
 
-from collections.abc import Callable
-
 from gan.config import TrainConfig
 from gan.models.backend import tf
 from gan.models.networks import Networks
 from gan.training.draws import Draw, draw_indices, draw_latents
 from gan.training.losses import fake_accuracy, fake_loss, generator_loss, real_accuracy, real_loss
-
-TrainStep = Callable[[tf.Tensor, int], tf.Tensor]
-"""Runs one iteration: takes the step (int64 scalar) and its phase, returns its row of the history, float32 (3,).
-
-The phase, known at compile time, is 0 for a step with penalties, and any other number for one without. The article's
-step ignores it.
-"""
+from gan.training.train_step import TrainStep
 
 
 def update_discriminator(
@@ -60,7 +52,7 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
     """
     num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
 
-    def train_step(step: tf.Tensor, _phase: int = 0) -> tf.Tensor:
+    def train_step(step: tf.Tensor, _penalize: bool = True) -> tf.Tensor:
         real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))  # (num, 28, 28, 1)
         latents = draw_latents(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape)
         fake_images = networks.generator(latents, training=False)  # (num, 28, 28, 1), with the moving statistics

@@ -62,6 +62,8 @@ def _moments(layers: Sequence[keras.Layer], inputs: GeneratorInputs) -> tuple[np
         for layer in layers:
             activations = layer(activations, training=False)
         values = np.asarray(activations, np.float64).reshape(-1, activations.shape[-1])
-        count, total, squares = count + len(values), total + values.sum(axis=0), squares + np.square(values).sum(axis=0)
+        count += len(values)
+        total += values.sum(axis=0)
+        squares += np.square(values).sum(axis=0)
     mean = np.asarray(total / count)
     return mean, squares / count - np.square(mean)

@@ -12,11 +12,12 @@ import numpy as np
 from gan.config import TrainConfig
 from gan.models.backend import Hardware, tf
 from gan.models.networks import Networks
-from gan.training.article import TrainStep, make_train_step
+from gan.training.article import make_train_step
 from gan.training.averaging import ema_decay, update_ema
 from gan.training.groups import group_bounds
 from gan.training.guards import CHECK_EVERY
 from gan.training.relativistic import make_relativistic_step
+from gan.training.train_step import TrainStep
 
 RunSteps = Callable[[int, int], np.ndarray]
 """Runs the steps start <= step < stop, and updates the averaged generator where an update is due.
@@ -85,9 +86,9 @@ def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainCon
     def run_loop(start: tf.Tensor, stop: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
         def run_step(step: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             if period == 1:
-                row = train_step(step, 0)
+                row = train_step(step, True)
             else:
-                row = tf.cond(step % period == 0, lambda: train_step(step, 0), lambda: train_step(step, 1))
+                row = tf.cond(step % period == 0, lambda: train_step(step, True), lambda: train_step(step, False))
             update_ema(networks, tf.gather(factors, step - start))
             return step + 1, rows.write(tf.cast(step - start, tf.int32), row)
 
@@ -112,12 +113,12 @@ def make_run_steps(train_step: TrainStep, steps_per_call: int, period: int) -> R
 
     @tf.function(jit_compile=True, autograph=False)
     def run_unrolled(start: tf.Tensor) -> tf.Tensor:
-        return tf.stack([train_step(start + index, index % period) for index in range(steps_per_call)])
+        return tf.stack([train_step(start + index, index % period == 0) for index in range(steps_per_call)])
 
     def run_steps(start: int, stop: int) -> np.ndarray:
         if steps_per_call > 1 and stop - start == steps_per_call:
             return np.asarray(run_unrolled(tf.constant(start, tf.int64)))
-        return np.stack([train_step(tf.constant(step, tf.int64), step % period) for step in range(start, stop)])
+        return np.stack([train_step(tf.constant(step, tf.int64), step % period == 0) for step in range(start, stop)])
 
     return run_steps
 

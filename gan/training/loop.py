@@ -55,8 +55,7 @@ class TrainingResult:
     discriminator: keras.Model
     average: keras.Model  # a generator with averaged weights and BatchNorm statistics estimated for them
     history: np.ndarray  # float32 (steps, 3), HISTORY_COLUMNS
-    snapshot_steps: tuple[int, ...]
-    snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28)
+    snapshots: np.ndarray  # uint8 (num_snapshots, num_snapshot_images, 28, 28), for each of `config.snapshot_steps`
     average_snapshots: np.ndarray  # uint8, of the averaged weights, for each of `config.average_steps`
     """Their BatchNormalization statistics are estimated from their own latents, those of `average` from more."""
     warnings: tuple[str, ...]  # of collapse
@@ -212,7 +211,6 @@ def _finish(setup: _Setup, resumed_at: int) -> TrainingResult:
         discriminator=networks.discriminator,
         average=average,
         history=state.history,
-        snapshot_steps=config.snapshot_steps,
         snapshots=state.snapshots,
         average_snapshots=state.average_snapshots,
         warnings=tuple(state.warnings),

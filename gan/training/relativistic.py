@@ -25,10 +25,10 @@ from gan.config import TrainConfig
 from gan.models.backend import tf
 from gan.models.networks import Networks
 from gan.recipes import Recipe
-from gan.training.article import TrainStep
 from gan.training.draws import Draw, draw_indices, draw_latents
 from gan.training.groups import group_latents
 from gan.training.losses import gradient_penalty, ranking_accuracy, relativistic_loss
+from gan.training.train_step import TrainStep
 
 
 class Conditions(NamedTuple):
@@ -47,7 +47,7 @@ class Logits(NamedTuple):
 
     real: tf.Tensor
     fake: tf.Tensor
-    mismatched: tf.Tensor | None  # of the real images with the condition of the next one; None without conditioning
+    mismatched: tf.Tensor | None  # of the real images with the previous one's condition; None without conditioning
 
 
 class Gradients(NamedTuple):
@@ -194,11 +194,11 @@ def make_relativistic_step(
         inputs, of_batch = condition(indices, latents)
         return update_both(networks, tf.gather(images, indices), inputs, gamma, of_batch)
 
-    def train_step(step: tf.Tensor, phase: int = 0) -> tf.Tensor:
-        """Apply the penalties in phase 0 only, multiplied by `penalty_every` to make up for the other phases.
+    def train_step(step: tf.Tensor, penalize: bool = True) -> tf.Tensor:
+        """Multiply the penalties by `penalty_every`, to make up for the steps without.
 
         gamma is a Python number, so this compiles two programs.
         """
-        return compiled(step, 0.0 if phase else recipe.gradient_penalty * recipe.penalty_every)
+        return compiled(step, recipe.gradient_penalty * recipe.penalty_every if penalize else 0.0)
 
     return train_step
