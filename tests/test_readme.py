@@ -44,8 +44,7 @@ def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 TEST_OR_FILE = re.compile(
-    r"`(?P<file>test_\w+\.py)`(?: \((?P<its_letter>[A-Z])[,)])?"  # `test_session.py`, or `test_proxies.py` (X)
-    r"|(?<![\w`(])(?P<letter>[A-Z])(?=:? `)"  # X `test_...`
+    r"`(?:tests/)?(?P<file>test_\w+\.py)`"
     r"|`(?P<test>(?:\.\.\.)?_?test_\w+(?:\.\.\.)?|\.\.\._\w+(?:\.\.\.)?)`"  # with dots where the name is cut
 )
 
@@ -54,15 +53,11 @@ TEST_OR_FILE = re.compile(
 def test_every_test_that_a_page_names_is_in_the_file_that_it_names(page: Path) -> None:
     paths = list(Path(__file__).parent.glob("*.py"))
     tests = {path.name: re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8")) for path in paths}
-    letters: dict[str, str] = {}
     for line in page.read_text(encoding="utf-8").splitlines():
         file = None
         for found in TEST_OR_FILE.finditer(line):
             if found["file"]:
                 file = found["file"]
-                letters |= {found["its_letter"]: file} if found["its_letter"] else {}
-            elif found["letter"]:
-                file = letters.get(found["letter"], file)
             else:
                 name = found["test"]
                 pattern = ".*".join(map(re.escape, name.split("...")))

@@ -188,7 +188,7 @@ def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_l
             {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
             (
                 "http://127.0.0.1:9/api does not answer",
-                "PREFECT_API_URL, from the environment",
+                "PREFECT_API_URL, from the environment; it should have the form http://127.0.0.1:4200/api",
                 "unset PREFECT_API_URL",
             ),
         ),
