@@ -31,6 +31,7 @@ from gan.judging.judge import Judge
 from gan.models.backend import keras, use_device
 from gan.runs.manifest import AVERAGE_SAMPLES, check_files, read_manifest
 from gan.runs.publish import METRICS
+from gan.storage.links import follow_text_link
 
 HELD_OUT = 10_000
 SEED = 1  # the shipped extractor has 0
@@ -57,6 +58,7 @@ def main(
         data_dir: Folder with the four files of Fashion-MNIST; empty: an earlier download, a mirror, or Debian's
             package.
     """
+    runs = [follow_text_link(run) for run in runs]
     for run in runs:
         check_files(run, read_manifest(run), AVERAGE_SAMPLES)
     use_device("auto")

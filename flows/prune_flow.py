@@ -8,7 +8,7 @@ python flows/prune_flow.py --help
 import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -80,43 +80,62 @@ def prune_flow(settings: PruneSettings) -> None:
     Args:
         settings: The options.
     """
-    table, totals = [], []
+    rows: list[dict[str, str]] = []
+    totals: list[str] = []
+
+    def show(pruning: Pruning, total: str) -> None:
+        log.info(total)
+        if pruning.runs:
+            log.info(_describe_runs(pruning))
+        rows.extend({"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning))
+        totals.append(total)
+
     try:
-        for pruning, total in _prune(settings):
-            log.info(total)
-            if pruning.runs:
-                log.info(_describe_runs(pruning))
-            table += [{"what": what, "how many": num, "how much": size} for what, num, size in _rows(pruning)]
-            totals.append(total)
+        prune_all(settings, show)
     finally:  # also if the object store fails after the folder was pruned
         if totals:
-            create_table_artifact(key="pruned", table=table, description="\n\n".join(totals))
+            create_table_artifact(key="pruned", table=rows, description="\n\n".join(totals))
 
 
-def _prune(settings: PruneSettings) -> Iterator[tuple[Pruning, str]]:
-    """Prune the output folder, then its object store if there is one; yield each result, and its total in words.
+def prune_all(settings: PruneSettings, show: Callable[[Pruning, str], None]) -> None:
+    """Prune the output folder, then its object store if there is one.
 
-    The front page is written again without the runs that are gone. At last, raise an error if a file of the folder
-    could not be removed.
+    `show` receives what was removed from each, with its total in words.
+
+    Raises:
+        StoreError: If the object store fails, or if a file of the folder could not be removed.
     """
     url = store_url_or_default(settings.store_url)
     if settings.bucket and not url:
         raise SettingsError(
             f"--bucket needs an object store.\nGive its address with --store-url, or in ${STORE_URL_VARIABLE}."
         )
-    root, days, dry_run = settings.output_dir.absolute(), settings.older_than, settings.dry_run
-    pruning = prune(root, days, keep_days=settings.keep_runs, rollbacks=settings.rollbacks, dry_run=dry_run)
+    pruning = _prune_folder(settings)
+    show(pruning, _describe_total(pruning, str(settings.output_dir), settings.older_than, settings))
+    if url and settings.bucket:
+        found = _prune_objects(settings, url, expired=pruning.runs)
+        show(found, _describe_total(found, url, max(MIN_DAYS, settings.older_than), settings))
+    elif url and not settings.dry_run:
+        _prune_objects(settings, url, expired=pruning.runs)  # only renews
+    _raise_failures(pruning)
+
+
+def _prune_folder(settings: PruneSettings) -> Pruning:
+    """Prune the output folder, and write its front page again without the runs that are gone."""
+    root, dry_run = settings.output_dir.absolute(), settings.dry_run
+    pruning = prune(
+        root, settings.older_than, keep_days=settings.keep_runs, rollbacks=settings.rollbacks, dry_run=dry_run
+    )
     if not dry_run and (root / FRONT_PAGE).exists():
         refresh_front_page(root)
-    yield pruning, _describe_total(pruning, str(settings.output_dir), days, settings)
-    try:
-        if url and (settings.bucket or not dry_run):
-            store = Store(root, ObjectStore.open(url))
-            found = prune_bucket(store, days, expired=pruning.runs, remove=settings.bucket, dry_run=dry_run)
-            if settings.bucket:
-                yield Pruning(found), _describe_total(Pruning(found), url, max(MIN_DAYS, days), settings)
-    finally:
-        _raise_failures(pruning)
+    return pruning
+
+
+def _prune_objects(settings: PruneSettings, url: str, expired: Sequence[str]) -> Pruning:
+    """Renew in the object store what published runs need; with `bucket`, remove what no machine needs."""
+    store = Store(settings.output_dir.absolute(), ObjectStore.open(url))
+    days, remove, dry_run = settings.older_than, settings.bucket, settings.dry_run
+    return Pruning(prune_bucket(store, days, expired=expired, remove=remove, dry_run=dry_run))
 
 
 def _rows(pruning: Pruning) -> list[tuple[str, str, str]]:
@@ -152,7 +171,8 @@ app = new_app("flows/prune_flow.py", prune_flow.description)
 def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())] = PruneSettings()) -> None:  # noqa: B008
     """Prune without a Prefect server, which cannot start on a full disk."""
     console = Console(highlight=False, soft_wrap=True)
-    for pruning, total in _prune(settings):
+
+    def show(pruning: Pruning, total: str) -> None:
         if pruning.leftovers:
             columns = (Column(name, justify="right") for name in ("How many", "How much"))
             table = Table("What", *columns, box=None, header_style="bold", pad_edge=False)
@@ -162,6 +182,8 @@ def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())]
         if pruning.runs:
             console.print(_describe_runs(pruning), markup=False)
         console.print(total, markup=False)
+
+    prune_all(settings, show)
 
 
 if __name__ == "__main__":

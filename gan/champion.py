@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from gan.command import new_app, print_table, run_command
-from gan.runs.champion import Change, champion_stack, check_root, promote, read_history, roll_back
+from gan.runs.champion import Change, champion_stack, check_root, promote_by_hand, read_history, roll_back
 from gan.storage.links import CHAMPION
 
 RunName = Annotated[str, Parameter(help="Name of the run: a folder in runs/ of the output folder.")]
@@ -43,7 +43,7 @@ def show(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
 @app.command(name="promote")
 def promote_command(run: RunName, *, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     """Make a published run the champion, whatever the gate decided."""
-    _report(promote(output_dir, run, by_hand=True), output_dir)
+    _report(promote_by_hand(output_dir, run), output_dir)
 
 
 @app.command
@@ -52,10 +52,9 @@ def rollback(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     _report(roll_back(output_dir), output_dir)
 
 
-def _report(change: Change | None, root: Path) -> None:
+def _report(change: Change, root: Path) -> None:
     from gan.report.front_page import refresh_front_page  # only a change needs it
 
-    assert change is not None
     refresh_front_page(root)
     was = f" (it was {change.before})" if change.before else ""
     Console(highlight=False, soft_wrap=True).print(f"Champion   {root / CHAMPION}: {change.run}{was}", markup=False)

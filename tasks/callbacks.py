@@ -20,13 +20,13 @@ from gan.judging.judge import SnapshotJudge
 from gan.models.networks import Networks
 from gan.report.charts import as_png, draw_quality
 from gan.report.markup import as_data_uri
-from gan.report.rendering import draw_grid, png_bytes, spaced
+from gan.report.rendering import spaced, tiles_png
 from gan.report.tensorboard import EventFiles
 from gan.storage.store import Store
 from gan.system.progress import Update, progress
 from gan.training.history import HISTORY_COLUMNS
 from gan.training.loop import Callback
-from tasks.live_artifact import LiveArtifact
+from tasks.live_artifact import LiveArtifact, describe
 from tasks.records import FittedExtractor, NormalizedData
 
 __all__ = ["LiveView", "ProgressBar", "progress", "snapshot_judge", "tensorboard_callback"]
@@ -52,7 +52,7 @@ class ProgressBar(Callback):
 class LiveView(Callback):
     """Shows a running training in the Prefect UI: an artifact that grows with each snapshot.
 
-    It contains a row of images of the fixed latents for each snapshot, and the curve of the snapshots' metrics. A
+    It contains rows of images of the fixed latents, of up to ten snapshots, and the curve of the snapshots' metrics. A
     thread judges, draws and sends them, so that the training does not wait. Snapshots that become due meanwhile are
     shown together.
     """
@@ -107,14 +107,13 @@ class LiveView(Callback):
 
     def _description(self) -> str:
         newest = self._snapshots[-1][2]
-        grid = as_data_uri(png_bytes(draw_grid(newest[:9], 3, scale=2, margin=0, gap=2)), "png")
-        return f"![fixed latents]({grid}) {self._done()}"
+        return describe(as_data_uri(tiles_png(newest[:9], 3), "png"), self._done())
 
     def _markdown(self) -> str:
         steps, quality, rows = zip(*self._snapshots, strict=True)
         losses = "".join(f", {name} {value:.3f}" for name, value in self._losses.items())
         shown = spaced(len(rows), MAX_ROWS)
-        grid = draw_grid(np.concatenate([rows[index] for index in shown]), NUM_IN_A_ROW, scale=2, margin=0, gap=2)
+        grid = tiles_png(np.concatenate([rows[index] for index in shown]), NUM_IN_A_ROW)
         steps_shown = ", ".join(f"{steps[index]:,}" for index in shown)
         chart = as_png(draw_quality(steps, np.array(quality), self._judge.description))
         return (
@@ -122,7 +121,7 @@ class LiveView(Callback):
             f"On {self._device}{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
             f"{self._judge.description}. Images of the same latents after the steps {steps_shown}:\n\n"
-            f"![fixed latents, a row for each snapshot]({as_data_uri(png_bytes(grid), 'png')})"
+            f"![fixed latents, a row for each snapshot]({as_data_uri(grid, 'png')})"
         )
 
 

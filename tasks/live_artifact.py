@@ -19,6 +19,16 @@ RELAY_SECONDS = 15.0
 log = logging.getLogger(__name__)
 
 
+def describe(thumbnail: str, progress: str) -> str:
+    """Return the description of the artifact: a picture, given by its address, and what the training has done."""
+    return f"![fixed latents]({thumbnail}) {progress}"
+
+
+def progress_in(description: str) -> str:
+    """Return what the training has done from a description that `describe` made; no address contains a bracket."""
+    return description.partition(") ")[2]
+
+
 class LiveArtifact:
     """The artifact `training-progress` of the current run: created when it is first shown, then updated."""
 
@@ -70,7 +80,7 @@ class Relay:
             self._failed = True
             return None
         self._shown = description
-        return description.rpartition(") ")[2]  # without the thumbnail
+        return progress_in(description)
 
 
 def _newest(client: SyncPrefectClient, run_id: UUID) -> Artifact | None:

@@ -68,8 +68,7 @@ def promote_if_passed(
     if no_promote or not gate.passes or was_promoted(store.root, name, trained.average.sha256):
         return True
     against = (champion.name, champion.average.sha256) if champion and champion.average else None
-    generator = trained.average.sha256
-    if promote(store.root, name, judged_against=against, judged_generator=generator, reasons=gate.reasons):
+    if promote(store.root, name, against=against, generator=trained.average.sha256, reasons=gate.reasons):
         log.info("%s is the champion now. %s", name, gate.sentence)
         return True
     present = champion_of(store.root)

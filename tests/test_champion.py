@@ -14,7 +14,7 @@ from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.champion import app
 from gan.errors import SettingsError
-from gan.runs.champion import Change, champion_of, mend_link, promote, read_history, roll_back
+from gan.runs.champion import Change, champion_of, mend_link, promote_by_hand, read_history, roll_back
 from gan.runs.manifest import AVERAGE_GENERATOR
 from gan.storage.locks import IN_USE, exclusive_root_lock, is_locked
 from gan.storage.plain_json import to_json
@@ -31,14 +31,14 @@ def test_names_are_shown_whole_to_a_program_that_reads_the_history(store, data, 
     names = ["a" * 100, "b" * 100]
     for name in names:
         publish(store, data, name)
-        promote(store.root, name, by_hand=True)
+        promote_by_hand(store.root, name)
     _, shown = call("gan.champion", "show", "--output-dir", store.root)
     assert shown.splitlines()[-1].split()[-2:] == names[::-1]
 
 
 def test_promotion_waits_until_a_run_is_replaced(store, data) -> None:
     publish(store, data, "a")
-    promoting = threading.Thread(target=promote, args=(store.root, "a"), kwargs={"by_hand": True})
+    promoting = threading.Thread(target=promote_by_hand, args=(store.root, "a"))
     with exclusive_root_lock(store.root):
         promoting.start()
         promoting.join(0.5)
@@ -50,7 +50,7 @@ def test_promotion_waits_until_a_run_is_replaced(store, data) -> None:
 def test_promotions_by_hand_can_be_rolled_back_one_by_one(store, data, capsys) -> None:
     for name in ("a", "b", "c"):
         publish(store, data, name)
-        promote(store.root, name, by_hand=True)
+        promote_by_hand(store.root, name)
     shutil.rmtree(store.root / "runs" / "b")
     for expected in ("b", "a"):
         assert roll_back(store.root).run == expected
@@ -75,7 +75,7 @@ def test_the_history_changes_under_the_lock_of_the_champion(store, data, monkeyp
     monkeypatch.setattr("gan.runs.champion.add_change", watch)
     for name in ("a", "b"):
         publish(store, data, name)
-        promote(store.root, name, by_hand=True)
+        promote_by_hand(store.root, name)
     roll_back(store.root)
     assert is_held == [True] * 3
 
@@ -83,7 +83,7 @@ def test_the_history_changes_under_the_lock_of_the_champion(store, data, monkeyp
 def test_a_former_champion_whose_copy_is_damaged_does_not_become_the_champion_again(store, data) -> None:
     for name in ("a", "b"):
         publish(store, data, name)
-        promote(store.root, name, by_hand=True)
+        promote_by_hand(store.root, name)
     former = store.root / read_history(store.root)[0].folder / AVERAGE_GENERATOR
     former.unlink()
     former.write_bytes(b"damaged")
@@ -96,7 +96,7 @@ def test_a_former_champion_whose_copy_is_damaged_does_not_become_the_champion_ag
 def test_a_run_that_does_not_exist_cannot_be_promoted(store, data, name) -> None:
     publish(store, data, "a")
     with pytest.raises(SettingsError, match=r"is not a complete published run|cannot be a run's name"):
-        promote(store.root, name, by_hand=True)
+        promote_by_hand(store.root, name)
     assert champion_of(store.root) is None
 
 
@@ -104,13 +104,13 @@ def test_a_damaged_run_cannot_be_promoted(store, data) -> None:
     publish(store, data, "a")
     (store.root / "runs" / "a" / AVERAGE_GENERATOR).write_bytes(b"else")
     with pytest.raises(SettingsError, match="is missing, or is not what was published"):
-        promote(store.root, "a", by_hand=True)
+        promote_by_hand(store.root, "a")
 
 
 @pytest.mark.parametrize("line", ["nonsense", "{}", '{"run": "../x"}', "\0", '["a"]'])
 def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line) -> None:
     publish(store, data, "a")
-    promote(store.root, "a", by_hand=True)
+    promote_by_hand(store.root, "a")
     with (store.root / "champion.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(SettingsError, match=r"Line 2 of .*champion.jsonl is invalid"):
@@ -119,7 +119,7 @@ def test_a_damaged_history_is_one_clear_error_before_any_work(store, data, line)
 
 def test_a_history_may_hold_characters_that_separate_lines_elsewhere(store, data) -> None:
     publish(store, data, "a")
-    change = promote(store.root, "a", by_hand=True)
+    change = promote_by_hand(store.root, "a")
     odd = change.model_copy(update={"reasons": ("one\u2028two\u0085three",)})
     (store.root / "champion.jsonl").write_text(to_json(odd.model_dump(), indent=None) + "\n", encoding="utf-8")
     assert champion_of(store.root).reasons == odd.reasons
@@ -129,7 +129,7 @@ def test_a_contradictory_history_is_one_clear_error(store, data) -> None:
     """A line was removed, as a user might who reads that it is damaged; the link must not change to another run."""
     for name in ("a", "b", "c"):
         publish(store, data, name)
-        promote(store.root, name, by_hand=True)
+        promote_by_hand(store.root, name)
     roll_back(store.root)
     first, second, third, last = (store.root / "champion.jsonl").read_text().splitlines()
     (store.root / "champion.jsonl").write_text("\n".join((first, second, last)))
@@ -142,7 +142,7 @@ def test_a_contradictory_history_is_one_clear_error(store, data) -> None:
 
 def test_a_history_cannot_lead_out_of_the_output_folder(store, data) -> None:
     publish(store, data, "a")
-    change = promote(store.root, "a", by_hand=True)
+    change = promote_by_hand(store.root, "a")
     hostile = change.model_copy(update={"run": "../../elsewhere"}).model_dump_json()
     (store.root / "champion.jsonl").write_text(hostile + "\n")
     with pytest.raises(SettingsError, match="Line 1 of"):
@@ -151,7 +151,7 @@ def test_a_history_cannot_lead_out_of_the_output_folder(store, data) -> None:
 
 def test_the_link_follows_the_history(store, data) -> None:
     publish(store, data, "a")
-    promote(store.root, "a", by_hand=True)
+    promote_by_hand(store.root, "a")
     (store.root / "champion").unlink()
     mend_link(store.root)
     assert champion_and_its_generator(store)[0] == "a"

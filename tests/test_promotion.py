@@ -16,7 +16,7 @@ from flows.settings import RunSettings
 from flows.train_flow import compare_and_publish
 from gan.errors import SettingsError
 from gan.judging.gate import Decision, Quality
-from gan.runs.champion import champion_of, describe_champion_status, promote, read_history, roll_back
+from gan.runs.champion import champion_of, describe_champion_status, promote, promote_by_hand, read_history, roll_back
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, read_manifest
 from gan.storage.store import Store
 from tasks.promotion import find_champion, promote_if_passed
@@ -111,7 +111,7 @@ def test_a_run_is_judged_again_if_the_champion_changes_while_it_is_judged(store,
         judged.append(opponent and opponent.name)
         if len(judged) == 1:
             publish(store, data, "b")
-            promote(store.root, "b", by_hand=True)
+            promote_by_hand(store.root, "b")
         gate = PASSES if opponent is None else over(opponent.name)
         publish(store, data, "mine", gate, opponent)
         return SimpleNamespace(judgement=SimpleNamespace(gate=gate))
@@ -169,11 +169,11 @@ def test_a_damaged_or_incomparable_champion_is_an_obstacle_until_it_is_repaired(
     publish(store, other, "b", refused, found)
     if damage == "other data":
         return
-    promote(store.root, "a", by_hand=True)
+    promote_by_hand(store.root, "a")
     assert champion_and_its_generator(store) == ("a", "a"), "the copy is restored"
     assert [change.run for change in read_history(store.root)] == ["a"]
     with pytest.raises(SettingsError, match="a is the champion already"):
-        promote(store.root, "a", by_hand=True)
+        promote_by_hand(store.root, "a")
     assert find_champion(store, "b", data, trained).obstacle == ""
     run_and_promote(store, data, "c", PASSES)
     assert find_champion(store, "b", data, trained).name == "c", "the gate must decide again"
@@ -182,7 +182,7 @@ def test_a_damaged_or_incomparable_champion_is_an_obstacle_until_it_is_repaired(
 def test_a_run_that_lost_to_a_champion_that_was_rolled_back_is_judged_again(store, data) -> None:
     for name in ("z", "a"):
         publish(store, data, name)
-        promote(store.root, name, by_hand=True)
+        promote_by_hand(store.root, name)
     run_and_promote(store, data, "b", WORSE)
     b = publish(store, data, "b", WORSE, find_champion(store, "b", data, publish(store, data, "not yet", content="b")))
     assert find_champion(store, "b", data, b).name == "a", "the champion at the time of the decision"
@@ -203,7 +203,7 @@ def test_a_run_that_was_promoted_by_hand_need_not_beat_itself(store, data, is_lo
     champion = find_champion(store, "b", data, b)
     assert bool(champion.obstacle) == is_lost
     publish(store, data, "b", WORSE, champion, "b")
-    promote(store.root, "b", by_hand=True)
+    promote_by_hand(store.root, "b")
     assert find_champion(store, "b", data, b) == champion, "the champion at the time of the decision"
     shutil.rmtree(store.root / "runs" / "b")
     assert find_champion(store, "b", data, b) is None
@@ -218,14 +218,14 @@ def test_a_run_is_not_promoted_if_its_name_has_another_generator_since(store, da
 
 def promote_over(root, name, identity) -> None:
     judged = read_manifest(root / "runs" / name).sha256(AVERAGE_GENERATOR)
-    promote(root, name, judged_against=identity, judged_generator=judged, reasons=("better",))
+    promote(root, name, against=identity, generator=judged, reasons=("better",))
 
 
 def test_only_one_of_several_runs_that_beat_the_same_champion_at_once_is_promoted(store, data) -> None:
     names = [f"run-{number}" for number in range(4)]
     for name in ("a", *names):
         publish(store, data, name)
-    first = promote(store.root, "a", by_hand=True).identity
+    first = promote_by_hand(store.root, "a").identity
     context = multiprocessing.get_context("forkserver")
     processes = [context.Process(target=promote_over, args=(store.root, name, first)) for name in names]
     for process in processes:

@@ -38,15 +38,6 @@ class ServerError(FashionGanError):
     """The Prefect server does not answer."""
 
 
-class StartError(ServerError):
-    """The embedded server does not start."""
-
-    def __init__(self, message: str, *, is_temporary: bool) -> None:
-        """Take the message, and whether another attempt may succeed."""
-        super().__init__(message)
-        self.is_temporary = is_temporary
-
-
 @contextmanager
 def embedded_server() -> Iterator[None]:
     """Start the server that Prefect's clients use when no API URL is set; it ends after the block, with this process.
@@ -70,8 +61,8 @@ def embedded_server() -> Iterator[None]:
         try:
             _start(server, guards)
             break
-        except StartError as error:
-            if is_last or not error.is_temporary:
+        except ServerError as error:
+            if is_last or not error.transient:
                 raise
     with_settings = copy_context().run  # the thread needs this thread's Prefect settings
     threading.Thread(target=with_settings, args=(_start_again, server, guards, stopping), daemon=True).start()
@@ -95,7 +86,7 @@ def _start(server: "SubprocessASGIServer", guards: ExitStack) -> None:
                 process.kill()
                 process.wait()
         if not answers:
-            raise StartError(_explain(output.read()), is_temporary=is_temporary)
+            raise ServerError(_explain(output.read()), transient=is_temporary)
         server.server_process, server.running = process, True
         atexit.register(output.drop)  # runs before the server is stopped
         output.show()

@@ -29,14 +29,6 @@ COMPARED_AS = {
 }
 """What a comparison adds to the title of a metric: which quantity is compared."""
 
-SHARES = frozenset({"precision", "recall", "coverage", "two_sample_accuracy", "near_copies"})
-"""Names of the metrics that are shares, 0 to 1. Pages show them as percentages."""
-
-
-def describe_metric(name: str, value: float | None) -> str:
-    """Format a value of the metric with this name."""
-    return describe_value(value, is_share=name in SHARES)
-
 
 @dataclass(frozen=True)
 class Definition:
@@ -52,6 +44,7 @@ class Definition:
     measure: Callable[[ImageStatistics], float]
     features: str = ""  # name of the features; empty for those of the extractor
     standard_error: Callable[[ImageStatistics], float] | None = None
+    is_share: bool = False  # 0 to 1; pages show it as a percentage
     by_classifier: bool = False  # whether it is computed from the logits of a classifier of all images
     undefined: str = "the computation gives no finite number"
 
@@ -90,6 +83,7 @@ METRICS = (
         "up to real",
         "share of generated images that lie among real ones: their quality; above the floor they are too typical",
         lambda e: float(e.fake.precise.mean() + e.real.on_precision.mean()),
+        is_share=True,
     ),
     Definition(
         "recall",
@@ -97,6 +91,7 @@ METRICS = (
         "up to real",
         "share of real images that lie among generated ones: their diversity, if precision is near its floor",
         lambda e: float(e.real.recalled.mean() + e.fake.on_recall.mean()),
+        is_share=True,
     ),
     Definition(
         "density",
@@ -111,6 +106,7 @@ METRICS = (
         "up to real",
         "share of real images with a generated image in their neighbourhood",
         lambda e: float(e.real.covered.mean() + e.fake.on_coverage.mean()),
+        is_share=True,
     ),
     Definition(
         "two_sample_accuracy",
@@ -119,6 +115,7 @@ METRICS = (
         "accuracy of a linear classifier on features, for real against generated images; 50 % is chance",
         lambda e: balanced_accuracy(e.real.logits, e.fake.logits),
         by_classifier=True,
+        is_share=True,
     ),
     Definition(
         "class_entropy",
@@ -150,6 +147,7 @@ METRICS = (
         "share as near to a training image as the nearest 1 % of test images of the same class; noise hides copies",
         lambda e: float(e.fake.near_copy.mean()),
         features=ALIGNED_PIXELS,
+        is_share=True,
     ),
     Definition(
         "total_variation",
@@ -169,6 +167,14 @@ METRICS = (
     ),
 )
 """All metrics, in the order in which reports show them."""
+
+SHARES = frozenset(definition.name for definition in METRICS if definition.is_share)
+"""Names of the metrics that are shares."""
+
+
+def describe_metric(name: str, value: float | None) -> str:
+    """Format a value of the metric with this name."""
+    return describe_value(value, is_share=name in SHARES)
 
 
 class AskedClasses(MeasuredNumbers):

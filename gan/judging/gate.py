@@ -229,7 +229,7 @@ def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -
     copies = by_name["near_copies"]
     if not is_defined(share) or not is_defined(copies.floor):
         return False
-    standard_error = sqrt(copies.floor * (1 - copies.floor) / copies.n)
+    standard_error = sqrt(copies.floor * (1 - copies.floor) * (1 / copies.n + 1 / copies.floor_n))
     return share > copies.floor + max(MAX_EXTRA_COPIES, SIGNIFICANT_ERRORS * standard_error)
 
 

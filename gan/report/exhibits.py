@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -78,6 +78,16 @@ class Neighbours:
     fake_rows: np.ndarray  # int (k,), indices into the samples
 
 
+class SnapshotQuality(NamedTuple):
+    """The metrics of one snapshot."""
+
+    step: int
+    frechet_distance: float  # of the last weights
+    recall: float
+    average_frechet_distance: float | None  # of the averaged weights; None at snapshots without these
+    average_recall: float | None
+
+
 @dataclass(frozen=True)
 class Exhibits:
     """All pictures of a report; bytes are PNG."""
@@ -92,7 +102,7 @@ class Exhibits:
     neighbour_rows: bytes  # `neighbours` in one picture
     convincing: bytes
     unconvincing: bytes
-    judged: Sequence[tuple[Any, ...]]  # step; Fréchet distance and recall of the last weights; of the averaged, or None
+    judged: Sequence[SnapshotQuality]
     snapshots: Mapping[int, bytes]  # images of the fixed latents, by index into `judged`; not of every snapshot
     quality: bytes
     quality_of: str
@@ -127,7 +137,7 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
         convincing=tiles_png(found.average_pixels[by_realness[:NUM_EXTREMES]], 10),
         unconvincing=tiles_png(found.average_pixels[by_realness[::-1][:NUM_EXTREMES]], 10),
         judged=[
-            (step, *last, *(averaged if np.isfinite(averaged).any() else (None, None)))
+            SnapshotQuality(step, *last, *(averaged if np.isfinite(averaged).any() else (None, None)))
             for step, last, averaged in zip(found.snapshot_steps, found.quality, found.average_quality, strict=True)
         ],
         snapshots=_draw_snapshots(found),

@@ -1,12 +1,12 @@
 """What a reader of a report sees first: a verdict of one sentence, and four numbers, all of the averaged weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import log, sqrt
 from typing import Any, Literal, NamedTuple
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
-from gan.judging.definitions import SHARES, Metric, Separation
+from gan.judging.definitions import Metric, Separation
 from gan.judging.gate import (
     BROKEN,
     MAX_RELATIVE_DISTANCE,
@@ -25,8 +25,6 @@ EASY_ACCURACY, DISTINGUISHABLE_ACCURACY = 0.9, 0.75
 
 CHANCE_MARGIN = 0.03
 """Excess over an accuracy of 0.5 that still counts as chance."""
-
-SHARES_SHOWN = {"recall": "Recall", "coverage": "Coverage"}
 
 NEAR_FLOOR = 0.9
 """Recall measures variety only if precision is at least this share of its floor. Otherwise generated images lie far
@@ -84,12 +82,13 @@ def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
             "The generator makes only a few different images: "
             f"the entropy of their predicted classes is {bits} bits (real images: {real})."
         )
-    accuracy, _, classifier = _stronger_classifier(separation, metrics["two_sample_accuracy"])
+    linear = metrics["two_sample_accuracy"]
+    accuracy, _, classifier = _stronger_classifier(separation, linear)
     if accuracy >= EASY_ACCURACY:
         conclusion = "Easy to tell from real images"
     elif accuracy >= DISTINGUISHABLE_ACCURACY:
         conclusion = "Can be told from real images"
-    elif accuracy >= 0.5 + max(CHANCE_MARGIN, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * copies.n)):
+    elif accuracy >= 0.5 + max(CHANCE_MARGIN, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * linear.n)):
         conclusion = "Can sometimes be told from real images"
     else:
         conclusion = "Can hardly be told from real images"
@@ -100,49 +99,49 @@ def make_tiles(
     metrics: Mapping[str, Metric], separation: Separation, against_champion: Sequence[Difference] = ()
 ) -> tuple[Tile, ...]:
     """Return the four numbers that a report begins with."""
-    comparable = (row for row in against_champion if row.n == metrics[row.name].n)
+    comparable = [row for row in against_champion if row.n == metrics[row.name].n]
     champion = {row.name: _describe_rival(row, metrics[row.name].floor) for row in comparable}
     told, floor, _ = _stronger_classifier(separation, metrics["two_sample_accuracy"])
-    distance, doubts = metrics["frechet_distance"], {"recall": _doubt_about_recall(metrics["precision"])}
-
-    def on_scale(value: float | None) -> float:
-        return _on_scale(value, distance.floor)
-
-    def share_tile(name: str, title: str) -> Tile:
-        values, texts = (metrics[name].average, metrics[name].floor), (champion.get(name, ""), doubts.get(name, ""))
-        return _tile(title, values, describe_share, lambda share: 100 * (share or 0.0), *texts)
-
-    distances = distance.average, distance.floor
+    distance = metrics["frechet_distance"]
     return (
-        _tile("Told from real", (told, floor), describe_share, _above_guessing),
-        _tile("Fréchet distance", distances, describe_number, on_scale, champion.get("frechet_distance", "")),
-        *(share_tile(name, title) for name, title in SHARES_SHOWN.items()),
+        Tile(
+            "Told from real",
+            describe_share(told),
+            describe_share(floor),
+            champion="",
+            length=_above_guessing(told),
+            mark=_above_guessing(floor),
+        ),
+        Tile(
+            "Fréchet distance",
+            describe_number(distance.average),
+            describe_number(distance.floor),
+            champion=champion.get("frechet_distance", ""),
+            length=_on_scale(distance.average, distance.floor),
+            mark=_on_scale(distance.floor, distance.floor),
+        ),
+        _share_tile("Recall", metrics["recall"], champion.get("recall", ""), _doubt_about_recall(metrics["precision"])),
+        _share_tile("Coverage", metrics["coverage"], champion.get("coverage", "")),
     )
+
+
+def _share_tile(title: str, metric: Metric, champion: str, doubt: str = "") -> Tile:
+    """Return the tile of a metric that is a share, 0 to 1."""
+    value, real = metric.average, metric.floor
+    length, mark = 100 * (value or 0.0), 100 * (real or 0.0)
+    return Tile(title, describe_share(value), describe_share(real), champion, length, mark, doubt)
 
 
 def _describe_rival(row: Difference, real: float | None) -> str:
     """Describe the champion's value. A comparison does not count by how much it is better than that of real images."""
-    text = describe_share(row.other) if row.name in SHARES else describe_number(row.other)
+    text = row.describe(row.other)
     is_at_least = row.better == "up to real" and is_defined(row.other) and is_defined(real) and row.other >= real
     return f"at least {text}" if is_at_least else text
 
 
-def _tile(
-    title: str,
-    values: tuple[float | None, float | None],
-    describe: Callable[[float | None], str],
-    place: Callable[[float | None], float],
-    champion: str = "",
-    doubt: str = "",
-) -> Tile:
-    """Return the tile of a run's value and that of real images."""
-    value, real = values
-    return Tile(title, describe(value), describe(real), champion, place(value), place(real), doubt)
-
-
 def published_tiles(content: Mapping[str, Any]) -> tuple[Tile, ...]:
     """Return the four numbers of a published run, from the content of its `metrics.json`."""
-    names = ("two_sample_accuracy", "frechet_distance", "precision", *SHARES_SHOWN)
+    names = ("two_sample_accuracy", "frechet_distance", "precision", "recall", "coverage")
     metrics = {name: Metric.model_validate({"name": name, **content["metrics"][name]}) for name in names}
     return make_tiles(metrics, Separation.model_validate(content["separation"]))
 

@@ -122,22 +122,15 @@ def add_change(root: Path, change: Change) -> None:
 
 
 def promote(
-    root: Path,
-    run: str,
-    *,
-    judged_against: tuple[str, str] | None = None,
-    judged_generator: str | None = None,
-    by_hand: bool = False,
-    reasons: Sequence[str] = (),
+    root: Path, run: str, *, against: tuple[str, str] | None, generator: str, reasons: Sequence[str]
 ) -> Change | None:
-    """Make a published run the champion.
+    """Make a published run the champion because it has passed the gate.
 
     Args:
         root: The output folder.
         run: Name of the run.
-        judged_against: Identity of the champion that the run was judged against; None if there was no champion.
-        judged_generator: SHA-256 of the averaged generator that was judged.
-        by_hand: Whether the user requested the promotion; then the two arguments before it are not checked.
+        against: Identity of the champion that the run was judged against; None if there was no champion.
+        generator: SHA-256 of the averaged generator that was judged.
         reasons: Reasons of the gate.
 
     Returns:
@@ -145,27 +138,42 @@ def promote(
         the champion, or another generator was published under the run's name.
 
     Raises:
+        SettingsError: If the run does not exist or is damaged.
+    """
+    manifest = _check_published(root, run)
+    with _champion_lock(root):
+        current = champion_of(root)
+        if (against, generator) != (current.identity if current else None, manifest.sha256(AVERAGE_GENERATOR)):
+            return None
+        try:
+            return _promote(root, run, manifest, current, "promoted", reasons)
+        except SettingsError:  # another generator was published under the run's name in the meantime
+            return None
+
+
+def promote_by_hand(root: Path, run: str) -> Change:
+    """Make a published run the champion because the user says so; if it is the champion, restore its damaged copy.
+
+    Raises:
         SettingsError: If the run does not exist, is damaged, or is the champion already.
     """
     manifest = _check_published(root, run)
-    generator = manifest.sha256(AVERAGE_GENERATOR) or ""
     with _champion_lock(root):
         current = champion_of(root)
-        judged = judged_against, judged_generator
-        if not by_hand and judged != (current.identity if current else None, generator):
-            return None
-        if current and current.identity == (run, generator):
+        if current and current.identity == (run, manifest.sha256(AVERAGE_GENERATOR)):
             return _repair_copy(root, current)
-        change = _new_change("promoted by hand" if by_hand else "promoted", run, generator, current, reasons)
-        with suppress(ValidationError):  # a manifest of an earlier version
-            change = change.model_copy(update={"quality": Decision.model_validate(manifest.gate).quality})
-        try:
-            _copy_run(root, change)
-        except SettingsError:
-            if by_hand:
-                raise
-            return None  # another generator was published under the run's name in the meantime
-        return _record(root, change)
+        return _promote(root, run, manifest, current, "promoted by hand")
+
+
+def _promote(
+    root: Path, run: str, manifest: Manifest, current: Change | None, action: Action, reasons: Sequence[str] = ()
+) -> Change:
+    """Copy a published run to `champions`, and record it; raise SettingsError if it is replaced meanwhile."""
+    change = _new_change(action, run, manifest.sha256(AVERAGE_GENERATOR) or "", current, reasons)
+    with suppress(ValidationError):  # a manifest of an earlier version
+        change = change.model_copy(update={"quality": Decision.model_validate(manifest.gate).quality})
+    _copy_run(root, change)
+    return _record(root, change)
 
 
 def roll_back(root: Path) -> Change:

@@ -255,7 +255,7 @@ def _find_stored_files(store: Store, named: set[str], before: float) -> Iterator
 
 
 def _find_training_files(store: Store, before: float) -> Iterator[Leftover]:
-    scratch = store.scratch_dir("any").parent
+    scratch = store.scratch_root
     for folder in folders_in(scratch):
         if newest_change(folder) < before and not is_locked(lock_path(folder)):
             yield Leftover(folder, "checkpoints of runs that were not finished", size_of(folder), lock_path(folder))

@@ -150,7 +150,10 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
 
 def published_files(folder: Path, name: str) -> tuple[FileRef, ...]:
     """Return references to all files in the folder of a run, with their keys as in the published run `name`."""
-    return tuple(FileRef(key=f"runs/{name}/{file.pop('path')}", **file) for file in _describe_files(folder))
+    return tuple(
+        FileRef(key=f"runs/{name}/{file['path']}", sha256=file["sha256"], size=file["size"])
+        for file in _describe_files(folder)
+    )
 
 
 def _describe_files(folder: Path) -> Iterator[dict[str, Any]]:

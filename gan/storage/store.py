@@ -80,7 +80,7 @@ class Store:
         check_is_text(store.root)
         for folder in (store.root, store.partial_dir):
             check_file_system(folder)
-        for folder in (store.results_dir, store.scratch_dir("any").parent):
+        for folder in (store.results_dir, store.scratch_root):
             if folder.exists():  # another user may have made it
                 check_file_system(folder)
         if (store.root / IN_USE).exists():
@@ -99,9 +99,14 @@ class Store:
         """Folder of the stages' result records."""
         return self.root / ".results"
 
+    @property
+    def scratch_root(self) -> Path:
+        """Folder of the unfinished work of all stages."""
+        return self.root / "scratch"
+
     def scratch_dir(self, name: str) -> Path:
         """Return the folder of unfinished work that survives a kill, such as checkpoints."""
-        return self.root / "scratch" / name
+        return self.scratch_root / name
 
     def put_file(self, write: Callable[[Path], object], suffix: str) -> FileRef:
         """Store the complete file that `write` writes to the given path, which ends in `suffix` (such as ".npy").
