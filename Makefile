@@ -110,7 +110,7 @@ prune: $(READY) ## Remove unused files from the output folder; list them first w
 pages: $(READY) ## Serve the front page and the reports of the output folder (make server does this too)
 	@exec $(VENV)/bin/python -m flows.server.pages $(ARGS)
 
-server: $(READY) ## Start a Prefect server and its UI, which shows all runs of this machine
+server: $(READY) ## Start a Prefect server and its UI, which shows all runs of this user
 	@exec $(VENV)/bin/python -m flows.server.prefect_cli server start
 
 setup-server: $(READY) ## Create or repair the server's pools, limits and deployments; for more GPUs ARGS="--gpus 2"
