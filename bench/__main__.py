@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench import STEPS_PER_CALL
 from bench.contenders import RECIPE_PREFIX, contenders
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
 from gan.config import PROJECT_ROOT
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
@@ -172,7 +172,7 @@ def bench(
     with atomic_path(out) as partial:
         partial.write_text(to_json(result) + "\n", encoding="utf-8")
     show(result)
-    Console(highlight=False, soft_wrap=True).print(f"\nFigures: {out}")
+    terminal().print(f"\nFigures: {out}")
 
 
 def summarize(running: list[Contender]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan.command import check_output, new_app, output_file, print_table, run_command
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.errors import SettingsError
 from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe_seconds
 from gan.recipes import RECIPES, Recipe
@@ -162,7 +163,7 @@ app = new_app("bench.quality", "Plot the quality of each recipe against the seco
 @app.default
 def main(
     *,
-    output_dir: Annotated[Path, Parameter(help="the output folder with the runs")] = Path("artifacts"),
+    output_dir: Annotated[Path, Parameter(help="the output folder with the runs")] = DEFAULT_OUTPUT_DIR,
     out: Annotated[Path, Parameter(help="the picture")] = Path("docs/images/quality.png"),
 ) -> None:
     """Plot all whole trainings of unchanged recipes in an output folder, and print the numbers."""

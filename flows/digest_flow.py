@@ -7,20 +7,19 @@ import flows  # noqa: F401  # isort: skip  # sets environment variables that Pre
 
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from prefect import flow
 from prefect.client.orchestration import get_client
 from pydantic import BaseModel, Field, PositiveInt
-from rich.console import Console
 
 from flows.server.alerts import alert_on_failure, check_alert_block, send_digest
 from flows.server.session import prefect_session
 from flows.settings import ALERT_VARIABLE, AlertBlock, UserPath
 from flows.train_flow import train_flow
-from gan.command import new_app, run_command
+from gan.command import new_app, run_command, terminal
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.errors import SettingsError
 from gan.report.front_page import collect
 from gan.report.trend import digest_of
@@ -39,7 +38,7 @@ class DigestSettings(BaseModel, frozen=True, extra="forbid"):
         validate_default=True,
         description=f"notification block of Prefect, as type/name; empty: ${ALERT_VARIABLE}",
     )
-    output_dir: UserPath = Field(Path("artifacts"), description="folder for the store and the published runs")
+    output_dir: UserPath = Field(DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs")
 
 
 @flow(
@@ -90,7 +89,7 @@ def main(*, settings: Annotated[DigestSettings, Parameter(name="*", negative=())
     """Send the digest, and print it."""
     with prefect_session():
         text = digest_flow(settings)
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    terminal().print(text)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m flows.options
 
 import flows  # noqa: F401  # isort: skip  # sets environment variables that Prefect reads when it is imported
 
-from pathlib import Path
 from typing import Any, cast
 
 from cyclopts import App, Group
@@ -14,8 +13,9 @@ from pydantic import BaseModel
 from flows import sweep_flow, train_flow
 from flows.members import NOT_IN_A_SWEEP, SweepSettings
 from flows.settings import RunSettings
+from gan.config import PROJECT_ROOT
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
+PAGE = PROJECT_ROOT / "docs" / "options.md"
 
 
 def describe_options() -> str:

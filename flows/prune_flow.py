@@ -9,20 +9,19 @@ import flows  # noqa: F401  # isort: skip  # sets environment variables that Pre
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, Field, NonNegativeInt
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
 from flows.settings import STORE_URL_VARIABLE, UserPath, store_url_or_default
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.errors import SettingsError, StoreError
 from gan.report.front_page import FRONT_PAGE, refresh_front_page
 from gan.runs.bucket import MIN_DAYS, prune_bucket
@@ -52,7 +51,7 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
     rollbacks: NonNegativeInt = Field(
         DEFAULT_ROLLBACKS, description="champions before the present one that are kept, if keep_runs is given"
     )
-    output_dir: UserPath = Field(Path("artifacts"), description="folder for the store and the published runs")
+    output_dir: UserPath = Field(DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs")
     store_url: str | None = Field(
         None,
         description="object store of this folder, as s3://bucket/prefix; what published runs need is renewed there; "
@@ -170,7 +169,7 @@ app = new_app("flows/prune_flow.py", prune_flow.description)
 @app.default
 def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())] = PruneSettings()) -> None:  # noqa: B008
     """Prune without a Prefect server, which cannot start on a full disk."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
 
     def show(pruning: Pruning, total: str) -> None:
         if pruning.leftovers:
@@ -180,8 +179,8 @@ def main(*, settings: Annotated[PruneSettings, Parameter(name="*", negative=())]
                 table.add_row(*row)
             print_table(console, table)
         if pruning.runs:
-            console.print(_describe_runs(pruning), markup=False)
-        console.print(total, markup=False)
+            console.print(_describe_runs(pruning))
+        console.print(total)
 
     prune_all(settings, show)
 

@@ -25,7 +25,17 @@ from pydantic import (
 
 from flows.schedule import scheduled_day, seed_of
 from gan.command import describe_validation
-from gan.config import DataConfig, Device, ExecutionConfig, RunConfig, RunContent, SampleConfig, TrainConfig, TrainOn
+from gan.config import (
+    DEFAULT_OUTPUT_DIR,
+    DataConfig,
+    Device,
+    ExecutionConfig,
+    RunConfig,
+    RunContent,
+    SampleConfig,
+    TrainConfig,
+    TrainOn,
+)
 from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.data.folder import describe_folder
 from gan.errors import SettingsError, StoreError
@@ -126,7 +136,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         f"fewer; empty: 10,000, or {SMOKE_NUM_SAMPLES:,} with --smoke",
     )
     output_dir: Annotated[UserPath, OUTPUT] = Field(
-        Path("artifacts"), description="folder for the store and the published runs"
+        DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs"
     )
     compare_with: Annotated[str | None, JUDGING] = Field(
         None,

@@ -23,12 +23,11 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from pydantic import PositiveInt
-from rich.console import Console
 
 from flows.server.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
 from flows.server.session import ServerError, prefect_session
 from flows.settings import ALERT_VARIABLE
-from gan.command import new_app, run_command
+from gan.command import new_app, run_command, terminal
 from gan.config import PROJECT_ROOT
 from gan.system.gpus import count_gpus
 from tasks.hand_over import GPU_LIMIT, GPU_POOL
@@ -40,15 +39,12 @@ RUNS_AT_ONCE = 1  # concurrency limit of each work queue in prefect.yaml
 SILENCE_SECONDS = 120  # four heartbeats
 PENDING_SECONDS = 900  # a worker needs seconds to start a run
 
-SILENT = f"that sent no heartbeat for {SILENCE_SECONDS} s: its process was killed"
-STUCK = f"that a worker took {PENDING_SECONDS} s ago and that does not run: the worker was killed with it"
 
-
-def _crashed(name: str, reason: str, after: str, alive: str, seconds: int, message: str) -> AutomationCore:
+def _mark_as_crashed(name: str, *, which: str, after: str, alive: str, seconds: int, message: str) -> AutomationCore:
     """Return an automation that marks a run as Crashed if no event `alive` follows `after` within `seconds`."""
     return AutomationCore(
         name=name,
-        description=f"Marks a run as Crashed {reason}.",
+        description=f"Marks a run as Crashed {which}.",
         trigger=EventTrigger(
             after={f"prefect.flow-run.{after}"},
             expect={f"prefect.flow-run.{event}" for event in (alive, "Completed", "Failed", "Cancelled", "Crashed")},
@@ -62,8 +58,22 @@ def _crashed(name: str, reason: str, after: str, alive: str, seconds: int, messa
 
 
 AUTOMATIONS = (
-    _crashed("Runs without heartbeats have crashed", SILENT, "heartbeat", "heartbeat", SILENCE_SECONDS, NO_HEARTBEAT),
-    _crashed("Runs that never start have crashed", STUCK, "Pending", "Running", PENDING_SECONDS, NEVER_STARTED),
+    _mark_as_crashed(
+        "Runs without heartbeats have crashed",
+        which=f"that sent no heartbeat for {SILENCE_SECONDS} s: its process was killed",
+        after="heartbeat",
+        alive="heartbeat",
+        seconds=SILENCE_SECONDS,
+        message=NO_HEARTBEAT,
+    ),
+    _mark_as_crashed(
+        "Runs that never start have crashed",
+        which=f"that a worker took {PENDING_SECONDS} s ago and that does not run: the worker was killed with it",
+        after="Pending",
+        alive="Running",
+        seconds=PENDING_SECONDS,
+        message=NEVER_STARTED,
+    ),
 )
 
 
@@ -197,9 +207,9 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
         set_up(client, gpus, automations)
         complaint = deploy(client)
         found = dict(check(client, automations))
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     for name, description in found.items():
-        console.print(f"{name}: {description or 'MISSING, or different from what is required'}", markup=False)
+        console.print(f"{name}: {description or 'MISSING, or different from what is required'}")
     missing = [name for name, description in found.items() if description is None]
     if missing or complaint:
         raise ServerError(
@@ -208,7 +218,7 @@ def main(*, gpus: PositiveInt | None = None, alert_block: str | None = None) -> 
             "Remove what differs in the server's UI, then run make setup-server again."
             f"{' Prefect says:' if complaint else ''}\n{complaint}"
         )
-    console.print(f"The server at {PREFECT_API_URL.value()} is set up completely.", markup=False)
+    console.print(f"The server at {PREFECT_API_URL.value()} is set up completely.")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ import json
 from pathlib import Path
 
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
-from rich.console import Console
 from rich.filesize import decimal
 
+from gan.command import terminal
 from gan.formatting import describe_number, describe_seconds
 from gan.report.glance import glance_line
 from gan.runs.champion import describe_champion_status
 from gan.runs.disk import describe_forecast
 from gan.runs.pruning import DEFAULT_DAYS, disk_use
+from gan.runs.publish import METRICS
 from gan.storage.store import Store
 from tasks.records import PublishedRun
 
@@ -21,7 +22,7 @@ UI_ADDRESS = "http://127.0.0.1:4200"
 def print_summary(store: Store, run: PublishedRun) -> None:
     """Print where the result is, how good it is, and how to view it."""
     folder = store.root / "runs" / run.name
-    content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     training = content["training"]
     milliseconds = training.get("milliseconds_per_step")  # a training resumed after its last step has none
     pace = f", {describe_number(milliseconds)} ms a step" if milliseconds else ""
@@ -37,12 +38,12 @@ def print_summary(store: Store, run: PublishedRun) -> None:
         "Disk": ". ".join(filter(None, (describe_disk(store.root), describe_forecast(store.root)))),
         "Prefect UI": PREFECT_UI_URL.value() if PREFECT_API_URL.value() else f"make server, then open {UI_ADDRESS}",
     }
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     console.print()
     for name, value in rows.items():
         if value:
-            console.print(f"[bold]{name:<12}[/]", end="")
-            console.print(value, markup=False)
+            console.print(f"{name:<12}", style="bold", end="")
+            console.print(value)
 
 
 def describe_disk(root: Path) -> str:

@@ -16,8 +16,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from flows.checks import check_before_work, check_name
@@ -35,7 +33,7 @@ from flows.server.alerts import alert_on_disk, alert_on_failure, check_alert_blo
 from flows.server.cancellation import confirm_cancelled, stop_when_cancelled
 from flows.server.session import embedded_server_shared, prefect_session
 from flows.train_flow import train_flow
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
 from gan.errors import FashionGanError, StoreError
 from gan.formatting import describe_seconds
 from gan.judging.definitions import describe_metric
@@ -226,7 +224,8 @@ def main(
 
 def print_board(done: Sweep, settings: SharedSettings) -> None:
     """Print the leaderboard, the path of its page, and the gate's decisions."""
-    console, board = Console(highlight=False, soft_wrap=True), done.board
+    console = terminal()
+    board = done.board
     if board.rows:
         names = ("Fréchet distance", "Recall", "Coverage", "Training")
         columns = [Column(name, justify="right", no_wrap=True) for name in names]
@@ -235,13 +234,13 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
         for number, row in enumerate(board.rows, 1):
             cells = [row.measures[name].described for name in ("frechet_distance", "recall", "coverage")]
             seeds, seconds = " ".join(map(str, row.seeds)), describe_seconds(row.seconds.mean)
-            table.add_row(str(number), escape(row.variant), seeds, *cells, seconds)
+            table.add_row(str(number), row.variant, seeds, *cells, seconds)
         console.print()
         print_table(console, table)
         is_few = min(len(row.seeds) for row in board.rows) < MIN_SEEDS
         note = f"; figures over fewer than {MIN_SEEDS} seeds are unreliable" if is_few else ""
         best = board.rows[0].best
-        console.print(f"Averaged weights, n = {best.n}, features {best.extractor}{note}", markup=False)
+        console.print(f"Averaged weights, n = {best.n}, features {best.extractor}{note}")
     console.print()
     champion = champion_of(settings.output_dir)
     for name, value in {
@@ -251,8 +250,8 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
         **{f"Gate {number}": sentence for number, sentence in enumerate(board.gate, 1)},
         **({"Data": " ".join(board.data_warnings)} if board.data_warnings else {}),
     }.items():
-        console.print(f"[bold]{name:<12}[/]", end="")
-        console.print(value, markup=False)
+        console.print(f"{name:<12}", style="bold", end="")
+        console.print(value)
 
 
 if __name__ == "__main__":

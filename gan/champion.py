@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Column, Table
 
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.runs.champion import Change, champion_stack, check_root, promote_by_hand, read_history, roll_back
 from gan.storage.links import CHAMPION
 
 RunName = Annotated[str, Parameter(help="Name of the run: a folder in runs/ of the output folder.")]
 OutputDir = Annotated[Path, Parameter(help="Folder with the published runs.")]
-DEFAULT_OUTPUT_DIR = Path("artifacts")
 
 app = new_app("gan.champion", "Show or change which published run is the champion.")
 
@@ -26,11 +25,11 @@ app = new_app("gan.champion", "Show or change which published run is the champio
 @app.command
 def show(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     """Show the champion and every change of it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     check_root(output_dir)
     history = read_history(output_dir)
     champions = champion_stack(history)
-    console.print(f"Champion   {champions[-1].run if champions else 'none yet'}", markup=False)
+    console.print(f"Champion   {champions[-1].run if champions else 'none yet'}")
     if history:
         names = (Column(heading, overflow="fold") for heading in ("Run", "Before it"))
         table = Table("When (UTC)", "What", *names, box=None, pad_edge=False)
@@ -57,7 +56,7 @@ def _report(change: Change, root: Path) -> None:
 
     refresh_front_page(root)
     was = f" (it was {change.before})" if change.before else ""
-    Console(highlight=False, soft_wrap=True).print(f"Champion   {root / CHAMPION}: {change.run}{was}", markup=False)
+    terminal().print(f"Champion   {root / CHAMPION}: {change.run}{was}")
 
 
 if __name__ == "__main__":

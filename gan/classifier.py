@@ -10,9 +10,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from gan.command import check_output, new_app, output_file, run_command
+from gan.command import check_output, new_app, output_file, run_command, terminal
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
@@ -48,9 +47,10 @@ def main(
         model = Path(folder) / out.name  # Keras demands its suffix, which `partial` does not have
         save_model(classifier, model)
         model.replace(partial)
-    console, share = Console(highlight=False, soft_wrap=True), accuracy(classifier, test_images, test_labels)
+    console = terminal()
+    share = accuracy(classifier, test_images, test_labels)
     console.print(f"Accuracy   {share:.2%} of {len(test_images):,} test images")
-    console.print(f"File       {out}, {out.stat().st_size:,} bytes, SHA-256 {sha256_of(out)}", markup=False)
+    console.print(f"File       {out}, {out.stat().st_size:,} bytes, SHA-256 {sha256_of(out)}")
 
 
 if __name__ == "__main__":

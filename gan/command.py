@@ -66,6 +66,11 @@ def exit_on_error() -> Iterator[None]:
         _fail("Run the same command again: it continues from what is finished.", EXIT_INTERRUPTED, title="Stopped.")
 
 
+def terminal(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: no markup, no colours for numbers, no line breaks of its own."""
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_table(console: Console, table: Table) -> None:
     """Print a table. A file or another program gets its whole width, so that nothing is cut."""
     if not console.is_terminal:
@@ -76,11 +81,11 @@ def print_table(console: Console, table: Table) -> None:
 
 def warn_of_ignored_variables() -> None:
     """Write to the terminal which environment variables have no effect, since the user may rely on one of them."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal(stderr=True)
     if ignored := ignored_variables():
-        console.print(f"Not used: {', '.join(ignored)}. Results would depend on it (docs/design.md).", markup=False)
+        console.print(f"Not used: {', '.join(ignored)}. Results would depend on it (docs/design.md).")
     for proxy in faulty_proxies():
-        console.print(f"Not used: {proxy}: {proxy.fault}. Requests that need it will fail.", markup=False)
+        console.print(f"Not used: {proxy}: {proxy.fault}. Requests that need it will fail.")
 
 
 def check_output(out: Path, *suffixes: str) -> None:
@@ -121,7 +126,7 @@ def describe_validation(error: ValidationError) -> str:
 
 
 def _fail(message: str, code: int, title: str = "Error:") -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[bold red]{title}[/]", end=" ")
-    console.print(message, markup=False)
+    console = terminal(stderr=True)
+    console.print(title, style="bold red", end=" ")
+    console.print(message)
     sys.exit(code)

@@ -1,6 +1,6 @@
 """Compare two published runs on the command line: images of the same latents, and the difference in every metric.
 
-python -m gan.compare artifacts/runs/new artifacts/runs/old
+python -m gan.compare artifacts/runs/RUN_A artifacts/runs/RUN_B
 """
 
 from collections.abc import Iterable
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 from rich.table import Table
 
-from gan.command import check_output, new_app, output_file, print_table, run_command
+from gan.command import check_output, new_app, output_file, print_table, run_command, terminal
 from gan.data.catalog import CATALOG
 from gan.data.pixels import denormalize_images
 from gan.data.sources import fetch_splits
@@ -119,9 +118,9 @@ def _find_extractor(manifest: Manifest, run: Path) -> Extractor:
 
 
 def _print_comparison(comparison: "RunComparison", out: Path) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"A      {comparison.this_name}\nB      {comparison.other_name}", markup=False)
-    console.print(f"n      {comparison.n:,} images of each, {comparison.extractor} features\n", markup=False)
+    console = terminal()
+    console.print(f"A      {comparison.this_name}\nB      {comparison.other_name}")
+    console.print(f"n      {comparison.n:,} images of each, {comparison.extractor} features\n")
     tables = {"Last weights": comparison.differences, "Averaged weights": comparison.average_differences}
     for weights, rows in tables.items():
         table = Table(box=None, pad_edge=False)
@@ -139,8 +138,8 @@ def _print_comparison(comparison: "RunComparison", out: Path) -> None:
             )
         print_table(console, table)
         console.print()
-    console.print(f"{comparison.NOTE}\n", markup=False)
-    console.print(f"Page   {out}", markup=False)
+    console.print(f"{comparison.NOTE}\n")
+    console.print(f"Page   {out}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from gan.recipes import ARTICLE, Recipe
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The folder of the code, with README.md."""
 
+DEFAULT_OUTPUT_DIR = Path("artifacts")
+"""The folder for the store and the published runs, in the working directory."""
+
 Device = Literal["auto", "cpu", "gpu"]
 """Device to compute on. Results of a CPU and a GPU differ only by rounding and share a cache key."""
 

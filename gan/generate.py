@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from gan.command import check_output, new_app, output_file, run_command
+from gan.command import check_output, new_app, output_file, run_command, terminal
 from gan.data.samples import MAX_IMAGES, save_samples
 from gan.errors import SettingsError
 from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, GENERATOR
@@ -64,7 +63,8 @@ def generate(
     counts = class_counts(run / DATA_SUMMARY, generator)
     like_labels = labels_of(counts) if of_class is None else np.array([_find_label(of_class, generator, counts, run)])
     inputs = sample_inputs(generator, num_images, seed=seed, like_labels=like_labels)
-    pixels, made = generate_pixels(generator, inputs), f"{num_images:,} image{'s' * (num_images > 1)}"
+    pixels = generate_pixels(generator, inputs)
+    made = f"{num_images:,} image{'s' * (num_images > 1)}"
     with output_file(out) as partial:
         if out.suffix == ".npz":
             save_samples(pixels, partial, inputs.labels)
@@ -72,7 +72,7 @@ def generate(
             columns = min(MAX_COLUMNS, round(num_images**0.5))
             grid = draw_grid(pixels, columns, scale=3, caption=f"{made}, seed {seed}")
             partial.write_bytes(png_bytes(grid))
-    Console(highlight=False, soft_wrap=True).print(f"{made} in {out}", markup=False)
+    terminal().print(f"{made} in {out}")
 
 
 def load_generator(run: Path, *, average: bool) -> "keras.Model":

@@ -5,9 +5,8 @@ python -m gan.index --output-dir artifacts      (make index)
 
 from pathlib import Path
 
-from rich.console import Console
-
-from gan.command import new_app, run_command, writing
+from gan.command import new_app, run_command, terminal, writing
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.report.front_page import FRONT_PAGE, write_front_page
 from gan.runs.champion import check_root
 
@@ -15,7 +14,7 @@ app = new_app("gan.index")
 
 
 @app.default
-def index(*, output_dir: Path = Path("artifacts")) -> None:
+def index(*, output_dir: Path = DEFAULT_OUTPUT_DIR) -> None:
     """Write the front page of an output folder, index.html, from the published runs that are there.
 
     Args:
@@ -24,7 +23,7 @@ def index(*, output_dir: Path = Path("artifacts")) -> None:
     check_root(output_dir)
     with writing(output_dir / FRONT_PAGE):
         write_front_page(output_dir)
-    Console(highlight=False, soft_wrap=True).print(str(output_dir / FRONT_PAGE), markup=False)
+    terminal().print(str(output_dir / FRONT_PAGE))
 
 
 if __name__ == "__main__":

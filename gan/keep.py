@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
-from gan.command import new_app, run_command, writing
+from gan.command import new_app, run_command, terminal, writing
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.runs.champion import check_root
 from gan.runs.retention import PINNED, pin, read_pinned
 
@@ -18,7 +18,7 @@ app = new_app("gan.keep")
 
 @app.default
 def keep(
-    run: str, *, undo: Annotated[bool, Parameter(negative=())] = False, output_dir: Path = Path("artifacts")
+    run: str, *, undo: Annotated[bool, Parameter(negative=())] = False, output_dir: Path = DEFAULT_OUTPUT_DIR
 ) -> None:
     """Pin a published run, so that pruning never removes it.
 
@@ -31,7 +31,7 @@ def keep(
     with writing(output_dir / PINNED):
         pin(output_dir, run, unpin=undo)
     names = ", ".join(read_pinned(output_dir)) or "none"
-    Console(highlight=False, soft_wrap=True).print(f"Kept   {names}", markup=False)
+    terminal().print(f"Kept   {names}")
 
 
 if __name__ == "__main__":

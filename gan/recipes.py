@@ -65,7 +65,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     penalty_every: Literal[1, 2, 4] = Field(
         1, description="steps between two penalties; each is multiplied by this number (lazy regularization)"
     )
-    learning_rate: PositiveFloat = Field(description="Adam step size, both networks")
+    learning_rate: PositiveFloat = Field(description="of Adam, for both networks")
     adam_beta_1: NonNegativeFloat = Field(lt=1, description="decay of Adam's first moment")
     adam_beta_2: NonNegativeFloat = Field(lt=1, description="decay of Adam's second moment")
     adam_epsilon: PositiveFloat = Field(description="added to the square root of Adam's second moment")
@@ -206,7 +206,7 @@ CONDITIONAL = _derive(
 """`conv` conditioned on class labels, so that images of a chosen class can be generated.
 
 It takes about as long as `conv`. Averaged weights: Fréchet distance 0.71 ± 0.01, recall 0.66 ± 0.01, coverage
-0.89 ± 0.00; an independent classifier assigns 98.1 ± 0.3 % of its images to the requested class (three seeds).
+0.89 ± 0.00; another classifier assigns 98.1 ± 0.3 % of its images to the requested class (three seeds).
 """
 
 CONV_GPU = _derive(

@@ -44,23 +44,23 @@ def test_each_place_is_found_in_the_order_of_precedence(nothing_set, monkeypatch
         "http://four.invalid/api",
         f"from Prefect's profile work in {nothing_set / 'home' / 'profiles.toml'}",
     )
-    assert "prefect config unset PREFECT_API_URL" in found.suggest_remedy
+    assert "prefect config unset PREFECT_API_URL" in found.remedy
 
     (nothing_set / "pyproject.toml").write_text(TOML)
     found = origin_of(API_URL)
     assert found.value == "http://one.invalid/api"
-    assert found.suggest_remedy == f"remove it from {nothing_set / 'pyproject.toml'}"
+    assert found.remedy == f"remove it from {nothing_set / 'pyproject.toml'}"
 
     (nothing_set / "prefect.toml").write_text('[api]\nurl = "http://two.invalid/api"\n')
     assert origin_of(API_URL).place == f"from the file {nothing_set / 'prefect.toml'}"
 
     (nothing_set / ".env").write_text("OTHER=1\nPREFECT_API_URL=http://three.invalid/api\n")
     assert origin_of(API_URL).value == "http://three.invalid/api"
-    assert origin_of(API_URL).suggest_remedy == f"remove PREFECT_API_URL from {nothing_set / '.env'}"
+    assert origin_of(API_URL).remedy == f"remove PREFECT_API_URL from {nothing_set / '.env'}"
 
     monkeypatch.setenv("PREFECT_API_URL", "http://five.invalid/api")
     assert origin_of(API_URL).place == "from the environment"
-    assert origin_of(API_URL).suggest_remedy == "unset PREFECT_API_URL"
+    assert origin_of(API_URL).remedy == "unset PREFECT_API_URL"
 
 
 def test_the_origin_has_the_value_that_prefect_reads(nothing_set) -> None:

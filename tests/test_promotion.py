@@ -217,7 +217,7 @@ def test_a_run_is_not_promoted_if_its_name_has_another_generator_since(store, da
 
 
 def promote_over(root, name, identity) -> None:
-    judged = read_manifest(root / "runs" / name).sha256(AVERAGE_GENERATOR)
+    judged = not_none(read_manifest(root / "runs" / name).sha256(AVERAGE_GENERATOR))
     promote(root, name, against=identity, generator=judged, reasons=("better",))
 
 

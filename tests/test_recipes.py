@@ -65,7 +65,7 @@ def _differences(one: Recipe, other: Recipe) -> set[str]:
 
 @pytest.mark.drill
 def test_conv_gpu_trains_correctly_at_a_small_size(tmp_path) -> None:
-    """The networks are narrow, with few groups, a larger step size and a shorter half-life.
+    """The networks are narrow, with few groups, a larger learning rate and a shorter half-life.
 
     The images have all degrees of brightness, and their lower half is as dark as their upper half is bright: the
     generator has to learn the whole range and this relation.

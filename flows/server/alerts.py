@@ -108,7 +108,7 @@ def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> N
 def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
     """Send an alert about signs of collapse in the training of the current flow run."""
     if slug is not None and warnings:
-        advice = "Look at its pictures. If they are bad, train with another seed or a smaller step size."
+        advice = "Look at its pictures. If they are bad, train with another seed or a lower learning rate."
         _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), advice, _link_to_this_run())
 
 
@@ -223,7 +223,13 @@ def alert_automations(slug: str) -> list[AutomationCore]:
     not_gpu = {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_DEPLOYMENT.partition('/')[2]}"}
 
     def automation(
-        runs: str, what: str, body: str, state: str, labels: Mapping[str, list[str]], related: dict[str, str]
+        runs: str,
+        *,
+        what: str,
+        body: str,
+        state: str,
+        labels: Mapping[str, list[str]] | None = None,
+        related: Mapping[str, str] | None = None,
     ) -> AutomationCore:
         notification = SendNotification(
             block_document_id=block_id,
@@ -232,8 +238,8 @@ def alert_automations(slug: str) -> list[AutomationCore]:
         )
         trigger = EventTrigger(
             expect={f"prefect.flow-run.{state}"},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **labels}),
-            match_related=ResourceSpecification({**related}),
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **(labels or {})}),
+            match_related=ResourceSpecification({**(related or {})}),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
         )
@@ -243,8 +249,8 @@ def alert_automations(slug: str) -> list[AutomationCore]:
         )
 
     return [
-        automation("crashed runs", "crashed", reason, "Crashed", messages, {}),
-        automation("runs that do not start", "has not started", advice, "Late", {}, not_gpu),
+        automation("crashed runs", what="crashed", body=reason, state="Crashed", labels=messages),
+        automation("runs that do not start", what="has not started", body=advice, state="Late", related=not_gpu),
     ]
 
 

@@ -140,7 +140,7 @@ def _wait_until_healthy(api_url: str, process: subprocess.Popen[str]) -> bool:
                 if answer.is_client_error and (moved := origin_of(BASE_PATH)):
                     raise ServerError(
                         f"The embedded Prefect server answers {answer.status_code} at {api_url}.\n"
-                        f"{moved.name}={moved.value} ({moved.place}) moves it. To undo it: {moved.suggest_remedy}."
+                        f"{moved.name}={moved.value} ({moved.place}) moves it. To undo it: {moved.remedy}."
                     )
             time.sleep(0.1)
     return False

@@ -18,7 +18,6 @@ import uvicorn
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from prefect.settings import PREFECT_SERVER_API_AUTH_STRING
-from rich.console import Console
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -28,7 +27,8 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gan.command import new_app, run_command
+from gan.command import new_app, run_command, terminal
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.errors import FashionGanError, SettingsError
 from gan.report.front_page import COMPARISONS, FRONT_PAGE
 from tasks.artifacts import DEFAULT_PAGES_URL, PAGES_URL_VARIABLE, pages_url
@@ -128,14 +128,14 @@ def listen(folder: Path, host: str, port: int) -> tuple[uvicorn.Server, socket.s
 
 def serve_beside(folder: Path) -> None:
     """Serve the pages in a thread of this process for as long as it runs; if that fails, say why and go on."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal(stderr=True)
     try:
         server, opened = listen(folder, DEFAULT_HOST, DEFAULT_PORT)
     except FashionGanError as error:
-        console.print(f"Reports are not served: {error}", markup=False)
+        console.print(f"Reports are not served: {error}")
         return
     threading.Thread(target=server.run, args=([opened],), daemon=True).start()
-    console.print(f"Reports of {folder}: {pages_url()}", markup=False)
+    console.print(f"Reports of {folder}: {pages_url()}")
 
 
 def _auth_string() -> str | None:
@@ -157,7 +157,7 @@ app = new_app("flows.server.pages")
 @app.default
 def pages(
     *,
-    output_dir: Path = Path("artifacts"),
+    output_dir: Path = DEFAULT_OUTPUT_DIR,
     host: str = DEFAULT_HOST,
     port: Annotated[int, Parameter(validator=Number(gte=1, lt=2**16))] = DEFAULT_PORT,
 ) -> None:
@@ -171,9 +171,7 @@ def pages(
     """
     server, opened = listen(output_dir.expanduser().absolute(), host, port)
     shown = f"[{host}]" if ":" in host else host
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"http://{shown}:{port}  (Ctrl-C ends it)", markup=False
-    )
+    terminal(stderr=True).print(f"http://{shown}:{port}  (Ctrl-C ends it)")
     with suppress(KeyboardInterrupt):
         server.run([opened])
 

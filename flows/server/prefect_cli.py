@@ -8,11 +8,11 @@ python -m flows.server.prefect_cli worker start --pool default
 import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is imported
 
 import sys
-from pathlib import Path
 
 from prefect.cli import app
 
 from gan.command import exit_on_error, warn_of_ignored_variables
+from gan.config import DEFAULT_OUTPUT_DIR
 
 if __name__ == "__main__":
     warn_of_ignored_variables()
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     if command == ["server", "start"]:
         from flows.server.pages import serve_beside
 
-        serve_beside(Path("artifacts").absolute())
+        serve_beside(DEFAULT_OUTPUT_DIR.absolute())
     if command == ["worker", "start"]:
         from flows.server.session import prefect_session
 

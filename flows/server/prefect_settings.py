@@ -54,7 +54,7 @@ class Given(NamedTuple):
     name: str  # of its environment variable, such as PREFECT_API_URL
     value: Any  # as written
     place: str  # where it was set, in words
-    suggest_remedy: str  # instruction that undoes it, without a full stop
+    remedy: str  # instruction that undoes it, without a full stop
 
 
 def set_defaults() -> None:
@@ -129,7 +129,7 @@ def _faults(error: Exception) -> list[str]:
             is_same = value is None or str(value).casefold() == str(given.value).casefold()
             if given.name.endswith(f"_{field.upper()}") and is_same:
                 shown = given.name if SECRET.search(given.name) else f"{given.name}={given.value!r}"
-                faults.append(f"{shown} ({given.place}): {message}. To undo it: {given.suggest_remedy}.")
+                faults.append(f"{shown} ({given.place}): {message}. To undo it: {given.remedy}.")
                 break
     return faults
 

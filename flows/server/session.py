@@ -232,7 +232,7 @@ def _origin(*names: str) -> str:
 
 def _remedy(*names: str) -> str:
     given = origin_of(*names)
-    return given.suggest_remedy if given else f"set {names[0]}=true"
+    return given.remedy if given else f"set {names[0]}=true"
 
 
 def _shorten(record: logging.LogRecord) -> bool:

@@ -115,7 +115,7 @@ def _fit(
 ) -> None:
     """Minimize the cross-entropy with Adam; half of each batch is real.
 
-    The step size rises linearly, then falls along a cosine to 2 % of its peak.
+    The learning rate rises linearly, then falls along a cosine to 2 % of its peak.
     """
     half = min(BATCH_SIZE // 2, len(real))
     steps_per_epoch = len(real) // half

@@ -41,7 +41,8 @@ def class_counts(summary: Path, generator: keras.Model) -> dict[str, int]:
     try:
         content = json.loads(summary.read_text(encoding="utf-8"))
         counts = {str(name): int(count) for name, count in content["train"]["images_per_class"].items()}
-    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):  # overflow: Infinity as a count
+    except (OSError, ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError):
+        # overflow: Infinity as a count; recursion: JSON of a thousand nested lists
         return {}
     of_generator = [tensor.shape[-1] for tensor in generator.inputs[1:]] == [len(counts)]
     is_valid = of_generator and min(counts.values()) >= 0 and 0 < sum(counts.values()) <= MAX_TRAINING_IMAGES

@@ -75,12 +75,12 @@ class RunComparison:
     """The comparison of two runs, for the last and the averaged weights."""
 
     NOTE: ClassVar[str] = (
-        "The intervals cover the randomness of drawing images; together, the intervals of all metrics hold at 95 %. An "
-        "interval that contains zero shows no difference, which does not prove that there is none. The intervals are "
-        'about these two trainings: another seed of the same recipe may differ by more. Rows with "distance from real" '
-        'compare how far the values are from that of real images, rows with "above real" only the excess over it. In '
-        'rows with "up to real", values above that of real images count as equal to it. Differences of percentages are '
-        "percentage points."
+        "The intervals cover the randomness of drawing images. Those of all metrics of a table are meant to hold "
+        "together at 95 %. An interval that contains zero shows no difference, which does not prove that there is "
+        "none. The intervals are about these two trainings: another seed of the same recipe may differ by more. Rows "
+        'with "distance from real" compare how far the values are from that of real images, rows with "above real" '
+        'only the excess over it. In rows with "up to real", values above that of real images count as equal to it. '
+        "Differences of percentages are percentage points."
     )
 
     MAX_COMMITS: ClassVar[int] = MAX_COMMITS

@@ -171,7 +171,7 @@ def _read_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of a run; None if they are missing or damaged."""
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

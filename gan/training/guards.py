@@ -65,7 +65,7 @@ def _not_finite(step: int, what: str) -> TrainingError:
     return TrainingError(
         f"Training stopped at step {step:,}: not finite: {what}.\n"
         "The same settings would fail at the same step again, so there is no retry; the last checkpoint before it is "
-        "kept. Choose another --seed, or a lower step size (--set learning_rate=...)."
+        "kept. Choose another --seed, or a lower learning rate (--set learning_rate=...)."
     )
 
 
