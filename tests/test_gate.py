@@ -35,7 +35,7 @@ def ask(
     if champion is None:
         return decide(metrics, warnings, None, (), full_n=N)
     differences = bootstrap_differences(found, judge.examine(champion), judge.floor, extractor="small", seed=0)
-    return decide(metrics, warnings, "the-champion", differences, full_n=N)
+    return decide(metrics, warnings, Incumbent("the-champion", None), differences, full_n=N)
 
 
 def test_the_first_good_generator_passes(judge) -> None:
@@ -116,6 +116,10 @@ def against_champion(mine: dict[str, float], champions: dict[str, float]) -> tup
     )
 
 
+def before(*reached: Quality) -> Incumbent:
+    return Incumbent("before", None, reached=reached)
+
+
 def test_a_hundred_champions_that_differ_by_noise_lose_no_more_than_the_margin() -> None:
     """Each challenger is nearer to real images, and truly a little worse or better in the shares than the champion."""
     rng, shares, error = np.random.default_rng(0), ("precision", "recall", "coverage"), 0.005
@@ -125,7 +129,7 @@ def test_a_hundred_champions_that_differ_by_noise_lose_no_more_than_the_margin()
     for number in range(100):
         true = {name: truth[name] + rng.normal(-0.002, 0.004) for name in shares}
         mine = {"frechet_distance": 9.9 - 0.05 * number, **{name: true[name] + rng.normal(0, error) for name in shares}}
-        decision = decide(measured(mine), (), "before", against_champion(mine, champion), reached, full_n=10_000)
+        decision = decide(measured(mine), (), before(*reached), against_champion(mine, champion), full_n=10_000)
         if decision.passes:
             truth, champion, num_passed = true, mine, num_passed + 1
             reached = best_of((*reached, not_none(decision.quality)))
@@ -140,11 +144,11 @@ def test_the_best_of_all_champions_counts_although_the_present_one_is_worse_or_o
     mine = {"frechet_distance": 5.0, **good, "recall": 0.57}
     best = Quality(n=10_000, extractor="small", values=good)
     of_few_images = [row.model_copy(update={"n": 100}) for row in against_champion(mine, champion)]
-    decision = decide(measured(mine), (), "before", of_few_images, (best,), full_n=10_000)
+    decision = decide(measured(mine), (), before(best), of_few_images, full_n=10_000)
     assert decision.reasons == ("Recall 57 % is more than 2 percentage points below the best of all champions, 60 %.",)
     close = {**mine, "recall": 0.585}
     unrecorded = against_champion(close, {**champion, "recall": 0.6})
-    decision = decide(measured(close), (), "of an earlier version", unrecorded, full_n=10_000)
+    decision = decide(measured(close), (), before(), unrecorded, full_n=10_000)
     assert decision.passes
     assert not_none(decision.quality).values["recall"] == 0.6
 
@@ -170,6 +174,14 @@ def test_near_copies_may_be_five_points_more_than_of_real_images(share, passes) 
     assert decide(metrics, (), None, (), full_n=10_000).passes is passes
 
 
+@pytest.mark.parametrize(("share", "passes"), [(0.09, True), (0.1, False)])
+def test_near_copies_of_few_images_may_be_three_standard_errors_more(share, passes) -> None:
+    """100 generated and 50 real images: 0.02 + 3 sqrt(0.02 * 0.98 (1 / 100 + 1 / 50)) = 0.093."""
+    metrics = with_floor(measured({**GOOD, "near_copies": share}), near_copies=0.02)
+    few = [metric.model_copy(update={"n": 100, "floor_n": 50}) for metric in metrics]
+    assert decide(few, (), None, (), full_n=100).passes is passes
+
+
 @pytest.mark.parametrize(("entropy", "floor", "passes"), [(0.9, 3.3, False), (1.1, 3.3, True), (0.0, 0.0, True)])
 def test_images_of_few_classes_are_a_fault_unless_real_images_are_of_few(entropy, floor, passes) -> None:
     metrics = with_floor(measured({**GOOD, "class_entropy": entropy}), class_entropy=floor)
@@ -181,7 +193,7 @@ def test_the_best_of_other_numbers_of_images_or_features_does_not_count(other) -
     champion, mine = {**GOOD, "frechet_distance": 9.0}, GOOD
     best = Quality(n=10_000, extractor="small", values={name: 0.86 for name in ("precision", "recall", "coverage")})
     for reached, passes in ((best, False), (best.model_copy(update=other), True)):
-        decision = decide(measured(mine), (), "before", against_champion(mine, champion), (reached,), full_n=10_000)
+        decision = decide(measured(mine), (), before(reached), against_champion(mine, champion), full_n=10_000)
         assert decision.passes is passes, decision.sentence
 
 
@@ -272,7 +284,7 @@ def test_a_generator_with_metrics_that_are_not_finite_does_not_pass(judge) -> No
 def test_a_generator_that_cannot_be_compared_with_the_champion_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     obstacle = "It cannot be compared with the champion."
-    decision = decide(judge.metrics(found, found), (), "gone", (), obstacle=obstacle, full_n=N)
+    decision = decide(judge.metrics(found, found), (), Incumbent("gone", None, obstacle), (), full_n=N)
     assert not decision.passes
     assert (
         decision.sentence
@@ -290,7 +302,7 @@ def test_a_generator_with_missing_or_undefined_comparisons_does_not_pass(judge) 
     incomplete = "It could not be compared with the champion in every metric of the gate."
     undefined = "Recall could not be compared with the champion: it is not defined, since all images are equal."
     for given, reason in (((), incomplete), (without, incomplete), (unknown, undefined)):
-        decision = decide(judge.metrics(good, good), (), "the-champion", given, full_n=N)
+        decision = decide(judge.metrics(good, good), (), Incumbent("the-champion", None), given, full_n=N)
         assert not decision.passes
         assert decision.reasons[0] == reason
 

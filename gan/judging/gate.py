@@ -92,7 +92,7 @@ class Incumbent:
     name: str
     average_samples: Path | None  # .npz, samples of the averaged weights
     obstacle: str = ""  # why a comparison is impossible; empty if it is possible
-    reached: Sequence[Quality] = ()  # best values of all champions that were not rolled back
+    reached: Sequence[Quality] = ()  # best values of all champions that were not rolled back, for each n and extractor
 
 
 def challenge_champion(
@@ -116,33 +116,27 @@ def challenge_champion(
         known: Differences that are already computed, by the path of the other run's samples.
         seed: Seeds the bootstrap.
     """
-    full_n = min(FULL_N, judge.num_test)
-    if champion is None:
-        return decide(metrics, warnings, None, (), full_n=full_n)
-    if champion.average_samples is None:
-        return decide(metrics, warnings, champion.name, (), obstacle=champion.obstacle, full_n=full_n)
-    differences = known.get(champion.average_samples)
-    if differences is None:
-        champion_pixels = load_samples(champion.average_samples)
-        judge = judge.with_n(min(judge.n, len(champion_pixels)))
+    samples = champion and champion.average_samples
+    differences = known.get(samples, ()) if samples else ()
+    if samples and not differences:
+        champion_pixels = load_samples(samples)
+        both = judge.with_n(min(judge.n, len(champion_pixels)))
         differences = bootstrap_differences(
-            judge.examine(average_pixels),
-            judge.examine(champion_pixels),
-            judge.floor,
-            extractor=judge.extractor.name,
+            both.examine(average_pixels),
+            both.examine(champion_pixels),
+            both.floor,
+            extractor=both.extractor.name,
             seed=seed,
         )
-    return decide(metrics, warnings, champion.name, differences, champion.reached, full_n=full_n)
+    return decide(metrics, warnings, champion, differences, full_n=min(FULL_N, judge.num_test))
 
 
 def decide(
     metrics: Sequence[Metric],
     warnings: Sequence[str],
-    champion: str | None,
+    champion: Incumbent | None,
     differences: Sequence[Difference],
-    reached: Sequence[Quality] = (),
     *,
-    obstacle: str = "",
     full_n: int,
 ) -> Decision:
     """Decide whether a generator may become the champion.
@@ -150,21 +144,22 @@ def decide(
     Args:
         metrics: All metrics of the generator; the values of its averaged weights are checked.
         warnings: Signs of collapse in its training.
-        champion: Name of the run that is the champion; None if there is none.
-        differences: Every metric's difference from the champion, for averaged weights.
-        reached: Best values of all champions that were not rolled back, one Quality for each n and extractor.
-        obstacle: Why the generator cannot be compared with the champion; empty if it can.
+        champion: The present champion; None if there is none.
+        differences: Every metric's difference from the champion, for averaged weights; empty if the generator cannot
+            be compared with it.
         full_n: Images that a champion must be judged on. With fewer, a decline may be hidden by noise, in this
             champion and again in each of its successors.
     """
-    by_name, n = {metric.name: metric for metric in metrics}, metrics[0].n
+    by_name = {metric.name: metric for metric in metrics}
+    n = metrics[0].n
+    obstacle = champion.obstacle if champion else ""
     failures = [f"It was judged on {n:,} images; a champion needs {full_n:,} (--num-samples)."] if n < full_n else []
     failures += [*fatal_faults(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
     compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)
     quality = quality_of(metrics)
-    if champion is not None and not obstacle:
+    if champion and not obstacle:
         failures += _failed_comparisons(compared)
-        failures += _below_the_best(quality, reached)
+        failures += _below_the_best(quality, champion.reached)
     passed = "There is no champion yet, and it has no fault that the gate looks for."
     if compared:
         passed = (
@@ -173,7 +168,7 @@ def decide(
         )
     return Decision(
         passes=not failures,
-        champion=champion,
+        champion=champion and champion.name,
         reasons=tuple(failures or [passed]),
         differences=compared,
         quality=_with_champion(quality, compared),
