@@ -34,7 +34,10 @@ STRANGE = {
     "GLIBC_TUNABLES": "glibc.malloc.arena_max=8",
     "SOURCE_DATE_EPOCH": "0",
     "PREFECT_DEFAULT_RESULT_STORAGE_BLOCK": "s3-bucket/none",
-    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "pickle",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "none",
+    "PREFECT_MESSAGING_BROKER": "nowhere.messaging",
+    "PREFECT_MESSAGING_CACHE": "nowhere.messaging",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "nowhere.ordering",
     "NO_PROXY": "::1/128",
     "ALL_PROXY": "socks://127.0.0.1:9/",
 }

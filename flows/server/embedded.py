@@ -29,6 +29,13 @@ SERVE = (
 )
 STARTUP_FAILED = 3  # exit code of uvicorn when the application does not start
 SECONDS_BEFORE_RESTART = 1.0
+ONE_PROCESS = {
+    "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect.server.utilities.messaging.memory",
+    "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect.server.utilities.messaging.memory",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.memory",
+}
+"""Prefect's defaults. A profile for a large server may name modules that are not installed, such as those of Redis."""
+
 LAST_LINE_OF_TRACEBACK = re.compile(r"^[\w.]*(?:Error|Exception|Warning): .+", re.MULTILINE)
 
 log = logging.getLogger("prefect")
@@ -122,7 +129,7 @@ def _start_process(port: int) -> subprocess.Popen[str]:
     The server has to outlive the command by a moment, to record the run as crashed.
     """
     command = [sys.executable, "-c", SERVE, str(port)]
-    env = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    env = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True), **ONE_PROCESS}
     return subprocess.Popen(
         command, env=env, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", start_new_session=True
     )

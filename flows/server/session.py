@@ -19,6 +19,7 @@ from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_DEFAULT_RESULT_STORAGE_BLOCK,
+    PREFECT_RESULTS_DEFAULT_SERIALIZER,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
     temporary_settings,
 )
@@ -83,10 +84,11 @@ def prefect_session(needs_server: str | None = None) -> Iterator[None]:
             f"{_remedy(*EPHEMERAL)}."
         )
     _check_http_client()
-    # Each stage sets its result storage. For a flow, Prefect would load the default storage block from the server.
-    no_block = temporary_settings(restore_defaults={PREFECT_DEFAULT_RESULT_STORAGE_BLOCK})
+    # Each stage sets how its result is stored. A flow stores none, but Prefect would load these for it.
+    unused = {PREFECT_DEFAULT_RESULT_STORAGE_BLOCK, PREFECT_RESULTS_DEFAULT_SERIALIZER}
+    defaults = temporary_settings(restore_defaults=unused)
     server = embedded_server() if is_embedded else nullcontext()
-    with remember_ctrl_c(), no_block, short_logs(), _explained(), server:
+    with remember_ctrl_c(), defaults, short_logs(), _explained(), server:
         if needs_server:
             _wait_for_server()
         _check_server(or_else="" if needs_server else f", or, to use the embedded one: {_remedy(API_URL)}")
