@@ -88,7 +88,9 @@ def prefect_session(needs_server: str | None = None) -> Iterator[None]:
     unused = {PREFECT_DEFAULT_RESULT_STORAGE_BLOCK, PREFECT_RESULTS_DEFAULT_SERIALIZER}
     defaults = temporary_settings(restore_defaults=unused)
     server = embedded_server() if is_embedded else nullcontext()
-    with remember_ctrl_c(), defaults, short_logs(), _explained(), server:
+    # Commands that need a permanent server run no stages, and asyncio handles Ctrl-C only in place of Python's handler.
+    ctrl_c = nullcontext() if needs_server else remember_ctrl_c()
+    with ctrl_c, defaults, short_logs(), _explained(), server:
         if needs_server:
             _wait_for_server()
         _check_server(or_else="" if needs_server else f", or, to use the embedded one: {_remedy(API_URL)}")
