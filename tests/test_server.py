@@ -309,7 +309,6 @@ def test_the_run_form_rejects_invalid_values(server: Checkout, name: str, settin
     assert len(runs_of(server, name.split("/")[0])) == before
 
 
-@pytest.mark.drill
 def test_a_process_that_serves_keeps_the_schedule_and_runs_without_a_worker(server: Checkout) -> None:
     options = (*FEW, "--dataset", "mine", "--data-dir", "mine", "--output-dir", "served")
     with server.started(
