@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,12 @@ GPU_WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "gpu", "-
 WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "default", "--type", "process")
 SET_UP = ("flows/setup_server.py",)
 """Sets up a server as `make setup-server` does."""
+
+LATE_SOON = {f"PREFECT_SERVER_SERVICES_LATE_RUNS_{which}_SECONDS": "1" for which in ("AFTER", "LOOP")}
+"""Variables of a server that marks runs as Late as soon as they are."""
+
+LOOPBACK = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
+"""The address in the kernel's spelling, as in `addresses_at`."""
 
 WAIT_FOR_SERVER = """
 import time
@@ -144,6 +151,12 @@ def served_pages(folder: Path) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+def addresses_at(port: int) -> set[str]:
+    """Return the addresses that this machine listens on at a port, as the kernel lists them."""
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port}
 
 
 def csrf_headers(server: Checkout) -> dict[str, str]:

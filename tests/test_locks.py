@@ -136,7 +136,10 @@ def test_where_flock_fails_all_goes_on_as_without_locks(tmp_path, monkeypatch, n
     waits: list[str] = []
     with mark_in_use(tmp_path), shared_root_lock(tmp_path), exclusive_lock(tmp_path / "x.lock", waits.append):
         assert not is_locked(tmp_path / "x.lock")
-        with try_exclusive_lock(tmp_path / "y.lock") as is_free, exclusive_root_lock_for_removal(tmp_path) as (_, since):
+        with (
+            try_exclusive_lock(tmp_path / "y.lock") as is_free,
+            exclusive_root_lock_for_removal(tmp_path) as (_, since),
+        ):
             assert is_free
             assert since is None
     assert not waits
