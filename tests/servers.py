@@ -23,7 +23,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from pipeline import PROJECT, Checkout, free_port
+from pipeline import PROJECT, Checkout, free_port, wait_until
 
 from flows.server.pages import listen
 
@@ -219,3 +219,21 @@ def runs_of(server: Checkout, flow: str) -> list[dict]:
 def newest(server: Checkout, flow: str) -> dict:
     """Return the newest run of a flow."""
     return runs_of(server, flow)[-1]
+
+
+def artifacts_of(server: Checkout, run_id: str, key: str) -> list[dict]:
+    """Return the artifacts of a run with this key. A training shows `training-progress` after its first step."""
+    return ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}})
+
+
+def wait_until_it_trains(server: Checkout, flow: str, process: subprocess.Popen[str] | None = None) -> str:
+    """Wait until the newest run of a flow has trained for a step, and return its id; fail if `process` ends."""
+    running: list[dict] = []
+
+    def trains() -> bool:
+        assert process is None or process.poll() is None, process.stdout.read()
+        running[:] = [run for run in runs_of(server, flow)[-1:] if run["state_type"] == "RUNNING"]
+        return any(artifacts_of(server, run["id"], "training-progress") for run in running)
+
+    wait_until(trains)
+    return str(running[0]["id"])
