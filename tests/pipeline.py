@@ -24,6 +24,9 @@ STAGES_OF_OWN_DATA = ("fetch", "normalize", "fit", "train", "render", "floor", "
 QUICK = ("--checkpoint-seconds", 0.2, "--extractor-epochs", 2, "--two-sample-epochs", 1)
 """Options of a run that saves checkpoints often, and that trains the networks that judge for one or two epochs only."""
 
+SELDOM = ("--checkpoint-seconds", 3600, *QUICK[2:])
+"""The same for a run that saves a checkpoint only when it is stopped."""
+
 SMALL = tuple(
     option
     for value in ("latent_dim=8", "generator_units=[16,24]", "discriminator_units=[24,16]")

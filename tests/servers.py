@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from pipeline import PROJECT, Checkout, free_port
+from pipeline import PROJECT, Checkout, free_port, wait_until
 
 from flows.server.pages import listen
 
@@ -31,6 +32,12 @@ GPU_WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "gpu", "-
 WORKER = ("flows.server.prefect_cli", "worker", "start", "--pool", "default", "--type", "process")
 SET_UP = ("flows/setup_server.py",)
 """Sets up a server as `make setup-server` does."""
+
+LATE_SOON = {f"PREFECT_SERVER_SERVICES_LATE_RUNS_{which}_SECONDS": "1" for which in ("AFTER", "LOOP")}
+"""Variables of a server that marks runs as Late as soon as they are."""
+
+LOOPBACK = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
+"""The address in the kernel's spelling, as in `addresses_at`."""
 
 WAIT_FOR_SERVER = """
 import time
@@ -146,6 +153,12 @@ def served_pages(folder: Path) -> Iterator[str]:
         thread.join(20)
 
 
+def addresses_at(port: int) -> set[str]:
+    """Return the addresses that this machine listens on at a port, as the kernel lists them."""
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port}
+
+
 def csrf_headers(server: Checkout) -> dict[str, str]:
     """Return the headers that pass the server's CSRF check."""
     client = uuid.uuid4().hex
@@ -206,3 +219,21 @@ def runs_of(server: Checkout, flow: str) -> list[dict]:
 def newest(server: Checkout, flow: str) -> dict:
     """Return the newest run of a flow."""
     return runs_of(server, flow)[-1]
+
+
+def artifacts_of(server: Checkout, run_id: str, key: str) -> list[dict]:
+    """Return the artifacts of a run with this key. A training shows `training-progress` after its first step."""
+    return ask(server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}})
+
+
+def wait_until_it_trains(server: Checkout, flow: str, process: subprocess.Popen[str] | None = None) -> str:
+    """Wait until the newest run of a flow has trained for a step, and return its id; fail if `process` ends."""
+    running: list[dict] = []
+
+    def trains() -> bool:
+        assert process is None or process.poll() is None, process.stdout.read()
+        running[:] = [run for run in runs_of(server, flow)[-1:] if run["state_type"] == "RUNNING"]
+        return any(artifacts_of(server, run["id"], "training-progress") for run in running)
+
+    wait_until(trains)
+    return str(running[0]["id"])

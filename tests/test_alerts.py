@@ -15,7 +15,7 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running
-from servers import WORKER, ask, running, running_server
+from servers import LATE_SOON, WORKER, ask, running, running_server
 
 from flows.digest_flow import DigestSettings, digest_flow, num_failed
 from flows.server.alerts import (
@@ -37,7 +37,6 @@ from tasks.artifacts import pages_url
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 HOSTILE_NAME, TAMED_NAME = "<!channel> @x {{token}} `y`", "‹!channel› ＠x ((token)) 'y'"
-LATE_SOON = {f"PREFECT_SERVER_SERVICES_LATE_RUNS_{which}_SECONDS": "1" for which in ("AFTER", "LOOP")}
 ANY = {"enforce_parameter_schema": False}
 """Creates a run without its required parameters, which never starts."""
 

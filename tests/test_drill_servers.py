@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from builders import write_own_data
 from faults import same_bytes, stopped
-from pipeline import Checkout, checkpoints_in, finish, ran, states, wait_for_checkpoint, wait_until
+from pipeline import Checkout, finish, ran, states, wait_for_checkpoint, wait_until
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3_server import BUCKET
 from servers import (
     FINAL,
     GPU_WORKER,
+    LATE_SOON,
     SET_UP,
     WAIT_FOR_SERVER,
     WORKER,
@@ -178,11 +179,11 @@ def test_a_deployments_run_killed_with_its_worker_leaves_a_training_that_is_foun
     assert same_bytes(tmp_path) == uninterrupted
 
 
-def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(uninterrupted, tmp_path) -> None:
+def test_a_run_that_was_taken_and_never_started_does_not_hold_up_a_late_one(uninterrupted, tmp_path) -> None:
     checkout, folder = make_checkout(tmp_path), tmp_path / "artifacts"
     never_starting = AUTOMATIONS[1]
     soon = never_starting.trigger.model_copy(update={"within": timedelta(seconds=20)})  # 900 s without
-    with running_server(checkout, *SET_UP):
+    with running_server(checkout, *SET_UP, **LATE_SOON):
         with (
             temporary_settings({PREFECT_API_URL: checkout.env["PREFECT_API_URL"]}),
             get_client(sync_client=True) as api,
@@ -192,6 +193,7 @@ def test_a_run_that_was_taken_and_never_started_does_not_hold_up_the_next_one(un
         taken, following = (start_nightly(checkout, **SETTINGS, output_dir=str(folder), train_on="here") for _ in "12")
         # The state that a worker sets before it starts a run; this worker is killed then.
         ask(checkout, f"flow_runs/{taken}/set_state", {"state": {"type": "PENDING"}})
+        wait_until(lambda: ask(checkout, f"flow_runs/{following}")["state_name"] == "Late", 60)
         with running(checkout, *WORKER):
             wait_for_state(checkout, taken, "CRASHED", 120)
             wait_for_state(checkout, following, "COMPLETED", 300)
@@ -254,9 +256,14 @@ def test_a_worker_killed_with_its_training_costs_no_more_than_waiting(server, un
     assert ask(server, f"flow_runs/{lost}")["state_type"] == "CRASHED"
     again = newest(server, "train-gan")
     assert (again["id"] != lost, again["state_type"]) == (True, "COMPLETED"), output
-    logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [again["id"]]}}})
-    assert any("Resuming from the checkpoint after" in line["message"] for line in logs)
+    assert resumed(server, again["id"])
     assert same_bytes(tmp_path) == uninterrupted
+
+
+def resumed(server: Checkout, run_id: str) -> bool:
+    """Return whether the training of a finished run continued from a checkpoint, as its log says."""
+    logs = ask(server, "logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
+    return any("Resuming from the checkpoint after" in line["message"] for line in logs)
 
 
 def gpus_in_use(server: Checkout) -> int:
@@ -319,6 +326,7 @@ def test_cancelling_a_deployments_run_ends_all_of_it_and_the_next_one_goes_on(se
         wait_until(lambda: all(len(family(pid)) == 1 for pid in workers), 60)
         assert not (tmp_path / "latest").exists()
         wait_for_state(server, start(), "COMPLETED", 300)
+    assert resumed(server, newest(server, "train-gan")["id"])
     assert same_bytes(tmp_path) == uninterrupted
 
 
@@ -339,6 +347,6 @@ def test_cancelling_the_run_of_a_command_ends_it_and_its_training(server, uninte
             wait_for_state(server, run_id, "CANCELLED", 30)
             wait_until(partial(stages_are_cancelled, server, run_id), 30)
         wait_until(lambda: len(family(worker.pid)) == 1, 60)
-        assert checkpoints_in(tmp_path)
         server.run(*command)
+    assert resumed(server, newest(server, flows[-1])["id"])
     assert same_bytes(tmp_path) == uninterrupted

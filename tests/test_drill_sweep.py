@@ -15,17 +15,19 @@ from pathlib import Path
 
 import pytest
 from faults import started
-from pipeline import Checkout, finish, free_port, wait_for_checkpoint, wait_until
+from pipeline import SELDOM, Checkout, checkpoints_in, finish, free_port, wait_for_checkpoint, wait_until
+from servers import wait_until_it_trains
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
 SEEDS = (0, 1, 2)
-OPTIONS: tuple[object, ...] = ("--recipes", "article", "--seeds", "0-2", "--steps", 400, "--sample-every", 400)
+OPTIONS: tuple[object, ...] = ("--recipes", "article", "--seeds", "0-2")
 OPTIONS += ("--batch-size", 16, "--num-samples", 100, "--device", "cpu", "--dataset", "own")
 
 
-def command(data: Path, folder: Path) -> tuple[object, ...]:
-    return ("flows/sweep_flow.py", *OPTIONS, "--data-dir", data, "--output-dir", folder)
+def command(data: Path, folder: Path, steps: int = 400) -> tuple[object, ...]:
+    length = ("--steps", steps, "--sample-every", steps)
+    return ("flows/sweep_flow.py", *OPTIONS, *length, "--data-dir", data, "--output-dir", folder)
 
 
 def generators(folder: Path) -> dict[str, bytes]:
@@ -67,6 +69,15 @@ def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(quick_checkout, da
 def finish_of(quick_checkout: Checkout, data: Path, folder: Path) -> str:
     with quick_checkout.started(*command(data, folder)) as process:
         return finish(process)
+
+
+def test_the_process_of_a_sweep_that_is_killed_saves_a_checkpoint(quick_checkout, data, tmp_path) -> None:
+    with started(replace(quick_checkout, options=SELDOM), *command(data, tmp_path, steps=100_000)) as run:
+        wait_until_it_trains(quick_checkout, "fashion-gan", run.process)
+        assert not checkpoints_in(tmp_path)
+        run.process.kill()
+        run.assert_nothing_is_left(seconds=60)
+    assert len(checkpoints_in(tmp_path)) == 1
 
 
 def test_a_training_whose_process_is_killed_does_not_sink_the_rest(

@@ -25,7 +25,8 @@ int symlinkat(const char *target, int folder, const char *path) REFUSED
 int link(const char *target, const char *path) REFUSED
 int linkat(int a, const char *target, int b, const char *path, int flags) REFUSED
 int chmod(const char *path, mode_t mode) REFUSED
-int flock(int file, int operation) { errno = EINVAL; return -1; }
+static int reasons[] = {EINVAL, EPERM, EIO}, refusals;
+int flock(int file, int operation) { errno = reasons[refusals++ % 3]; return -1; }
 """
 
 
@@ -101,10 +102,12 @@ def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("replace", "rename a file over another one"),
-        ("rename", "rename a folder"),
-        ("mkdir", "make files and folders"),
-        ("write_bytes", "make files and folders"),
+        ("Path.replace", "rename a file over another one"),
+        ("Path.rename", "rename a folder"),
+        ("Path.mkdir", "make files and folders"),
+        ("Path.write_bytes", "make files and folders"),
+        ("os.utime", "set the time of a file"),
+        ("mmap.mmap", "map a file into memory"),
     ],
 )
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def test_the_error_names_the_failed_file_operation_and_what_to_do(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(file_system.Path, what, refuse)
+    monkeypatch.setattr(f"gan.storage.file_system.{what}", refuse)
     with pytest.raises(StoreError, match=rf"(?s)not possible to {words} there \({os.strerror(number)}\).*{advice}"):
         check_file_system(tmp_path)
     monkeypatch.undo()

@@ -1,5 +1,6 @@
 """Locks between processes; the kernel frees them when their holder ends for any reason."""
 
+import errno
 import os
 import platform
 import signal
@@ -124,6 +125,24 @@ def test_the_earliest_of_several_runs_in_progress_counts(tmp_path) -> None:
             os.utime(mark, (time_of, time_of))
         with exclusive_root_lock_for_removal(tmp_path) as (_, since):
             assert since == 1000
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EPERM, errno.EIO, errno.ENOTSUP])
+def test_where_flock_fails_all_goes_on_as_without_locks(tmp_path, monkeypatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    waits: list[str] = []
+    with mark_in_use(tmp_path), shared_root_lock(tmp_path), exclusive_lock(tmp_path / "x.lock", waits.append):
+        assert not is_locked(tmp_path / "x.lock")
+        with (
+            try_exclusive_lock(tmp_path / "y.lock") as is_free,
+            exclusive_root_lock_for_removal(tmp_path) as (_, since),
+        ):
+            assert is_free
+            assert since is None
+    assert not waits
 
 
 @pytest.mark.parametrize("fault", ["moment is a folder", "in-use is a file"])

@@ -156,9 +156,17 @@ def test_the_error_says_what_a_file_holds_instead_of_grey_images(content, messag
         decode_images(content, "images", 5)
 
 
-def test_the_error_names_the_type_of_labels_that_are_no_bytes() -> None:
-    with pytest.raises(DataError, match="It holds int32"):
-        decode_labels(struct.pack(">2I", 0xC01, 3) + bytes(12), "labels", 3, 10)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (struct.pack(">2I", 0xC01, 3) + bytes(12), "It holds int32"),
+        (struct.pack(">3I", 0x802, 3, 10) + bytes(30), "Its number of dimensions is 2.\n.* labels .* not one-hot"),
+        (idx_images(PIXELS), "Images and labels are exchanged"),
+    ],
+)
+def test_the_error_says_what_a_file_holds_instead_of_labels(content, message) -> None:
+    with pytest.raises(DataError, match=message):
+        decode_labels(content, "labels", 3, 10)
 
 
 @pytest.mark.parametrize(

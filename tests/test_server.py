@@ -3,7 +3,6 @@
 import io
 import re
 import signal
-import socket
 import urllib.error
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -19,7 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from servers import FINAL, answer_to, ask, running_postgresql, running_server, runs_of
+from servers import FINAL, LOOPBACK, addresses_at, answer_to, ask, running_postgresql, running_server, runs_of
 
 import flows.setup_server
 from flows.server.alerts import CRASHES_WITHOUT_HOOKS, AlertError
@@ -50,7 +49,6 @@ ALERTS = (
     "automation Alert about runs that do not start: "
     "Sends an alert through custom-webhook/{} about runs that do not start.",
 )
-LOOPBACK = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
 TINY_FLOW = "import flows; from prefect import flow; flow(lambda: None, name='tiny', flow_run_name='{}')()"
 FEW = ("--steps", 6, "--sample-every", 3, "--batch-size", 16, "--num-samples", 100, "--run-name", "few", *SMALL)
 
@@ -93,14 +91,8 @@ def test_runs_made_with_the_embedded_server_are_shown(server: Checkout) -> None:
     assert "before" in {run["name"] for run in ask(server, "flow_runs/filter", {})}
 
 
-def listening(port: int) -> set[str]:
-    """Addresses that this machine listens on at a port, as the kernel lists them."""
-    rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
-    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port}
-
-
 def test_a_server_listens_on_loopback_only(server: Checkout) -> None:
-    assert listening(int(server.env["PREFECT_SERVER_API_PORT"])) == {LOOPBACK}
+    assert addresses_at(int(server.env["PREFECT_SERVER_API_PORT"])) == {LOOPBACK}
 
 
 def test_the_embedded_server_listens_on_loopback_only_and_answers_no_foreign_page(server: Checkout) -> None:

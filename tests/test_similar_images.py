@@ -1,5 +1,8 @@
 """The search for the training image nearest to an image: changed copies are found, and unseen images are no copies."""
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -71,6 +74,25 @@ def test_results_do_not_depend_on_the_block_size(references, monkeypatch) -> Non
     in_blocks = ImageIndex(references).nearest(queries)
     np.testing.assert_array_equal(whole[0], in_blocks[0])
     np.testing.assert_allclose(whole[1], in_blocks[1], atol=1e-6)
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Return how many bytes were allocated at once, at most, while something is computed."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_images_that_wait_for_their_block_need_little_memory(monkeypatch) -> None:
+    """All changes of one query alone have 29 KB, and several times that while they are compared."""
+    monkeypatch.setattr(similar_images, "BLOCK_ROWS", 10)
+    many, queries = patterns(3000, seed=5), patterns(1000, seed=6)
+    assert peak_of(lambda: ImageIndex(many)) < 3000 * 5_000
+    index = ImageIndex(many)
+    assert peak_of(lambda: index.nearest(queries)) < 1000 * 20_000
 
 
 @pytest.mark.parametrize("value", [0, 255])

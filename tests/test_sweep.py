@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Sequence
 
 import pytest
 from narrowing import not_none
@@ -10,12 +11,13 @@ from pipeline import SMALL
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import ask
 
-from flows.members import NOT_IN_A_SWEEP, Outcome, SharedSettings, SweepSettings, members_of, run_members
+from flows.members import NOT_IN_A_SWEEP, Member, Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
-from flows.sweep_flow import app, promote_best
+from flows.sweep_flow import app, promote_best, sweep_flow
 from gan.recipes import RECIPES
 from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
 from gan.runs.champion import Change, add_change
+from gan.storage.locks import exclusive_root_lock_for_removal
 
 FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
 
@@ -167,6 +169,30 @@ def test_a_pool_runs_few_trainings_and_unfinished_ones_run_again_and_then_alone(
     outcomes = run_members(members, sweep)
     assert pools == [[0, 1], [2, 3], [4], [3], [3]]
     assert [outcome.reason for outcome in outcomes] == ["0", "1", "2", "Its process was killed every time.", "4"]
+
+
+def test_a_sweep_marks_its_folder_as_in_use_from_its_first_run_to_its_leaderboard(tmp_path, monkeypatch) -> None:
+    """So pruning keeps the results of a run until the sweep has ended, also between two runs, which have own marks."""
+    marked = []
+
+    def note() -> None:
+        with exclusive_root_lock_for_removal(tmp_path) as (_, since):
+            marked.append(since is not None)
+
+    def run(members: Sequence[Member], _: SweepSettings) -> list[Outcome]:
+        note()
+        return [Outcome(reason="") for _ in members]
+
+    def write(*_: object) -> None:
+        note()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.sweep_flow.run_members", run)
+    monkeypatch.setattr("flows.sweep_flow.write_board", write)
+    with pytest.raises(KeyboardInterrupt):
+        sweep_flow.fn(SweepSettings(), SharedSettings(output_dir=tmp_path))
+    note()
+    assert marked == [True, True, False]
 
 
 def test_help_shows_no_option_that_a_sweep_refuses() -> None:
