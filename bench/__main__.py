@@ -20,13 +20,12 @@ from typing import IO, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from bench import STEPS_PER_CALL
 from bench.contenders import RECIPE_PREFIX, contenders
 from gan.command import new_app, print_table, run_command, terminal
-from gan.config import PROJECT_ROOT
+from gan.config import DEFAULT_OUTPUT_DIR, PROJECT_ROOT
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
 from gan.storage.plain_json import to_json
@@ -42,7 +41,7 @@ FLOOR_PARTS = {
 }
 SECONDS_A_TURN = 0.5 if count_gpus() else 1.5
 
-console = Console(stderr=True, highlight=False)
+console = terminal(stderr=True)
 
 
 class BenchError(FashionGanError):
@@ -138,7 +137,7 @@ def bench(
     *,
     rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 9,
     memory: bool = True,
-    out: Path = Path("artifacts/bench.json"),
+    out: Path = DEFAULT_OUTPUT_DIR / "bench.json",
 ) -> None:
     """Compare the speed of training with other implementations and with the limit of this machine.
 
@@ -241,7 +240,7 @@ def show(result: dict[str, Any]) -> None:
         "",
         "",
     )
-    output = Console(highlight=False)
+    output = terminal()
     print_table(output, table)
     output.print(
         f"start-up: from the start of the process to the end of its first step; "

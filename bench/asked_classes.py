@@ -17,11 +17,9 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
@@ -104,12 +102,12 @@ def main(
         found.append(measure(generator, of_real, train, test, seed=seed))
         cells = describe_share(found[-1].score), describe_share(found[-1].asked)
         log.info("%s: %s right on test images, %s assigned to the requested class", run.name, *cells)
-        table.add_row(escape(run.name), *cells)
+        table.add_row(run.name, *cells)
     if len(found) > 1:
         table.add_row("mean", *(_spread([getattr(one, name) for one in found]) for name in ("score", "asked")))
-    console = Console(highlight=False)
+    console = terminal()
     print_table(console, table)
-    console.print(f"{len(train[0]):,} images of each generator (averaged weights), seed {seed}", markup=False)
+    console.print(f"{len(train[0]):,} images of each generator (averaged weights), seed {seed}")
 
 
 def _load(run: Path) -> keras.Model:

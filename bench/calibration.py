@@ -14,11 +14,10 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
 from gan.errors import SettingsError
@@ -112,7 +111,7 @@ def print_spread(judges: Iterator[Judge], one: keras.Model, other: keras.Model) 
     for metric, mean, error, actual in zip(METRICS, np.mean(differences, axis=0), errors, spread, strict=True):
         ratio = error / actual if actual else nan
         table.add_row(metric.title, *map(describe_number, (mean, error, actual, ratio)))
-    print_table(Console(highlight=False), table)
+    print_table(terminal(), table)
 
 
 def _number(value: float | None) -> float:
@@ -126,7 +125,7 @@ def _print(positives: Counter[str], comparisons_with_any: int, num_comparisons: 
         table.add_row(metric.title, str(positives[metric.title]))
     table.add_section()
     table.add_row("Any metric", str(comparisons_with_any))
-    print_table(Console(highlight=False), table)
+    print_table(terminal(), table)
 
 
 if __name__ == "__main__":

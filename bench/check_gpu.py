@@ -20,11 +20,10 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from bench.contenders import load_images
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
 from gan.config import Device
 from gan.errors import FashionGanError
 from gan.recipes import RECIPES, RecipeName
@@ -35,7 +34,7 @@ COLUMNS = "recipe", "device", "ms a step", "first call, s", "same bytes twice", 
 MOST_SECONDS = 300
 """Time limit of one training, most of which is compilation."""
 
-console = Console(stderr=True, highlight=False)
+console = terminal(stderr=True)
 app = new_app("bench.check_gpu", "Try trainings on this machine's GPU.")
 
 
@@ -63,7 +62,7 @@ def check(*, device: Device = "gpu", steps: Annotated[int, Parameter(validator=N
             failures += found
         except CheckError as error:
             failures.append(str(error))
-    output = Console(highlight=False)
+    output = terminal()
     print_table(output, table)
     if failures:
         raise CheckError("\n".join(["The check failed.", *failures, "Send this output to the developers."]))

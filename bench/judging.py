@@ -14,10 +14,9 @@ from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 from cyclopts.validators import Number
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
 from gan.data.catalog import FASHION_MNIST
 from gan.data.sources import fetch_splits
 from gan.judging.definitions import METRICS
@@ -170,7 +169,7 @@ def show(measured: Measured) -> None:
     table.add_row("Complete judgement of one set", f"{measured.total_seconds:.2f}")
     table.add_row("Two sets and the floor, as for a report", f"{measured.report_seconds:.2f}")
     table.add_row("Preparation that all judgements share", f"{measured.shared_seconds:.2f}")
-    output = Console(highlight=False)
+    output = terminal()
     print_table(output, table)
     output.print(f"peak memory, libraries and data set included: {measured.peak_bytes / 1e9:.2f} GB")
 

@@ -20,10 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import ValidationError
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from gan.command import check_output, new_app, output_file, print_table, run_command
+from gan.command import check_output, new_app, output_file, print_table, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR
 from gan.errors import SettingsError
 from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe_seconds
@@ -188,14 +187,13 @@ def main(
                 describe_seconds(of_recipe[0].total_seconds),
                 *(_described([curve.average[name] for curve in of_recipe]) for name in QUALITY_COLUMNS),
             )
-    console = Console(highlight=False)
+    console = terminal()
     print_table(console, table)
     console.print(
         "Mean ± standard deviation over seeds, time of the fastest training; "
         f"n = {curves[0].n:,}, {curves[0].extractor} features (not an FID)",
-        markup=False,
     )
-    console.print(f"Picture   {out}", markup=False)
+    console.print(f"Picture   {out}")
 
 
 def _described(values: Sequence[float]) -> str:

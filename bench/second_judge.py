@@ -15,10 +15,9 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from gan.command import new_app, print_table, run_command
+from gan.command import new_app, print_table, run_command, terminal
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.samples import load_samples
@@ -65,7 +64,7 @@ def main(
     (train, train_labels), (test, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     challenger, train, train_labels = train[:HELD_OUT], train[HELD_OUT:], train_labels[HELD_OUT:]
     network = fit_classifier(normalize_images(train), train_labels, 10, seed=SEED, epochs=epochs, build=build_second)
-    console = Console(highlight=False)
+    console = terminal()
     right = accuracy(network, normalize_images(test), test_labels)
     console.print(f"The second extractor is right for {100 * right:.1f} % of the test images.")
     for extractor in (

@@ -28,7 +28,8 @@ from flows.cluster import ray_cluster
 from flows.schedule import scheduled_day, seeds_of
 from flows.server.cancellation import RunCancelledError
 from flows.server.session import short_logs
-from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, TRAINING, RunSettings, store_url_or_default
+from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, TRAINING, RunSettings
+from flows.shared_options import store_url_or_default
 from flows.train_flow import train_flow
 from gan.command import describe_validation
 from gan.errors import FashionGanError, SettingsError, StoreError, describe_error, first_line

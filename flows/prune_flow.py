@@ -19,10 +19,10 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
-from flows.settings import STORE_URL_VARIABLE, UserPath, store_url_or_default
+from flows.shared_options import STORE_URL_VARIABLE, UserPath, store_url_or_default
 from gan.command import new_app, print_table, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR
-from gan.errors import SettingsError, StoreError
+from gan.errors import FashionGanError, SettingsError, StoreError
 from gan.report.front_page import FRONT_PAGE, refresh_front_page
 from gan.runs.bucket import MIN_DAYS, prune_bucket
 from gan.runs.pruning import DEFAULT_DAYS, Pruning, prune
@@ -111,12 +111,18 @@ def prune_all(settings: PruneSettings, show: Callable[[Pruning, str], None]) -> 
         )
     pruning = _prune_folder(settings)
     show(pruning, _describe_total(pruning, str(settings.output_dir), settings.older_than, settings))
-    if url and settings.bucket:
-        found = _prune_objects(settings, url, expired=pruning.runs)
-        show(found, _describe_total(found, url, max(MIN_DAYS, settings.older_than), settings))
-    elif url and not settings.dry_run:
-        _prune_objects(settings, url, expired=pruning.runs)  # only renews
-    _raise_failures(pruning)
+    try:
+        if url and settings.bucket:
+            found = _prune_objects(settings, url, expired=pruning.runs)
+            show(found, _describe_total(found, url, max(MIN_DAYS, settings.older_than), settings))
+        elif url and not settings.dry_run:
+            _prune_objects(settings, url, expired=pruning.runs)  # only renews
+    except FashionGanError as error:
+        if not pruning.failures:
+            raise
+        raise StoreError(f"{error}\n{_describe_failures(pruning)}", transient=error.transient) from error
+    if pruning.failures:
+        raise StoreError(_describe_failures(pruning))
 
 
 def _prune_folder(settings: PruneSettings) -> Pruning:
@@ -154,13 +160,12 @@ def _describe_runs(pruning: Pruning) -> str:
     return f"Published runs: {', '.join(pruning.runs)}"
 
 
-def _raise_failures(pruning: Pruning) -> None:
-    if pruning.failures:
-        shown = "\n".join(f"  - {failure}" for failure in pruning.failures[:MAX_FAILURES_SHOWN])
-        raise StoreError(
-            f"{len(pruning.failures):,} files or folders could not be removed.\n{shown}\n"
-            "Run this command as the user who made these runs. Everything else was removed."
-        )
+def _describe_failures(pruning: Pruning) -> str:
+    shown = "\n".join(f"  - {failure}" for failure in pruning.failures[:MAX_FAILURES_SHOWN])
+    return (
+        f"{len(pruning.failures):,} files or folders could not be removed.\n{shown}\n"
+        "Run this command as the user who made these runs. Everything else was removed."
+    )
 
 
 app = new_app("flows/prune_flow.py", prune_flow.description)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable
 from datetime import date
@@ -12,9 +11,7 @@ from typing import Annotated, Literal, Self
 
 from cyclopts import Group, Parameter
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -24,6 +21,7 @@ from pydantic import (
 )
 
 from flows.schedule import scheduled_day, seed_of
+from flows.shared_options import ALERT_VARIABLE, STORE_URL_VARIABLE, AlertBlock, UserPath, store_url_or_default
 from gan.command import describe_validation
 from gan.config import (
     DEFAULT_OUTPUT_DIR,
@@ -45,8 +43,6 @@ from gan.storage.file_system import check_is_text
 from gan.storage.links import follow_link
 from gan.storage.store import Store
 
-ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
-STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
 SEED_LIMIT = 2**31
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 STEPS = "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
@@ -59,21 +55,6 @@ RUN, DATA, TRAINING, JUDGING, OUTPUT, SCHEDULE = (
 
 OWN_OPTIONS = frozenset({"steps", "batch_size"})
 """Fields of a recipe's card that have an option. Only a sweep takes values of them in `set`."""
-
-AlertBlock = Annotated[
-    Annotated[str, Field(pattern="^[a-z0-9-]+/[a-z0-9-]+$")] | None,
-    BeforeValidator(lambda given: given or os.environ.get(ALERT_VARIABLE) or None),  # a form may send an empty field
-]
-"""A notification block of Prefect, as type/name."""
-
-
-UserPath = Annotated[Path, AfterValidator(lambda given: Path(os.path.expanduser(given)))]  # noqa: PTH111
-"""A path in which ~ is the home of the user whose process reads it."""
-
-
-def store_url_or_default(store_url: str | None) -> str | None:
-    """Return the address of the object store: the given one, else that of the environment, else None."""
-    return store_url or os.environ.get(STORE_URL_VARIABLE)
 
 
 class RunSettings(BaseModel, frozen=True, extra="forbid"):

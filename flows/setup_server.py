@@ -26,7 +26,7 @@ from pydantic import PositiveInt
 
 from flows.server.alerts import NEVER_STARTED, NO_HEARTBEAT, alert_automations
 from flows.server.session import ServerError, prefect_session
-from flows.settings import ALERT_VARIABLE
+from flows.shared_options import ALERT_VARIABLE
 from gan.command import new_app, run_command, terminal
 from gan.config import PROJECT_ROOT
 from gan.system.gpus import count_gpus

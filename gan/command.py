@@ -67,8 +67,8 @@ def exit_on_error() -> Iterator[None]:
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: no markup, no colours for numbers, no line breaks of its own."""
-    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+    """Return a console that prints text as it is: no markup, emoji codes, colours for numbers or added line breaks."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def print_table(console: Console, table: Table) -> None:

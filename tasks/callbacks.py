@@ -26,7 +26,7 @@ from gan.storage.store import Store
 from gan.system.progress import Update, progress
 from gan.training.history import HISTORY_COLUMNS
 from gan.training.loop import Callback
-from tasks.live_artifact import LiveArtifact, describe
+from tasks.live_artifact import LiveArtifact, description_of
 from tasks.records import FittedExtractor, NormalizedData
 
 __all__ = ["LiveView", "ProgressBar", "progress", "snapshot_judge", "tensorboard_callback"]
@@ -107,7 +107,7 @@ class LiveView(Callback):
 
     def _description(self) -> str:
         newest = self._snapshots[-1][2]
-        return describe(as_data_uri(tiles_png(newest[:9], 3), "png"), self._done())
+        return description_of(as_data_uri(tiles_png(newest[:9], 3), "png"), self._done())
 
     def _markdown(self) -> str:
         steps, quality, rows = zip(*self._snapshots, strict=True)
@@ -121,7 +121,7 @@ class LiveView(Callback):
             f"On {self._device}{losses}\n\n"
             f"![Fréchet distance and recall so far]({as_data_uri(chart, 'png')})\n\n"
             f"{self._judge.description}. Images of the same latents after the steps {steps_shown}:\n\n"
-            f"![fixed latents, a row for each snapshot]({as_data_uri(grid, 'png')})"
+            f"![fixed latents, a row for each snapshot shown]({as_data_uri(grid, 'png')})"
         )
 
 

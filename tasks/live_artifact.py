@@ -19,13 +19,13 @@ RELAY_SECONDS = 15.0
 log = logging.getLogger(__name__)
 
 
-def describe(thumbnail: str, progress: str) -> str:
+def description_of(thumbnail: str, progress: str) -> str:
     """Return the description of the artifact: a picture, given by its address, and what the training has done."""
     return f"![fixed latents]({thumbnail}) {progress}"
 
 
 def progress_in(description: str) -> str:
-    """Return what the training has done from a description that `describe` made; no address contains a bracket."""
+    """Return what the training has done, from a description by `description_of`; no address contains a bracket."""
     return description.partition(") ")[2]
 
 

@@ -28,7 +28,8 @@ from flows.server.alerts import (
     load_alert_block,
     plain,
 )
-from flows.settings import ALERT_VARIABLE, RunSettings
+from flows.settings import RunSettings
+from flows.shared_options import ALERT_VARIABLE
 from gan.errors import DataError, SettingsError
 from gan.report.front_page import collect
 from gan.runs.champion import Change, add_change

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from narrowing import not_none
 from s3_server import BUCKET, S3Server, key_of, records_of
-from test_pruning import pruned_artifact, publish
+from test_pruning import pruned_artifact, publish, refuse_to_unlink
 from test_stage import counted, run
 
 from flows.prune_flow import PruneSettings, app, prune_flow
@@ -209,7 +209,9 @@ def test_the_command_says_what_it_removes_from_folder_and_bucket(s3, machines, c
     )
 
 
-def test_the_flow_shows_what_it_removed_even_if_the_store_fails_then(prefect_server, tmp_path, url, s3) -> None:
+def test_the_flow_shows_what_it_removed_even_if_the_store_fails_then(
+    prefect_server, tmp_path, url, s3, monkeypatch
+) -> None:
     store = Store.open(tmp_path / "one")
     store.put_bytes(b"hello", ".txt")
     settings = PruneSettings(output_dir=store.root, older_than=0, store_url=f"{url}/nested", bucket=True)
@@ -220,6 +222,10 @@ def test_the_flow_shows_what_it_removed_even_if_the_store_fails_then(prefect_ser
     with pytest.raises(StoreError, match="has no bucket no-such-bucket-anywhere"):
         prune_flow(wrong)
     assert "11 bytes were removed" in not_none(pruned_artifact().description)
+    kept = store.path(store.put_bytes(b"kept", ".txt"))
+    refuse_to_unlink(kept, monkeypatch)
+    with pytest.raises(StoreError, match=rf"(?s)has no bucket.*1 files .*{kept.name}.*Permission denied"):
+        prune_flow(wrong)
 
 
 def test_a_bucket_that_is_not_named_is_refused_before_anything_is_removed(tmp_path: Path, monkeypatch) -> None:

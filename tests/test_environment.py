@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pipeline import PROJECT
 
+from gan.command import terminal
 from gan.errors import SettingsError
 from gan.system import environment
 from gan.system.environment import check_certificates, check_working_directory, configure_output
@@ -217,6 +218,12 @@ def test_characters_that_a_terminal_cannot_show_are_written_in_ascii(monkeypatch
     configure_output()
     print("Fréchet: 3 × 3 → 1 ± 2 … a 連 \udcfc", end="")  # noqa: T201
     assert raw.getvalue().decode(encoding) == written
+
+
+@pytest.mark.parametrize("text", ["/d/:x:/y", "http://[2001:db8:a:1::5]:4200", "[bold]no markup[/]"])
+def test_a_terminal_shows_text_as_it_is(capsys, text: str) -> None:
+    terminal().print(text)
+    assert capsys.readouterr().out == f"{text}\n"
 
 
 @pytest.mark.parametrize("columns", ["0", "-3", "wide"])

@@ -332,17 +332,21 @@ def test_checkpoints_that_a_run_locks_just_before_their_removal_stay(store, monk
         assert lock_path(folder).exists()
 
 
-def test_files_that_cannot_be_removed_are_reported_and_all_others_are_removed(store, monkeypatch) -> None:
-    """Simulate the refusal, since root may remove every file."""
-    kept, gone = put(store, "kept"), put(store, "gone")
+def refuse_to_unlink(refused: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate a file that may not be removed, since root may remove every file."""
     unlink = Path.unlink
 
     def refuse_one(path: Path, missing_ok: bool = False) -> None:
-        if path == store.root / kept.key:
+        if path == refused:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse_one)
+
+
+def test_files_that_cannot_be_removed_are_reported_and_all_others_are_removed(store, monkeypatch) -> None:
+    kept, gone = put(store, "kept"), put(store, "gone")
+    refuse_to_unlink(store.root / kept.key, monkeypatch)
     pruning = prune(store.root, 0, dry_run=False)
     assert len(pruning.failures) == 1
     assert "Permission denied" in pruning.failures[0]

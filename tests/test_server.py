@@ -22,8 +22,8 @@ from servers import FINAL, LOOPBACK, addresses_at, answer_to, ask, running_postg
 
 import flows.setup_server
 from flows.server.alerts import CRASHES_WITHOUT_HOOKS, AlertError
-from flows.settings import ALERT_VARIABLE
 from flows.setup_server import AUTOMATIONS, check, main
+from flows.shared_options import ALERT_VARIABLE
 from tasks.hand_over import GPU_LIMIT
 
 ALL_IS_THERE = {

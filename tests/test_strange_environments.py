@@ -6,12 +6,13 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from faults import same_bytes, started
-from pipeline import ALL_CORES, AS_COMMAND, SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
+from pipeline import ALL_CORES, AS_COMMAND, SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, free_port, ran, read_until, states
 from servers import SET_UP, WORKER
 
 STRANGE = {
@@ -38,6 +39,8 @@ STRANGE = {
     "PREFECT_MESSAGING_BROKER": "nowhere.messaging",
     "PREFECT_MESSAGING_CACHE": "nowhere.messaging",
     "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "nowhere.ordering",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "nowhere.leases",
+    "PREFECT_SERVER_DOCKET_URL": "redis://nowhere.invalid:6379/0",
     "NO_PROXY": "::1/128",
     "ALL_PROXY": "socks://127.0.0.1:9/",
 }
@@ -233,25 +236,45 @@ def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(checkout, data,
         run.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("given", [("-m", *WORKER), SET_UP])
-def test_commands_that_need_a_permanent_server_say_so(checkout, given) -> None:
-    without = {name: value for name, value in checkout.env.items() if name != "PREFECT_API_URL"}
-    for env, words in (
-        (without, "PREFECT_API_URL is not set, and the embedded server ends with a command"),
-        ({**without, "PREFECT_API_URL": "http://127.0.0.1:9/api"}, "http://127.0.0.1:9/api does not answer"),
-    ):
-        with started(replace(checkout, env=env), *given) as run:
-            code, output = run.end()
-            assert code == 1
-            assert words in output
-            assert "(make server)" in output
-            assert "the embedded one" not in output
-            assert "Traceback" not in output
+@pytest.mark.parametrize(
+    ("given", "url", "words"),
+    [
+        (("-m", *WORKER), "", "PREFECT_API_URL is not set, and the embedded server ends with a command"),
+        (SET_UP, "", "PREFECT_API_URL is not set, and the embedded server ends with a command"),
+        (("-m", *WORKER), "http://127.0.0.1:9/api", "http://127.0.0.1:9/api does not answer: [Errno 111]"),
+        (SET_UP, "http://server.invalid/api", "http://server.invalid/api does not answer: [Errno -2]"),
+    ],
+)
+def test_commands_that_need_a_permanent_server_say_so(checkout, given, url, words) -> None:
+    with started(replace(checkout, env={**checkout.env, "PREFECT_API_URL": url}), *given) as run:
+        code, output = run.end()
+        assert code == 1
+        assert words in output
+        assert ("waiting for up to 30 s" in output) == ("127.0.0.1" in url), "an unknown host is no server that starts"
+        assert "(make server)" in output
+        assert "the embedded one" not in output
+        assert "Traceback" not in output
+
+
+def test_commands_that_need_a_permanent_server_wait_for_one_that_starts(checkout) -> None:
+    port = free_port()
+    env = {**checkout.env, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    with replace(checkout, env=env).started(*SET_UP) as process:
+        read_until(process, "does not answer yet; waiting for up to 30 s")
+        with running_web_server(port):
+            output, _ = process.communicate(timeout=60)
+    assert "answers, but not as a Prefect server does" in output
 
 
 @pytest.fixture
 def web_server() -> Iterator[http.server.ThreadingHTTPServer]:
-    """A server that answers everything with a page."""
+    with running_web_server(0) as server:
+        yield server
+
+
+@contextmanager
+def running_web_server(port: int) -> Iterator[http.server.ThreadingHTTPServer]:
+    """Run a server that answers everything with a page."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -262,7 +285,7 @@ def web_server() -> Iterator[http.server.ThreadingHTTPServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = RecordingServer(("127.0.0.1", 0), Page)
+    server = RecordingServer(("127.0.0.1", port), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()

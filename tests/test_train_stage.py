@@ -63,7 +63,7 @@ def test_a_retry_resumes_and_every_snapshot_is_shown_during_training(
     assert "after the steps 0, 5, 10, 11:" in shown[1], "including those before the retry"
     for markdown in shown:
         assert "\n\nOn CPU, d_loss " in markdown
-        assert "![fixed latents, a row for each snapshot](data:image/png;base64," in markdown
+        assert "![fixed latents, a row for each snapshot shown](data:image/png;base64," in markdown
         assert "![Fréchet distance and recall so far](data:image/png;base64," in markdown
         assert len(markdown) < 300_000
     assert not list(store.root.glob("scratch/*"))

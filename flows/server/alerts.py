@@ -29,7 +29,7 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
-from flows.settings import ALERT_VARIABLE
+from flows.shared_options import ALERT_VARIABLE
 from flows.summary import UI_ADDRESS
 from gan.errors import SettingsError
 from gan.report.front_page import FrontPage, opinion_of

@@ -33,8 +33,12 @@ ONE_PROCESS = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect.server.utilities.messaging.memory",
     "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect.server.utilities.messaging.memory",
     "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.memory",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.memory",
+    "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect.server.worker_communication.cleanup_queue.memory",
+    "PREFECT_SERVER_DOCKET_URL": "memory://",
 }
-"""Prefect's defaults. A profile for a large server may name modules that are not installed, such as those of Redis."""
+"""Prefect's defaults for a server that is one process. A profile may have those of a large server, with Redis, whose
+modules are not installed here, or which would share that server's queue."""
 
 LAST_LINE_OF_TRACEBACK = re.compile(r"^[\w.]*(?:Error|Exception|Warning): .+", re.MULTILINE)
 

@@ -5,7 +5,7 @@ import re
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -21,11 +21,12 @@ from prefect.settings import (
     PREFECT_DEFAULT_RESULT_STORAGE_BLOCK,
     PREFECT_RESULTS_DEFAULT_SERIALIZER,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
+    Settings,
     temporary_settings,
 )
 from prefect.task_engine import TaskRunTimeoutError
 
-from flows.server.embedded import ServerError, embedded_server
+from flows.server.embedded import ONE_PROCESS, ServerError, embedded_server
 from flows.server.prefect_settings import (
     API_URL,
     AUTH_STRING,
@@ -49,7 +50,7 @@ HIDDEN = re.compile(
 ATTEMPTS_AT_START, SECONDS_AT_START = 2, 20.0
 """Limits of the first request, since the server may not exist. During a run, requests are retried for minutes."""
 
-SECONDS_OF_A_START = 30
+SECONDS_UNTIL_LISTENING = 30
 """How long a command that needs a permanent server waits for it: users start both at the same time."""
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,7 @@ def _explained() -> Iterator[None]:
         raise FashionGanError(f"{error}.\nRun the same command again: it continues with what is finished.") from error
     except httpx.HTTPError as error:
         raise ServerError(
-            f"{_server()}{_through()} was away for too long, or rejects requests "
-            f"({describe_error(error)}).\n"
+            f"{_server()}{_through()} was away for too long, or rejects requests ({describe_error(error)}).\n"
             f"{_server_settings()}Make sure that it runs. Then run the same command again: it continues with what is "
             "finished."
         ) from error
@@ -158,14 +158,27 @@ def _check_http_client() -> None:
 
 def _wait_for_server() -> None:
     """Wait for a while, as long as nothing listens at the server's address."""
-    deadline = time.monotonic() + SECONDS_OF_A_START
-    with get_client(sync_client=True) as client:
+    deadline = time.monotonic() + SECONDS_UNTIL_LISTENING
+    with _limited_patience(attempts=0), get_client(sync_client=True) as client:
         is_said = False
-        while isinstance(client.api_healthcheck(), httpx.ConnectError) and time.monotonic() < deadline:
+        while _is_refused(client.api_healthcheck()) and time.monotonic() < deadline:
             if not is_said:
-                log.warning("%s does not answer yet; waiting for up to %d s.", _server(), SECONDS_OF_A_START)
+                log.warning("%s does not answer yet; waiting for up to %d s.", _server(), SECONDS_UNTIL_LISTENING)
             is_said = True
             time.sleep(1)
+
+
+def _is_refused(failure: BaseException | None) -> bool:
+    """Return whether a request failed because nothing listens; an unknown host or a wrong certificate is no reason."""
+    while failure and not isinstance(failure, ConnectionRefusedError):
+        failure = failure.__cause__ or failure.__context__
+    return failure is not None
+
+
+def _limited_patience(attempts: int) -> AbstractContextManager[Settings]:
+    """Within the block, give up a request to the server soon; `attempts` is how often it is repeated."""
+    timeout = min(SECONDS_AT_START, PREFECT_API_REQUEST_TIMEOUT.value())
+    return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: attempts, PREFECT_API_REQUEST_TIMEOUT: timeout})
 
 
 def _check_server(or_else: str) -> None:
@@ -173,11 +186,7 @@ def _check_server(or_else: str) -> None:
 
     `or_else` is what the user can do instead of starting the server.
     """
-    timeout = min(SECONDS_AT_START, PREFECT_API_REQUEST_TIMEOUT.value())
-    with (
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: ATTEMPTS_AT_START, PREFECT_API_REQUEST_TIMEOUT: timeout}),
-        get_client(sync_client=True) as client,
-    ):
+    with _limited_patience(ATTEMPTS_AT_START), get_client(sync_client=True) as client:
         if failure := client.api_healthcheck():
             raise ServerError(
                 f"{_server()}{_through()} does not answer: {failure}.\n"
@@ -225,7 +234,9 @@ def _through() -> str:
 
 def _server_settings() -> str:
     """List the changed settings of an embedded server: one of them may be the cause of an error."""
-    made = [] if PREFECT_API_URL.value() else [g for g in given_settings() if g.name.startswith("PREFECT_SERVER_")]
+    if PREFECT_API_URL.value():
+        return ""
+    made = [g for g in given_settings() if g.name.startswith("PREFECT_SERVER_") and g.name not in ONE_PROCESS]
     return f"It was started with {', '.join(f'{g.name} ({g.place})' for g in made)}. " if made else ""
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
-from gan.judging.definitions import Metric, Separation
+from gan.judging.definitions import SHARES, Metric, Separation
 from gan.judging.gate import (
     BROKEN,
     MAX_RELATIVE_DISTANCE,
@@ -134,7 +134,7 @@ def _share_tile(title: str, metric: Metric, champion: str, doubt: str = "") -> T
 
 def _describe_rival(row: Difference, real: float | None) -> str:
     """Describe the champion's value. A comparison does not count by how much it is better than that of real images."""
-    text = row.describe(row.other)
+    text = describe_share(row.other) if row.name in SHARES else describe_number(row.other)
     is_at_least = row.better == "up to real" and is_defined(row.other) and is_defined(real) and row.other >= real
     return f"at least {text}" if is_at_least else text
 

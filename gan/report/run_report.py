@@ -130,11 +130,9 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
     update(3, "images of the averaged weights")
     average = judge.examine(average_pixels)
     update(4, "snapshots")
-    train, snapshots, average_snapshots = (
-        run.settings.train,
-        read_array(run.snapshots),
-        read_array(run.average_snapshots),
-    )
+    train = run.settings.train
+    snapshots = read_array(run.snapshots)
+    average_snapshots = read_array(run.average_snapshots)
     snapshot_judge = SnapshotJudge(network, test_pixels, snapshots.shape[1])
     quality_of_average = dict(zip(train.average_steps, map(snapshot_judge, average_snapshots), strict=True))
     return Findings(

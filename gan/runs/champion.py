@@ -145,10 +145,12 @@ def promote(
         current = champion_of(root)
         if (against, generator) != (current.identity if current else None, manifest.sha256(AVERAGE_GENERATOR)):
             return None
+        change = _promotion("promoted", run, manifest, current, reasons)
         try:
-            return _promote(root, run, manifest, current, "promoted", reasons)
+            _copy_run(root, change)
         except SettingsError:  # another generator was published under the run's name in the meantime
             return None
+        return _record(root, change)
 
 
 def promote_by_hand(root: Path, run: str) -> Change:
@@ -162,18 +164,9 @@ def promote_by_hand(root: Path, run: str) -> Change:
         current = champion_of(root)
         if current and current.identity == (run, manifest.sha256(AVERAGE_GENERATOR)):
             return _repair_copy(root, current)
-        return _promote(root, run, manifest, current, "promoted by hand")
-
-
-def _promote(
-    root: Path, run: str, manifest: Manifest, current: Change | None, action: Action, reasons: Sequence[str] = ()
-) -> Change:
-    """Copy a published run to `champions`, and record it; raise SettingsError if it is replaced meanwhile."""
-    change = _new_change(action, run, manifest.sha256(AVERAGE_GENERATOR) or "", current, reasons)
-    with suppress(ValidationError):  # a manifest of an earlier version
-        change = change.model_copy(update={"quality": Decision.model_validate(manifest.gate).quality})
-    _copy_run(root, change)
-    return _record(root, change)
+        change = _promotion("promoted by hand", run, manifest, current)
+        _copy_run(root, change)
+        return _record(root, change)
 
 
 def roll_back(root: Path) -> Change:
@@ -189,6 +182,16 @@ def roll_back(root: Path) -> Change:
         current, previous = champions[-1], champions[-2]
         check_champion(root / previous.folder, previous)
         return _record(root, _new_change("rolled back", previous.run, previous.generator, current))
+
+
+def _promotion(
+    action: Action, run: str, manifest: Manifest, current: Change | None, reasons: Sequence[str] = ()
+) -> Change:
+    """Return the line of the history for the promotion of a published run."""
+    change = _new_change(action, run, manifest.sha256(AVERAGE_GENERATOR) or "", current, reasons)
+    with suppress(ValidationError):  # a manifest of an earlier version
+        change = change.model_copy(update={"quality": Decision.model_validate(manifest.gate).quality})
+    return change
 
 
 def _new_change(action: Action, run: str, generator: str, last: Change | None, reasons: Sequence[str] = ()) -> Change:

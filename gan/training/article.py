@@ -52,7 +52,7 @@ def make_train_step(networks: Networks, images: tf.Tensor, config: TrainConfig) 
     """
     num, shape = config.batch_size, (config.batch_size, config.recipe.latent_dim)
 
-    def train_step(step: tf.Tensor, _penalize: bool = True) -> tf.Tensor:
+    def train_step(step: tf.Tensor, _penalize: bool) -> tf.Tensor:
         real_images = tf.gather(images, draw_indices(config.seed, step, num, images.shape[0]))  # (num, 28, 28, 1)
         latents = draw_latents(config.seed, step, Draw.DISCRIMINATOR_LATENTS, shape)
         fake_images = networks.generator(latents, training=False)  # (num, 28, 28, 1), with the moving statistics

@@ -194,7 +194,7 @@ def make_relativistic_step(
         inputs, of_batch = condition(indices, latents)
         return update_both(networks, tf.gather(images, indices), inputs, gamma, of_batch)
 
-    def train_step(step: tf.Tensor, penalize: bool = True) -> tf.Tensor:
+    def train_step(step: tf.Tensor, penalize: bool) -> tf.Tensor:
         """Multiply the penalties by `penalty_every`, to make up for the steps without.
 
         gamma is a Python number, so this compiles two programs.
