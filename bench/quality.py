@@ -29,7 +29,7 @@ from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe
 from gan.recipes import RECIPES, Recipe
 from gan.report.charts import INK, as_png, chart_style
 from gan.report.leaderboard import MIN_SEEDS
-from gan.runs.publish import CONFIG, METRICS
+from gan.runs.publish import CONFIG_FILE, METRICS_FILE
 from gan.training.history import QUALITY_COLUMNS
 
 COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3", "#3f8f8b")
@@ -64,7 +64,7 @@ def read_curves(runs: Path) -> list[Curve]:
     images and features. CPUs are not distinguished, so all runs should come from one machine.
     """
     found: list[Curve] = []
-    for path in sorted(runs.glob(f"*/{CONFIG}")):
+    for path in sorted(runs.glob(f"*/{CONFIG_FILE}")):
         if path.parent.name.startswith("."):
             continue  # incompletely published
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def _card(content: dict[str, Any]) -> Recipe | None:
 
 
 def _read_curve(folder: Path, recipe: str, seed: int, steps: int) -> Curve:
-    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    content = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row[QUALITY_COLUMNS[0]]]
     total = content["training"]["training_seconds"]

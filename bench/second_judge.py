@@ -29,7 +29,7 @@ from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge
 from gan.models.backend import keras, use_device
 from gan.runs.manifest import AVERAGE_SAMPLES, check_files, read_manifest
-from gan.runs.publish import METRICS
+from gan.runs.publish import METRICS_FILE
 from gan.storage.links import follow_text_link
 
 HELD_OUT = 10_000
@@ -103,7 +103,7 @@ def table_of(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Tabl
         metrics = _measured(judge, load_samples(run / AVERAGE_SAMPLES)[: judge.n])
         champion = Incumbent(run.name, run / AVERAGE_SAMPLES)
         decision = challenge_champion(judge, challenger, real, (), champion, {}, seed=0)
-        separation = json.loads((run / METRICS).read_text(encoding="utf-8")).get("separation") or {}
+        separation = json.loads((run / METRICS_FILE).read_text(encoding="utf-8")).get("separation") or {}
         verdict = "pass" if decision.passes else " ".join(decision.reasons)
         by_network = describe_metric("two_sample_accuracy", separation.get("accuracy"))
         table.add_row(run.name, *_cells(metrics), by_network, verdict)

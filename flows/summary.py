@@ -12,7 +12,7 @@ from gan.report.glance import glance_line
 from gan.runs.champion import describe_champion_status
 from gan.runs.disk import describe_forecast
 from gan.runs.pruning import DEFAULT_DAYS, disk_use
-from gan.runs.publish import METRICS
+from gan.runs.publish import METRICS_FILE
 from gan.storage.store import Store
 from tasks.records import PublishedRun
 
@@ -22,7 +22,7 @@ UI_ADDRESS = "http://127.0.0.1:4200"
 def print_summary(store: Store, run: PublishedRun) -> None:
     """Print where the result is, how good it is, and how to view it."""
     folder = store.root / "runs" / run.name
-    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    content = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     training = content["training"]
     milliseconds = training.get("milliseconds_per_step")  # a training resumed after its last step has none
     pace = f", {describe_number(milliseconds)} ms a step" if milliseconds else ""

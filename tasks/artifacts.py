@@ -17,7 +17,7 @@ from gan.report.glance import published_tiles
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.report.trend import trend_line, trend_markdown
 from gan.runs.champion import describe_champion_status
-from gan.runs.publish import METRICS
+from gan.runs.publish import METRICS_FILE
 from gan.storage.store import Store
 from tasks.records import PublishedRun
 
@@ -50,7 +50,7 @@ def create_artifacts(store: Store, run: PublishedRun, disk: str) -> None:
     thumbnail. `disk` is the size of the output folder, in words.
     """
     folder = store.root / "runs" / run.name
-    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    content = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     _create_overview(store, folder, content)
     _create_pictures(folder, run.name)
     create_table_artifact(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pipeline import PROJECT
 
-from gan.runs.changes import Change, changes, commits_between, conditions_of, published_conditions
+from gan.runs.changes import ConditionChange, changes, commits_between, conditions_of, published_conditions
 from gan.runs.manifest import code_version
 
 CONFIG: dict[str, Any] = {
@@ -34,11 +34,11 @@ def test_a_change_of_each_kind_is_named_once() -> None:
         {**MANIFEST, "code": {"commit": "b" * 40, "modified": True}, "libraries": {"numpy": "2.2.0"}, "device": "GPU"},
     )
     assert changes(conditions_of(CONFIG, MANIFEST), now) == [
-        Change("seed", "0", "1"),
-        Change("momentum", "", "0.5"),
-        Change("device", "CPU", "GPU"),
-        Change("commit", "a" * 12, f"{'b' * 12} with changes"),
-        Change("numpy", "2.1.0", "2.2.0"),
+        ConditionChange("seed", "0", "1"),
+        ConditionChange("momentum", "", "0.5"),
+        ConditionChange("device", "CPU", "GPU"),
+        ConditionChange("commit", "a" * 12, f"{'b' * 12} with changes"),
+        ConditionChange("numpy", "2.1.0", "2.2.0"),
     ]
     assert changes(now, now) == []
 
@@ -47,10 +47,10 @@ def test_steps_of_the_run_are_listed_once_and_numbers_are_written_for_readers() 
     longer = {**CONFIG, "train": {**CONFIG["train"], "steps": 10_001, "seed": 20261129}}
     longer["train"]["recipe"] = {**CONFIG["train"]["recipe"], "name": "mlp", "steps": 5, "learning_rate": 1e-7}
     assert changes(conditions_of(CONFIG, MANIFEST), conditions_of(longer, MANIFEST)) == [
-        Change("steps", "100", "10,001"),
-        Change("seed", "0", "20261129"),
-        Change("recipe", "conv", "mlp"),
-        Change("learning rate", "0.0002", "0.0000001"),
+        ConditionChange("steps", "100", "10,001"),
+        ConditionChange("seed", "0", "20261129"),
+        ConditionChange("recipe", "conv", "mlp"),
+        ConditionChange("learning rate", "0.0002", "0.0000001"),
     ]
 
 
@@ -61,7 +61,9 @@ def test_nothing_is_said_about_a_run_of_which_nothing_is_known() -> None:
 
 def test_what_is_gone_is_named_too() -> None:
     without = {**MANIFEST, "device": None}
-    assert changes(conditions_of(CONFIG, MANIFEST), conditions_of(CONFIG, without)) == [Change("device", "CPU", "")]
+    assert changes(conditions_of(CONFIG, MANIFEST), conditions_of(CONFIG, without)) == [
+        ConditionChange("device", "CPU", "")
+    ]
 
 
 def test_folders_that_cannot_be_read_have_no_conditions(tmp_path: Path) -> None:

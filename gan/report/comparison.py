@@ -15,7 +15,7 @@ from gan.models.generation import class_counts, generate_pixels, labels_of
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.report.rendering import tiles_png
-from gan.runs.changes import MAX_COMMITS, Change, changes, commits_between, published_conditions
+from gan.runs.changes import MAX_COMMITS, ConditionChange, changes, commits_between, published_conditions
 from gan.runs.manifest import AVERAGE_SAMPLES, DATA_SUMMARY, GENERATOR, SAMPLES
 
 NUM_SHOWN, COLUMNS = 32, 8
@@ -94,7 +94,7 @@ class RunComparison:
     average_differences: tuple[Difference, ...]
     n: int
     extractor: str
-    changes: Sequence[Change]  # what differs in how the runs were made; "before" is the other run
+    changes: Sequence[ConditionChange]  # what differs in how the runs were made; "before" is the other run
     commits: Sequence[str]  # from the other run's code to this run's, the newest first
 
     @property

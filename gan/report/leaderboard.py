@@ -14,7 +14,7 @@ from gan.judging.definitions import SHARES
 from gan.judging.measured import NOT_FINITE, finite_or_none, rounded
 from gan.report.templates import render_page
 from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
-from gan.runs.publish import METRICS
+from gan.runs.publish import METRICS_FILE
 
 MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
 """Metrics of the averaged weights, which the gate also uses; rows are sorted by the first."""
@@ -154,7 +154,7 @@ class Leaderboard:
 
 def read_result(variant: str, seed: int, folder: Path) -> Result:
     """Read the metrics of the published run in a folder, which has this configuration and seed."""
-    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    content = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     metrics = {name: content["metrics"][name] for name in MEASURES}
     values = {name: finite_or_none(metric["average"]) for name, metric in metrics.items()}
     missing = [name for name, value in values.items() if value is None]

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from gan.judging.gate import BROKEN
 from gan.judging.measured import finite_or_none
 from gan.runs.manifest import AVERAGE_GENERATOR, PublishedFile
-from gan.runs.publish import CONFIG, MANIFEST, METRICS, RUN_NAME
+from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, RUN_NAME
 
 MIN_USUAL = 3
 """Fewest earlier runs from which control limits are computed."""
@@ -158,9 +158,9 @@ def read_catalog(root: Path) -> list[Entry]:
 
 def _read(folder: Path) -> Entry | None:
     try:
-        manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-        content = _Metrics.model_validate_json((folder / METRICS).read_bytes())
-        config = _Config.model_validate_json((folder / CONFIG).read_bytes())
+        manifest = _Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        content = _Metrics.model_validate_json((folder / METRICS_FILE).read_bytes())
+        config = _Config.model_validate_json((folder / CONFIG_FILE).read_bytes())
         names = "frechet_distance", "recall", "coverage", "two_sample_accuracy"
         distance, recall, coverage, linear = (content.metrics[name] for name in names)
         accuracies = linear.average, content.separation.accuracy if content.separation else None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gan.formatting import describe_setting
 from gan.runs.manifest import run_git
-from gan.runs.publish import CONFIG, MANIFEST
+from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE
 
 MAX_COMMITS = 20
 COMMIT_LENGTH = 12  # digits of a commit that are shown; " with changes" may follow
@@ -21,7 +21,7 @@ OF_THE_RUN = frozenset({"name", "steps", "batch_size", "paper"})
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
-class Change(NamedTuple):
+class ConditionChange(NamedTuple):
     """One thing that differs."""
 
     name: str
@@ -55,18 +55,18 @@ def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dic
 def published_conditions(folder: Path) -> dict[str, str]:
     """Return the conditions of a published run; none if its files cannot be read. They are untrusted input."""
     try:
-        config, manifest = (json.loads((folder / name).read_bytes()) for name in (CONFIG, MANIFEST))
+        config, manifest = (json.loads((folder / name).read_bytes()) for name in (CONFIG_FILE, MANIFEST_FILE))
         return conditions_of(config, manifest)
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 
-def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[ConditionChange]:
     """Return what differs, in the order of `now`, then what is gone; nothing if one side is unknown."""
     if not before or not now:
         return []
     names = [*now, *(name for name in before if name not in now)]
-    found = (Change(name, before.get(name, ""), now.get(name, "")) for name in names)
+    found = (ConditionChange(name, before.get(name, ""), now.get(name, "")) for name in names)
     return [change for change in found if change.before != change.now]
 
 

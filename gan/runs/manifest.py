@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from gan.config import PROJECT_ROOT, RunConfig
 from gan.errors import SettingsError
-from gan.runs.publish import MANIFEST
+from gan.runs.publish import MANIFEST_FILE
 from gan.storage.files import sha256_of
 
 GENERATOR, AVERAGE_GENERATOR, EXTRACTOR = "generator.keras", "generator_average.keras", "extractor.keras"
@@ -117,9 +117,10 @@ class Manifest(BaseModel, frozen=True, extra="ignore"):
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a published run; raise SettingsError if the folder holds none."""
     try:
-        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        return Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
     except (OSError, ValueError) as error:  # pydantic raises ValueError, and so does a null byte in a path
-        why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
+        is_missing = isinstance(error, FileNotFoundError)
+        why = f"it has no {MANIFEST_FILE}" if is_missing else f"its {MANIFEST_FILE} cannot be read"
         raise SettingsError(
             f"{folder} is not a complete published run: {why}.\n"
             "Give a folder in runs/ of an output folder, or the name of a run in this one."

@@ -34,7 +34,7 @@ from platformdirs import user_cache_path
 from gan.errors import SettingsError, StoreError
 from gan.runs.disk import DAY_SECONDS
 from gan.runs.manifest import Manifest
-from gan.runs.publish import MANIFEST, restore_runs_locked
+from gan.runs.publish import MANIFEST_FILE, restore_runs_locked
 from gan.runs.retention import DEFAULT_ROLLBACKS, expired_runs, kept_champions
 from gan.storage.folders import entries, files_in, folders_in, newest_change, size_of
 from gan.storage.locks import exclusive_root_lock_for_removal, is_locked, lock_path, try_exclusive_lock
@@ -196,13 +196,13 @@ def read_published(store: Store, expired: Collection[str]) -> tuple[set[str], se
         if folder.name.startswith(".") or folder.name in expired or not is_folder:
             continue
         try:
-            content = (folder / MANIFEST).read_bytes()
+            content = (folder / MANIFEST_FILE).read_bytes()
             text = content.decode()
             Manifest.model_validate_json(text)
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"The {MANIFEST} of the published run {str(folder)!r} cannot be read, so it is unknown what the run "
-                "needs.\nNothing was removed. Run the command that made the run again, which repairs it, or move its "
+                f"The {MANIFEST_FILE} of the published run {str(folder)!r} cannot be read, so it is unknown what the "
+                "run needs.\nNothing was removed. Run the command that made the run again, which repairs it, or move its "
                 "folder out of runs/."
             ) from error
         names.add(folder.name)

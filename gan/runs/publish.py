@@ -20,7 +20,7 @@ from gan.storage.store import FileRef
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 REPLACED_RUN = re.compile(rf"\.(?P<name>{RUN_NAME.pattern})\.[^.]+\.old")
-CONFIG, METRICS, MANIFEST = "config.json", "metrics.json", "manifest.json"
+CONFIG_FILE, METRICS_FILE, MANIFEST_FILE = "config.json", "metrics.json", "manifest.json"
 
 
 def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
@@ -34,8 +34,8 @@ def check_run_name(root: Path, name: str, config: Mapping[str, Any]) -> None:
     published = _read_settings(folder)
     if published is None and _is_foreign(folder):
         raise SettingsError(
-            f"The run name {name!r} is taken by {folder}, which is not a published run: it has no {CONFIG} and no "
-            f"{MANIFEST}.\nChoose another --run-name, or move it out of runs/."
+            f"The run name {name!r} is taken by {folder}, which is not a published run: it has no {CONFIG_FILE} and no "
+            f"{MANIFEST_FILE}.\nChoose another --run-name, or move it out of runs/."
         )
     config = json.loads(to_json(config))  # in the form in which it would be published
     if published is not None and published != config:  # a damaged run may be replaced
@@ -100,7 +100,7 @@ def restore_runs_locked(root: Path) -> None:
     hidden = {}
     for path in sorted((root / "runs").glob(".*.old"), key=lambda path: path.lstat().st_mtime):
         match = REPLACED_RUN.fullmatch(path.name)
-        if match and (path / MANIFEST).is_file() and not os.path.lexists(path.with_name(match["name"])):
+        if match and (path / MANIFEST_FILE).is_file() and not os.path.lexists(path.with_name(match["name"])):
             hidden[path.with_name(match["name"])] = path
     for target, path in hidden.items():
         path.rename(target)
@@ -128,8 +128,8 @@ def publish_run(
     with staged_run(root, name) as folder:
         copy_files(files, folder)
         timings = {**metrics["timings_seconds"], "publish": round(time.perf_counter() - started, 3)}
-        write_json(folder / CONFIG, config)
-        write_json(folder / METRICS, {**metrics, "timings_seconds": timings})
+        write_json(folder / CONFIG_FILE, config)
+        write_json(folder / METRICS_FILE, {**metrics, "timings_seconds": timings})
         write_manifest(folder, manifest)
         # Later, another process may have published an equal run under this name.
         references = published_files(folder, name)
@@ -145,7 +145,7 @@ def copy_files(files: Mapping[str, Path], folder: Path) -> None:
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write `manifest.json`: the given facts, and path, SHA-256 and size of every other file in the folder."""
-    write_json(folder / MANIFEST, {**facts, "files": list(_describe_files(folder))})
+    write_json(folder / MANIFEST_FILE, {**facts, "files": list(_describe_files(folder))})
 
 
 def published_files(folder: Path, name: str) -> tuple[FileRef, ...]:
@@ -170,7 +170,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def _read_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of a run; None if they are missing or damaged."""
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
@@ -182,7 +182,7 @@ def _is_foreign(path: Path) -> bool:
         names = {entry.name for entry in path.iterdir()}
     except OSError:
         return os.path.lexists(path)
-    return bool(names) and not names & {CONFIG, MANIFEST}
+    return bool(names) and not names & {CONFIG_FILE, MANIFEST_FILE}
 
 
 def _replace_folder(staging: Path, target: Path) -> None:
