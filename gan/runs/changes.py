@@ -22,7 +22,7 @@ COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 class ConditionChange(NamedTuple):
-    """One thing that differs."""
+    """A condition in which two runs differ."""
 
     name: str
     before: str  # empty if there was none

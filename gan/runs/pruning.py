@@ -202,8 +202,8 @@ def read_published(store: Store, expired: Collection[str]) -> tuple[set[str], se
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"The {MANIFEST_FILE} of the published run {str(folder)!r} cannot be read, so it is unknown what the "
-                "run needs.\nNothing was removed. Run the command that made the run again, which repairs it, or move its "
-                "folder out of runs/."
+                "run needs.\nNothing was removed. Run the command that made the run again, which repairs it, or move "
+                "its folder out of runs/."
             ) from error
         names.add(folder.name)
         named.update(SHA256.findall(text), {hashlib.sha256(content).hexdigest()})
