@@ -23,7 +23,7 @@ from gan.judging.judge import Judge
 from gan.models.networks import build_generator
 from gan.recipes import ARTICLE
 from gan.runs.manifest import AVERAGE_SAMPLES
-from gan.runs.publish import METRICS as METRICS_FILE
+from gan.runs.publish import METRICS_FILE
 
 
 def test_the_floor_is_the_articles_arithmetic() -> None:
