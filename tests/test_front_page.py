@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from gan.errors import StoreError
 from gan.index import index
-from gan.report.front_page import FRONT_PAGE, collect, opinion_of, refresh_front_page, write_front_page
+from gan.report.front_page import FRONT_PAGE, collect, refresh_front_page, write_front_page
+from gan.report.opinion import opinion_of
 from gan.runs.catalog import control_limits, read_catalog
 from gan.runs.champion import Change, add_change
 

@@ -32,7 +32,8 @@ from pydantic import BaseModel
 from flows.shared_options import ALERT_VARIABLE
 from flows.summary import UI_ADDRESS
 from gan.errors import SettingsError
-from gan.report.front_page import FrontPage, opinion_of
+from gan.report.front_page import FrontPage
+from gan.report.opinion import opinion_of
 from gan.runs.champion import Change
 from gan.runs.disk import describe_forecast
 from tasks.artifacts import pages_url
@@ -127,12 +128,12 @@ def alert_on_result(
     """
     if slug is None or page is None:
         return
-    entries, champion = page.entries[::-1], page.champion
-    found = [entry for entry in entries if entry.name == run]
+    champion = page.champion
+    found = [entry for entry in page.entries if entry.name == run]
     if not found:
         return
     look = f"Look at its report, {root / 'runs' / run / 'report.html'}."
-    opinion, links = opinion_of(found[0], entries), (pages_url(f"runs/{run}/report.html"), _link_to_this_run())
+    opinion, links = opinion_of(found[0], page.entries), (pages_url(f"runs/{run}/report.html"), _link_to_this_run())
     if is_new and opinion.tone == "bad" and not found[0].warnings:  # a collapse has its own alert
         what = f"{look} It lists what differs from the run that it is compared with."
         _send(slug, f"{run} needs a look", opinion.words, what, *links)

@@ -6,16 +6,18 @@ is written again as a whole after a run is published, removed or promoted, after
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gan.errors import describe_error
 from gan.formatting import describe_number, describe_share
+from gan.report.control_chart import HEIGHT, WIDTH, Chart, control_chart
 from gan.report.glance import Opinion
+from gan.report.opinion import opinion_of
 from gan.report.templates import render_page
-from gan.runs.catalog import MIN_USUAL, ControlLimits, Entry, control_limits, earlier_comparable_runs, read_catalog
+from gan.runs.catalog import MIN_USUAL, Entry, read_catalog
 from gan.runs.champion import Change, champion_stack, read_history
 from gan.storage.files import atomic_path
 from gan.storage.folders import files_in
@@ -23,34 +25,8 @@ from gan.storage.locks import IN_USE, exclusive_lock
 
 FRONT_PAGE, COMPARISONS = "index.html", "comparisons"
 COMPARISON_PAGE = re.compile(r"[A-Za-z0-9][\w.-]*\.html", re.ASCII)
-MAX_IN_CHART = 90
-WIDTH, HEIGHT, MARGIN = 720, 150, 8  # of a chart, in units of its viewBox
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Point:
-    """A run on a control chart."""
-
-    entry: Entry
-    x: float
-    y: float
-    value: str
-    is_unusual: bool
-    became_champion: bool
-    new_code: bool  # another commit than the run before
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A control chart of one number over the runs of a recipe, the oldest first, in units of the viewBox."""
-
-    title: str
-    points: Sequence[Point]
-    band: str  # points of the polygon of usual values; empty if there are too few runs
-    low: str
-    high: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +43,7 @@ class Trend:
 class FrontPage:
     """The content of the page."""
 
-    entries: Sequence[Entry]  # the newest first
+    entries: Sequence[Entry]  # the oldest first
     last: Entry | None
     opinion: Opinion | None  # of the last run
     champion: Change | None  # the promotion of the present champion
@@ -115,7 +91,7 @@ def collect(root: Path) -> FrontPage:
     champion = champions[-1] if champions else None
     last = entries[-1] if entries else None
     return FrontPage(
-        entries=entries[::-1],
+        entries=entries,
         last=last,
         opinion=opinion_of(last, entries) if last else None,
         champion=champion,
@@ -142,35 +118,6 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
-    """Compare a run with the runs of its recipe before it.
-
-    Args:
-        entry: The run.
-        entries: All runs, the oldest first.
-    """
-    earlier = earlier_comparable_runs(entry, entries)
-    distance = control_limits(each.distance for each in earlier)
-    recall = control_limits(each.recall for each in earlier)
-    if entry.is_broken or entry.distance is None or entry.recall is None:
-        return Opinion("Something is wrong with it: look at its report.", "bad")
-    if distance is None or recall is None:
-        return Opinion(
-            f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual.", "neutral"
-        )
-    figures = f"Fréchet distance {describe_number(entry.distance)}, usually {describe_number(distance.mean)}"
-    if entry.distance > distance.high:
-        return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
-    if entry.recall < recall.low:
-        found, mean = describe_share(entry.recall), describe_share(recall.mean)
-        return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {mean}.", "bad")
-    if entry.passes and entry.champion:
-        return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
-    if entry.distance < distance.low:
-        return Opinion(f"Better than usual. {figures}.", "good")
-    return Opinion(f"As good as usual. {figures}.", "neutral")
-
-
 def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) -> list[Trend]:
     """Group comparable runs, and return the charts of each group with at least MIN_USUAL runs.
 
@@ -186,61 +133,10 @@ def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) ->
             described=f"{steps:,} steps; {judged_by}",
             runs=runs,
             charts=[
-                _chart("Fréchet distance", runs, champions, lambda entry: entry.distance, describe_number),
-                _chart("Recall", runs, champions, lambda entry: entry.recall, describe_share),
+                control_chart("Fréchet distance", runs, champions, lambda entry: entry.distance, describe_number),
+                control_chart("Recall", runs, champions, lambda entry: entry.recall, describe_share),
             ],
         )
         for (recipe, steps, _, judged_by), runs in ordered
         if len(runs) >= MIN_USUAL
     ]
-
-
-def _chart(
-    title: str,
-    runs: Sequence[Entry],
-    champions: Set[tuple[str, str | None]],
-    value_of: Callable[[Entry], float | None],
-    describe: Callable[[float | None], str],
-) -> Chart:
-    first = max(0, len(runs) - MAX_IN_CHART)
-    shown = runs[first:]
-    numbers = [None if each.is_broken else value_of(each) for each in runs]
-    limits = [control_limits(numbers[:place]) for place in range(first, len(runs))]
-    found = [(place, entry, value) for place, entry in enumerate(shown) if (value := value_of(entry)) is not None]
-    ends = [end for limit in limits if limit for end in (limit.low, limit.high)]
-    low, high = _range([*(value for _, _, value in found), *ends])
-
-    def place_x(place: int) -> float:
-        return round(MARGIN + (WIDTH - 2 * MARGIN) * place / max(1, len(shown) - 1), 1)
-
-    def place_y(value: float) -> float:
-        inside = min(high, max(low, value))
-        return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (inside - low) / (high - low), 1)
-
-    points = [
-        Point(
-            entry=entry,
-            x=place_x(place),
-            y=place_y(value),
-            value=describe(value),
-            is_unusual=_is_unusual(value, limits[place]),
-            became_champion=entry.identity in champions,
-            new_code=place > 0 and entry.commit != shown[place - 1].commit,
-        )
-        for place, entry, value in found
-    ]
-    known = [(place_x(place), limit) for place, limit in enumerate(limits) if limit]
-    outline = [(x, limit.low) for x, limit in known] + [(x, limit.high) for x, limit in reversed(known)]
-    band = " ".join(f"{x},{place_y(value)}" for x, value in outline)
-    return Chart(title, points, band, low=describe(low), high=describe(high))
-
-
-def _is_unusual(value: float, limits: ControlLimits | None) -> bool:
-    return limits is not None and not limits.low <= value <= limits.high
-
-
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of an axis: 0, or a little below the least value, and a little above the largest one."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    return max(0.0, low - room), high + room

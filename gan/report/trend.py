@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from gan.formatting import describe_number, describe_share
-from gan.report.front_page import HEIGHT, WIDTH, Chart, FrontPage, Trend, opinion_of
+from gan.report.control_chart import HEIGHT, WIDTH, Chart
+from gan.report.front_page import FrontPage, Trend
 from gan.report.markup import as_data_uri, escape_markdown
+from gan.report.opinion import opinion_of
 from gan.report.templates import render_svg
 
 MAX_ROWS, MAX_TRENDS, MAX_BARS, MAX_NAMES = 14, 3, 30, 3
@@ -25,7 +27,7 @@ def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
         f"| [{escape_markdown(entry.name)}]({address_of(f'runs/{entry.name}/report.html')}) "
         f"| {entry.published:%Y-%m-%d} | {describe_number(entry.distance)} | {describe_share(entry.recall)} "
         f"| {escape_markdown(entry.badge)} |"
-        for entry in page.entries[:MAX_ROWS]
+        for entry in reversed(page.entries[-MAX_ROWS:])
     ]
     parts = [
         escape_markdown(describe_champion(page)),
@@ -64,9 +66,8 @@ def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
         begin: Runs that were published before are not counted.
         failed: Number of runs that failed since then.
     """
-    entries = page.entries[::-1]
-    recent = [entry for entry in entries if entry.published >= begin]
-    bad = [entry.name for entry in reversed(recent) if opinion_of(entry, entries).tone == "bad"]
+    recent = [entry for entry in page.entries if entry.published >= begin]
+    bad = [entry.name for entry in reversed(recent) if opinion_of(entry, page.entries).tone == "bad"]
     runs, needs = "run" if len(recent) == 1 else "runs", "needs" if len(bad) == 1 else "need"
     headline = f"{len(recent)} {runs} published, {len(bad)} {needs} a look, {failed} failed"
     parts = [f"Look at {_list(bad)}."] if bad else []
