@@ -120,6 +120,12 @@ def test_a_published_run_says_what_is_not_defined_and_why(published) -> None:
     assert found.values["near_copies"] is not None
 
 
+def test_a_report_has_the_duration_of_the_whole_training_also_of_a_resumed_one(published) -> None:
+    """That of the stage is only the duration of the last process."""
+    store, _ = published
+    assert "trained on cpu in 1.5 s" in (store.root / "runs" / "first" / "report.html").read_text()
+
+
 def test_terminal_and_artifacts_of_a_run_show_no_number_that_is_none(published, monkeypatch, capsys) -> None:
     store, (_, run) = published
     shown: list[dict] = []

@@ -204,13 +204,14 @@ def _files(report: Report, found: Findings) -> dict[str, bytes]:
 def _subtitle(run: TrainedRun) -> str:
     """Return in one line how and where the run was trained, and when and by which code it was judged."""
     train, made_from, commit = run.settings.train, run.provenance, run.conditions.get("commit", "")
-    device, duration = made_from.training.get("device", "unknown device"), made_from.seconds.get("train")
+    device = made_from.training.get("device", "unknown device")
+    duration = made_from.training.get("training_seconds")  # of all processes that trained it
     now = datetime.now(UTC)
     return " · ".join(
         part
         for part in (
             f"recipe {train.recipe.name}, {train.steps:,} steps, seed {train.seed}",
-            f"trained on {device} in {describe_seconds(duration)}" if duration else f"trained on {device}",
+            f"trained on {device} in {describe_seconds(float(duration))}" if duration else f"trained on {device}",
             f"judged on {now.day} {now:%B %Y}",
             commit and f"commit {commit[:8]}{commit[COMMIT_LENGTH:]}",
         )
