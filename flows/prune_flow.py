@@ -112,11 +112,10 @@ def prune_all(settings: PruneSettings, show: Callable[[Pruning, str], None]) -> 
     pruning = _prune_folder(settings)
     show(pruning, _describe_total(pruning, str(settings.output_dir), settings.older_than, settings))
     try:
-        if url and settings.bucket:
+        if url and (settings.bucket or not settings.dry_run):
             found = _prune_objects(settings, url, expired=pruning.runs)
-            show(found, _describe_total(found, url, max(MIN_DAYS, settings.older_than), settings))
-        elif url and not settings.dry_run:
-            _prune_objects(settings, url, expired=pruning.runs)  # only renews
+            if settings.bucket:  # without, objects are only renewed
+                show(found, _describe_total(found, url, max(MIN_DAYS, settings.older_than), settings))
     except FashionGanError as error:
         if not pruning.failures:
             raise
