@@ -19,7 +19,15 @@ from gan.data.sources import fetch_splits
 from gan.errors import SettingsError
 from gan.judging.features import SHIPPED_SHA256, Extractor
 from gan.judging.judge import Judge
-from gan.runs.manifest import AVERAGE_SAMPLES, EXTRACTOR, GENERATOR, SAMPLES, Manifest, check_files, read_manifest
+from gan.runs.manifest import (
+    AVERAGE_GENERATOR,
+    AVERAGE_SAMPLES,
+    EXTRACTOR,
+    SAMPLES,
+    Manifest,
+    check_files,
+    read_manifest,
+)
 from gan.storage.files import read_array, sha256_of
 from gan.storage.links import follow_text_link
 from gan.storage.store import Store
@@ -52,7 +60,7 @@ def compare(
     run_a, run_b = follow_text_link(run_a), follow_text_link(run_b)
     manifests = [read_manifest(run) for run in (run_a, run_b)]
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
-        check_files(run, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
+        check_files(run, manifest, AVERAGE_GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
     if manifests[0].images != manifests[1].images:
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
     root, out = _default_output(run_a.resolve(), run_b.resolve()) if out is None else (None, out)
@@ -121,7 +129,7 @@ def _print_comparison(comparison: "RunComparison", out: Path) -> None:
     console = terminal()
     console.print(f"A      {comparison.this_name}\nB      {comparison.other_name}")
     console.print(f"n      {comparison.n:,} images of each, {comparison.extractor} features\n")
-    tables = {"Last weights": comparison.differences, "Averaged weights": comparison.average_differences}
+    tables = {"Averaged weights": comparison.average_differences, "Last weights": comparison.differences}
     for weights, rows in tables.items():
         table = Table(box=None, pad_edge=False)
         table.add_column(weights)  # the one column that is wrapped in a narrow terminal

@@ -31,7 +31,7 @@ def generate(
     *,
     num_images: Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_IMAGES))] = 64,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
-    average: Annotated[bool, Parameter(negative=())] = False,
+    last_weights: Annotated[bool, Parameter(negative=())] = False,
     of_class: Annotated[str | None, Parameter(name="--class")] = None,
     out: Path,
 ) -> None:
@@ -41,7 +41,7 @@ def generate(
         run: Folder of a published run, such as artifacts/latest.
         num_images: Number of images to draw.
         seed: Seed of the latents; equal seeds give equal images.
-        average: Use the averaged weights instead of the last ones.
+        last_weights: Use the weights after the last step (the article's result) instead of their moving average.
         of_class: Name or number of the class to draw, for a class-conditional generator; by default classes are as
             frequent as in the training images.
         out: Output file: .png (a grid of at most 1,024 images) or .npz (key "images", uint8, shape (n, 28, 28);
@@ -59,7 +59,7 @@ def generate(
 
     use_device("auto")
     run = follow_text_link(run)
-    generator = load_generator(run, average=average)
+    generator = load_generator(run, average=not last_weights)
     counts = class_counts(run / DATA_SUMMARY, generator)
     like_labels = labels_of(counts) if of_class is None else np.array([_find_label(of_class, generator, counts, run)])
     inputs = sample_inputs(generator, num_images, seed=seed, like_labels=like_labels)

@@ -108,10 +108,10 @@ def _create_pictures(folder: Path, name: str) -> None:
     )
     create_markdown_artifact(
         key="real-beside-fake",
-        markdown="| Real (test split) | Generated (not selected) | Same latents, averaged weights |\n|---|---|---|\n"
+        markdown="| Real (test split) | Averaged weights (not selected) | Same latents, last weights |\n|---|---|---|\n"
         f"| {_picture(folder / 'real_grid.png', 'real', 245)} "
-        f"| {_picture(folder / 'generated_grid.png', 'generated', 245)} "
-        f"| {_picture(folder / 'average_grid.png', 'averaged', 245)} |",
+        f"| {_picture(folder / 'average_grid.png', 'averaged weights', 245)} "
+        f"| {_picture(folder / 'generated_grid.png', 'last weights', 245)} |",
         description=_thumbnail(folder / "real_above_generated.png", "Real images above generated ones, not selected"),
     )
     rows = _picture(folder / "class_rows.png", "Real and generated images of every class")
@@ -144,7 +144,7 @@ def _image(path: Path, alt: str) -> str:
 def _metric_row(name: str, metric: dict[str, Any]) -> dict[str, str]:
     reasons = "; ".join(dict.fromkeys(metric.get("undefined", {}).values()))
     note = f". Not defined: {reasons}" if reasons else ""
-    columns = {"generated": "value", "averaged weights": "average", "floor (real)": "floor"}
+    columns = {"last weights": "value", "averaged weights": "average", "floor (real)": "floor"}
     return {
         "metric": metric["title"],
         **{column: describe_metric(name, metric[key]) for column, key in columns.items()},
@@ -157,12 +157,12 @@ def _differences(content: dict[str, Any]) -> str:
     """List the metrics that are better or worse than the reference's; return nothing without a reference."""
     if content["reference"] is None:
         return ""
-    names = {"value": "Last weights", "average": "Averaged weights"}
+    titles = {"average": "Averaged weights", "value": "Last weights"}
     lines = [
-        f"- {names[kind]}, {verdict}: " + ", ".join(row["title"] for row in rows.values() if row["verdict"] == verdict)
-        for kind, rows in content["differences"].items()
+        f"- {title}, {verdict}: " + ", ".join(row["title"] for row in rows if row["verdict"] == verdict)
+        for title, rows in ((title, content["differences"][kind].values()) for kind, title in titles.items())
         for verdict in ("better", "worse", "not defined")
-        if any(row["verdict"] == verdict for row in rows.values())
+        if any(row["verdict"] == verdict for row in rows)
     ]
     against = f"Against {escape_markdown(content['reference'])}, beyond noise:"
     return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"

@@ -25,7 +25,7 @@ def compare(store: Store, records: RunRecords, opponents: Opponents, run: RunCon
     if reference := opponents.reference:
         earlier_run = ContestantFiles(
             name=reference.name,
-            generator=store.path(reference.generator),
+            average=store.path(reference.average),
             samples=store.path(reference.samples),
             average_samples=store.path(reference.average_samples),
             data_summary=store.path(records.data.summary),  # a reference was trained on the same data

@@ -177,7 +177,7 @@ class Reference(StageRecord):
     """An earlier run that this one is compared with."""
 
     name: str
-    generator: FileRef
+    average: FileRef = Field(description=".keras, the averaged weights")
     samples: FileRef = Field(description=".npz, key images")
     average_samples: FileRef
     conditions: dict[str, str] = Field({}, description="its settings, code, versions and device, as text by name")

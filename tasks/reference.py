@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from gan.errors import SettingsError, first_line
 from gan.runs.changes import published_conditions
 from gan.runs.manifest import (
+    AVERAGE_GENERATOR,
     AVERAGE_SAMPLES,
-    GENERATOR,
     SAMPLES,
     Manifest,
     check_files,
@@ -60,7 +60,7 @@ def check_comparable(folder: Path, dataset: str) -> None:
     manifest = read_manifest(folder)
     if manifest.data.name != dataset:
         raise _other_data(folder, manifest.data.name, dataset)
-    check_files(folder, manifest, GENERATOR, SAMPLES, AVERAGE_SAMPLES)
+    check_files(folder, manifest, AVERAGE_GENERATOR, SAMPLES, AVERAGE_SAMPLES)
 
 
 def check_same_data(folder: Path, manifest: Manifest, data: NormalizedData) -> None:
@@ -92,12 +92,12 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
     if has_generators_of(manifest, trained):
         return _recorded_reference(store, manifest)
     check_same_data(folder, manifest, data)
-    names = GENERATOR, SAMPLES, AVERAGE_SAMPLES
+    names = AVERAGE_GENERATOR, SAMPLES, AVERAGE_SAMPLES
     check_files(folder, manifest, *names)
-    generator, samples, average_samples = copy_to_store(store, folder, manifest, *names)
+    average, samples, average_samples = copy_to_store(store, folder, manifest, *names)
     return Reference(
         name=folder.name,
-        generator=generator,
+        average=average,
         samples=samples,
         average_samples=average_samples,
         conditions=published_conditions(folder),

@@ -14,7 +14,7 @@ def render(store: Store, data: NormalizedData, trained: TrainedGan, config: Trai
 
     use_device(device)
     drawn = draw_training(
-        store.path(trained.generator),
+        store.path(trained.average),
         store.load_array(data.train_images),
         store.load_array(data.train_labels),
         data.class_names,

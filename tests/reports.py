@@ -54,7 +54,7 @@ def make_findings() -> Findings:
         class_names=(HOSTILE, *(f"class {label}" for label in range(1, 10))),
         train_pixels=smooth_pixels(300, 0),
         test_labels=np.arange(150) % 10,
-        fake_pixels=fake,
+        last_pixels=fake,
         average_pixels=average,
         asked_labels=None,
         separation_logits=np.arange(150, dtype=np.float32),
@@ -75,7 +75,7 @@ def make_report(findings: Findings, folder: Path) -> Report:
     (folder / "training.webp").write_bytes(
         animation_bytes([draw_grid(noise(4, step), 2, scale=2) for step in range(3)])
     )
-    average, fake = findings.average_pixels, findings.fake_pixels
+    average, fake = findings.average_pixels, findings.last_pixels
     shapes: list[tuple[int | None, ...]] = [(None, 100)]
     this = Contestant("This run", smooth_pixels(32, 6), shapes, average, average, {"seed": "1"})
     other = Contestant(HOSTILE, noise(32, 7), shapes, fake, average, {"seed": HOSTILE, "device": "CPU"})

@@ -162,7 +162,7 @@ def test_a_runs_content_has_the_whole_card_of_its_recipe() -> None:
 def test_a_class_can_be_requested_by_name_and_number(networks, tiny_conv, tmp_path, call) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    save_model(networks.generator, run / "generator.keras")
+    save_model(networks.generator, run / "generator_average.keras")
     counts = {"Trouser": 5, "Ankle boot": 5, "Bag": 0}
     (run / "data_summary.json").write_text(json.dumps({"train": {"images_per_class": counts}}))
     drawn = []
@@ -183,7 +183,7 @@ def test_a_class_can_be_requested_by_name_and_number(networks, tiny_conv, tmp_pa
     code, shown = call("gan.generate", run, "--class", "Hat", "--out", tmp_path / "x.png")
     assert code == 1
     assert "--class got 'Hat'; the classes are 0 Trouser, 1 Ankle boot, 2 Bag." in shown
-    save_model(Networks.build(tiny_conv.recipe, seed=0).generator, run / "generator.keras")
+    save_model(Networks.build(tiny_conv.recipe, seed=0).generator, run / "generator_average.keras")
     code, shown = call("gan.generate", run, "--class", "Bag", "--out", tmp_path / "x.png")
     assert code == 1
     assert "is not class-conditional" in shown
@@ -197,7 +197,7 @@ def test_a_class_is_found_by_its_exact_name_before_similar_ones(networks, given,
 
 def test_a_comparison_of_two_runs_shows_no_class_without_training_images(networks, tmp_path, monkeypatch) -> None:
     files = ContestantFiles("run", *(tmp_path / name for name in ("g.keras", "s.npz", "a.npz", "data_summary.json")))
-    save_model(networks.generator, files.generator)
+    save_model(networks.generator, files.average)
     for path in (files.samples, files.average_samples):
         save_samples(np.zeros((2, 28, 28), np.uint8), path)
     counts = {"Trouser": 5, "Bag": 0, "Coat": 15}

@@ -67,6 +67,20 @@ def test_warnings_about_the_data_are_marked_as_such(report) -> None:
     assert "About the data" not in render_markdown(replace(report, data_warnings=[]))
 
 
+def test_the_images_shown_as_generated_are_those_of_the_averaged_weights(findings) -> None:
+    exhibits, average = make_exhibits(findings, seed=0), findings.average_pixels
+    shown = [(row.fake, row.fake_rows) for row in exhibits.classes]
+    shown += [(group.fake, group.fake_rows) for group in exhibits.neighbours]
+    for pixels, rows in shown:
+        np.testing.assert_array_equal(pixels, average[rows])
+    predicted = np.bincount(findings.average.fake.classes, minlength=10) / len(average)
+    assert [row.fake_share for row in exhibits.classes] == predicted.tolist()
+    generated, real = ({image.tobytes() for image in pixels} for pixels in (average, findings.judge.test_pixels))
+    asked = tiles_of(not_none(exhibits.test))
+    assert asked <= generated | real
+    assert asked & generated
+
+
 def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> None:
     judge = Judge(findings.judge.extractor, smooth_pixels(900, 0), smooth_pixels(700, 1), n=700, seed=0)
     fake = noise(700, 2)
@@ -75,7 +89,7 @@ def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> 
         judge=judge,
         train_pixels=smooth_pixels(900, 0),
         test_labels=np.arange(700) % 10,
-        fake_pixels=fake,
+        last_pixels=fake,
         average_pixels=fake,
         last=judge.examine(fake),
         average=judge.examine(fake),

@@ -1,6 +1,7 @@
 """What a run shows where a metric is not defined: files, report, terminal and artifacts say null and why."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
         before = {Path(ref.key).name: ref for ref in runs[0].published} if runs else {}
         reference = before and Reference(
             name="first",
-            generator=before["generator.keras"],
+            average=before["generator_average.keras"],
             samples=before["samples.npz"],
             average_samples=before["samples_average.npz"],
         )
@@ -137,7 +138,7 @@ def test_terminal_and_artifacts_of_a_run_show_no_number_that_is_none(published, 
         for row in artifact.get("table", []):
             check_words("\n".join(row.values()), artifact["key"])
     (table,) = (artifact["table"] for artifact in shown if artifact["key"] == "metrics")
-    assert [row["generated"] for row in table].count("not defined") == 1
+    assert [row["last weights"] for row in table].count("not defined") == 1
     assert any("Not defined: at least half" in row["features, and how to read it"] for row in table)
     print_summary(store, run)
     check_words(capsys.readouterr().out, "terminal")
@@ -185,7 +186,7 @@ def test_a_count_of_images_that_is_infinity_is_no_traceback(published, tmp_path)
     store, _ = published
     run = tmp_path / "run"
     run.mkdir()
-    (run / "generator.keras").write_bytes((store.root / "runs" / "first" / "generator.keras").read_bytes())
+    shutil.copy(store.root / "runs" / "first" / "generator_average.keras", run)
     (run / "data_summary.json").write_text('{"train": {"images_per_class": {"a": Infinity, "b": 1e999}}}')
     generate(run, num_images=4, out=tmp_path / "images.png")
     assert (tmp_path / "images.png").exists()

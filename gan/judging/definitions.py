@@ -180,7 +180,7 @@ def describe_metric(name: str, value: float | None) -> str:
 class AskedClasses(MeasuredNumbers):
     """Share of images, 0 to 1, that the judge's classifier assigns to the class that they were generated for."""
 
-    value: Number = Field(description="of generated images")
+    value: Number = Field(description="of images of the last weights")
     average: Number = Field(description="of images of the averaged generator")
     real: Number = Field(description="of test images, whose classes are their labels: the accuracy of the classifier")
 
@@ -200,7 +200,7 @@ class Metric(MeasuredNumbers):
 
     name: str = Field(description="key in metrics.json")
     title: str = Field(description="name in tables")
-    value: Number = Field(description="generated images against test images")
+    value: Number = Field(description="images of the last weights against test images")
     average: Number = Field(description="the same for images of the averaged generator")
     floor: Number = Field(description="the same for real training images: what a perfect generator would reach")
     standard_error: Number = Field(None, description="of value, where the estimator has one")

@@ -16,7 +16,7 @@ class ClassShare(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     name: str
     real: Measured
-    generated: Measured
+    generated: Measured = Field(description="of images of the averaged generator")
 
 
 class Judgement(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

@@ -16,8 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from gan.formatting import describe_number, describe_share
 
 REAL_COLOR, FAKE_COLOR = "#2a7ab8", "#c8553d"
-SETS = {"real": REAL_COLOR, "generated": FAKE_COLOR, "averaged": "#a8840f"}
-"""The sets of images in a chart and their colours: test images, generated ones, those of the averaged generator."""
+SETS = {"real": REAL_COLOR, "last weights": FAKE_COLOR, "averaged weights": "#a8840f"}
+"""The sets of images in a chart and their colours: test images, and the images of both generators."""
 
 POINTS_IN_A_CURVE, LONGEST_NAME = 400, 24
 INK = "#0a0b0c"
@@ -196,7 +196,8 @@ def _draw_averages(axes: Axes, steps: Sequence[int], values: np.ndarray) -> None
     """
     taken = np.isfinite(values)
     if taken.any():
-        style: dict[str, Any] = {"color": SETS["averaged"], "markersize": 4, "zorder": 1.5, "label": "averaged weights"}
+        label = "averaged weights"
+        style: dict[str, Any] = {"color": SETS[label], "markersize": 4, "zorder": 1.5, "label": label}
         axes.plot(np.array(steps)[taken], values[taken], "s--", **style)
         axes.legend()
 

@@ -1,4 +1,4 @@
-"""Compare two generators: images of the same latents, and the difference in every metric with its interval."""
+"""Compare two runs: images of the same latents, and the difference in every metric with its interval."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
 from gan.report.rendering import tiles_png
 from gan.runs.changes import MAX_COMMITS, ConditionChange, changes, commits_between, published_conditions
-from gan.runs.manifest import AVERAGE_SAMPLES, DATA_SUMMARY, GENERATOR, SAMPLES
+from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, DATA_SUMMARY, SAMPLES
 
 NUM_SHOWN, COLUMNS = 32, 8
 
@@ -26,7 +26,7 @@ class ContestantFiles:
     """The files of a run that a comparison needs."""
 
     name: str
-    generator: Path
+    average: Path  # .keras, the averaged weights
     samples: Path
     average_samples: Path
     data_summary: Path
@@ -37,7 +37,9 @@ class ContestantFiles:
         """Return the files of a published run."""
         samples, average_samples = run / SAMPLES, run / AVERAGE_SAMPLES
         conditions = published_conditions(run)
-        return cls(run.resolve().name, run / GENERATOR, samples, average_samples, run / DATA_SUMMARY, conditions)
+        return cls(
+            run.resolve().name, run / AVERAGE_GENERATOR, samples, average_samples, run / DATA_SUMMARY, conditions
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Contestant:
 def load_contestant(files: ContestantFiles, *, seed: int) -> Contestant:
     """Load a run, and draw the images that a comparison shows; `seed` is the seed of their latents."""
     samples, average_samples = load_samples(files.samples), load_samples(files.average_samples)
-    shown, shapes = draw_shown(files.generator, files.data_summary, seed=seed)
+    shown, shapes = draw_shown(files.average, files.data_summary, seed=seed)
     return Contestant(files.name, shown, shapes, samples, average_samples, files.conditions)
 
 
@@ -101,8 +103,8 @@ class RunComparison:
     def verdict(self) -> str:
         """One sentence that names the metrics which are better or worse beyond noise."""
         return (
-            f"Against {self.other_name}: the last weights {_summarize(self.differences)}; "
-            f"the averaged weights {_summarize(self.average_differences)}."
+            f"Against {self.other_name}: the averaged weights {_summarize(self.average_differences)}; "
+            f"the last weights {_summarize(self.differences)}."
         )
 
 

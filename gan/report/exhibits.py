@@ -1,4 +1,7 @@
-"""Choose and draw the pictures of a report."""
+"""Choose and draw the pictures of a report.
+
+The gate judges the averaged weights, so generated images are theirs unless a name says `last`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +32,8 @@ class Findings:
     class_names: Sequence[str]
     train_pixels: np.ndarray  # uint8 (m, 28, 28), the whole split
     test_labels: np.ndarray  # int (k,), of the whole split
-    fake_pixels: np.ndarray  # uint8 (>= n, 28, 28)
-    average_pixels: np.ndarray  # uint8 (>= n, 28, 28)
+    last_pixels: np.ndarray  # uint8 (>= n, 28, 28), of the last weights
+    average_pixels: np.ndarray  # uint8 (>= n, 28, 28), of the same latents and the averaged weights
     asked_labels: np.ndarray | None  # int (>= n,), classes given to the generator; None if it is not conditional
     separation_logits: np.ndarray  # float32 (n,), of "real", by a network, for average_pixels
     last: ImageStatistics  # of images of the last weights
@@ -93,8 +96,8 @@ class Exhibits:
     """All pictures of a report; bytes are PNG."""
 
     real_grid: bytes
-    fake_grid: bytes
     average_grid: bytes
+    last_grid: bytes
     pairs: bytes  # a row of real images above a row of generated ones, as a thumbnail
     classes: Sequence[ClassRow]
     class_rows: bytes  # the first MAX_CLASSES_DRAWN of `classes` in one picture
@@ -114,7 +117,7 @@ class Exhibits:
 def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
     """Choose and draw all pictures of a report; `seed` seeds the choice of real images and the blind test."""
     rng = np.random.default_rng(seed)
-    n, real_pixels, fake_pixels = found.judge.n, found.judge.test_pixels, found.fake_pixels
+    n, real_pixels, fake_pixels = found.judge.n, found.judge.test_pixels, found.average_pixels
     in_grid = rng.permutation(n)[:NUM_IN_A_GRID]
     classes, neighbours = _choose_class_rows(found), _choose_neighbours(found)
     by_realness = np.argsort(-found.separation_logits, kind="stable")
@@ -127,15 +130,15 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
     figures = _draw_charts(found)
     return Exhibits(
         real_grid=_draw_square(real_pixels[in_grid]),
-        fake_grid=_draw_square(fake_pixels[: len(in_grid)]),
-        average_grid=_draw_square(found.average_pixels[: len(in_grid)]),
+        average_grid=_draw_square(fake_pixels[: len(in_grid)]),
+        last_grid=_draw_square(found.last_pixels[: len(in_grid)]),
         pairs=tiles_png(np.concatenate([real_pixels[in_grid[:NUM_IN_PAIRS]], fake_pixels[:NUM_IN_PAIRS]]), 8),
         classes=classes,
         class_rows=png_bytes(draw_class_rows(drawn_classes, scale=SCALE)),
         neighbours=neighbours,
         neighbour_rows=tiles_png(np.concatenate(neighbour_rows), NUM_NEIGHBOURS),
-        convincing=tiles_png(found.average_pixels[by_realness[:NUM_EXTREMES]], 10),
-        unconvincing=tiles_png(found.average_pixels[by_realness[::-1][:NUM_EXTREMES]], 10),
+        convincing=tiles_png(fake_pixels[by_realness[:NUM_EXTREMES]], 10),
+        unconvincing=tiles_png(fake_pixels[by_realness[::-1][:NUM_EXTREMES]], 10),
         judged=[
             SnapshotQuality(step, *last, *(averaged if np.isfinite(averaged).any() else (None, None)))
             for step, last, averaged in zip(found.snapshot_steps, found.quality, found.average_quality, strict=True)
@@ -168,7 +171,7 @@ def _draw_charts(found: Findings) -> dict[str, Figure]:
 
 def _choose_class_rows(found: Findings) -> list[ClassRow]:
     """Choose the first images of every class; generated images without a requested class have the predicted one."""
-    judge, predicted = found.judge, found.last.fake.classes
+    judge, predicted = found.judge, found.average.fake.classes
     labels = found.test_labels[judge.test_rows]
     fake_labels = predicted if found.asked_labels is None else found.asked_labels[: judge.n]
     num = max(MIN_OF_A_CLASS, min(NUM_OF_A_CLASS, MAX_OF_ALL_CLASSES // len(found.class_names)))
@@ -181,7 +184,7 @@ def _choose_class_rows(found: Findings) -> list[ClassRow]:
                 real_share=float((judge.test.classes == label).mean()),
                 fake_share=float((predicted == label).mean()),
                 real=judge.test_pixels[real_rows],
-                fake=found.fake_pixels[fake_rows],
+                fake=found.average_pixels[fake_rows],
                 real_rows=real_rows,
                 fake_rows=fake_rows,
             )
@@ -190,14 +193,14 @@ def _choose_class_rows(found: Findings) -> list[ClassRow]:
 
 
 def _choose_neighbours(found: Findings) -> list[Neighbours]:
-    fake = found.last.fake
+    fake = found.average.fake
     closest = np.argsort(fake.relative_distance, kind="stable")[:NUM_NEIGHBOURS]
     chosen = {
         "The first generated images, not selected": np.arange(len(closest)),
         "The generated images nearest to a training image, relative to their class; copies would be here": closest,
     }
     return [
-        Neighbours(caption, found.fake_pixels[rows], found.train_pixels[fake.nearest[rows]], rows)
+        Neighbours(caption, found.average_pixels[rows], found.train_pixels[fake.nearest[rows]], rows)
         for caption, rows in chosen.items()
     ]
 
@@ -221,4 +224,4 @@ def _choose_questions(
     if min(map(len, hidden)) < GAME_LENGTH:
         hidden = orders
     num = min(NUM_IN_BLIND_TEST, *map(len, hidden))
-    return found.judge.test_pixels[hidden[0][:num]], found.fake_pixels[hidden[1][:num]]
+    return found.judge.test_pixels[hidden[0][:num]], found.average_pixels[hidden[1][:num]]

@@ -119,14 +119,14 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
     config, train_labels = run.settings.samples, read_array(run.train_labels)
     generator, average_generator = load_model(run.generator), load_model(run.average)
     inputs = sample_inputs(generator, config.num_images, seed=config.seed, like_labels=train_labels)
-    fake_pixels, average_pixels = generate_pixels(generator, inputs), generate_pixels(average_generator, inputs)
+    last_pixels, average_pixels = generate_pixels(generator, inputs), generate_pixels(average_generator, inputs)
     network = Extractor.load(run.extractor, run.provenance.dataset, run.provenance.networks[FEATURE_EXTRACTOR])
     train_pixels, test_pixels = (denormalize_images(read_array(path)) for path in (run.train_images, run.test_images))
-    n = min(len(test_pixels), len(fake_pixels))
+    n = min(len(test_pixels), len(last_pixels))
     update(1, "real images")
     judge = Judge(network, train_pixels, test_pixels, n=n, seed=config.seed)
     update(2, "images of the last weights")
-    last = judge.examine(fake_pixels)
+    last = judge.examine(last_pixels)
     update(3, "images of the averaged weights")
     average = judge.examine(average_pixels)
     update(4, "snapshots")
@@ -140,7 +140,7 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
         class_names=run.class_names,
         train_pixels=train_pixels,
         test_labels=read_array(run.test_labels),
-        fake_pixels=fake_pixels,
+        last_pixels=last_pixels,
         average_pixels=average_pixels,
         asked_labels=inputs.labels,
         separation_logits=read_array(run.separation_logits)[:n],
@@ -157,8 +157,8 @@ def _judge(run: TrainedRun, update: Update) -> Findings:
 
 def _compare(run: TrainedRun, found: Findings, reference: ContestantFiles) -> RunComparison:
     """Compare a run with its reference, on as many images as both have."""
-    seed, samples = run.settings.samples.seed, (found.fake_pixels, found.average_pixels)
-    shown, shapes = draw_shown(run.generator, run.summary, seed=seed)
+    seed, samples = run.settings.samples.seed, (found.last_pixels, found.average_pixels)
+    shown, shapes = draw_shown(run.average, run.summary, seed=seed)
     this = Contestant("This run", shown, shapes, *samples, run.conditions)
     other = load_contestant(reference, seed=seed)
     judge = found.judge.with_n(min(found.judge.n, len(other.samples), len(other.average_samples)))
@@ -185,14 +185,14 @@ def _judgement(report: Report) -> Judgement:
 def _files(report: Report, found: Findings) -> dict[str, bytes]:
     exhibits, quality = report.exhibits, np.hstack([found.quality, found.average_quality])
     return {
-        SAMPLES: samples_bytes(found.fake_pixels, found.asked_labels),
+        SAMPLES: samples_bytes(found.last_pixels, found.asked_labels),
         AVERAGE_SAMPLES: samples_bytes(found.average_pixels, found.asked_labels),
         "report.html": render_html(report).encode(),
         "report.md": render_markdown(report).encode(),
         "history.csv": history_csv(found.history, dict(zip(found.snapshot_steps, quality, strict=True))),
         "real_grid.png": exhibits.real_grid,
-        "generated_grid.png": exhibits.fake_grid,
         "average_grid.png": exhibits.average_grid,
+        "generated_grid.png": exhibits.last_grid,
         "real_above_generated.png": exhibits.pairs,
         "class_rows.png": exhibits.class_rows,
         "neighbours.png": exhibits.neighbour_rows,

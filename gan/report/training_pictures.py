@@ -15,7 +15,7 @@ ANIMATION, INTERPOLATION = "training.webp", "interpolation.png"
 
 
 def draw_training(
-    generator: Path,
+    average: Path,
     images: np.ndarray,
     labels: np.ndarray,
     class_names: Sequence[str],
@@ -27,7 +27,7 @@ def draw_training(
     """Draw the pictures of a run that need no comparison; return them by their path in the run's folder.
 
     Args:
-        generator: The trained generator, a `.keras` file.
+        average: The generator with averaged weights, a `.keras` file; the paths between latents are its images.
         images: float32, shape (n, 28, 28, 1), values in [-1, 1]: the training images.
         labels: int, shape (n,), indices into `class_names`.
         class_names: Names by label.
@@ -35,7 +35,7 @@ def draw_training(
         snapshot_steps: The step after which each snapshot was taken.
         seed: Seeds the choice of real images, and the latents.
     """
-    model = load_model(generator)
+    model = load_model(average)
     grids = draw_snapshots(snapshots, snapshot_steps, num=9, columns=3, scale=7)
     larger_grids = draw_snapshots(snapshots, snapshot_steps, num=64, columns=8, scale=3)
     corners = sample_inputs(model, PATHS + 1, seed=seed, like_labels=labels)
