@@ -20,6 +20,7 @@ from rich import box
 from rich.table import Table
 
 from gan.command import new_app, print_table, run_command, terminal
+from gan.config import SEED_LIMIT
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
@@ -75,7 +76,7 @@ def measure(generator: keras.Model, of_real: keras.Model, train: Split, test: Sp
 @app.default
 def main(
     *runs: Path,
-    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 1,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=SEED_LIMIT))] = 1,
     data_dir: Path | None = None,
 ) -> None:
     """Measure whether averaged generators of published runs follow their class labels.

@@ -28,10 +28,11 @@ from flows.cluster import ray_cluster
 from flows.schedule import scheduled_day, seeds_of
 from flows.server.cancellation import RunCancelledError
 from flows.server.session import short_logs
-from flows.settings import OWN_OPTIONS, RUN, SEED_LIMIT, TRAINING, RunSettings
+from flows.settings import OWN_OPTIONS, RUN, TRAINING, RunSettings
 from flows.shared_options import store_url_or_default
 from flows.train_flow import train_flow
 from gan.command import describe_validation
+from gan.config import SEED_LIMIT
 from gan.errors import FashionGanError, SettingsError, StoreError, describe_error, first_line
 from gan.recipes import RECIPES, parse_overrides
 from gan.storage.store import Store

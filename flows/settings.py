@@ -11,9 +11,9 @@ from typing import Annotated, Literal, Self
 
 from cyclopts import Group, Parameter
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
-    NonNegativeInt,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -21,16 +21,27 @@ from pydantic import (
 )
 
 from flows.schedule import scheduled_day, seed_of
-from flows.shared_options import ALERT_VARIABLE, STORE_URL_VARIABLE, AlertBlock, UserPath, store_url_or_default
+from flows.shared_options import (
+    ALERT_VARIABLE,
+    STORE_URL_VARIABLE,
+    AlertBlock,
+    UserPath,
+    matching,
+    store_url_or_default,
+)
 from gan.command import describe_validation
 from gan.config import (
     DEFAULT_OUTPUT_DIR,
+    BatchSize,
     DataConfig,
     Device,
     ExecutionConfig,
+    NumSamples,
     RunConfig,
     RunContent,
     SampleConfig,
+    Seed,
+    Steps,
     TrainConfig,
     TrainOn,
 )
@@ -43,7 +54,7 @@ from gan.storage.file_system import check_is_text
 from gan.storage.links import follow_link
 from gan.storage.store import Store
 
-SEED_LIMIT = 2**31
+DATASET_NAME = "[a-z0-9][a-z0-9-]{0,59}"
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 STEPS = "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
 
@@ -68,7 +79,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         False,
         description=f"quick test of all stages: {SMOKE_STEPS} steps and {SMOKE_NUM_SAMPLES:,} samples, unless set",
     )
-    seed: Annotated[Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)] | Literal["date"], RUN] = Field(
+    seed: Annotated[Seed | Literal["date"], RUN] = Field(
         0,
         description="seeds weights, batches and latents; equal seeds give equal runs on one device, except "
         "convolutional recipes on a GPU; date: the day that the run was scheduled for, as in 20261129, so that every "
@@ -80,12 +91,14 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="name of the published run, up to 100 letters, digits, dots, dashes and underscores; "
         "empty: made from the settings",
     )
-    steps: Annotated[PositiveInt | None, RUN] = Field(
-        None, le=2**28, description=f"iterations of the recipe's algorithm; empty: the recipe's own ({STEPS})"
+    steps: Annotated[Steps | None, RUN] = Field(
+        None, description=f"iterations of the recipe's algorithm; empty: the recipe's own ({STEPS})"
     )
-    dataset: Annotated[str, DATA] = Field(
+    dataset: Annotated[
+        str, AfterValidator(matching(DATASET_NAME, "up to 60 lower-case letters, digits and dashes")), DATA
+    ] = Field(
         FASHION_MNIST.name,
-        pattern="^[a-z0-9][a-z0-9-]{0,59}$",
+        json_schema_extra={"pattern": f"^{DATASET_NAME}$"},
         description="name of the data set; your own data needs a data_dir, and a name of up to 60 lower-case letters, "
         "digits and dashes",
     )
@@ -103,16 +116,14 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="hyperparameters of the recipe to change, each as name=value, such as learning_rate=1e-4; "
         "gan/recipes.py has the names",
     )
-    batch_size: Annotated[PositiveInt | None, TRAINING] = Field(
-        None, le=8192, description="images a step; empty: the recipe's own"
+    batch_size: Annotated[BatchSize | None, TRAINING] = Field(
+        None, description="images a step; empty: the recipe's own"
     )
     sample_every: Annotated[PositiveInt | None, TRAINING] = Field(
         None, description=f"steps between two sample grids; empty: 1,000, or {SMOKE_SAMPLE_EVERY} with --smoke"
     )
-    num_samples: Annotated[PositiveInt | None, JUDGING] = Field(
+    num_samples: Annotated[NumSamples | None, JUDGING] = Field(
         None,
-        ge=100,
-        le=60_000,
         description="images in samples.npz; the run is judged on these, or on as many as the test split has if that is "
         f"fewer; empty: 10,000, or {SMOKE_NUM_SAMPLES:,} with --smoke",
     )

@@ -1,6 +1,8 @@
 """Options that runs, pruning and the digest have: folders, the object store, and the block for alerts."""
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +11,27 @@ from pydantic import AfterValidator, BeforeValidator, Field
 ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
 STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
 
+
+def matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """Return a function that refuses a text that does not match, with what is expected as the message."""
+
+    def check(given: str) -> str:
+        if not re.fullmatch(pattern, given):
+            raise ValueError(f"should be {expected}")
+        return given
+
+    return check
+
+
+BLOCK = "[a-z0-9-]+/[a-z0-9-]+"
+
 AlertBlock = Annotated[
-    Annotated[str, Field(pattern="^[a-z0-9-]+/[a-z0-9-]+$")] | None,
+    Annotated[
+        str,
+        AfterValidator(matching(BLOCK, "type/name, such as slack-webhook/team")),
+        Field(json_schema_extra={"pattern": f"^{BLOCK}$"}),  # for the form; pydantic's message shows the pattern
+    ]
+    | None,
     BeforeValidator(lambda given: given or os.environ.get(ALERT_VARIABLE) or None),  # a form may send an empty field
 ]
 """A notification block of Prefect, as type/name."""

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gan.command import check_output, new_app, output_file, run_command, terminal
+from gan.config import SEED_LIMIT
 from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
@@ -24,7 +25,7 @@ app = new_app("gan.classifier")
 def main(
     *,
     out: Path,
-    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=SEED_LIMIT))] = 0,
     data_dir: Path | None = None,
 ) -> None:
     """Train the feature extractor for Fashion-MNIST again, and print its test accuracy.

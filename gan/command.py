@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,11 +119,14 @@ def writing(path: Path, kind: type[FashionGanError] = StoreError, remedy: str | 
 
 def describe_validation(error: ValidationError) -> str:
     """Return one line for each invalid option: its name, what is wrong, and the value that was given."""
+    wrong = defaultdict(list)
+    for detail in error.errors(include_url=False):  # an option of several types has an error for each of them
+        wrong[str(detail["loc"][0]) if detail["loc"] else ""].append(detail)
     lines = []
-    for detail in error.errors(include_url=False):
-        option = "--" + "-".join(str(part) for part in detail["loc"]).replace("_", "-") if detail["loc"] else ""
-        message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
-        lines.append(f"{option} {message} (got {detail['input']!r})." if option else message)
+    for name, details in wrong.items():
+        messages = [re.sub("^(Value error, |Input |String )", "", detail["msg"]) for detail in details]
+        option = f"--{name.replace('_', '-')} {', or '.join(messages)} (got {details[0]['input']!r})."
+        lines += [option] if name else messages
     return "\n".join(lines)
 
 

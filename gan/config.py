@@ -4,7 +4,7 @@ Equal settings give equal cache keys. Only `RunConfig` has a name; no other clas
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
@@ -22,6 +22,12 @@ Device = Literal["auto", "cpu", "gpu"]
 TrainOn = Literal["here", "gpu"]
 """Where to train: in this process, or in a separate run on a GPU worker."""
 
+SEED_LIMIT = 2**31
+Seed = Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)]
+Steps = Annotated[PositiveInt, Field(le=2**28)]
+BatchSize = Annotated[PositiveInt, Field(le=8192)]
+NumSamples = Annotated[PositiveInt, Field(ge=100, le=60_000)]
+
 MAX_SNAPSHOTS = 250
 """Upper limit, because a grid is drawn for every snapshot."""
 
@@ -33,9 +39,9 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """Everything that decides the weights of one training."""
 
     recipe: Recipe = Field(ARTICLE, description="networks, loss and optimizer")
-    steps: PositiveInt = Field(ARTICLE.steps, le=2**28, description="iterations of the recipe's algorithm")
-    batch_size: PositiveInt = Field(ARTICLE.batch_size, le=8192, description="images a step")
-    seed: NonNegativeInt = Field(0, lt=2**31, description="seeds weights, batches and latents")
+    steps: Steps = Field(ARTICLE.steps, description="iterations of the recipe's algorithm")
+    batch_size: BatchSize = Field(ARTICLE.batch_size, description="images a step")
+    seed: Seed = Field(0, description="seeds weights, batches and latents")
     sample_every: PositiveInt = Field(1000, description="steps between two snapshots of the fixed latents")
     num_snapshot_images: PositiveInt = Field(
         2000, ge=9, description="images in a snapshot, of fixed latents; the training's progress is measured on them"
@@ -85,8 +91,8 @@ class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
 class SampleConfig(BaseModel, frozen=True, extra="forbid"):
     """The generated images that a run is judged by."""
 
-    num_images: PositiveInt = Field(10_000, ge=100, le=60_000, description="images drawn from the generator")
-    seed: NonNegativeInt = Field(0, lt=2**31, description="seeds the latents and the choice of real images")
+    num_images: NumSamples = Field(10_000, description="images drawn from the generator")
+    seed: Seed = Field(0, description="seeds the latents and the choice of real images")
 
 
 class DataConfig(BaseModel, frozen=True, extra="forbid"):

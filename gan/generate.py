@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gan.command import check_output, new_app, output_file, run_command, terminal
+from gan.config import SEED_LIMIT
 from gan.data.samples import MAX_IMAGES, save_samples
 from gan.errors import SettingsError
 from gan.runs.manifest import AVERAGE_GENERATOR, DATA_SUMMARY, GENERATOR
@@ -30,7 +31,7 @@ def generate(
     run: Path,
     *,
     num_images: Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_IMAGES))] = 64,
-    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=SEED_LIMIT))] = 0,
     last_weights: Annotated[bool, Parameter(negative=())] = False,
     of_class: Annotated[str | None, Parameter(name="--class")] = None,
     out: Path,

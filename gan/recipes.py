@@ -283,7 +283,10 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
         detail = error.errors(include_url=False)[0]
         names = [str(detail["loc"][0])] if detail["loc"] else list(changes)
         given = ", ".join(f"{name}={changes[name]}" for name in names)
-        raise SettingsError(f"--set got {given}: {detail['msg'].removeprefix('Value error, ')}.") from error
+        is_tuple = detail["type"] == "tuple_type"
+        message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        problem = "expected numbers, as in [512,256]" if is_tuple else message
+        raise SettingsError(f"--set got {given}: {problem}.") from error
     except ValueError as error:
         given = ", ".join(f"{name}={value}" for name, value in changes.items())
         raise SettingsError(f"--set got {given}; each value is a number, or numbers as in [512,256].") from error

@@ -145,6 +145,9 @@ NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked fo
     [
         (["--steps", "-5"], "--steps should be greater than 0 (got '-5')", 2),
         (["--steps", "many"], "--steps should be a valid integer", 2),
+        (["--seed", "-1"], "--seed should be greater than or equal to 0, or should be 'date' (got '-1')", 2),
+        (["--set", "generator_units=0"], "--set got generator_units=0: expected numbers, as in [512,256]", 2),
+        (["--alert-block", "team"], "--alert-block should be type/name, such as slack-webhook/team (got 'team')", 2),
         (["--recipe", "nope"], "'conditional', 'conv-gpu' or 'conditional-gpu' (got", 2),
         (["--set", "num_classes=10"], "num_classes and num_groups are not for the article", 2),
         (["--set", "num_groups=10"], "num_classes and num_groups are not for the article", 2),
@@ -156,7 +159,7 @@ NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked fo
         (["--run-name", "a/b", "--output-dir", "TMP"], "cannot be a folder name", 1),
         (["--run-name", "<b>", "--output-dir", "TMP"], "cannot be a folder name", 1),
         (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),
-        (["--dataset", "../My Clothes"], "--dataset should match pattern '^[a-z0-9]", 2),
+        (["--dataset", "../My Clothes"], "--dataset should be up to 60 lower-case letters, digits and dashes (got", 2),
         (["--dataset", "my-clothes", "--data-dir", "TMP", "--output-dir", "TMP"], "has neither train-images-idx3", 1),
         (["--train-on", "gpu", "--output-dir", "TMP"], "the embedded server has no workers", 1),
         (["--serve", "0 3 * *", "--output-dir", "TMP"], 'Invalid cron string: "0 3 * *"', 1),
