@@ -144,7 +144,7 @@ def _image(path: Path, alt: str) -> str:
 def _metric_row(name: str, metric: dict[str, Any]) -> dict[str, str]:
     reasons = "; ".join(dict.fromkeys(metric.get("undefined", {}).values()))
     note = f". Not defined: {reasons}" if reasons else ""
-    columns = {"last weights": "value", "averaged weights": "average", "floor (real)": "floor"}
+    columns = {"averaged weights": "average", "last weights": "value", "floor (real)": "floor"}
     return {
         "metric": metric["title"],
         **{column: describe_metric(name, metric[key]) for column, key in columns.items()},
