@@ -1,9 +1,13 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, WebPImagePlugin
 
 from gan.data.catalog import FASHION_MNIST
 from gan.models.latents import interpolate_latents, sample_latents
+from gan.report.fonts import dejavu, font_for
 from gan.report.rendering import animation_bytes, draw_grid, draw_real_examples, draw_snapshots, png_bytes
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
@@ -77,3 +81,16 @@ def test_a_title_wider_than_its_picture_is_cut(tiny_images) -> None:
         return draw_real_examples(tiny_images[:9], np.zeros(9, int), [title], seed=0).tobytes()
 
     assert draw("m" * 60) == draw("m" * 50) != draw("mm")
+
+
+def test_a_name_is_drawn_in_a_font_of_the_machine_if_dejavu_lacks_its_letters(tmp_path, monkeypatch) -> None:
+    other = tmp_path / "other.ttf"
+    shutil.copy(dejavu().with_name("STIXGeneral.ttf"), other)
+    (tmp_path / "damaged.ttf").write_bytes(b"no font")
+    fonts = [str(tmp_path / "gone.ttf"), str(tmp_path / "damaged.ttf"), str(other)]
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: fonts)
+    font_for.cache_clear()
+    lacks = "\u1d81"  # a letter that STIX has and DejaVu has not
+    drawn_in = {name: Path(str(font_for(name, 15).path)) for name in ("Bag", "Ботинки", lacks, f"Bag {lacks}", "👟")}
+    assert drawn_in == {"Bag": dejavu(), "Ботинки": dejavu(), lacks: other, f"Bag {lacks}": other, "👟": dejavu()}
+    font_for.cache_clear()

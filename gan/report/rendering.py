@@ -2,13 +2,12 @@
 
 import io
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from gan.data.pixels import IMAGE_SIZE, denormalize_images, is_pixels
+from gan.report.fonts import font_for
 
 GAP, MARGIN, CAPTION_HEIGHT, LABEL_WIDTH = 6, 16, 34, 120  # pixels
 PAPER, INK, SOFT_INK = 255, 40, 110  # grey levels
@@ -41,39 +40,27 @@ def draw_grid(
     """
     _check_grid(pixels, titles)
     side = IMAGE_SIZE * scale
-    font = _font(max(12, side // 12))
-    title_height = round(max(12, side // 12) * 1.7) if titles else 0
+    title_size = max(12, side // 12)
+    title_height = round(title_size * 1.7) if titles else 0
     top_margin = margin + (CAPTION_HEIGHT if caption else 0)
     rows = -(-len(pixels) // columns)
-    caption_width = round(_font(20).getlength(caption))
+    caption_width = round(font_for(caption, 20).getlength(caption))
     width = 2 * margin + max(columns * side + (columns - 1) * gap, caption_width)
     height = top_margin + margin + rows * (side + title_height) + (rows - 1) * gap
     picture = Image.new("L", (width, height), PAPER)
     draw = ImageDraw.Draw(picture)
     if caption:
-        draw.text((margin, margin), caption, fill=INK, font=_font(20))
+        draw.text((margin, margin), caption, fill=INK, font=font_for(caption, 20))
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         left = margin + column * (side + gap)
         top = top_margin + row * (side + title_height + gap)
         if titles:
             middle = left + side // 2, top + title_height // 2
-            draw.text(middle, _cut_to_width(titles[index], font, side), fill=INK, font=font, anchor="mm")
+            _draw_name(draw, middle, titles[index], title_size, side, "mm")
         tile = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
         picture.paste(tile, (left, top + title_height))
     return picture
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font of matplotlib's charts, which has Latin, Greek and Cyrillic letters; Pillow's has only ASCII.
-
-    The other layout engine, Raqm, needs libraries that not every machine has, and it spaces letters differently.
-    """
-    from matplotlib import get_data_path
-
-    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _check_grid(pixels: np.ndarray, titles: Sequence[str] | None) -> None:
@@ -85,10 +72,13 @@ def _check_grid(pixels: np.ndarray, titles: Sequence[str] | None) -> None:
         raise ValueError(f"draw_grid got {len(titles)} titles for {len(pixels)} images; it expects one for each image.")
 
 
-def _cut_to_width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    return next(cut for end in range(len(text) - 1, -1, -1) if font.getlength(cut := f"{text[:end]}…") <= width)
+def _draw_name(draw: ImageDraw.ImageDraw, at: tuple[int, int], name: str, size: int, width: int, anchor: str) -> None:
+    """Draw the name of a class in a font that has its letters, cut to a width in pixels."""
+    font, cut, end = font_for(name, size), name, len(name)
+    while end and font.getlength(cut) > width:
+        end -= 1
+        cut = f"{name[:end]}…"
+    draw.text(at, cut, fill=INK, font=font, anchor=anchor)
 
 
 def draw_real_examples(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, seed: int) -> Image.Image:
@@ -125,7 +115,7 @@ def draw_class_rows(rows: Sequence[tuple[str, np.ndarray, np.ndarray]], *, scale
         rows: Name, real pixels and generated pixels of each class; pixels are uint8, shape (k, 28, 28), k may be 0.
         scale: Side of an image's pixel in the picture, in pixels.
     """
-    side, font = IMAGE_SIZE * scale + scale, _font(15)
+    side = IMAGE_SIZE * scale + scale
     left, name_height = MARGIN + LABEL_WIDTH, 26
     band = name_height + 2 * side + GAP
     columns = max(max(len(real), len(fake)) for _, real, fake in rows)
@@ -133,11 +123,11 @@ def draw_class_rows(rows: Sequence[tuple[str, np.ndarray, np.ndarray]], *, scale
     draw = ImageDraw.Draw(picture)
     for index, (name, real, fake) in enumerate(rows):
         top = MARGIN + index * band
-        draw.text((MARGIN, top), _cut_to_width(name, font, picture.width - 2 * MARGIN), fill=INK, font=font)
+        _draw_name(draw, (MARGIN, top), name, 15, picture.width - 2 * MARGIN, "la")
         for line, (label, pixels) in enumerate((("real", real), ("generated", fake))):
             middle = top + name_height + line * side + side // 2
             text = label if len(pixels) else f"{label}: none"
-            draw.text((MARGIN, middle), text, fill=SOFT_INK, font=font, anchor="lm")
+            draw.text((MARGIN, middle), text, fill=SOFT_INK, font=font_for(text, 15), anchor="lm")
             if len(pixels):
                 picture.paste(draw_grid(pixels, columns, scale=scale, margin=0, gap=scale), (left, middle - side // 2))
     return picture
