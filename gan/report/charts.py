@@ -110,7 +110,7 @@ def index_of_lowest(values: np.ndarray) -> int:
 
 
 @chart_style()
-def draw_class_balance(names: Sequence[str], shares: Sequence[np.ndarray]) -> Figure:
+def draw_class_balance(names: Sequence[str], shares: np.ndarray) -> Figure:
     """Draw the share of each predicted class.
 
     Args:

@@ -57,6 +57,12 @@ class Findings:
             real=float((judge.test.classes == self.test_labels[judge.test_rows]).mean()),
         )
 
+    @property
+    def class_shares(self) -> np.ndarray:
+        """Shares of the images with each predicted class, float64 (3, num_classes), 0 to 1; rows as `charts.SETS`."""
+        sides = self.judge.test, self.last.fake, self.average.fake
+        return np.array([np.bincount(side.classes, minlength=self.judge.num_classes) / self.judge.n for side in sides])
+
 
 @dataclass(frozen=True)
 class ClassRow:
@@ -157,23 +163,21 @@ def _draw_square(pixels: np.ndarray) -> bytes:
 
 
 def _draw_charts(found: Findings) -> dict[str, Figure]:
-    judge, last, average = found.judge, found.last, found.average.fake
-    predicted = (judge.test.classes, last.fake.classes, average.classes)
-    shares = [np.bincount(classes, minlength=judge.num_classes) / judge.n for classes in predicted]
-    histograms = [side.intensities.mean(axis=0) for side in (last.real, last.fake, average)]
+    sides = found.last.real, found.last.fake, found.average.fake
+    histograms = [side.intensities.mean(axis=0) for side in sides]
     return {
         "quality": charts.draw_quality(found.snapshot_steps, found.quality, found.quality_of, found.average_quality),
         "losses": charts.draw_losses(found.history),
-        "classes": charts.draw_class_balance(found.class_names, shares),
+        "classes": charts.draw_class_balance(found.class_names, found.class_shares),
         "intensities": charts.draw_intensities(histograms),
     }
 
 
 def _choose_class_rows(found: Findings) -> list[ClassRow]:
     """Choose the first images of every class; generated images without a requested class have the predicted one."""
-    judge, predicted = found.judge, found.average.fake.classes
+    judge, (real_shares, _, fake_shares) = found.judge, found.class_shares
     labels = found.test_labels[judge.test_rows]
-    fake_labels = predicted if found.asked_labels is None else found.asked_labels[: judge.n]
+    fake_labels = found.average.fake.classes if found.asked_labels is None else found.asked_labels[: judge.n]
     num = max(MIN_OF_A_CLASS, min(NUM_OF_A_CLASS, MAX_OF_ALL_CLASSES // len(found.class_names)))
     rows = []
     for label, name in enumerate(found.class_names):
@@ -181,8 +185,8 @@ def _choose_class_rows(found: Findings) -> list[ClassRow]:
         rows.append(
             ClassRow(
                 name=name,
-                real_share=float((judge.test.classes == label).mean()),
-                fake_share=float((predicted == label).mean()),
+                real_share=float(real_shares[label]),
+                fake_share=float(fake_shares[label]),
                 real=judge.test_pixels[real_rows],
                 fake=found.average_pixels[fake_rows],
                 real_rows=real_rows,
