@@ -46,9 +46,10 @@ def main(
     """Check the intervals of comparisons.
 
     Args:
-        run: A published run, whose generator gives two sets from different latents; empty: two sets of real test
+        run: A published run, whose last weights give two sets from different latents; empty: two sets of real test
             images.
-        other: Another published run, whose generator gives the second set; the test images are then disjoint sets.
+        other: Another published run. The averaged weights of each run then give one set, and the test images are
+            disjoint sets.
         num_images: Images in each set.
         num_comparisons: Comparisons, each with different images; with --other as many as there are disjoint sets of
             test images.

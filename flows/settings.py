@@ -55,6 +55,7 @@ from gan.storage.links import follow_link
 from gan.storage.store import Store
 
 DATASET_NAME = "[a-z0-9][a-z0-9-]{0,59}"
+DATASET_NAMES = "1 to 60 lower-case letters, digits and dashes, with no dash first"
 SMOKE_STEPS, SMOKE_SAMPLE_EVERY, SMOKE_NUM_SAMPLES = 200, 100, 1000
 STEPS = "; ".join(f"{recipe.name}: {recipe.steps:,}" for recipe in RECIPES.values())
 
@@ -94,13 +95,10 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     steps: Annotated[Steps | None, RUN] = Field(
         None, description=f"iterations of the recipe's algorithm; empty: the recipe's own ({STEPS})"
     )
-    dataset: Annotated[
-        str, AfterValidator(matching(DATASET_NAME, "up to 60 lower-case letters, digits and dashes")), DATA
-    ] = Field(
+    dataset: Annotated[str, AfterValidator(matching(DATASET_NAME, DATASET_NAMES)), DATA] = Field(
         FASHION_MNIST.name,
         json_schema_extra={"pattern": f"^{DATASET_NAME}$"},
-        description="name of the data set; your own data needs a data_dir, and a name of up to 60 lower-case letters, "
-        "digits and dashes",
+        description=f"name of the data set; your own data needs a data_dir, and a name of {DATASET_NAMES}",
     )
     data_dir: Annotated[UserPath | None, DATA] = Field(
         None,

@@ -120,12 +120,14 @@ def writing(path: Path, kind: type[FashionGanError] = StoreError, remedy: str | 
 def describe_validation(error: ValidationError) -> str:
     """Return one line for each invalid option: its name, what is wrong, and the value that was given."""
     wrong = defaultdict(list)
-    for detail in error.errors(include_url=False):  # an option of several types has an error for each of them
-        wrong[str(detail["loc"][0]) if detail["loc"] else ""].append(detail)
+    for detail in error.errors(include_url=False):
+        name, index = (*detail["loc"], "", "")[:2]
+        # An option of several types has an error for each of them; a list has errors for each of its values.
+        wrong[name, index if isinstance(index, int) else ""].append(detail)
     lines = []
-    for name, details in wrong.items():
+    for (name, _), details in wrong.items():
         messages = [re.sub("^(Value error, |Input |String )", "", detail["msg"]) for detail in details]
-        option = f"--{name.replace('_', '-')} {', or '.join(messages)} (got {details[0]['input']!r})."
+        option = f"--{str(name).replace('_', '-')} {', or '.join(messages)} (got {details[0]['input']!r})."
         lines += [option] if name else messages
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from gan.command import check_output, new_app, output_file, print_table, run_command, terminal
+from gan.config import MAX_SAMPLES, MIN_SAMPLES
 from gan.data.catalog import CATALOG
 from gan.data.pixels import denormalize_images
 from gan.data.sources import fetch_splits
@@ -35,7 +36,7 @@ from gan.storage.store import Store
 if TYPE_CHECKING:  # --help and a refused option must not wait for TensorFlow
     from gan.report.comparison import RunComparison
 
-SEED, MIN_SAMPLES = 0, 100
+SEED = 0
 
 app = new_app("gan.compare")
 
@@ -46,7 +47,7 @@ def compare(
     run_b: Path,
     *,
     out: Path | None = None,
-    num_samples: Annotated[int, Parameter(validator=Number(gte=MIN_SAMPLES, lte=60_000))] = 10_000,
+    num_samples: Annotated[int, Parameter(validator=Number(gte=MIN_SAMPLES, lte=MAX_SAMPLES))] = 10_000,
 ) -> None:
     """Compare two published runs on an HTML page: is run A better than run B?
 

@@ -26,7 +26,8 @@ SEED_LIMIT = 2**31
 Seed = Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)]
 Steps = Annotated[PositiveInt, Field(le=2**28)]
 BatchSize = Annotated[PositiveInt, Field(le=8192)]
-NumSamples = Annotated[PositiveInt, Field(ge=100, le=60_000)]
+MIN_SAMPLES, MAX_SAMPLES = 100, 60_000
+NumSamples = Annotated[PositiveInt, Field(ge=MIN_SAMPLES, le=MAX_SAMPLES)]
 
 MAX_SNAPSHOTS = 250
 """Upper limit, because a grid is drawn for every snapshot."""

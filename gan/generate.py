@@ -1,4 +1,4 @@
-"""Draw images from the generator of a published run, on the command line.
+"""Draw images from the averaged generator of a published run, on the command line.
 
 python -m gan.generate artifacts/latest --num-images 64 --seed 1 --out clothes.png
 python -m gan.generate artifacts/latest --class Sandal --out sandals.png      for a class-conditional generator
@@ -36,7 +36,7 @@ def generate(
     of_class: Annotated[str | None, Parameter(name="--class")] = None,
     out: Path,
 ) -> None:
-    """Draw images from the generator of a published run.
+    """Draw images from the averaged generator of a published run.
 
     Args:
         run: Folder of a published run, such as artifacts/latest.

@@ -104,27 +104,29 @@ def _create_pictures(folder: Path, name: str) -> None:
     create_markdown_artifact(
         key="final-grid",
         markdown=f"# {name}\n\nMore images of the same snapshot:\n\n{grid}",
-        description=_thumbnail(folder / "final_grid.png", "Nine fixed latents after the last step"),
+        description=_thumbnail(folder / "final_grid.png", "Nine fixed latents after the last step, last weights"),
     )
     create_markdown_artifact(
         key="real-beside-fake",
         markdown="| Real (test split) | Averaged weights (not selected) | Same latents, last weights |\n|---|---|---|\n"
         f"| {_picture(folder / 'real_grid.png', 'real', 245)} "
         f"| {_picture(folder / 'average_grid.png', 'averaged weights', 245)} "
-        f"| {_picture(folder / 'generated_grid.png', 'last weights', 245)} |",
-        description=_thumbnail(folder / "real_above_generated.png", "Real images above generated ones, not selected"),
+        f"| {_picture(folder / 'last_grid.png', 'last weights', 245)} |",
+        description=_thumbnail(
+            folder / "real_above_generated.png", "Real images above generated ones (averaged weights)"
+        ),
     )
     rows = _picture(folder / "class_rows.png", "Real and generated images of every class")
     create_markdown_artifact(
         key="class-rows",
         markdown=f"# Class by class\n\n{rows}",
-        description="A row of real and a row of generated images for every class, up to ten classes",
+        description="A row of real and a row of generated images (averaged weights) for every class, up to ten classes",
     )
     create_markdown_artifact(
         key="nearest-training-images",
         markdown="# Does it copy?\n\nGenerated above, the nearest training image below; ten arbitrary images, then the "
         f"ten nearest ones:\n\n{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
-        description=_thumbnail(folder / "neighbours.png", "Generated images above the nearest training images"),
+        description=_thumbnail(folder / "neighbours.png", "Generated images (averaged weights) above training images"),
     )
 
 

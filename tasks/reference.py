@@ -106,9 +106,12 @@ def _reference_to(store: Store, folder: Path, data: NormalizedData, trained: Tra
 
 def _recorded_reference(store: Store, manifest: Manifest) -> Reference | None:
     """Return the reference that a manifest records, if it has one and the store still has its files."""
+    if manifest.reference is None:
+        return None
     try:
         reference = Reference.model_validate(manifest.reference)
     except ValidationError:
+        log.warning("This run records its reference as earlier versions did, which cannot be read: compared with none.")
         return None
     if all(store.is_available(ref) for ref in reference.files()):
         return reference

@@ -25,7 +25,7 @@ def data(store: Store) -> NormalizedData:
 
 def trained(store: Store, generator: bytes, average: bytes | None = None) -> TrainedGan:
     ref = store.put_bytes(generator, ".keras")
-    averaged = store.put_bytes(average or generator, ".keras")
+    averaged = store.put_bytes(average or b"average of " + generator, ".keras")
     return TrainedGan(
         generator=ref,
         average=averaged,
@@ -42,6 +42,7 @@ def publish(store: Store, data: NormalizedData, name: str, reference=None) -> No
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("generator.keras", "generator_average.keras", "samples.npz", "samples_average.npz"):
         (folder / file).write_bytes(name.encode())
+    (folder / "generator_average.keras").write_bytes(b"average of " + name.encode())
     digests = {split: {"images": data.train_images.sha256} for split in ("train", "test")}
     write_manifest(
         folder,
@@ -102,7 +103,7 @@ def test_a_run_of_new_code_is_compared_with_the_run_of_old_code_of_the_same_name
     publish(store, data, "nightly")
     found = find_reference(store, "nightly", data, trained(store, b"of the new code"), None)
     assert found.name == "nightly"
-    assert store.path(found.generator).read_bytes() == b"nightly"
+    assert store.path(found.average).read_bytes() == b"average of nightly"
 
 
 @pytest.mark.parametrize("damage", ["samples altered", "samples gone", "no manifest", "nonsense", "other data"])

@@ -1,4 +1,5 @@
-import shutil
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image, WebPImagePlugin
 
 from gan.data.catalog import FASHION_MNIST
 from gan.models.latents import interpolate_latents, sample_latents
-from gan.report.fonts import dejavu, font_for
+from gan.report.fonts import _font_of_the_machine, dejavu, font_for
 from gan.report.rendering import animation_bytes, draw_grid, draw_real_examples, draw_snapshots, png_bytes
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
@@ -83,14 +84,33 @@ def test_a_title_wider_than_its_picture_is_cut(tiny_images) -> None:
     assert draw("m" * 60) == draw("m" * 50) != draw("mm")
 
 
-def test_a_name_is_drawn_in_a_font_of_the_machine_if_dejavu_lacks_its_letters(tmp_path, monkeypatch) -> None:
-    other = tmp_path / "other.ttf"
-    shutil.copy(dejavu().with_name("STIXGeneral.ttf"), other)
-    (tmp_path / "damaged.ttf").write_bytes(b"no font")
-    fonts = [str(tmp_path / "gone.ttf"), str(tmp_path / "damaged.ttf"), str(other)]
-    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: fonts)
-    font_for.cache_clear()
+@pytest.fixture
+def fonts(tmp_path, monkeypatch) -> Iterator[dict[str, Path]]:
+    """Let the machine have three fonts: one is gone, one has a damaged outline for each letter, one is whole."""
+    whole = dejavu().with_name("STIXGeneral.ttf").read_bytes()
+    paths = {name: tmp_path / f"{name}.ttf" for name in ("a-gone", "b-damaged", "c-whole")}
+    paths["c-whole"].write_bytes(whole)
+    paths["b-damaged"].write_bytes(with_damaged_outlines(whole))
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: [str(path) for path in paths.values()])
+    _font_of_the_machine.cache_clear()
+    yield paths
+    _font_of_the_machine.cache_clear()
+
+
+def with_damaged_outlines(font: bytes) -> bytes:
+    """Overwrite the table `glyf` of a TrueType font, which has the outlines."""
+    num_tables = struct.unpack_from(">H", font, 4)[0]
+    tables = {font[at : at + 4]: struct.unpack_from(">II", font, at + 8) for at in range(12, 12 + 16 * num_tables, 16)}
+    offset, length = tables[b"glyf"]
+    return font[:offset] + b"\xff" * length + font[offset + length :]
+
+
+def test_a_name_is_drawn_in_a_font_of_the_machine_if_dejavu_lacks_its_letters(fonts) -> None:
     lacks = "\u1d81"  # a letter that STIX has and DejaVu has not
-    drawn_in = {name: Path(str(font_for(name, 15).path)) for name in ("Bag", "Ботинки", lacks, f"Bag {lacks}", "👟")}
-    assert drawn_in == {"Bag": dejavu(), "Ботинки": dejavu(), lacks: other, f"Bag {lacks}": other, "👟": dejavu()}
-    font_for.cache_clear()
+    found = {name: Path(str(font_for(name, 15).path)) for name in ("Bag", "Ботинки", lacks, f"Bag {lacks}\ufe0f", "👟")}
+    whole = fonts["c-whole"]
+    assert list(found.values()) == [dejavu(), dejavu(), whole, whole, dejavu()]
+
+
+def test_many_captions_load_one_font(fonts) -> None:
+    assert len({id(font_for(f"step {step:,}", 20)) for step in range(50)}) == 1

@@ -19,7 +19,7 @@ from gan.judging.measured import rounded
 from gan.report.blind_test import BlindTest
 from gan.report.exhibits import MAX_SNAPSHOTS, Findings, make_exhibits
 from gan.report.page import Report, render_html, render_markdown
-from gan.report.rendering import animation_bytes, draw_grid
+from gan.report.rendering import animation_bytes, draw_grid, png_bytes, tiles_png
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +68,28 @@ def test_warnings_about_the_data_are_marked_as_such(report) -> None:
 
 
 def test_the_images_shown_as_generated_are_those_of_the_averaged_weights(findings) -> None:
-    exhibits, average = make_exhibits(findings, seed=0), findings.average_pixels
-    shown = [(row.fake, row.fake_rows) for row in exhibits.classes]
-    shown += [(group.fake, group.fake_rows) for group in exhibits.neighbours]
-    for pixels, rows in shown:
-        np.testing.assert_array_equal(pixels, average[rows])
-    predicted = np.bincount(findings.average.fake.classes, minlength=10) / len(average)
-    assert [row.fake_share for row in exhibits.classes] == predicted.tolist()
+    exhibits, average, statistics = make_exhibits(findings, seed=0), findings.average_pixels, findings.average.fake
+    for label, row in enumerate(exhibits.classes):
+        rows = np.flatnonzero(statistics.classes == label)
+        np.testing.assert_array_equal(row.fake, average[rows[:10]])
+        assert row.fake_share == len(rows) / len(average)
+    for group in exhibits.neighbours:
+        np.testing.assert_array_equal(group.fake, average[group.fake_rows])
+        np.testing.assert_array_equal(group.train, findings.train_pixels[statistics.nearest[group.fake_rows]])
+    assert exhibits.average_grid == png_bytes(draw_grid(average[:64], 8, scale=2))
+    assert exhibits.last_grid == png_bytes(draw_grid(findings.last_pixels[:64], 8, scale=2))
+    assert tiles_png(average[:8], 8) == exhibits_below(exhibits.pairs)
     generated, real = ({image.tobytes() for image in pixels} for pixels in (average, findings.judge.test_pixels))
     asked = tiles_of(not_none(exhibits.test))
     assert asked <= generated | real
     assert asked & generated
+
+
+def exhibits_below(pairs: bytes) -> bytes:
+    """Return the lower of the two rows of a picture, which has the generated images."""
+    picture = Image.open(io.BytesIO(pairs))
+    upper = (picture.height + 2) // 2  # two rows, with a gap of two pixels
+    return png_bytes(picture.crop((0, upper, picture.width, picture.height)))
 
 
 def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> None:

@@ -159,7 +159,11 @@ NO_GPU = (["--device", "gpu", "--output-dir", "TMP"], "--device gpu was asked fo
         (["--run-name", "a/b", "--output-dir", "TMP"], "cannot be a folder name", 1),
         (["--run-name", "<b>", "--output-dir", "TMP"], "cannot be a folder name", 1),
         (["--dataset", "my-clothes"], "name the folder with its four files with --data-dir", 2),
-        (["--dataset", "../My Clothes"], "--dataset should be up to 60 lower-case letters, digits and dashes (got", 2),
+        (
+            ["--dataset", "../My Clothes"],
+            "--dataset should be 1 to 60 lower-case letters, digits and dashes, with no",
+            2,
+        ),
         (["--dataset", "my-clothes", "--data-dir", "TMP", "--output-dir", "TMP"], "has neither train-images-idx3", 1),
         (["--train-on", "gpu", "--output-dir", "TMP"], "the embedded server has no workers", 1),
         (["--serve", "0 3 * *", "--output-dir", "TMP"], 'Invalid cron string: "0 3 * *"', 1),

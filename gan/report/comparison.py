@@ -74,7 +74,7 @@ def draw_shown(generator: Path, data_summary: Path, *, seed: int) -> tuple[np.nd
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The comparison of two runs, for the last and the averaged weights."""
+    """The comparison of two runs, for the averaged and the last weights."""
 
     NOTE: ClassVar[str] = (
         "The intervals cover the randomness of drawing images. Those of all metrics of a table are meant to hold "

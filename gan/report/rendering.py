@@ -74,7 +74,7 @@ def _check_grid(pixels: np.ndarray, titles: Sequence[str] | None) -> None:
 
 def _draw_name(draw: ImageDraw.ImageDraw, at: tuple[int, int], name: str, size: int, width: int, anchor: str) -> None:
     """Draw the name of a class in a font that has its letters, cut to a width in pixels."""
-    font, cut, end = font_for(name, size), name, len(name)
+    font, cut, end = font_for(f"{name}…", size), name, len(name)
     while end and font.getlength(cut) > width:
         end -= 1
         cut = f"{name[:end]}…"

@@ -192,7 +192,7 @@ def _files(report: Report, found: Findings) -> dict[str, bytes]:
         "history.csv": history_csv(found.history, dict(zip(found.snapshot_steps, quality, strict=True))),
         "real_grid.png": exhibits.real_grid,
         "average_grid.png": exhibits.average_grid,
-        "generated_grid.png": exhibits.last_grid,
+        "last_grid.png": exhibits.last_grid,
         "real_above_generated.png": exhibits.pairs,
         "class_rows.png": exhibits.class_rows,
         "neighbours.png": exhibits.neighbour_rows,
