@@ -107,7 +107,7 @@ def compare_and_publish(store: Store, run: RunConfig, records: RunRecords, setti
     If another run becomes the champion meanwhile, judge this run again, up to MAX_JUDGEMENTS times in all.
     """
     data, trained, device = records.data, records.trained, settings.execution().device_here
-    reference = find_reference(store, run.name, data, trained, settings.reference_folder)
+    reference = find_reference(store, run, data, trained, settings.reference_folder)
     for _ in range(MAX_JUDGEMENTS):
         champion = find_champion(store, run.name, data, trained)
         opponents = Opponents(reference=reference, champion=champion)

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from gan.command import new_app, print_table, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR
+from gan.runs.catalog import read_catalog
 from gan.runs.champion import Change, champion_stack, check_root, promote_by_hand, read_history, roll_back
 from gan.storage.links import CHAMPION
 
@@ -48,7 +49,14 @@ def promote_command(run: RunName, *, output_dir: OutputDir = DEFAULT_OUTPUT_DIR)
 @app.command
 def rollback(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     """Make the previous champion the champion again."""
-    _report(roll_back(output_dir), output_dir)
+    change = roll_back(output_dir)
+    _report(change, output_dir)
+    judged = [run.name for run in read_catalog(output_dir) if run.champion == change.before and not run.passes]
+    if judged:
+        terminal().print(
+            f"{change.before} was the champion when these runs were judged. Repeat the command of a run, and the gate "
+            f"decides again: {', '.join(judged)}"
+        )
 
 
 def _report(change: Change, root: Path) -> None:

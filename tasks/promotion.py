@@ -97,6 +97,9 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
         average, samples = copy_to_store(store, folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
     except SettingsError as error:
         why = first_line(error).replace(str(folder), f"the champion {run}")
-        obstacle = f"It cannot be compared with the champion: {why}"
+        obstacle = (
+            f"It cannot be compared with the champion: {why} Until that changes no run can become champion; make "
+            'another run the champion with: make champion ARGS="promote NAME".'
+        )
         return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
     return Champion(name=run, average=average, average_samples=samples, reached=best_so_far(store.root))

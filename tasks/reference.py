@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from gan.config import RunConfig
 from gan.errors import SettingsError, first_line
+from gan.runs.catalog import read_catalog, settings_digest
 from gan.runs.changes import published_conditions
 from gan.runs.manifest import (
     AVERAGE_GENERATOR,
@@ -27,13 +29,14 @@ log = logging.getLogger(__name__)
 
 
 def find_reference(
-    store: Store, name: str, data: NormalizedData, trained: TrainedGan, compare_with: Path | None
+    store: Store, run: RunConfig, data: NormalizedData, trained: TrainedGan, compare_with: Path | None
 ) -> Reference | None:
-    """Return the requested run; otherwise the reference of this run's last publication; otherwise the latest run.
+    """Return the requested run; otherwise the reference of this run's last publication; otherwise an earlier run.
 
-    If the found run has the same generators as this run, return the reference of the found run: a run is never compared
-    with itself, and the same command always gets the same reference. The reference's files are copied to the store, so
-    that they outlive its folder.
+    That is the newest run with the same settings except the seed, else the newest of the same recipe, else the latest
+    run; the first two are not broken ones. If the found run has the same generators as this run, return the reference
+    of the found run: a run is never compared with itself, and the same command always gets the same reference. The
+    reference's files are copied to the store, so that they outlive its folder.
 
     Raises:
         SettingsError: If `compare_with` is given and is no complete published run on the same data.
@@ -44,15 +47,25 @@ def find_reference(
             instead = f"compared with {found.name}, as that run was" if found else "compared with none"
             log.warning("%s has the same generators as this run: %s.", compare_with.name, instead)
         return found
-    if is_published(store, name, trained):
-        return _reference_to(store, store.root / "runs" / name, data, trained)
-    latest = follow_link(store.root / LATEST)
+    if is_published(store, run.name, trained):
+        return _reference_to(store, store.root / "runs" / run.name, data, trained)
+    earlier = _earlier_run(store.root, run, data.dataset)
     try:
-        return _reference_to(store, latest, data, trained)
+        return _reference_to(store, earlier, data, trained)
     except SettingsError as error:
-        if latest.exists():
-            log.warning("Not compared with %s: %s", latest.name, first_line(error))
+        if earlier.exists():
+            log.warning("Not compared with %s: %s", earlier.name, first_line(error))
     return None
+
+
+def _earlier_run(root: Path, run: RunConfig, dataset: str) -> Path:
+    """Return the folder of the newest run that a run is best compared with; it need not exist."""
+    entries = [entry for entry in read_catalog(root) if not entry.is_broken]
+    settings = settings_digest(run.content().model_dump(mode="json"))
+    of_recipe = [entry for entry in entries if (entry.recipe, entry.dataset) == (run.train.recipe.name, dataset)]
+    alike = [entry for entry in of_recipe if entry.settings == settings]
+    newest = (alike or of_recipe)[-1:]
+    return root / "runs" / newest[0].name if newest else follow_link(root / LATEST)
 
 
 def check_comparable(folder: Path, dataset: str) -> None:
@@ -120,7 +133,9 @@ def _recorded_reference(store: Store, manifest: Manifest) -> Reference | None:
 
 
 def _other_data(folder: Path, found: str, expected: str) -> SettingsError:
+    other = f"other data ({found}) than this run ({expected})"
+    if found == expected:
+        other = f"other data of the same name ({found}) than this run"
     return SettingsError(
-        f"{folder} was trained on other data ({found}) than this run ({expected}).\n"
-        "Runs are compared on the same test images: give a run on the same data set."
+        f"{folder} was trained on {other}.\nRuns are compared on the same test images: give a run on the same data set."
     )

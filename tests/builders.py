@@ -134,21 +134,29 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
         "recipe": more.pop("recipe", "conv"),
         "seed": night,
         "device": "CPU",
-        "code": {"commit": more.pop("commit", "a" * 40)},
-        "gate": {"passes": more.pop("passes", False), "champion": more.pop("champion", "before")},
+        "code": {"commit": more.pop("commit", "a" * 40), "modified": more.pop("modified", False)},
+        "gate": {
+            "passes": more.pop("passes", False),
+            "champion": more.pop("champion", "before"),
+            "reasons": more.pop("reasons", ["Recall is worse."]),
+        },
         "data": {"name": "fashion-mnist", "sha256": {}},
         "files": [{"path": "generator_average.keras", "sha256": more.pop("generator", f"{night:064}")}],
         "stored": more.pop("stored", []),
         "reference": {"name": more.pop("reference", None)},
     }
-    recipe = {"name": manifest["recipe"], "learning_rate": more.pop("learning_rate", 2e-4)}
+    recipe = {
+        "name": manifest["recipe"],
+        "learning_rate": more.pop("learning_rate", 2e-4),
+        "paper": more.pop("paper", "a paper"),
+    }
     config = {"train": {"recipe": recipe, "steps": 25_000, "seed": night}, "samples": {"seed": night}, "data": None}
-    accuracy = more.pop("linear_accuracy", 0.62)
+    accuracy, n = more.pop("linear_accuracy", 0.62), more.pop("n", 10_000)
     numbers = {"frechet_distance": distance, "recall": recall, "coverage": 0.88, "two_sample_accuracy": accuracy}
     content = {
         "badge": "No better than the champion",
         "verdict": "Easy to tell from real images",
-        "metrics": {key: {"average": value, "n": 10_000, "extractor": "cnn"} for key, value in numbers.items()},
+        "metrics": {key: {"average": value, "n": n, "extractor": "cnn"} for key, value in numbers.items()},
         "separation": {"accuracy": 0.97},
         "training": {"training_seconds": 60.0},
         **more,

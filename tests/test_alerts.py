@@ -113,7 +113,10 @@ def test_signs_of_collapse_send_one_alert_and_no_signs_send_none(mailbox) -> Non
 def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_none(mailbox, tmp_path) -> None:
     for night in range(5):
         write_run(tmp_path, night, 1.2 + 0.05 * night)
-    first = Change(at="now", action="promoted", run=write_run(tmp_path, 5, 1.1), generator="0" * 64, before=None)
+    better = ("Fréchet distance 1.1 against 1.2 is better beyond noise.",)
+    first = Change(
+        at="now", action="promoted", run=write_run(tmp_path, 5, 1.1), generator="0" * 64, before=None, reasons=better
+    )
 
     @flow(name="test", flow_run_name="a-run")
     def end(run: str, champion_before: Change | None, *, is_new: bool = True) -> None:
@@ -124,6 +127,7 @@ def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_n
     end("night-005", None)
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: night-005 is the champion now"
+    assert message["body"].startswith(f"{better[0]}\nLook at its report, ")
     assert "rollback" not in message["body"], "there is no champion before the first one"
     end("night-005", first)
     bad = write_run(tmp_path, 6, 3.5)
@@ -164,7 +168,7 @@ def test_the_digest_of_a_week_is_sent_and_shown(mailbox, tmp_path) -> None:
     message = mailbox.wait()
     assert message["subject"] == f"fashion-gan: 5 runs published, 0 need a look, {failed} failed"
     what, _, link = message["body"].splitlines()
-    assert what == "There is no champion yet. conv: Fréchet distance ▁▁▁▁▁, last 1.2."
+    assert what == "There is no champion yet. conv: Fréchet distance ▁▁▁▁▁ (1.2 to 1.2), last 1.2."
     assert link == pages_url("index.html")
     assert text == f"5 runs published, 0 need a look, {failed} failed. {what}"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import put_data
+from builders import put_data, write_run
 from champions import champion_and_its_generator, publish
 
 import gan.runs.champion
 from flows.checks import check_before_work
 from flows.settings import RunSettings
-from gan.champion import app
+from gan.champion import app, rollback
 from gan.errors import SettingsError
 from gan.runs.champion import Change, champion_of, mend_link, promote_by_hand, read_history, roll_back
 from gan.runs.manifest import AVERAGE_GENERATOR
@@ -63,6 +63,18 @@ def test_promotions_by_hand_can_be_rolled_back_one_by_one(store, data, capsys) -
     assert "Champion   c" in shown
     actions = [line.split()[1] for line in shown.splitlines() if line.startswith("20")]
     assert actions == ["promoted"] * 3 + ["rolled"] * 2 + ["promoted"]
+
+
+def test_a_rollback_names_the_runs_that_were_judged_against_the_champion_that_is_gone(store, data, capsys) -> None:
+    for name in ("a", "b"):
+        publish(store, data, name)
+        promote_by_hand(store.root, name)
+    write_run(store.root, 3, name="c", champion="b")
+    write_run(store.root, 4, name="d", champion="b", passes=True)
+    write_run(store.root, 5, name="e", champion="a")
+    rollback(output_dir=store.root)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.endswith("Repeat the command of a run, and the gate decides again: c")
 
 
 def test_the_history_changes_under_the_lock_of_the_champion(store, data, monkeypatch) -> None:

@@ -4,19 +4,21 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import write_run
+from narrowing import not_none
 from playwright.sync_api import Browser, Page, expect
 
 from gan.errors import StoreError
 from gan.index import index
 from gan.report.front_page import FRONT_PAGE, collect, refresh_front_page, write_front_page
 from gan.report.opinion import opinion_of
-from gan.runs.catalog import control_limits, read_catalog
+from gan.runs.catalog import ControlLimits, control_limits, read_catalog
 from gan.runs.champion import Change, add_change
 
 HOSTILE = "<img src=x onerror=\"document.title='x'\">"
@@ -52,15 +54,39 @@ def last_opinion(root: Path) -> tuple[str, str]:
     return opinion.words, opinion.tone
 
 
-def test_what_is_usual_is_the_mean_and_three_standard_deviations_of_earlier_values() -> None:
-    assert control_limits([1.0, 2.0]) is None
-    assert control_limits([None, 1.0, 2.0, None]) is None
-    found = control_limits([1.0, 2.0, 3.0, None])
-    assert found is not None
-    assert (found.mean, found.low, found.high) == pytest.approx((2, -1, 5))
-    equal = control_limits([2.0, 2.0, 2.0])
-    assert equal is not None
+def limits_of(values: Sequence[float | None]) -> ControlLimits:
+    return not_none(control_limits(values))
+
+
+def test_what_is_usual_is_the_median_and_three_standard_deviations_of_earlier_values() -> None:
+    assert control_limits([1.0, 2.0, 3.0, 4.0]) is None
+    assert control_limits([None, 1.0, 2.0, 3.0, 4.0, None]) is None
+    found = limits_of([1.0, 3.0, 2.0, 4.0, 2.0, None])  # differences 2, 1, 2, 2
+    assert (found.median, found.low, found.high) == pytest.approx((2, 2 - 6 / 0.954, 2 + 6 / 0.954))
+    equal = limits_of([2.0] * 5)
     assert equal.low < 2 < equal.high, "equal seeds give equal numbers"
+
+
+def test_limits_follow_the_deviation_of_normal_values() -> None:
+    values = np.random.default_rng(0).normal(5, 0.5, (300, 30)).tolist()
+    deviations = [(found.high - found.median) / 3 for found in map(limits_of, values)]
+    assert np.mean(deviations) == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_lasting_change_is_not_usual_for_two_weeks_and_then_becomes_usual() -> None:
+    draw = np.random.default_rng(0).normal
+    before = draw(0.71, 0.01, 60).tolist()
+    after = draw(0.80, 0.01, 30).tolist()
+    is_worse = [value > limits_of([*before, *after[:night]]).high for night, value in enumerate(after)]
+    assert all(is_worse[:14])
+    assert not any(is_worse[20:])
+    better = draw(0.50, 0.01, 30).tolist()
+    assert limits_of([*before, *better]).high < 0.6, "the earlier level is forgotten"
+
+
+def test_a_bad_night_does_not_hide_the_next_one() -> None:
+    nights = np.random.default_rng(0).normal(0.71, 0.01, 12).tolist()
+    assert limits_of([*nights[:2], 9.0, *nights[2:]]).high < 0.8
 
 
 @pytest.mark.parametrize(
@@ -76,6 +102,10 @@ def test_what_is_usual_is_the_mean_and_three_standard_deviations_of_earlier_valu
         ({"distance": None, "recall": None}, "Something is wrong with it", "bad"),
         ({"distance": math.nan}, "Something is wrong with it", "bad"),
         ({"recipe": "mlp"}, "Too few earlier runs of mlp with the same settings", "neutral"),
+        ({"recipe": "mlp", "passes": True}, "Better than the champion of its time, beyond noise. Fréchet", "good"),
+        ({"recipe": "mlp", "badge": "Far from real"}, "Its images are far from real: look at its report.", "bad"),
+        ({"recipe": "mlp", "badge": "Far from real", "n": 1000}, "Too few earlier runs of mlp", "neutral"),
+        ({"distance": 1.3, "paper": "another"}, "As good as usual. ", "neutral"),
         ({"learning_rate": 1e-3}, "Too few earlier runs of conv with the same settings", "neutral"),
     ],
 )
@@ -151,8 +181,18 @@ def test_the_page_is_made_from_what_is_there(month) -> None:
     assert (page.last and page.last.name, page.champion_entry) == ("night-028", None)
     assert page.champion
     assert page.champion.at.startswith("2026-10-08")
-    write_run(month, 7, name="night-007", generator="f" * 64)
+    assert "night-007 cannot be read" in written(month)
+    write_run(month, 7, 3.3, name="night-007", generator="f" * 64)
     assert collect(month).champion_entry is None, "another run has its name now"
+    champion = f"champions/night-007-{7:064}"[:-52]
+    (month / "champions").mkdir()
+    copied = write_run(month, 7, 1.25, name="copy", generator=f"{7:064}")
+    (month / "runs" / copied).rename(month / champion)
+    page = collect(month)
+    assert page.champion_entry
+    assert page.champion_folder == champion
+    assert (page.champion_entry.name, page.champion_entry.distance) == ("night-007", 1.25)
+    assert f'href="{champion}/report.html"' in written(month)
     shutil.rmtree(month / "runs")
     (month / "runs").mkdir()
     index(output_dir=month)
@@ -169,12 +209,64 @@ def test_a_page_that_cannot_be_written_is_a_warning(month, caplog) -> None:
     assert not list(month.glob(".index*"))
 
 
+def test_the_last_run_has_the_tone_of_its_report_and_the_reasons_of_the_gate(month, publish) -> None:
+    publish(40, badge="Not fit for the gate", reasons=[f"Recall is {HOSTILE}."], champion="night-003")
+    page = written(month)
+    assert '<span class="badge neutral">Not fit for the gate</span> <span class="opinion neutral">As good' in page
+    assert "It was judged against night-003, the champion then. Recall is &lt;img" in page
+    publish(41, badge="Far from real", champion="night-007")
+    page = written(month)
+    assert '<span class="badge bad">Far from real</span>' in page
+    assert "It was judged against night-007. Recall is worse." in page
+    publish(42, badge="Passes the gate", passes=True)
+    assert '<span class="badge good">Passes the gate</span>' in written(month)
+    assert "It was judged against" not in written(month)
+
+
+def test_numbers_that_cannot_be_compared_are_marked(month, publish) -> None:
+    assert "not comparable" not in written(month)
+    publish(40, n=1000)
+    page = written(month)
+    assert "(of 10,000 real and as many generated images, cnn features: not comparable with the last run)" in page
+    assert page.count("(10,000 real and as many generated images, cnn features)") == 30
+
+
+def test_charts_of_one_recipe_with_different_settings_have_different_headings(month, publish) -> None:
+    for night in range(40, 43):
+        publish(night, learning_rate=1e-3)
+    headings = [trend.described for trend in collect(month).trends]
+    assert [heading.partition("features")[2] for heading in headings] == [
+        "; other settings as in night-042", "; other settings as in night-029"
+    ]  # fmt: skip
+
+
 def test_changes_of_champion_and_code_and_unusual_runs_are_marked(month, publish) -> None:
     publish(40, 2.4, commit="b" * 40)
     points = collect(month).trends[0].charts[0].points
     assert [point.entry.name for point in points if point.became_champion] == ["night-007"]
     assert [point.entry.name for point in points if point.new_code] == ["night-040"]
-    assert [point.entry.name for point in points if point.is_unusual] == ["night-040"]
+    assert [point.entry.name for point in points if point.mark != "run"] == ["night-040"]
+    assert points[-1].mark == "worse"
+    publish(41, 0.4, recall=0.9, badge="Broken")
+    distance, recall = (chart.points[-2:] for chart in collect(month).trends[0].charts)
+    assert [point.mark for point in distance] == ["worse", "broken"]
+    assert [point.mark for point in recall] == ["run", "broken"]
+    publish(42, 0.4, recall=0.9)
+    assert [chart.points[-1].mark for chart in collect(month).trends[0].charts] == ["better", "better"]
+
+
+def test_other_code_is_another_commit_or_changes_that_are_in_none(publish, tmp_path) -> None:
+    for night, (commit, modified) in enumerate((("a", False), ("a", True), ("a", True), ("b", False))):
+        publish(night, commit=commit * 40, modified=modified)
+    assert [point.new_code for point in collect(tmp_path).trends[0].charts[0].points] == [False, True, False, True]
+
+
+def test_a_collapse_does_not_flatten_the_chart_of_the_other_nights(month, publish) -> None:
+    before = collect(month).trends[0].charts[0]
+    publish(40, 60.0, badge="Broken")
+    after = collect(month).trends[0].charts[0]
+    assert (after.low, after.high) == (before.low, before.high)
+    assert after.points[-1].y == min(point.y for point in after.points)
 
 
 @pytest.fixture

@@ -146,6 +146,13 @@ def test_the_best_of_all_champions_counts_although_the_present_one_is_worse_or_o
     of_few_images = [row.model_copy(update={"n": 100}) for row in against_champion(mine, champion)]
     decision = decide(measured(mine), (), before(best), of_few_images, full_n=10_000)
     assert decision.reasons == ("Recall 57 % is more than 2 percentage points below the best of all champions, 60 %.",)
+    low = {**mine, "recall": 0.47}
+    decision = decide(measured(low), (), before(best), against_champion(low, champion), full_n=10_000)
+    assert len(decision.reasons) == 2, "it is below the champion, and below a better one before it"
+    same = {**champion, "recall": 0.6}
+    worse = {**mine, "recall": 0.5}
+    decision = decide(measured(worse), (), before(best), against_champion(worse, same), full_n=10_000)
+    assert len(decision.reasons) == 1, "the champion is the best of all: one fact, one sentence"
     close = {**mine, "recall": 0.585}
     unrecorded = against_champion(close, {**champion, "recall": 0.6})
     decision = decide(measured(close), (), before(), unrecorded, full_n=10_000)

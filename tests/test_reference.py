@@ -6,11 +6,14 @@ import shutil
 import numpy as np
 import pytest
 from builders import put_data
+from narrowing import not_none
 
 import tasks.reference
 from flows.checks import check_before_work
 from flows.settings import RunSettings
+from gan.config import RunConfig, SampleConfig, TrainConfig
 from gan.errors import SettingsError
+from gan.recipes import RECIPES, RecipeName
 from gan.runs.publish import write_json, write_manifest
 from gan.storage.links import LATEST, set_link
 from gan.storage.store import Store
@@ -54,8 +57,12 @@ def publish(store: Store, data: NormalizedData, name: str, reference=None) -> No
     set_link(store.root, LATEST, f"runs/{name}")
 
 
+def run_of(name: str) -> RunConfig:
+    return RunConfig(name=name, train=TrainConfig(), samples=SampleConfig())
+
+
 def reference_of(store: Store, data: NormalizedData, name: str, compare_with=None):
-    return find_reference(store, name, data, trained(store, name.encode()), compare_with)
+    return find_reference(store, run_of(name), data, trained(store, name.encode()), compare_with)
 
 
 def test_the_first_run_has_no_reference_and_a_later_run_has_the_latest(store, data) -> None:
@@ -83,13 +90,13 @@ def test_a_twin_under_another_name_has_the_same_reference(store, data) -> None:
     publish(store, data, "a")
     first = reference_of(store, data, "b")
     publish(store, data, "b", first)
-    twin = find_reference(store, "twin", data, trained(store, b"b"), None)
+    twin = find_reference(store, run_of("twin"), data, trained(store, b"b"), None)
     assert twin == first
 
 
 def test_a_run_with_another_averaged_generator_is_another_run(store, data) -> None:
     publish(store, data, "a")
-    assert find_reference(store, "b", data, trained(store, b"a", average=b"longer"), None).name == "a"
+    assert find_reference(store, run_of("b"), data, trained(store, b"a", average=b"longer"), None).name == "a"
 
 
 def test_a_reference_is_kept_after_its_folder_is_damaged(store, data) -> None:
@@ -101,9 +108,45 @@ def test_a_reference_is_kept_after_its_folder_is_damaged(store, data) -> None:
 
 def test_a_run_of_new_code_is_compared_with_the_run_of_old_code_of_the_same_name(store, data) -> None:
     publish(store, data, "nightly")
-    found = find_reference(store, "nightly", data, trained(store, b"of the new code"), None)
+    found = find_reference(store, run_of("nightly"), data, trained(store, b"of the new code"), None)
     assert found.name == "nightly"
     assert store.path(found.average).read_bytes() == b"average of nightly"
+
+
+def list_in_catalog(store: Store, name: str, run: RunConfig, *, day: int, badge: str = "Not fit for the gate") -> None:
+    """Write what the list of all runs needs of a published run."""
+    folder = store.root / "runs" / name
+    manifest = json.loads((folder / "manifest.json").read_text())
+    recipe, gate = run.train.recipe.name, {"passes": False}
+    manifest |= {"published": f"2026-11-{day:02}T03:00:00Z", "recipe": recipe, "seed": 0, "gate": gate}
+    names = "frechet_distance", "recall", "coverage", "two_sample_accuracy"
+    metrics = {name: {"average": 1.0, "n": 100, "extractor": "cnn"} for name in names}
+    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "metrics.json", {"badge": badge, "verdict": "", "metrics": metrics, "training": {}})
+    write_json(folder / "config.json", run.content().model_dump(mode="json"))
+
+
+def test_a_run_is_compared_with_the_newest_of_its_settings_then_of_its_recipe(store, data) -> None:
+    def of(recipe: RecipeName, seed: int, steps: int = 100) -> RunConfig:
+        train = TrainConfig(recipe=RECIPES[recipe], steps=steps, seed=seed)
+        return RunConfig(name="new", train=train, samples=SampleConfig(seed=seed))
+
+    def name_of_reference(run: RunConfig) -> str:
+        return not_none(find_reference(store, run, data, trained(store, b"new"), None)).name
+
+    published = (
+        ("same", of("conv", 1)),
+        ("longer", of("conv", 1, 200)),
+        ("broken", of("conv", 2)),
+        ("mlp", of("mlp", 1)),
+    )
+    for day, (name, run) in enumerate(published, 1):
+        publish(store, data, name)
+        list_in_catalog(store, name, run, day=day, badge="Broken" if name == "broken" else "Far from real")
+    assert name_of_reference(of("conv", 5)) == "same"
+    assert name_of_reference(of("conv", 5, 300)) == "longer", "the newest of the recipe that is not broken"
+    assert name_of_reference(of("mlp", 5)) == "mlp"
+    assert name_of_reference(of("conditional", 5)) == "mlp", "the latest of all"
 
 
 @pytest.mark.parametrize("damage", ["samples altered", "samples gone", "no manifest", "nonsense", "other data"])

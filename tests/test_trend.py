@@ -43,10 +43,10 @@ def test_the_trend_has_the_opinion_the_champion_the_charts_and_the_newest_runs(p
         assert chart.count("<circle") == NIGHTS
         assert "--bad: " in chart, "a picture has its own colours"
         assert "href" not in chart, "links in pictures lead nowhere"
-    assert charts[0].count('class="unusual"') == 1
+    assert charts[0].count('class="worse"') == 1
     line = trend_line(page)
     assert line.startswith("![Fréchet distance](data:image/svg+xml;base64,")
-    assert line.endswith(") night-011: Worse than usual: look at it. Fréchet distance 9.5, usually 1.29.")
+    assert line.endswith(") night-011: Worse than usual: look at it. Fréchet distance 9.5, usually 1.3.")
 
 
 def test_an_empty_folder_has_no_trend(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_digest_counts_runs_and_draws_the_distances_of_the_days(page: FrontP
     assert headline == "4 runs published, 1 needs a look, 2 failed"
     assert text == (
         "Look at night-011. Champion: night-005 since 2026-10-06, Fréchet distance 1.4. "
-        "conv: Fréchet distance ▁▁▁█, last 9.5."
+        "conv: Fréchet distance ▁▁▁█ (1.2 to 9.5), last 9.5."
     )
     headline, text = digest_of(page, page.last.published + timedelta(days=1), failed=0)
     assert headline == "0 runs published, 0 need a look, 0 failed"

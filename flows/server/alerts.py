@@ -139,7 +139,8 @@ def alert_on_result(
         _send(slug, f"{run} needs a look", opinion.words, what, *links)
     if champion and champion.run == run and champion != champion_before:
         undo = ' To undo it: make champion ARGS="rollback".' if champion.before else ""
-        _send(slug, f"{run} is the champion now", opinion.words, f"{look}{undo}", *links)
+        reasons = " ".join(champion.reasons) or opinion.words  # without reasons it was promoted by hand
+        _send(slug, f"{run} is the champion now", reasons, f"{look}{undo}", *links)
 
 
 def alert_on_disk(slug: str | None, root: Path) -> None:

@@ -57,8 +57,8 @@ SIGNIFICANT_ERRORS = 3
 """A share is significantly higher than chance if it is so many standard errors above it."""
 
 
-BROKEN = "Broken"
-"""Badge of a run with one of `fatal_faults`."""
+BROKEN, FAR_FROM_REAL = "Broken", "Far from real"
+"""Badges of a run with one of `fatal_faults`, and of one with one of the faults that `far_from_real` describes."""
 
 
 class Quality(BaseModel, frozen=True, extra="forbid"):
@@ -159,7 +159,7 @@ def decide(
     quality = quality_of(metrics)
     if champion and not obstacle:
         failures += _failed_comparisons(compared)
-        failures += _below_the_best(quality, champion.reached)
+        failures += _below_the_best(quality, champion.reached, compared)
     passed = "There is no champion yet, and it has no fault that the gate looks for."
     if compared:
         passed = (
@@ -250,11 +250,15 @@ def _failed_comparisons(compared: Sequence[Difference]) -> Iterator[str]:
             )
 
 
-def _below_the_best(quality: Quality | None, reached: Sequence[Quality]) -> Iterator[str]:
+def _below_the_best(
+    quality: Quality | None, reached: Sequence[Quality], compared: Sequence[Difference]
+) -> Iterator[str]:
+    champion = {row.name: row.other for row in compared}
     for best in reached:
         if quality and (quality.n, quality.extractor) == (best.n, best.extractor):
             for name, value in quality.values.items():
-                if value < best.values.get(name, 0.0) - margin(quality.n):
+                is_said = champion.get(name) == best.values.get(name)  # the comparison with the champion says it
+                if value < best.values.get(name, 0.0) - margin(quality.n) and not is_said:
                     yield (
                         f"{name.capitalize()} {describe_share(value, 3)} is more than "
                         f"{_points(margin(quality.n))} below the best of all champions, "

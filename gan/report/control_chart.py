@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from typing import Literal
 
 from gan.runs.catalog import ControlLimits, Entry, control_limits
 
@@ -17,9 +18,9 @@ class Point:
     x: float
     y: float
     value: str
-    is_unusual: bool
+    mark: Literal["broken", "worse", "better", "run"]  # than usual
     became_champion: bool
-    new_code: bool  # another commit than the run before
+    new_code: bool  # other code than that of the run before
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ def control_chart(
     champions: Set[tuple[str, str | None]],
     value_of: Callable[[Entry], float | None],
     describe: Callable[[float | None], str],
+    *,
+    low_is_good: bool,
 ) -> Chart:
     """Return the chart of a number.
 
@@ -48,14 +51,16 @@ def control_chart(
         champions: Identities of the runs that became champion.
         value_of: Returns the number of a run; None if the run has none.
         describe: Formats the number.
+        low_is_good: Whether a run with a lower number is the better one.
     """
     first = max(0, len(runs) - MAX_IN_CHART)
     shown = runs[first:]
-    numbers = [None if each.is_broken else value_of(each) for each in runs]
+    numbers = [value_of(each) if each.is_ordinary else None for each in runs]
     limits = [control_limits(numbers[:place]) for place in range(first, len(runs))]
     found = [(place, entry, value) for place, entry in enumerate(shown) if (value := value_of(entry)) is not None]
     ends = [end for limit in limits if limit for end in (limit.low, limit.high)]
-    low, high = _range([*(value for _, _, value in found), *ends])
+    # Other runs are drawn at the edge: one collapse must not flatten the curve of all nights.
+    low, high = _range([value for value in numbers[first:] if value is not None] + ends)
 
     def place_x(place: int) -> float:
         return round(MARGIN + (WIDTH - 2 * MARGIN) * place / max(1, len(shown) - 1), 1)
@@ -70,9 +75,9 @@ def control_chart(
             x=place_x(place),
             y=place_y(value),
             value=describe(value),
-            is_unusual=_is_unusual(value, limits[place]),
+            mark=_mark(entry, value, limits[place], low_is_good=low_is_good),
             became_champion=entry.identity in champions,
-            new_code=place > 0 and entry.commit != shown[place - 1].commit,
+            new_code=place > 0 and entry.code != shown[place - 1].code,
         )
         for place, entry, value in found
     ]
@@ -82,8 +87,14 @@ def control_chart(
     return Chart(title, points, band, low=describe(low), high=describe(high))
 
 
-def _is_unusual(value: float, limits: ControlLimits | None) -> bool:
-    return limits is not None and not limits.low <= value <= limits.high
+def _mark(
+    entry: Entry, value: float, limits: ControlLimits | None, *, low_is_good: bool
+) -> Literal["broken", "worse", "better", "run"]:
+    if entry.is_broken:
+        return "broken"
+    if limits is None or limits.low <= value <= limits.high:
+        return "run"
+    return "better" if (value < limits.low) == low_is_good else "worse"
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

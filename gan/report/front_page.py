@@ -6,24 +6,26 @@ is written again as a whole after a run is published, removed or promoted, after
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gan.errors import describe_error
 from gan.formatting import describe_number, describe_share
 from gan.report.control_chart import HEIGHT, WIDTH, Chart, control_chart
-from gan.report.glance import Opinion
+from gan.report.glance import TONES, Opinion, Tone
 from gan.report.opinion import opinion_of
 from gan.report.templates import render_page
-from gan.runs.catalog import MIN_USUAL, Entry, read_catalog
+from gan.runs.catalog import MAX_USUAL, Entry, read_catalog, read_entry
 from gan.runs.champion import Change, champion_stack, read_history
 from gan.storage.files import atomic_path
 from gan.storage.folders import files_in
 from gan.storage.locks import IN_USE, exclusive_lock
 
 FRONT_PAGE, COMPARISONS = "index.html", "comparisons"
+MIN_IN_CHART = 3
 COMPARISON_PAGE = re.compile(r"[A-Za-z0-9][\w.-]*\.html", re.ASCII)
 
 log = logging.getLogger(__name__)
@@ -47,12 +49,19 @@ class FrontPage:
     last: Entry | None
     opinion: Opinion | None  # of the last run
     champion: Change | None  # the promotion of the present champion
-    champion_entry: Entry | None  # None if the champion's run is not in runs/ any more
+    champion_entry: Entry | None  # None if the champion cannot be read
+    champion_folder: str  # of its files, relative to the output folder
     trends: Sequence[Trend]
     sweeps: Sequence[str]  # folders below sweeps/, the newest first
     comparisons: Sequence[str]  # pages below comparisons/, without their suffix, the newest first
     width: int = WIDTH
     height: int = HEIGHT
+    max_usual: int = MAX_USUAL
+
+    @property
+    def badge_tone(self) -> Tone:
+        """The tone of the badge of the last run, the same as in its report."""
+        return TONES.get(self.last.badge, "neutral") if self.last else "neutral"
 
 
 def write_front_page(root: Path) -> FrontPage:
@@ -90,12 +99,14 @@ def collect(root: Path) -> FrontPage:
     champions = champion_stack(history)
     champion = champions[-1] if champions else None
     last = entries[-1] if entries else None
+    champion_entry, champion_folder = _find_champion(root, champion, entries)
     return FrontPage(
         entries=entries,
         last=last,
         opinion=opinion_of(last, entries) if last else None,
         champion=champion,
-        champion_entry=_entry_of(champion, entries) if champion else None,
+        champion_entry=champion_entry,
+        champion_folder=champion_folder,
         trends=_trends(entries, frozenset(change.identity for change in history if change.action != "rolled back")),
         sweeps=[path.parent.name for path in _newest_first((root / "sweeps").glob("*/leaderboard.html"))],
         comparisons=[
@@ -104,9 +115,15 @@ def collect(root: Path) -> FrontPage:
     )
 
 
-def _entry_of(champion: Change, entries: Sequence[Entry]) -> Entry | None:
-    """Return the champion's run; None if it is gone, or if another run was published under its name since."""
-    return next((entry for entry in entries if entry.identity == champion.identity), None)
+def _find_champion(root: Path, champion: Change | None, entries: Sequence[Entry]) -> tuple[Entry | None, str]:
+    """Return the champion and its folder: in runs/, else its copy, if it is gone or another run has its name now."""
+    if champion is None:
+        return None, ""
+    for entry in entries:
+        if entry.identity == champion.identity:
+            return entry, f"runs/{entry.name}"
+    copy = read_entry(root / champion.folder)
+    return copy and replace(copy, name=champion.run), champion.folder
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
@@ -119,7 +136,7 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
 
 
 def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) -> list[Trend]:
-    """Group comparable runs, and return the charts of each group with at least MIN_USUAL runs.
+    """Group comparable runs, and return the charts of each group with at least MIN_IN_CHART runs.
 
     The group with the newest run comes first.
     """
@@ -127,16 +144,25 @@ def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) ->
     for entry in entries:
         groups.setdefault(entry.comparison_key, []).append(entry)
     ordered = sorted(groups.items(), key=lambda item: item[1][-1].published, reverse=True)
-    return [
+    trends = [
         Trend(
             recipe=recipe,
             described=f"{steps:,} steps; {judged_by}",
             runs=runs,
             charts=[
-                control_chart("Fréchet distance", runs, champions, lambda entry: entry.distance, describe_number),
-                control_chart("Recall", runs, champions, lambda entry: entry.recall, describe_share),
+                control_chart(
+                    "Fréchet distance", runs, champions, lambda run: run.distance, describe_number, low_is_good=True
+                ),
+                control_chart("Recall", runs, champions, lambda run: run.recall, describe_share, low_is_good=False),
             ],
         )
         for (recipe, steps, _, judged_by), runs in ordered
-        if len(runs) >= MIN_USUAL
+        if len(runs) >= MIN_IN_CHART
+    ]
+    headings = Counter((trend.recipe, trend.described) for trend in trends)
+    return [
+        trend
+        if headings[trend.recipe, trend.described] == 1
+        else replace(trend, described=f"{trend.described}; other settings as in {trend.runs[-1].name}")
+        for trend in trends
     ]

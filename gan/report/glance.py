@@ -9,6 +9,7 @@ from gan.judging.bootstrap import Difference
 from gan.judging.definitions import SHARES, Metric, Separation
 from gan.judging.gate import (
     BROKEN,
+    FAR_FROM_REAL,
     MAX_RELATIVE_DISTANCE,
     MUST_IMPROVE,
     SIGNIFICANT_ERRORS,
@@ -31,11 +32,19 @@ NEAR_FLOOR = 0.9
 apart, their k-nearest-neighbour balls are large, and recall is too high."""
 
 
+Tone = Literal["good", "neutral", "bad"]
+
+
 class Opinion(NamedTuple):
     """What a run is worth, in words."""
 
     words: str
-    tone: Literal["good", "neutral", "bad"]
+    tone: Tone
+
+
+PASSES = "Passes the gate"
+TONES: Mapping[str, Tone] = {PASSES: "good", BROKEN: "bad", FAR_FROM_REAL: "bad"}
+"""The tone of a badge by its words; all others are neutral."""
 
 
 class Tile(NamedTuple):
@@ -58,16 +67,21 @@ def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision
         warnings: Signs of collapse in the training.
         gate: The decision of the gate on the run.
     """
+    words = _badge_words(metrics, warnings, gate)
+    return Opinion(words, TONES.get(words, "neutral"))
+
+
+def _badge_words(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision) -> str:
     if gate.passes:
-        return Opinion("Passes the gate", "good")
+        return PASSES
     if any(fatal_faults(metrics, warnings)):
-        return Opinion(BROKEN, "bad")
+        return BROKEN
     if any(far_from_real(metrics)):
-        return Opinion("Far from real", "bad")
+        return FAR_FROM_REAL
     distance = [row.verdict for row in gate.differences if row.name == MUST_IMPROVE]
     if distance in ([], ["better"]):  # it was judged on too few images, or falls short in another number
-        return Opinion("Not fit for the gate", "neutral")
-    return Opinion("Worse than the champion" if distance == ["worse"] else "No better than the champion", "neutral")
+        return "Not fit for the gate"
+    return "Worse than the champion" if distance == ["worse"] else "No better than the champion"
 
 
 def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from gan.formatting import describe_number, describe_share
+from gan.judging.gate import FAR_FROM_REAL, FULL_N
 from gan.report.glance import Opinion
-from gan.runs.catalog import Entry, control_limits, earlier_comparable_runs
+from gan.runs.catalog import Entry, control_limits, earlier_ordinary_runs
 
 
 def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
@@ -14,23 +15,26 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
         entry: The run.
         entries: All runs, the oldest first.
     """
-    earlier = earlier_comparable_runs(entry, entries)
+    earlier = earlier_ordinary_runs(entry, entries)
     distance = control_limits(each.distance for each in earlier)
     recall = control_limits(each.recall for each in earlier)
     if entry.is_broken or entry.distance is None or entry.recall is None:
         return Opinion("Something is wrong with it: look at its report.", "bad")
-    if distance is None or recall is None:
-        return Opinion(
-            f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual.", "neutral"
-        )
-    figures = f"Fréchet distance {describe_number(entry.distance)}, usually {describe_number(distance.mean)}"
-    if entry.distance > distance.high:
+    figures = f"Fréchet distance {describe_number(entry.distance)}"
+    if distance is not None:
+        figures += f", usually {describe_number(distance.median)}"
+    if distance is not None and entry.distance > distance.high:
         return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
-    if entry.recall < recall.low:
-        found, mean = describe_share(entry.recall), describe_share(recall.mean)
-        return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {mean}.", "bad")
+    if recall is not None and entry.recall < recall.low:
+        found, usually = describe_share(entry.recall), describe_share(recall.median)
+        return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {usually}.", "bad")
     if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
+    if distance is None:
+        if entry.badge == FAR_FROM_REAL and entry.n >= FULL_N:  # fewer images are a test of the pipeline
+            return Opinion(f"Its images are far from real: look at its report. {figures}.", "bad")
+        few = f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual."
+        return Opinion(f"{few} {figures}.", "neutral")
     if entry.distance < distance.low:
         return Opinion(f"Better than usual. {figures}.", "good")
     return Opinion(f"As good as usual. {figures}.", "neutral")

@@ -76,7 +76,8 @@ def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
         values = [entry.distance for entry in trend.runs if entry.published >= begin and entry.distance is not None]
         if values:
             bars = _bars(values[-MAX_BARS:])
-            parts.append(f"{trend.recipe}: Fréchet distance {bars}, last {describe_number(values[-1])}.")
+            least, most, last = (describe_number(value) for value in (min(values), max(values), values[-1]))
+            parts.append(f"{trend.recipe}: Fréchet distance {bars} ({least} to {most}), last {last}.")
     return headline, " ".join(parts)
 
 

@@ -7,37 +7,47 @@ is left out.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Annotated
+from statistics import median
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from gan.judging.gate import BROKEN
+from gan.judging.gate import BROKEN, FAR_FROM_REAL
 from gan.judging.measured import finite_or_none
 from gan.runs.manifest import AVERAGE_GENERATOR, PublishedFile
 from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, RUN_NAME
 
-MIN_USUAL = 3
-"""Fewest earlier runs from which control limits are computed."""
+MIN_USUAL, MAX_USUAL = 5, 30
+"""How many earlier runs say what is usual: at least, and at most. After half of the most, a lasting change is usual."""
 
 SIGMAS = 3
 """Half-width of the control limits, in standard deviations."""
 
+MEDIAN_RANGE = 0.954
+"""Median difference of two normal values with standard deviation 1 (without its sign)."""
+
 LEAST_DEVIATION = 0.01
-"""Least standard deviation, relative to the mean. Runs of equal seeds have equal numbers, so their deviation is 0."""
+"""Least standard deviation, relative to the median. Runs of equal seeds have equal numbers, so their deviation is 0."""
 
 
 class _Code(BaseModel, extra="ignore"):
     commit: str | None = Field(None, pattern="^[0-9a-f]{7,64}$")
+    modified: bool | None = None
+
+
+class _Data(BaseModel, extra="ignore"):
+    name: str
 
 
 class _Gate(BaseModel, extra="ignore"):
     passes: bool
     champion: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 class _Manifest(BaseModel, extra="ignore"):
@@ -47,6 +57,7 @@ class _Manifest(BaseModel, extra="ignore"):
     device: str | None = None
     code: _Code = _Code()
     gate: _Gate
+    data: _Data
     files: tuple[PublishedFile, ...] = ()
 
 
@@ -61,6 +72,7 @@ class _Metric(BaseModel, extra="ignore"):
 
 class _Train(BaseModel, extra="allow"):
     steps: int
+    recipe: dict[str, Any]
 
 
 class _Config(BaseModel, extra="allow"):
@@ -70,9 +82,11 @@ class _Config(BaseModel, extra="allow"):
     def digest(self) -> str:
         """Digest of the settings that runs must share to be compared.
 
-        It leaves out the seeds, the snapshot settings and the samples; `n` is compared separately.
+        It leaves out the seeds, the snapshot settings, the samples, whose `n` is compared separately, and the
+        recipe's paper.
         """
         train = self.train.model_dump(exclude={"seed", "sample_every", "num_snapshot_images"})
+        train["recipe"] = {name: value for name, value in train["recipe"].items() if name != "paper"}
         content = {**self.model_dump(exclude={"train", "samples"}), "train": train}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -105,9 +119,12 @@ class Entry:
     seed: int
     steps: int
     settings: str  # digest of the settings that runs must share to be compared
+    dataset: str
     device: str | None
     commit: str | None
+    modified: bool | None  # whether the code had changes that were in no commit
     passes: bool  # the gate
+    reasons: tuple[str, ...]  # of the gate, a sentence each
     champion: str | None  # when the run was judged
     badge: str
     verdict: str
@@ -126,37 +143,53 @@ class Entry:
         return self.name, self.generator
 
     @property
+    def code(self) -> tuple[str | None, bool | None]:
+        """Commit, and whether there were changes to it."""
+        return self.commit, self.modified
+
+    @property
+    def judged_by(self) -> str:
+        """Number of images and features: numbers of runs with others cannot be compared."""
+        return f"{self.n:,} real and as many generated images, {self.extractor} features"
+
+    @property
     def comparison_key(self) -> tuple[str, int, str, str]:
         """Recipe, steps, settings, and how it was judged: the numbers of runs with equal ones can be compared."""
-        return (
-            self.recipe,
-            self.steps,
-            self.settings,
-            f"{self.n:,} real and as many generated images, {self.extractor} features",
-        )
+        return self.recipe, self.steps, self.settings, self.judged_by
 
     @property
     def is_broken(self) -> bool:
         """Whether its training showed signs of collapse, or its images cannot be used for another reason."""
         return bool(self.warnings) or self.badge == BROKEN
 
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether its numbers count for what is usual."""
+        return not self.is_broken and self.badge != FAR_FROM_REAL
+
 
 @dataclass(frozen=True)
 class ControlLimits:
-    """Mean of a number over earlier runs, and the limits within which a value is usual."""
+    """Median of a number over earlier runs, and the limits within which a value is usual."""
 
-    mean: float
+    median: float
     low: float
     high: float
 
 
 def read_catalog(root: Path) -> list[Entry]:
     """Read all published runs of an output folder, the oldest first."""
-    entries = [_read(folder) for folder in (root / "runs").glob("*") if RUN_NAME.fullmatch(folder.name)]
+    entries = [read_entry(folder) for folder in (root / "runs").glob("*") if RUN_NAME.fullmatch(folder.name)]
     return sorted((entry for entry in entries if entry), key=lambda entry: (entry.published, entry.name))
 
 
-def _read(folder: Path) -> Entry | None:
+def settings_digest(content: Mapping[str, Any]) -> str:
+    """Return the digest of the settings that runs must share to be compared, from the content of `config.json`."""
+    return _Config.model_validate(content).digest
+
+
+def read_entry(folder: Path) -> Entry | None:
+    """Read a published run; return None if it cannot be read."""
     try:
         manifest = _Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
         content = _Metrics.model_validate_json((folder / METRICS_FILE).read_bytes())
@@ -176,9 +209,12 @@ def _read(folder: Path) -> Entry | None:
         seed=manifest.seed,
         device=manifest.device,
         commit=manifest.code.commit,
+        modified=manifest.code.modified,
         steps=config.train.steps,
         settings=config.digest,
+        dataset=manifest.data.name,
         passes=manifest.gate.passes,
+        reasons=manifest.gate.reasons,
         champion=manifest.gate.champion,
         badge=content.badge or ("Passes the gate" if manifest.gate.passes else "Does not pass the gate"),
         verdict=content.verdict,
@@ -194,16 +230,24 @@ def _read(folder: Path) -> Entry | None:
 
 
 def control_limits(values: Iterable[float | None]) -> ControlLimits | None:
-    """Return mean and 3-sigma limits of earlier values (Shewhart 1931); None if there are too few."""
-    known = [value for value in values if value is not None]
+    """Return median and 3-sigma limits of the last MAX_USUAL values (Shewhart 1931); None if there are too few.
+
+    The standard deviation is computed from the median difference of successive values. So neither a few runs that are
+    much worse nor a lasting change widen the limits until they hide what they should show.
+
+    Args:
+        values: Those of earlier runs, the oldest first; None where a run has none.
+    """
+    known = [value for value in values if value is not None][-MAX_USUAL:]
     if len(known) < MIN_USUAL:
         return None
-    mean = fmean(known)
-    deviation = max(stdev(known), LEAST_DEVIATION * abs(mean))
-    return ControlLimits(mean, mean - SIGMAS * deviation, mean + SIGMAS * deviation)
+    middle = median(known)
+    typical = median(abs(value - before) for before, value in pairwise(known))
+    deviation = max(typical / MEDIAN_RANGE, LEAST_DEVIATION * abs(middle))
+    return ControlLimits(middle, middle - SIGMAS * deviation, middle + SIGMAS * deviation)
 
 
-def earlier_comparable_runs(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the runs that were published before a run and can be compared with it, except broken ones."""
+def earlier_ordinary_runs(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the runs published before a run that say what is usual for it, the oldest first."""
     order = [each for each in entries if each.comparison_key == entry.comparison_key]
-    return [each for each in order[: order.index(entry)] if not each.is_broken]
+    return [each for each in order[: order.index(entry)] if each.is_ordinary]
