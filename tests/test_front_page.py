@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -285,6 +286,8 @@ def page(browser: Browser, month: Path) -> Iterator[Page]:
 def test_links_lead_to_reports_and_pictures_are_loaded(page: Page) -> None:
     page.wait_for_function("[...document.images].slice(0, 2).every(image => image.naturalWidth > 0)")
     expect(page.locator(".large").first).to_contain_text("As good as usual")
+    days = (datetime.now(UTC) - datetime(2026, 10, 30, 3, tzinfo=UTC)).days
+    expect(page.locator(".large").first).to_contain_text(f"2026-10-30 03:00 UTC ({days} days ago)")
     expect(page.locator(".large").last).to_contain_text("night-007")
     expect(page.locator(".large").last).to_contain_text("champion since 2026-10-08")
     page.locator(".large").first.get_by_role("link", name="night-029", exact=True).click()

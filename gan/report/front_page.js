@@ -1,3 +1,9 @@
+// Say how long ago the last run was: a page that no run writes any more looks like that of this morning.
+document.querySelectorAll(".large time").forEach((time) => {
+  const days = Math.floor((Date.now() - new Date(time.dateTime)) / 86400000);
+  if (days > 0) time.append(` (${days === 1 ? "1 day" : `${days} days`} ago)`);
+});
+
 // Search, filter and sort the cards of all runs.
 (() => {
   const form = document.querySelector(".filter");
