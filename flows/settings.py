@@ -162,7 +162,8 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         validate_default=True,
         description="notification block of Prefect, as type/name, such as slack-webhook/team; it gets a message when a "
         "run fails or crashes, when a training shows signs of collapse, when a run needs a look (it is worse or less "
-        "varied than usual, or broken), when the champion changes, and when the disk will be full within a week; "
+        "varied than usual, far from real, or broken), when the champion changes, and when the disk will be full "
+        "within a week; "
         f"empty: ${ALERT_VARIABLE}, or no messages",
     )
     checkpoint_seconds: Annotated[float | None, TRAINING] = Field(

@@ -13,8 +13,18 @@ from rich.table import Column, Table
 
 from gan.command import new_app, print_table, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR
+from gan.formatting import list_names
 from gan.runs.catalog import read_catalog
-from gan.runs.champion import Change, champion_stack, check_root, promote_by_hand, read_history, roll_back
+from gan.runs.champion import (
+    Change,
+    champion_of,
+    champion_stack,
+    check_root,
+    is_on_champion_stack,
+    promote_by_hand,
+    read_history,
+    roll_back,
+)
 from gan.storage.links import CHAMPION
 
 RunName = Annotated[str, Parameter(help="Name of the run: a folder in runs/ of the output folder.")]
@@ -49,13 +59,15 @@ def promote_command(run: RunName, *, output_dir: OutputDir = DEFAULT_OUTPUT_DIR)
 @app.command
 def rollback(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     """Make the previous champion the champion again."""
-    change = roll_back(output_dir)
-    _report(change, output_dir)
-    judged = [run.name for run in read_catalog(output_dir) if run.champion == change.before and not run.passes]
+    gone = champion_of(output_dir)
+    _report(roll_back(output_dir), output_dir)
+    if gone is None or is_on_champion_stack(output_dir, *gone.identity):
+        return
+    judged = [run.name for run in read_catalog(output_dir) if run.champion == gone.run and not run.passes]
     if judged:
         terminal().print(
-            f"{change.before} was the champion when these runs were judged. Repeat the command of a run, and the gate "
-            f"decides again: {', '.join(judged)}"
+            f"{gone.run} was the champion when these runs were judged. Repeat the command of a run, and the gate "
+            f"decides again: {list_names(judged[::-1])}"
         )
 
 

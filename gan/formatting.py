@@ -1,5 +1,6 @@
 """Formatting of numbers, shares and durations for readers."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from gan.storage.plain_json import SETTING_DIGITS, round_significant
 
 SMALLEST_PLAIN, LARGEST_PLAIN = 1e-9, 1e16
+MAX_NAMES = 3
 NOT_DEFINED = "not defined"  # text for None, NaN and infinity
 
 
@@ -84,3 +86,9 @@ def describe_seconds(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the first MAX_NAMES names, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

@@ -89,17 +89,25 @@ def _is_final(store: Store, identity: tuple[str, str], gate: Decision, champion:
 
 
 def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:
-    """Return the champion with its files, or with the reason why no run can be compared with it."""
+    """Return the champion with its files, or with the reason why the run cannot be compared with it."""
     folder, run = store.root / present.folder, present.run
+
+    def obstacle(error: SettingsError, advice: str) -> Champion:
+        why = first_line(error).replace(str(folder), f"the champion {run}")
+        words = f"It cannot be compared with the champion: {why} {advice}".rstrip()
+        return Champion(name=run, average=None, average_samples=None, obstacle=words)
+
+    promote_other = 'make champion ARGS="promote NAME".'
     try:
         manifest = check_champion(folder, present)
+    except SettingsError as error:
+        return obstacle(error, f"Until it is restored or replaced, no run can become champion: {promote_other}")
+    try:
         check_same_data(folder, manifest, data)
+    except SettingsError as error:
+        return obstacle(error, f"Use an output folder for each data set, or replace the champion: {promote_other}")
+    try:
         average, samples = copy_to_store(store, folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
     except SettingsError as error:
-        why = first_line(error).replace(str(folder), f"the champion {run}")
-        obstacle = (
-            f"It cannot be compared with the champion: {why} Until that changes no run can become champion; make "
-            'another run the champion with: make champion ARGS="promote NAME".'
-        )
-        return Champion(name=run, average=None, average_samples=None, obstacle=obstacle)
+        return obstacle(error, "")
     return Champion(name=run, average=average, average_samples=samples, reached=best_so_far(store.root))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gan.config import RunConfig
 from gan.errors import SettingsError, first_line
-from gan.runs.catalog import read_catalog, settings_digest
+from gan.runs.catalog import Entry, read_catalog, settings_digest
 from gan.runs.changes import published_conditions
 from gan.runs.manifest import (
     AVERAGE_GENERATOR,
@@ -25,6 +25,8 @@ from tasks.failures import explain_refused_writes
 from tasks.published import has_generators_of, is_published
 from tasks.records import NormalizedData, Reference, TrainedGan
 
+MAX_TRIED = 3
+
 log = logging.getLogger(__name__)
 
 
@@ -33,10 +35,11 @@ def find_reference(
 ) -> Reference | None:
     """Return the requested run; otherwise the reference of this run's last publication; otherwise an earlier run.
 
-    That is the newest run with the same settings except the seed, else the newest of the same recipe, else the latest
-    run; the first two are not broken ones. If the found run has the same generators as this run, return the reference
-    of the found run: a run is never compared with itself, and the same command always gets the same reference. The
-    reference's files are copied to the store, so that they outlive its folder.
+    That is the newest run with the same settings except the seed, else the newest of the same recipe (with as many
+    steps and samples, if there is one), else the latest run; the first two are not broken ones. If the found run has
+    the same generators as this run, return the reference of the found run: a run is never compared with itself, and the
+    same command always gets the same reference. The reference's files are copied to the store, so that they outlive its
+    folder.
 
     Raises:
         SettingsError: If `compare_with` is given and is no complete published run on the same data.
@@ -49,23 +52,36 @@ def find_reference(
         return found
     if is_published(store, run.name, trained):
         return _reference_to(store, store.root / "runs" / run.name, data, trained)
-    earlier = _earlier_run(store.root, run, data.dataset)
-    try:
-        return _reference_to(store, earlier, data, trained)
-    except SettingsError as error:
-        if earlier.exists():
-            log.warning("Not compared with %s: %s", earlier.name, first_line(error))
+    failures = []
+    for earlier in _earlier_runs(store.root, run, data.dataset):
+        try:
+            return _reference_to(store, earlier, data, trained)
+        except SettingsError as error:
+            if earlier.exists():
+                failures.append((earlier.name, first_line(error)))
+    for name, why in failures[:1]:
+        log.warning("Not compared with %s: %s", name, why)
     return None
 
 
-def _earlier_run(root: Path, run: RunConfig, dataset: str) -> Path:
-    """Return the folder of the newest run that a run is best compared with; it need not exist."""
-    entries = [entry for entry in read_catalog(root) if not entry.is_broken]
+def _earlier_runs(root: Path, run: RunConfig, dataset: str) -> list[Path]:
+    """Return the folders of a few runs that a run may be compared with, the most similar first."""
     settings = settings_digest(run.content().model_dump(mode="json"))
-    of_recipe = [entry for entry in entries if (entry.recipe, entry.dataset) == (run.train.recipe.name, dataset)]
-    alike = [entry for entry in of_recipe if entry.settings == settings]
-    newest = (alike or of_recipe)[-1:]
-    return root / "runs" / newest[0].name if newest else follow_link(root / LATEST)
+
+    def likeness(entry: Entry) -> tuple[bool, bool, bool]:
+        return (
+            entry.settings == settings,
+            entry.steps == run.train.steps,
+            entry.num_samples == run.samples.num_images,
+        )
+
+    of_recipe = [
+        entry
+        for entry in read_catalog(root)
+        if (entry.recipe, entry.dataset) == (run.train.recipe.name, dataset) and not entry.is_broken
+    ]
+    alike = sorted(of_recipe, key=likeness)[-MAX_TRIED:]  # of equally similar ones, the newest is last
+    return [*(root / "runs" / entry.name for entry in reversed(alike)), follow_link(root / LATEST)]
 
 
 def check_comparable(folder: Path, dataset: str) -> None:

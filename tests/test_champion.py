@@ -75,6 +75,10 @@ def test_a_rollback_names_the_runs_that_were_judged_against_the_champion_that_is
     rollback(output_dir=store.root)
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.endswith("Repeat the command of a run, and the gate decides again: c")
+    for name in ("b", "a"):
+        promote_by_hand(store.root, name)
+    rollback(output_dir=store.root)
+    assert "Repeat" not in capsys.readouterr().out, "a, which is gone now, was the champion before too"
 
 
 def test_the_history_changes_under_the_lock_of_the_champion(store, data, monkeypatch) -> None:

@@ -105,7 +105,12 @@ def test_a_bad_night_does_not_hide_the_next_one() -> None:
         ({"recipe": "mlp"}, "Too few earlier runs of mlp with the same settings", "neutral"),
         ({"recipe": "mlp", "passes": True}, "Better than the champion of its time, beyond noise. Fréchet", "good"),
         ({"recipe": "mlp", "badge": "Far from real"}, "Its images are far from real: look at its report.", "bad"),
-        ({"recipe": "mlp", "badge": "Far from real", "n": 1000}, "Too few earlier runs of mlp", "neutral"),
+        ({"distance": 0.7, "badge": "Far from real"}, "Its images are far from real: look at its report.", "bad"),
+        (
+            {"n": 1000, "badge": "Far from real", "reasons": ["It was judged on 1,000 images; a champion needs more."]},
+            "Its images are far from real: look at its report.",
+            "neutral",
+        ),
         ({"distance": 1.3, "paper": "another"}, "As good as usual. ", "neutral"),
         ({"learning_rate": 1e-3}, "Too few earlier runs of conv with the same settings", "neutral"),
     ],
@@ -214,14 +219,14 @@ def test_the_last_run_has_the_tone_of_its_report_and_the_reasons_of_the_gate(mon
     publish(40, badge="Not fit for the gate", reasons=[f"Recall is {HOSTILE}."], champion="night-003")
     page = written(month)
     assert '<span class="badge neutral">Not fit for the gate</span> <span class="opinion neutral">As good' in page
-    assert "It was judged against night-003, the champion then. Recall is &lt;img" in page
+    assert "The champion then was night-003. Recall is &lt;img" in page
     publish(41, badge="Far from real", champion="night-007")
     page = written(month)
     assert '<span class="badge bad">Far from real</span>' in page
-    assert "It was judged against night-007. Recall is worse." in page
+    assert "The champion then was night-007. Recall is worse." in page
     publish(42, badge="Passes the gate", passes=True)
     assert '<span class="badge good">Passes the gate</span>' in written(month)
-    assert "It was judged against" not in written(month)
+    assert "The champion then was" not in written(month)
 
 
 def test_numbers_that_cannot_be_compared_are_marked(month, publish) -> None:
@@ -229,7 +234,7 @@ def test_numbers_that_cannot_be_compared_are_marked(month, publish) -> None:
     publish(40, n=1000)
     page = written(month)
     assert "(of 10,000 real and as many generated images, cnn features: not comparable with the last run)" in page
-    assert page.count("(10,000 real and as many generated images, cnn features)") == 30
+    assert page.count("(10,000 images)") == 30
 
 
 def test_charts_of_one_recipe_with_different_settings_have_different_headings(month, publish) -> None:
@@ -260,6 +265,14 @@ def test_other_code_is_another_commit_or_changes_that_are_in_none(publish, tmp_p
     for night, (commit, modified) in enumerate((("a", False), ("a", True), ("a", True), ("b", False))):
         publish(night, commit=commit * 40, modified=modified)
     assert [point.new_code for point in collect(tmp_path).trends[0].charts[0].points] == [False, True, False, True]
+
+
+def test_runs_that_are_all_far_from_real_have_a_chart_with_their_values(publish, tmp_path) -> None:
+    for night in range(3):
+        publish(night, 110.0 + night, badge="Far from real")
+    chart = collect(tmp_path).trends[0].charts[0]
+    assert len({point.y for point in chart.points}) == 3
+    assert (chart.low, chart.high) == ("110", "112")
 
 
 def test_a_collapse_does_not_flatten_the_chart_of_the_other_nights(month, publish) -> None:

@@ -5,7 +5,7 @@ The gate examines the averaged weights. A generator passes under these condition
 - It is judged on FULL_N images, or on as many as the test split has if that is fewer.
 - All its metrics are defined.
 - Its training showed no sign of collapse.
-- The entropy of its predicted classes is at least MIN_ENTROPY_BITS, unless that of real images is not more either.
+- The entropy of its predicted classes is at least one bit, unless that of real images is not more either.
 - It does not copy: its share of near copies is not significantly above that of test images.
 - Its Fréchet distance, precision and coverage are within limits relative to the floor.
 - Its recall is above 0.
@@ -31,6 +31,7 @@ from gan.data.samples import load_samples
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.definitions import Metric
+from gan.judging.faults import far_from_real, fatal_faults
 from gan.judging.judge import Judge
 from gan.judging.measured import Measured, is_defined
 
@@ -48,17 +49,8 @@ MARGIN = 0.02
 """How much lower a value of MUST_NOT_WORSEN may be, for FULL_N images. It is three to four standard errors of a
 difference there; for fewer images it grows like the errors."""
 
-MAX_RELATIVE_DISTANCE, MIN_RELATIVE_PRECISION, MIN_RELATIVE_COVERAGE = 200, 0.5, 0.25
-"""Limits on Fréchet distance, precision and coverage, relative to the floor. The averaged weights of `article` are
-within them (150, 0.93, 0.37); its last weights are not (290, 0.86, 0.15), nor is noise with some good images in it."""
-
-MAX_EXTRA_COPIES, MIN_ENTROPY_BITS = 0.05, 1.0
-SIGNIFICANT_ERRORS = 3
-"""A share is significantly higher than chance if it is so many standard errors above it."""
-
-
-BROKEN, FAR_FROM_REAL = "Broken", "Far from real"
-"""Badges of a run with one of `fatal_faults`, and of one with one of the faults that `far_from_real` describes."""
+ON_FEW_IMAGES = "It was judged on"
+"""How the reason begins of a run that was judged on too few images."""
 
 
 class Quality(BaseModel, frozen=True, extra="forbid"):
@@ -153,14 +145,14 @@ def decide(
     by_name = {metric.name: metric for metric in metrics}
     n = metrics[0].n
     obstacle = champion.obstacle if champion else ""
-    failures = [f"It was judged on {n:,} images; a champion needs {full_n:,} (--num-samples)."] if n < full_n else []
+    failures = [f"{ON_FEW_IMAGES} {n:,} images; a champion needs {full_n:,} (--num-samples)."] if n < full_n else []
     failures += [*fatal_faults(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
     compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)
     quality = quality_of(metrics)
     if champion and not obstacle:
         failures += _failed_comparisons(compared)
         failures += _below_the_best(quality, champion.reached, compared)
-    passed = "There is no champion yet, and it has no fault that the gate looks for."
+    passed = "There was no champion, and it has no fault that the gate looks for."
     if compared:
         passed = (
             f"{_describe(compared[0])} is better beyond noise, and precision, recall and coverage are at most "
@@ -175,65 +167,6 @@ def decide(
     )
 
 
-def fatal_faults(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
-    """Describe each fault that makes a generator useless: undefined metrics, collapse, few different images, copies."""
-    for metric in by_name.values():
-        if not is_defined(metric.average) or not is_defined(metric.floor):
-            yield f"{metric.title} is not defined: {metric.why}."
-    if warnings:
-        yield f"Its training showed signs of collapse: {' '.join(warnings)}"
-    entropy, copies = by_name["class_entropy"].average, by_name["near_copies"]
-    if lacks_diversity(entropy, by_name):
-        bits = describe_number(entropy)
-        yield f"It generates only a few different images: the entropy of their predicted classes is {bits} bits."
-    if copies_training_images(copies.average, by_name):
-        yield (
-            f"It copies: {describe_share(copies.average)} of its images are near copies of training images "
-            f"(test images: {describe_share(copies.floor)})."
-        )
-
-
-def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
-    """Describe each way in which the images are too far from real ones.
-
-    The limits on distance, precision and coverage are relative to the floor; recall must not be 0.
-    """
-    distance, precision, coverage = (by_name[name] for name in ("frechet_distance", "precision", "coverage"))
-    if is_defined(distance.average) and is_defined(distance.floor):
-        limit = MAX_RELATIVE_DISTANCE * distance.floor
-        if distance.average > limit:
-            yield (
-                f"It is too far from real images: its Fréchet distance is {describe_number(distance.average)}, and "
-                f"{MAX_RELATIVE_DISTANCE} times the floor is {describe_number(limit)}."
-            )
-    limits = (
-        (precision, MIN_RELATIVE_PRECISION, "Too few of its images lie among real ones"),
-        (coverage, MIN_RELATIVE_COVERAGE, "It generates too few of the images that occur"),
-    )
-    for metric, share, meaning in limits:
-        if is_defined(metric.average) and is_defined(metric.floor) and metric.average < share * metric.floor:
-            found, least = describe_share(metric.average, 3), describe_share(share * metric.floor, 3)
-            part = describe_share(share)
-            yield f"{meaning}: its {metric.title.lower()} is {found}, and {part} of the floor is {least}."
-    if by_name["recall"].average == 0:
-        yield "No real image lies among its images: its recall is 0 %."
-
-
-def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether a share of near copies is significantly above that of real images; False if not defined."""
-    copies = by_name["near_copies"]
-    if not is_defined(share) or not is_defined(copies.floor):
-        return False
-    standard_error = sqrt(copies.floor * (1 - copies.floor) * (1 / copies.n + 1 / copies.floor_n))
-    return share > copies.floor + max(MAX_EXTRA_COPIES, SIGNIFICANT_ERRORS * standard_error)
-
-
-def lacks_diversity(entropy: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether the entropy is below one bit while that of real images is above; False if not defined."""
-    floor = by_name["class_entropy"].floor
-    return is_defined(entropy) and is_defined(floor) and entropy < MIN_ENTROPY_BITS < floor
-
-
 def _failed_comparisons(compared: Sequence[Difference]) -> Iterator[str]:
     if len(compared) < len(GATE_METRICS):
         yield "It could not be compared with the champion in every metric of the gate."
@@ -243,21 +176,32 @@ def _failed_comparisons(compared: Sequence[Difference]) -> Iterator[str]:
         elif row.name == MUST_IMPROVE:
             if row.verdict != "better":
                 yield f"{_describe(row)} is not better beyond noise."
-        elif is_defined(row.this) and is_defined(row.other) and row.this < row.other - margin(row.n):
+        elif _is_lower(row):
             yield (
                 f"{row.title} {row.describe(row.this)} is more than {_points(margin(row.n))} below the "
                 f"champion's, {row.describe(row.other)}."
             )
 
 
+def _is_lower(row: Difference) -> bool:
+    """Return whether a value is lower than the champion's by more than the margin."""
+    return is_defined(row.this) and is_defined(row.other) and row.this < row.other - margin(row.n)
+
+
 def _below_the_best(
     quality: Quality | None, reached: Sequence[Quality], compared: Sequence[Difference]
 ) -> Iterator[str]:
-    champion = {row.name: row.other for row in compared}
+    if quality is None:
+        return
+    lower = {
+        row.name: row.other or 0.0
+        for row in compared
+        if (row.n, row.extractor) == (quality.n, quality.extractor) and _is_lower(row)
+    }
     for best in reached:
-        if quality and (quality.n, quality.extractor) == (best.n, best.extractor):
+        if (quality.n, quality.extractor) == (best.n, best.extractor):
             for name, value in quality.values.items():
-                is_said = champion.get(name) == best.values.get(name)  # the comparison with the champion says it
+                is_said = name in lower and best.values.get(name, 0.0) <= lower[name]  # by the comparison
                 if value < best.values.get(name, 0.0) - margin(quality.n) and not is_said:
                     yield (
                         f"{name.capitalize()} {describe_share(value, 3)} is more than "

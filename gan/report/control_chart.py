@@ -18,7 +18,7 @@ class Point:
     x: float
     y: float
     value: str
-    mark: Literal["broken", "worse", "better", "run"]  # than usual
+    mark: Literal["broken", "worse", "better", "run"]  # worse or better than usual, or broken
     became_champion: bool
     new_code: bool  # other code than that of the run before
 
@@ -60,7 +60,8 @@ def control_chart(
     found = [(place, entry, value) for place, entry in enumerate(shown) if (value := value_of(entry)) is not None]
     ends = [end for limit in limits if limit for end in (limit.low, limit.high)]
     # Other runs are drawn at the edge: one collapse must not flatten the curve of all nights.
-    low, high = _range([value for value in numbers[first:] if value is not None] + ends)
+    ordinary = [value for value in numbers[first:] if value is not None]
+    low, high = _range([*(ordinary or [value for *_, value in found]), *ends])
 
     def place_x(place: int) -> float:
         return round(MARGIN + (WIDTH - 2 * MARGIN) * place / max(1, len(shown) - 1), 1)
@@ -94,7 +95,9 @@ def _mark(
         return "broken"
     if limits is None or limits.low <= value <= limits.high:
         return "run"
-    return "better" if (value < limits.low) == low_is_good else "worse"
+    if (value < limits.low) != low_is_good:
+        return "worse"
+    return "better" if entry.is_ordinary else "run"
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

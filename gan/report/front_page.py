@@ -123,7 +123,8 @@ def _find_champion(root: Path, champion: Change | None, entries: Sequence[Entry]
         if entry.identity == champion.identity:
             return entry, f"runs/{entry.name}"
     copy = read_entry(root / champion.folder)
-    return copy and replace(copy, name=champion.run), champion.folder
+    is_right = copy is not None and copy.generator == champion.generator
+    return replace(copy, name=champion.run) if copy and is_right else None, champion.folder
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:

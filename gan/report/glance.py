@@ -7,18 +7,17 @@ from typing import Any, Literal, NamedTuple
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
 from gan.judging.definitions import SHARES, Metric, Separation
-from gan.judging.gate import (
+from gan.judging.faults import (
     BROKEN,
     FAR_FROM_REAL,
     MAX_RELATIVE_DISTANCE,
-    MUST_IMPROVE,
     SIGNIFICANT_ERRORS,
-    Decision,
     copies_training_images,
     far_from_real,
     fatal_faults,
     lacks_diversity,
 )
+from gan.judging.gate import MUST_IMPROVE, Decision
 from gan.judging.measured import is_defined
 
 EASY_ACCURACY, DISTINGUISHABLE_ACCURACY = 0.9, 0.75

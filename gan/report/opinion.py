@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from gan.formatting import describe_number, describe_share
-from gan.judging.gate import FAR_FROM_REAL, FULL_N
-from gan.report.glance import Opinion
+from gan.judging.faults import FAR_FROM_REAL
+from gan.report.glance import Opinion, Tone
 from gan.runs.catalog import Entry, control_limits, earlier_ordinary_runs
 
 
@@ -28,11 +28,12 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     if recall is not None and entry.recall < recall.low:
         found, usually = describe_share(entry.recall), describe_share(recall.median)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {usually}.", "bad")
+    if entry.badge == FAR_FROM_REAL:
+        tone: Tone = "neutral" if entry.on_few_images else "bad"  # few images are a test of the pipeline
+        return Opinion(f"Its images are far from real: look at its report. {figures}.", tone)
     if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
     if distance is None:
-        if entry.badge == FAR_FROM_REAL and entry.n >= FULL_N:  # fewer images are a test of the pipeline
-            return Opinion(f"Its images are far from real: look at its report. {figures}.", "bad")
         few = f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual."
         return Opinion(f"{few} {figures}.", "neutral")
     if entry.distance < distance.low:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from gan.formatting import describe_number, describe_share
+from gan.formatting import describe_number, describe_share, list_names
 from gan.report.control_chart import HEIGHT, WIDTH, Chart
 from gan.report.front_page import FrontPage, Trend
 from gan.report.markup import as_data_uri, escape_markdown
 from gan.report.opinion import opinion_of
 from gan.report.templates import render_svg
 
-MAX_ROWS, MAX_TRENDS, MAX_BARS, MAX_NAMES = 14, 3, 30, 3
+MAX_ROWS, MAX_TRENDS, MAX_BARS = 14, 3, 30
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -70,20 +70,15 @@ def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
     bad = [entry.name for entry in reversed(recent) if opinion_of(entry, page.entries).tone == "bad"]
     runs, needs = "run" if len(recent) == 1 else "runs", "needs" if len(bad) == 1 else "need"
     headline = f"{len(recent)} {runs} published, {len(bad)} {needs} a look, {failed} failed"
-    parts = [f"Look at {_list(bad)}."] if bad else []
+    parts = [f"Look at {list_names(bad)}."] if bad else []
     parts.append(describe_champion(page))
     for trend in page.trends[:MAX_TRENDS]:
         values = [entry.distance for entry in trend.runs if entry.published >= begin and entry.distance is not None]
-        if values:
-            bars = _bars(values[-MAX_BARS:])
+        if values := values[-MAX_BARS:]:
+            bars = _bars(values)
             least, most, last = (describe_number(value) for value in (min(values), max(values), values[-1]))
             parts.append(f"{trend.recipe}: Fréchet distance {bars} ({least} to {most}), last {last}.")
     return headline, " ".join(parts)
-
-
-def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def _bars(values: Sequence[float]) -> str:

@@ -17,13 +17,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from gan.judging.gate import BROKEN, FAR_FROM_REAL
+from gan.judging.faults import BROKEN, FAR_FROM_REAL
+from gan.judging.gate import ON_FEW_IMAGES
 from gan.judging.measured import finite_or_none
 from gan.runs.manifest import AVERAGE_GENERATOR, PublishedFile
 from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, RUN_NAME
 
 MIN_USUAL, MAX_USUAL = 5, 30
-"""How many earlier runs say what is usual: at least, and at most. After half of the most, a lasting change is usual."""
+"""Fewest and most earlier runs that say what is usual. After half of the most, a lasting change is usual."""
 
 SIGMAS = 3
 """Half-width of the control limits, in standard deviations."""
@@ -72,11 +73,15 @@ class _Metric(BaseModel, extra="ignore"):
 
 class _Train(BaseModel, extra="allow"):
     steps: int
-    recipe: dict[str, Any]
+
+
+class _Samples(BaseModel, extra="allow"):
+    num_images: int | None = None
 
 
 class _Config(BaseModel, extra="allow"):
     train: _Train
+    samples: _Samples
 
     @property
     def digest(self) -> str:
@@ -86,7 +91,8 @@ class _Config(BaseModel, extra="allow"):
         recipe's paper.
         """
         train = self.train.model_dump(exclude={"seed", "sample_every", "num_snapshot_images"})
-        train["recipe"] = {name: value for name, value in train["recipe"].items() if name != "paper"}
+        if isinstance(card := train.get("recipe"), dict):
+            train["recipe"] = {name: value for name, value in card.items() if name != "paper"}
         content = {**self.model_dump(exclude={"train", "samples"}), "train": train}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -119,6 +125,7 @@ class Entry:
     seed: int
     steps: int
     settings: str  # digest of the settings that runs must share to be compared
+    num_samples: int | None
     dataset: str
     device: str | None
     commit: str | None
@@ -161,6 +168,11 @@ class Entry:
     def is_broken(self) -> bool:
         """Whether its training showed signs of collapse, or its images cannot be used for another reason."""
         return bool(self.warnings) or self.badge == BROKEN
+
+    @property
+    def on_few_images(self) -> bool:
+        """Whether it was judged on fewer images than the gate requires."""
+        return any(reason.startswith(ON_FEW_IMAGES) for reason in self.reasons)
 
     @property
     def is_ordinary(self) -> bool:
@@ -212,6 +224,7 @@ def read_entry(folder: Path) -> Entry | None:
         modified=manifest.code.modified,
         steps=config.train.steps,
         settings=config.digest,
+        num_samples=config.samples.num_images,
         dataset=manifest.data.name,
         passes=manifest.gate.passes,
         reasons=manifest.gate.reasons,

@@ -1,0 +1,78 @@
+"""The faults of a generator that need no comparison with another one: it is useless, or too far from real images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
+
+from gan.formatting import describe_number, describe_share
+from gan.judging.definitions import Metric
+from gan.judging.measured import is_defined
+
+MAX_RELATIVE_DISTANCE, MIN_RELATIVE_PRECISION, MIN_RELATIVE_COVERAGE = 200, 0.5, 0.25
+"""Limits on Fréchet distance, precision and coverage, relative to the floor. The averaged weights of `article` are
+within them (150, 0.93, 0.37); its last weights are not (290, 0.86, 0.15), nor is noise with some good images in it."""
+
+MAX_EXTRA_COPIES, MIN_ENTROPY_BITS = 0.05, 1.0
+SIGNIFICANT_ERRORS = 3
+"""A share is significantly higher than chance if it is so many standard errors above it."""
+
+BROKEN, FAR_FROM_REAL = "Broken", "Far from real"
+"""Badges of a run with one of `fatal_faults`, and of one with one of the faults that `far_from_real` describes."""
+
+
+def fatal_faults(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
+    """Describe each fault that makes a generator useless: undefined metrics, collapse, few different images, copies."""
+    for metric in by_name.values():
+        if not is_defined(metric.average) or not is_defined(metric.floor):
+            yield f"{metric.title} is not defined: {metric.why}."
+    if warnings:
+        yield f"Its training showed signs of collapse: {' '.join(warnings)}"
+    entropy, copies = by_name["class_entropy"].average, by_name["near_copies"]
+    if lacks_diversity(entropy, by_name):
+        bits = describe_number(entropy)
+        yield f"It generates only a few different images: the entropy of their predicted classes is {bits} bits."
+    if copies_training_images(copies.average, by_name):
+        yield (
+            f"It copies: {describe_share(copies.average)} of its images are near copies of training images "
+            f"(test images: {describe_share(copies.floor)})."
+        )
+
+
+def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
+    """Describe each way in which the images are too far from real ones.
+
+    The limits on distance, precision and coverage are relative to the floor; recall must not be 0.
+    """
+    distance, precision, coverage = (by_name[name] for name in ("frechet_distance", "precision", "coverage"))
+    if is_defined(distance.average) and is_defined(distance.floor):
+        limit = MAX_RELATIVE_DISTANCE * distance.floor
+        if distance.average > limit:
+            yield (
+                f"It is too far from real images: its Fréchet distance is {describe_number(distance.average)}, and "
+                f"{MAX_RELATIVE_DISTANCE} times the floor is {describe_number(limit)}."
+            )
+    limits = (
+        (precision, MIN_RELATIVE_PRECISION, "Too few of its images lie among real ones"),
+        (coverage, MIN_RELATIVE_COVERAGE, "It generates too few of the images that occur"),
+    )
+    for metric, share, meaning in limits:
+        if is_defined(metric.average) and is_defined(metric.floor) and metric.average < share * metric.floor:
+            found, least = describe_share(metric.average, 3), describe_share(share * metric.floor, 3)
+            part = describe_share(share)
+            yield f"{meaning}: its {metric.title.lower()} is {found}, and {part} of the floor is {least}."
+    if by_name["recall"].average == 0:
+        yield "No real image lies among its images: its recall is 0 %."
+
+
+def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:
+    """Return whether a share of near copies is significantly above that of real images; False if not defined."""
+    copies = by_name["near_copies"]
+    if not is_defined(share) or not is_defined(copies.floor):
+        return False
+    standard_error = sqrt(copies.floor * (1 - copies.floor) * (1 / copies.n + 1 / copies.floor_n))
+    return share > copies.floor + max(MAX_EXTRA_COPIES, SIGNIFICANT_ERRORS * standard_error)
+
+
+def lacks_diversity(entropy: float | None, by_name: Mapping[str, Metric]) -> bool:
+    """Return whether the entropy is below one bit while that of real images is above; False if not defined."""
+    floor = by_name["class_entropy"].floor
+    return is_defined(entropy) and is_defined(floor) and entropy < MIN_ENTROPY_BITS < floor
