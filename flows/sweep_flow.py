@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +39,19 @@ from gan.errors import FashionGanError, StoreError
 from gan.formatting import describe_seconds
 from gan.judging.definitions import describe_metric
 from gan.report.front_page import refresh_front_page
-from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard, as_csv, as_html, rank, read_result
+from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard
+from gan.report.leaderboard_files import (
+    CONFIGURATIONS,
+    PAGE,
+    RUNS,
+    SUMMARY,
+    SweepSummary,
+    as_csv,
+    as_html,
+    runs_csv,
+)
 from gan.report.markup import code_span, data_uri, escape_markdown
+from gan.report.ranking import rank, read_result
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
 from gan.storage.files import atomic_path
 from gan.storage.locks import mark_in_use
@@ -83,7 +95,7 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
             if not settings.no_promote:
                 decisions.extend(promote_best(board, members, here=sweep.ray is None))
         finally:  # the leaderboard is shown even if a promotion fails
-            board = replace(board, gate=decisions, command=command_of(sweep, settings))
+            board = replace(board, title=title_of(sweep, settings), gate=decisions, command=command_of(sweep, settings))
             folder = write_board(board, members)
             present_board(board, folder)
             create_trend(refresh_front_page(root))
@@ -115,7 +127,12 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
                 results.append(read_result(*key, run_folder(member, outcome.run)))
         except (FashionGanError, OSError) as error:
             failures.append(Failure(*key, describe_failure(error)))
-    return rank(f"{len(members)} trainings", results, failures)
+    return rank("", results, failures)
+
+
+def title_of(sweep: SweepSettings, settings: SharedSettings) -> str:
+    """Name what a sweep compares: recipes, values, seeds, and the data set."""
+    return ", ".join([*sweep.recipe_names(), *settings.set, f"seeds {sweep.seeds}", settings.dataset])
 
 
 def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> Iterator[str]:
@@ -137,17 +154,26 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
         train_flow(settings.model_copy(update=changes))
         root = settings.output_dir
         yield f"{row.best.run}: {describe_champion_status(root, row.best.run)}"
-        if is_on_champion_stack(root, row.best.run, row.best.generator):
+        if is_on_champion_stack(root, row.best.generator):
             return
 
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
     """Write the leaderboard to `sweeps/<name>` in the output folder, as HTML and CSV. Equal sweeps have equal names."""
+    at, winner = datetime.now(UTC).replace(microsecond=0), board.winner.run if board.winner else None
+    board = replace(board, made=f"Made on {at:%Y-%m-%d %H:%M} UTC{describe_origin(board)}")
+    summary = SweepSummary(title=board.title, at=at, winner=winner)
     content = json.dumps([[member.variant, member.seed, member.settings.run_config().name] for member in members])
     root = members[0].settings.output_dir
     folder = root / "sweeps" / hashlib.sha256(content.encode()).hexdigest()[:12]
     try:
-        for name, text in (("leaderboard.html", as_html(board)), ("leaderboard.csv", as_csv(board))):
+        files = {
+            SUMMARY: summary.model_dump_json(indent=2),
+            RUNS: runs_csv(board),
+            CONFIGURATIONS: as_csv(board),
+            PAGE: as_html(board),
+        }
+        for name, text in files.items():
             with atomic_path(folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -158,16 +184,26 @@ def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
     return folder
 
 
+def describe_origin(board: Leaderboard) -> str:
+    """Say by which code and on which devices the runs were trained."""
+    results = [result for row in board.rows for result in row.results]
+    commits = dict.fromkeys(result.commit[:8] for result in results if result.commit)
+    devices = dict.fromkeys(result.device for result in results if result.device)
+    of_code = f"; trained by the code of {', '.join(commits)}" if commits else ""
+    return f"{of_code}, on {', '.join(devices)}." if devices else f"{of_code}."
+
+
 def present_board(board: Leaderboard, folder: Path) -> None:
     """Show the leaderboard in the UI: a table, and a grid of the best run of each row."""
     if board.rows:
         table = [
             {"rank": str(number), "recipe": row.variant, "seeds": row.described_seeds}
             | {title: row.measures[name].described for name, title in board.measures}
+            | {"distance from the first": row.described_gap}
             | {"training": describe_seconds(row.seconds.mean), "best run": row.best.run}
             for number, row in enumerate(board.rows, 1)
         ]
-        words = f"Averaged weights, {board.described}; mean ± standard deviation over seeds; the best first"
+        words = f"{board.verdict} Averaged weights, {board.described}; mean ± standard deviation over seeds."
         create_table_artifact(key="leaderboard", table=table, description=words)
     grids = "\n\n".join(
         f"## {escape_markdown(row.variant)}, seed {row.best.seed}\n\n"
@@ -233,7 +269,7 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
         table = Table("", *folded, *columns, box=None, pad_edge=False)
         for number, row in enumerate(board.rows, 1):
             cells = [row.measures[name].described for name in ("frechet_distance", "recall", "coverage")]
-            seeds, seconds = " ".join(map(str, row.seeds)), describe_seconds(row.seconds.mean)
+            seeds, seconds = row.described_seeds, describe_seconds(row.seconds.mean)
             table.add_row(str(number), row.variant, seeds, *cells, seconds)
         console.print()
         print_table(console, table)
@@ -245,7 +281,7 @@ def print_board(done: Sweep, settings: SharedSettings) -> None:
     champion = champion_of(settings.output_dir)
     for name, value in {
         "Leaderboard": str(done.folder / "leaderboard.html"),
-        "Winner": board.winner.run if board.winner else "none",
+        "Result": board.verdict if board.rows else "No training succeeded.",
         "Champion": champion.run if champion else "none yet",
         **{f"Gate {number}": sentence for number, sentence in enumerate(board.gate, 1)},
         **({"Data": " ".join(board.data_warnings)} if board.data_warnings else {}),

@@ -61,7 +61,7 @@ def rollback(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     """Make the previous champion the champion again."""
     gone = champion_of(output_dir)
     _report(roll_back(output_dir), output_dir)
-    if gone is None or is_on_champion_stack(output_dir, *gone.identity):
+    if gone is None or is_on_champion_stack(output_dir, gone.generator):
         return
     judged = [run.name for run in read_catalog(output_dir) if run.champion == gone.run and not run.passes]
     if judged:

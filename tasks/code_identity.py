@@ -17,7 +17,7 @@ from gan.errors import CodeError
 
 PACKAGE = "gan"
 
-LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "tensorflow"
+LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "scipy", "tensorflow"
 RESULT_LIBRARIES = {"PIL": "pillow"} | dict(zip(LIBRARIES, LIBRARIES, strict=True))
 """Libraries whose version can change a result: import name -> distribution name."""
 

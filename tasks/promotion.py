@@ -38,16 +38,17 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     Raises:
         SettingsError: If the champion's history cannot be read.
     """
-    present, identity = champion_of(store.root), (name, trained.average.sha256)
-    is_champion = present is not None and present.identity == identity
+    present, generator = champion_of(store.root), trained.average.sha256
+    is_champion = present is not None and present.generator == generator
     before, was_judged = None, is_published(store, name, trained)
-    if was_judged:
-        manifest = read_manifest(store.root / "runs" / name)
-        with suppress(ValidationError):
+    judged = store.root / "runs" / name if was_judged else store.root / present.folder if present else None
+    if judged and (was_judged or is_champion):  # a champion under another name keeps the champion that it has beaten
+        with suppress(ValidationError, SettingsError):
+            manifest = read_manifest(judged)
             gate = Decision.model_validate(manifest.gate)
             champion = None if manifest.champion is None else Champion.model_validate(manifest.champion)
             is_available = champion is None or all(store.is_available(ref) for ref in champion.files())
-            if is_available and (is_champion or _is_final(store, identity, gate, champion)):
+            if is_available and (is_champion or _is_final(store, generator, gate, champion)):
                 return champion
             before = champion
     new = None if present is None or is_champion else _present_champion(store, present, data)
@@ -65,7 +66,7 @@ def promote_if_passed(
     """
     with explain_refused_writes("The run", store):
         mend_link(store.root)
-    if no_promote or not gate.passes or was_promoted(store.root, name, trained.average.sha256):
+    if no_promote or not gate.passes or was_promoted(store.root, trained.average.sha256):
         return True
     against = (champion.name, champion.average.sha256) if champion and champion.average else None
     if promote(store.root, name, against=against, generator=trained.average.sha256, reasons=gate.reasons):
@@ -79,13 +80,13 @@ def promote_if_passed(
     return False
 
 
-def _is_final(store: Store, identity: tuple[str, str], gate: Decision, champion: Champion | None) -> bool:
+def _is_final(store: Store, generator: str, gate: Decision, champion: Champion | None) -> bool:
     """Return whether an earlier decision of the gate still holds."""
     if gate.passes:
-        return was_promoted(store.root, *identity)
+        return was_promoted(store.root, generator)
     if champion is None:
         return True
-    return champion.average is not None and is_on_champion_stack(store.root, champion.name, champion.average.sha256)
+    return champion.average is not None and is_on_champion_stack(store.root, champion.average.sha256)
 
 
 def _present_champion(store: Store, present: Change, data: NormalizedData) -> Champion:

@@ -9,7 +9,7 @@ from pipeline import SMALL_CONV, STAGES_OF_OWN_DATA, Checkout, ran, states
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from gan.report.leaderboard import read_result
+from gan.report.ranking import read_result
 from tasks.artifacts import overview_key
 
 HOSTILE = "<b>none|</b>"

@@ -28,7 +28,9 @@ from gan.judging.measured import NOT_FINITE, MeasuredNumbers, rounded
 from gan.models.backend import tf
 from gan.models.networks import Networks
 from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality
-from gan.report.leaderboard import MEASURES, Result, as_csv, as_html, rank
+from gan.report.leaderboard import MEASURES, Result
+from gan.report.leaderboard_files import as_csv, as_html
+from gan.report.ranking import rank
 from gan.report.tensorboard import EventFiles
 from gan.runs.publish import check_run_name, write_json
 from gan.storage.plain_json import to_json

@@ -208,7 +208,10 @@ def test_a_run_that_was_promoted_by_hand_need_not_beat_itself(store, data, is_lo
     promote_by_hand(store.root, "b")
     assert find_champion(store, "b", data, b) == champion, "the champion at the time of the decision"
     shutil.rmtree(store.root / "runs" / "b")
-    assert find_champion(store, "b", data, b) is None
+    assert find_champion(store, "b", data, b) == champion, "its copy in champions/ says so"
+    assert find_champion(store, "equal, of another name", data, b) == champion
+    assert promote_if_passed(store, "equal, of another name", b, champion, PASSES, no_promote=False)
+    assert [change.run for change in read_history(store.root)] == ["a", "b"]
 
 
 def test_a_run_is_not_promoted_if_its_name_has_another_generator_since(store, data) -> None:

@@ -1,11 +1,15 @@
 """Sweeps: their trainings, failures, the leaderboard and the promotion of the best run."""
 
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from builders import write_run
 from narrowing import not_none
 from pipeline import SMALL
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -13,9 +17,13 @@ from servers import ask
 
 from flows.members import NOT_IN_A_SWEEP, Member, Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
-from flows.sweep_flow import app, promote_best, sweep_flow
+from flows.sweep_flow import app, promote_best, sweep_flow, title_of, write_board
+from gan.judging.seeds import compare_seeds
 from gan.recipes import RECIPES
-from gan.report.leaderboard import MEASURES, Failure, Result, as_csv, as_html, rank
+from gan.report.front_page import write_front_page
+from gan.report.leaderboard import MEASURES, Failure, Result
+from gan.report.leaderboard_files import as_csv, as_html, runs_csv
+from gan.report.ranking import rank
 from gan.runs.champion import Change, add_change
 from gan.storage.locks import exclusive_root_lock_for_removal
 
@@ -98,7 +106,7 @@ def result(variant: str, seed: int, distance: float, tmp_path) -> Result:
         titles={name: name for name in MEASURES},
         n=100,
         extractor="small",
-        generator="0" * 64,
+        generator=hashlib.sha256(f"{variant} {seed}".encode()).hexdigest(),
         seconds=60.0,
         data_warnings=("No images of <b>Bag</b>",),
     )
@@ -113,7 +121,7 @@ def test_combinations_are_ranked_by_their_mean_over_seeds_and_failures_are_liste
     assert [(row.variant, row.described_seeds) for row in board.rows] == [
         ("steady", "0, 1"),
         ("lucky once", "0, 1"),
-        ("mostly fails", "0; 1 failed"),
+        ("mostly fails", "0; 1 of 2 failed"),
     ]
     assert board.winner.run == "steady-0"
     rows = list(csv.DictReader(as_csv(board).splitlines()))
@@ -127,6 +135,82 @@ def test_combinations_are_ranked_by_their_mean_over_seeds_and_failures_are_liste
     assert "<b>broken" not in page
     assert page.count("<strong>About the data:</strong> No images of &lt;b&gt;Bag&lt;/b&gt;") == 1
     assert page.index("64 images of steady-0") < page.index("64 images of lucky-once-0")
+
+
+def seeds_of(variant: str, distances: Sequence[float], tmp_path) -> list[Result]:
+    return [result(variant, seed, distance, tmp_path) for seed, distance in enumerate(distances)]
+
+
+def test_a_difference_within_the_noise_of_seeds_is_not_called_better(tmp_path) -> None:
+    one, two = seeds_of("one", (3.3, 3.5, 3.4), tmp_path), seeds_of("two", (3.4, 3.6, 3.5), tmp_path)
+    board = rank("", [*one, *two], [])
+    assert board.verdict == (
+        "one is first, with a mean Fréchet distance of 3.4 over 3 seeds; its best run is one-0. "
+        "These seeds do not tell it from two."
+    )
+    assert board.rows[0].described_gap == ""
+    assert board.rows[1].described_gap == "+0.1 (\N{MINUS SIGN}0.13 to +0.33)"
+    assert "From the first: +0.1" in as_html(board)
+    better = seeds_of("better", (0.71, 0.72, 0.70), tmp_path)
+    assert rank("", [*one, *better], []).verdict.endswith("It is better than the others, beyond the noise of seeds.")
+    single = rank("", [one[0], two[0]], [])
+    assert single.verdict.endswith("With one seed each, this ranks trainings, not configurations.")
+    assert rank("", one, []).verdict.endswith("its best run is one-0.")
+
+
+def test_equal_configurations_are_seldom_told_apart() -> None:
+    """All pairs of eight configurations with three seeds each, as a leaderboard looks at them."""
+    rng, num_sweeps, found = np.random.default_rng(0), 300, 0
+    for _ in range(num_sweeps):
+        rows = sorted(rng.normal(3.4, 0.1, (8, 3)).tolist(), key=sum)
+        gaps = [not_none(compare_seeds(row, rows[0], num_intervals=28)) for row in rows[1:]]
+        found += any(gap.low > 0 for gap in gaps)
+    assert found / num_sweeps < 0.05
+
+
+def test_broken_runs_do_not_win_and_are_named(tmp_path) -> None:
+    copies = [replace(each, is_broken=True) for each in seeds_of("copies", (0.5, 0.6), tmp_path)]
+    collapsed = seeds_of("collapsed", (3.1, 3.2, 2.0), tmp_path)
+    collapsed[2] = replace(collapsed[2], is_broken=True)
+    board = rank("", [*copies, *collapsed, *seeds_of("fine", (3.9, 4.0), tmp_path)], [])
+    assert [(row.variant, row.faults) for row in board.rows] == [
+        ("fine", ""),
+        ("copies", "2 of 2 broken"),
+        ("collapsed", "1 of 3 broken"),
+    ]
+    assert board.rows[2].best.seed == 0, "the best of those that can be used"
+    assert "copies has a lower mean, 0.55, but of its trainings 2 of 2 broken." in board.verdict
+    assert as_html(board).count("(broken)") == 3
+    runs = list(csv.DictReader(runs_csv(board).splitlines()))
+    assert [(row["variant"], row["seed"], row["frechet_distance"], row["broken"]) for row in runs[:3]] == [
+        ("fine", "0", "3.9", "0"), ("fine", "1", "4", "0"), ("copies", "0", "0.5", "1")
+    ]  # fmt: skip
+    assert runs[-1]["variant"] == "real images"
+
+
+def test_runs_that_were_judged_otherwise_are_not_averaged(tmp_path) -> None:
+    results = seeds_of("one", (3.3, 3.5), tmp_path)
+    other = replace(result("one", 2, 9, tmp_path), n=50)
+    board = rank("", [*results, other], [])
+    assert (board.rows[0].seeds, board.rows[0].faults) == ((0, 1), "1 of 3 failed")
+    assert "50 images with small features, unlike most" in board.failures[0].reason
+
+
+def test_a_list_of_sweeps_shows_what_they_compare(tmp_path) -> None:
+    sweep, settings = SweepSettings(recipes="mlp", seeds="0-1"), SharedSettings(set=("learning_rate=1e-4,2e-4",))
+    assert title_of(sweep, settings) == "mlp, learning_rate=1e-4,2e-4, seeds 0-1, fashion-mnist"
+    settings = settings.model_copy(update={"output_dir": tmp_path})
+    board = replace(rank("", seeds_of("mlp", (3.3, 3.5), tmp_path), []), title="<b>mlp</b>, seeds 0-1")
+    folder = write_board(board, members_of(sweep, settings))
+    assert {path.name for path in folder.iterdir()} == {"leaderboard.html", "leaderboard.csv", "runs.csv", "sweep.json"}
+    write_run(tmp_path, 0)
+    write_front_page(tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert f'<a href="sweeps/{folder.name}/leaderboard.html">&lt;b&gt;mlp&lt;/b&gt;, seeds 0-1</a>' in page
+    assert "first: mlp-0" in page
+    (folder / "sweep.json").write_text("{")
+    write_front_page(tmp_path)
+    assert f">{folder.name}</a>" in (tmp_path / "index.html").read_text(), "a sweep of an earlier version"
 
 
 def test_the_winner_is_promoted_and_if_it_fails_the_gate_the_best_of_the_next_row_is_tried(

@@ -20,8 +20,9 @@ from gan.judging.gate import Decision
 from gan.judging.measured import NOT_FINITE
 from gan.models.networks import build_generator, save_model
 from gan.report.comparison import RunComparison
-from gan.report.leaderboard import as_csv, rank, read_result
+from gan.report.leaderboard_files import as_csv
 from gan.report.page import render_comparison
+from gan.report.ranking import rank, read_result
 from gan.runs.champion import describe_champion_status
 from gan.storage.store import Store
 from tasks.artifacts import create_artifacts

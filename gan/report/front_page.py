@@ -7,7 +7,7 @@ is written again as a whole after a run is published, removed or promoted, after
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from gan.errors import describe_error
 from gan.formatting import describe_number, describe_share
 from gan.report.control_chart import HEIGHT, WIDTH, Chart, control_chart
 from gan.report.glance import TONES, Opinion, Tone
+from gan.report.leaderboard_files import PAGE as LEADERBOARD
+from gan.report.leaderboard_files import SweepSummary, read_summary
 from gan.report.opinion import opinion_of
 from gan.report.templates import render_page
 from gan.runs.catalog import MAX_USUAL, Entry, read_catalog, read_entry
@@ -52,7 +54,7 @@ class FrontPage:
     champion_entry: Entry | None  # None if the champion cannot be read
     champion_folder: str  # of its files, relative to the output folder
     trends: Sequence[Trend]
-    sweeps: Sequence[str]  # folders below sweeps/, the newest first
+    sweeps: Mapping[str, SweepSummary | None]  # by folder below sweeps/, the newest first
     comparisons: Sequence[str]  # pages below comparisons/, without their suffix, the newest first
     width: int = WIDTH
     height: int = HEIGHT
@@ -108,7 +110,10 @@ def collect(root: Path) -> FrontPage:
         champion_entry=champion_entry,
         champion_folder=champion_folder,
         trends=_trends(entries, frozenset(change.identity for change in history if change.action != "rolled back")),
-        sweeps=[path.parent.name for path in _newest_first((root / "sweeps").glob("*/leaderboard.html"))],
+        sweeps={
+            path.parent.name: read_summary(path.parent)
+            for path in _newest_first((root / "sweeps").glob(f"*/{LEADERBOARD}"))
+        },
         comparisons=[
             path.stem for path in _newest_first(files_in(root / COMPARISONS)) if COMPARISON_PAGE.fullmatch(path.name)
         ],

@@ -173,11 +173,16 @@ def _stronger_classifier(separation: Separation, linear: Metric) -> tuple[float,
     return separation.accuracy, separation.floor, "a trained network"
 
 
+def doubts_recall(precision: float | None, floor: float | None) -> bool:
+    """Return whether recall is no measure of variety, because precision is too low or not defined."""
+    return not is_defined(precision) or not is_defined(floor) or precision < NEAR_FLOOR * floor
+
+
 def _doubt_about_recall(precision: Metric) -> str:
     """Return why recall is no measure of variety for these images; empty if it is one."""
+    if not doubts_recall(precision.average, precision.floor):
+        return ""
     if is_defined(precision.average) and is_defined(precision.floor):
-        if precision.average >= NEAR_FLOOR * precision.floor:
-            return ""
         share, real = describe_share(precision.average), describe_share(precision.floor)
         return f"No measure of variety here: precision is only {share} (real images: {real})."
     return "No measure of variety here: precision is not defined."

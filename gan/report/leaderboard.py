@@ -1,20 +1,20 @@
-"""The leaderboard of a sweep: the metrics of every training configuration over its seeds, as HTML and as CSV."""
+"""The leaderboard of a sweep: the metrics of every training configuration over its seeds."""
 
-import csv
-import io
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import log
 from pathlib import Path
-from statistics import fmean, stdev
 
-from gan.formatting import describe_deviation, describe_setting, describe_value
+from gan.formatting import (
+    describe_change,
+    describe_deviation,
+    describe_interval,
+    describe_value,
+    list_names,
+)
 from gan.judging.definitions import SHARES
-from gan.judging.measured import NOT_FINITE, finite_or_none, rounded
-from gan.report.templates import render_page
-from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
-from gan.runs.publish import METRICS_FILE
+from gan.judging.seeds import SeedDifference
+from gan.report.glance import doubts_recall
 
 MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
 """Metrics of the averaged weights, which the gate also uses; rows are sorted by the first."""
@@ -39,7 +39,10 @@ class Result:
     seconds: float | None  # of training
     undefined: dict[str, str] = field(default_factory=dict)  # reasons why a metric is not defined, by name
     data_warnings: tuple[str, ...] = ()
-    floor: float | None = None  # the Fréchet distance of real images
+    floors: Mapping[str, float | None] = field(default_factory=dict)  # values of real images, by name
+    is_broken: bool = False  # its training showed signs of collapse, or its images cannot be used for another reason
+    commit: str | None = None
+    device: str | None = None
 
     @property
     def distance(self) -> float | None:
@@ -99,12 +102,41 @@ class Row:
     seconds: Spread
     best: Result
     results: tuple[Result, ...]  # one for each seed
+    gap: SeedDifference | None = None  # of the mean Fréchet distance from that of the first row; None if not known
+
+    @property
+    def distance(self) -> Spread:
+        """The Fréchet distance, by which rows are ranked."""
+        return self.measures[MEASURES[0]]
+
+    @property
+    def num_broken(self) -> int:
+        """Number of runs that cannot be used."""
+        return sum(result.is_broken for result in self.results)
+
+    @property
+    def faults(self) -> str:
+        """How many of its trainings failed, and how many runs are broken; empty for none."""
+        total = len(self.results) + self.num_failed
+        counts = {"failed": self.num_failed, "broken": self.num_broken}
+        return ", ".join(f"{num} of {total} {what}" for what, num in counts.items() if num)
 
     @property
     def described_seeds(self) -> str:
-        """The seeds, and the number of failed ones."""
-        failed = f"; {self.num_failed} failed" if self.num_failed else ""
-        return f"{', '.join(map(str, self.seeds))}{failed}"
+        """The seeds, and the number of failed and of broken ones."""
+        return "; ".join(filter(None, (", ".join(map(str, self.seeds)), self.faults)))
+
+    @property
+    def described_gap(self) -> str:
+        """The difference from the first row with its interval; empty if it is not known."""
+        if self.gap is None:
+            return ""
+        return f"{describe_change(self.gap.value)} ({describe_interval(self.gap.low, self.gap.high)})"
+
+    @property
+    def is_recall_doubtful(self) -> bool:
+        """Whether recall measures no variety, because the precision is too low."""
+        return doubts_recall(self.measures["precision"].mean, self.best.floors.get("precision"))
 
 
 @dataclass(frozen=True)
@@ -116,6 +148,7 @@ class Leaderboard:
     failures: Sequence[Failure]
     gate: Sequence[str] = ()  # decisions of the gate on the best runs
     command: str = ""  # which makes this leaderboard again
+    made: str = ""  # when, on which data, by which code, on which devices
 
     def place(self, distance: float | None) -> float | None:
         """Return where a Fréchet distance is on a logarithmic scale of all of this page, 0 to 100; None for none."""
@@ -126,9 +159,43 @@ class Leaderboard:
         return 100 * log(distance / min(known)) / log(max(known) / min(known))
 
     @property
+    def floors(self) -> Mapping[str, float | None]:
+        """Values of real images, by name of the metric."""
+        return self.rows[0].best.floors if self.rows else {}
+
+    @property
     def floor(self) -> float | None:
         """Fréchet distance of real images."""
-        return self.rows[0].best.floor if self.rows else None
+        return self.floors.get(MEASURES[0])
+
+    @property
+    def described_floors(self) -> list[str]:
+        """The values of real images as text, for the columns of `measures`; empty where there is none."""
+        found = ((self.floors.get(name), name) for name, _ in self.measures)
+        return ["" if value is None else describe_value(value, is_share=name in SHARES) for value, name in found]
+
+    @property
+    def verdict(self) -> str:
+        """Say which configuration is the best, and whether the seeds show it."""
+        first, *others = self.rows
+        seeds = f"{len(first.seeds)} seed{'s' if len(first.seeds) > 1 else ''}"
+        distance = f"a mean Fréchet distance of {first.distance.described_mean} over {seeds}"
+        parts = [f"{first.variant} is first, with {distance}; its best run is {first.best.run}."]
+        reliable = [row for row in others if not row.faults]
+        if first.faults:
+            parts.append(f"{first.faults}: every configuration has such trainings.")
+        elif min((len(row.seeds) for row in (first, *reliable)), default=1) == 1 and reliable:
+            parts.append("With one seed each, this ranks trainings, not configurations.")
+        elif alike := [row.variant for row in reliable if row.gap is None or row.gap.low <= 0]:
+            parts.append(f"These seeds do not tell it from {list_names(alike)}.")
+        elif reliable:
+            parts.append("It is better than the others, beyond the noise of seeds.")
+        parts += [
+            f"{row.variant} has a lower mean, {row.distance.described_mean}, but of its trainings {row.faults}."
+            for row in others
+            if row.faults and not first.faults and is_less(row.distance.mean, first.distance.mean)
+        ]
+        return " ".join(parts)
 
     @property
     def measures(self) -> list[tuple[str, str]]:
@@ -152,90 +219,6 @@ class Leaderboard:
         return self.rows[0].best if self.rows else None
 
 
-def read_result(variant: str, seed: int, folder: Path) -> Result:
-    """Read the metrics of the published run in a folder, which has this configuration and seed."""
-    content = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-    metrics = {name: content["metrics"][name] for name in MEASURES}
-    values = {name: finite_or_none(metric["average"]) for name, metric in metrics.items()}
-    missing = [name for name, value in values.items() if value is None]
-    first = metrics[MEASURES[0]]
-    return Result(
-        variant=variant,
-        seed=seed,
-        run=folder.name,
-        folder=folder,
-        values=values,
-        undefined={name: metrics[name].get("undefined", {}).get("average", NOT_FINITE) for name in missing},
-        titles={name: metric["title"] for name, metric in metrics.items()},
-        n=first["n"],
-        extractor=first["extractor"],
-        generator=read_manifest(folder).sha256(AVERAGE_GENERATOR) or "",
-        seconds=finite_or_none(content["training"]["training_seconds"]),
-        data_warnings=tuple(content["data_warnings"]),
-        floor=finite_or_none(first["floor"]),
-    )
-
-
-def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
-    """Rank the configurations of published runs by their mean over seeds; those with failed seeds come last."""
-    rows = []
-    for variant in dict.fromkeys(result.variant for result in results):
-        of_variant = sorted((result for result in results if result.variant == variant), key=lambda result: result.seed)
-        rows.append(
-            Row(
-                variant=variant,
-                seeds=tuple(result.seed for result in of_variant),
-                num_failed=sum(failure.variant == variant for failure in failures),
-                measures={name: _spread_of(name, of_variant) for name in MEASURES},
-                seconds=_spread([result.seconds for result in of_variant]),
-                best=min(of_variant, key=lambda result: _undefined_last(result.distance)),
-                results=tuple(of_variant),
-            )
-        )
-    rows.sort(key=lambda row: (row.num_failed > 0, _undefined_last(row.measures[MEASURES[0]].mean)))
-    return Leaderboard(title, rows, failures)
-
-
-def _undefined_last(value: float | None) -> tuple[bool, float]:
-    return value is None, value or 0.0
-
-
-def _spread_of(name: str, results: Sequence[Result]) -> Spread:
-    reasons = dict.fromkeys(result.undefined[name] for result in results if name in result.undefined)
-    spread = _spread([result.values[name] for result in results], "; ".join(reasons))
-    return replace(spread, is_share=name in SHARES)
-
-
-def _spread(values: Sequence[float | None], reason: str = NOT_FINITE) -> Spread:
-    defined = [value for value in values if value is not None]
-    if len(defined) < len(values):
-        return Spread(None, None, reason)
-    return Spread(rounded(fmean(defined)), rounded(stdev(defined)) if len(defined) > 1 else None)
-
-
-def as_csv(board: Leaderboard) -> str:
-    """Return the leaderboard as CSV: mean and deviation of every metric, seconds of training, and the best run.
-
-    The cell of a number that is not defined is empty; the column `reason` says why. A failed training has a reason too.
-    """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    columns = [f"{name}_{what}" for name in (*MEASURES, "training_seconds") for what in ("mean", "deviation")]
-    writer.writerow(["rank", "variant", "seeds", "failed", *columns, "best_run", "n", "features", "reason"])
-    for number, row in enumerate(board.rows, 1):
-        spreads = (*row.measures.values(), row.seconds)
-        cells = [value for spread in spreads for value in (spread.mean, spread.deviation)]
-        seeds = " ".join(map(str, row.seeds))
-        numbers = ("" if cell is None else describe_setting(cell) for cell in cells)
-        reason = "; ".join(f"{name}: {spread.undefined}" for name, spread in row.measures.items() if spread.undefined)
-        best = (row.best.run, row.best.n, row.best.extractor, reason)
-        writer.writerow([number, row.variant, seeds, row.num_failed, *numbers, *best])
-    for failure in board.failures:
-        empty = [""] * (len(columns) + 3)
-        writer.writerow(["failed", failure.variant, failure.seed, 1, *empty, failure.reason])
-    return file.getvalue()
-
-
-def as_html(board: Leaderboard) -> str:
-    """Return the page: numbers, and for every configuration the image grid of its best run and a link to its report."""
-    return render_page("leaderboard.html.jinja", [], board=board, grid=AVERAGE_GRID)
+def is_less(value: float | None, other: float | None) -> bool:
+    """Return whether both values are defined and the first is the lower one."""
+    return value is not None and other is not None and value < other

@@ -104,14 +104,14 @@ def best_so_far(root: Path) -> tuple[Quality, ...]:
     return best_of(change.quality for change in champion_stack(read_history(root)) if change.quality)
 
 
-def was_promoted(root: Path, run: str, generator: str) -> bool:
-    """Return whether a run with this averaged generator (SHA-256) is or was the champion."""
-    return any(change.identity == (run, generator) for change in read_history(root))
+def was_promoted(root: Path, generator: str) -> bool:
+    """Return whether a run with this averaged generator (SHA-256) is or was the champion, under whatever name."""
+    return any(change.generator == generator for change in read_history(root))
 
 
-def is_on_champion_stack(root: Path, run: str, generator: str) -> bool:
+def is_on_champion_stack(root: Path, generator: str) -> bool:
     """Return whether a run with this averaged generator (SHA-256) was promoted and not rolled back."""
-    return any(change.identity == (run, generator) for change in champion_stack(read_history(root)))
+    return any(change.generator == generator for change in champion_stack(read_history(root)))
 
 
 def add_change(root: Path, change: Change) -> None:
@@ -251,10 +251,10 @@ def describe_champion_status(root: Path, run: str) -> str:
     """Describe the gate's decision on a published run, and whether the run is, was or never became the champion."""
     manifest = read_manifest(root / "runs" / run)
     gate, current = Decision.model_validate(manifest.gate), champion_of(root)
-    identity = run, manifest.sha256(AVERAGE_GENERATOR) or ""
-    if current and current.identity == identity:
-        return f"It is the champion. {gate.sentence}"
-    if current and was_promoted(root, *identity):
+    generator = manifest.sha256(AVERAGE_GENERATOR) or ""
+    if current and current.generator == generator:
+        return f"It is the champion{f', as {current.run}' if current.run != run else ''}. {gate.sentence}"
+    if current and was_promoted(root, generator):
         return f"It was the champion before; {current.run} is now. {gate.sentence}"
     why = " It was not promoted, because of --no-promote, a sweep, or another champion in the meantime."
     return f"{gate.sentence}{why if gate.passes else ''}"
