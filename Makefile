@@ -90,7 +90,7 @@ quality: $(READY) ## Train four recipes and plot quality against time (1½ to 4 
 	$(if $(ARGS),$(error make quality takes SEEDS=0-2 and OUTPUT_DIR=artifacts, and no ARGS))
 	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv,conditional --seeds $(or $(SEEDS),0-2) --no-promote \
 		--output-dir $(or $(OUTPUT_DIR),artifacts) && \
-		$(VENV)/bin/python -m bench.quality --output-dir $(or $(OUTPUT_DIR),artifacts)
+		$(VENV)/bin/python -m bench.quality --output-dir $(or $(OUTPUT_DIR),artifacts) --seeds $(or $(SEEDS),0-2)
 
 asked-classes: $(READY) ## Check the classes that a generator draws, as in make asked-classes ARGS=artifacts/latest (15 minutes)
 	@$(VENV)/bin/python -m bench.asked_classes $(ARGS)

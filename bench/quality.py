@@ -6,7 +6,7 @@ This reads the published runs of whole trainings with any seeds. `make quality` 
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, nan
 from pathlib import Path
@@ -23,12 +23,13 @@ from rich import box
 from rich.table import Table
 
 from gan.command import check_output, new_app, output_file, print_table, run_command, terminal
-from gan.config import DEFAULT_OUTPUT_DIR
+from gan.config import DEFAULT_OUTPUT_DIR, parse_seeds
 from gan.errors import SettingsError
 from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe_seconds
 from gan.recipes import RECIPES, Recipe
 from gan.report.charts import INK, as_png, chart_style
 from gan.report.leaderboard import MIN_SEEDS
+from gan.runs.catalog import read_catalog
 from gan.runs.publish import CONFIG_FILE, METRICS_FILE
 from gan.training.history import QUALITY_COLUMNS
 
@@ -57,29 +58,42 @@ class Curve:
         return self.n, self.extractor, self.device
 
 
-def read_curves(runs: Path) -> list[Curve]:
+def read_curves(root: Path, seeds: Collection[int] | None = None) -> tuple[list[Curve], int]:
     """Read the comparable published runs with unchanged recipes, sorted by recipe and seed.
 
-    These are runs on Fashion-MNIST, at most one for each recipe and seed, that share the most common device, number of
-    images and features. CPUs are not distinguished, so all runs should come from one machine.
+    These are runs on Fashion-MNIST that are not broken, the newest for each recipe and seed, that share the most common
+    device, number of images and features. CPUs are not distinguished, so all runs should come from one machine.
+
+    Args:
+        root: The output folder.
+        seeds: Runs with other seeds are left out; None: all seeds.
+
+    Returns:
+        The curves, and how many other whole trainings of these recipes and seeds there are.
     """
     found: list[Curve] = []
-    for path in sorted(runs.glob(f"*/{CONFIG_FILE}")):
-        if path.parent.name.startswith("."):
-            continue  # incompletely published
-        content = json.loads(path.read_text(encoding="utf-8"))
+    num_broken = 0
+    for entry in read_catalog(root):
+        folder = root / "runs" / entry.name
+        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         train = content["train"]
         name = train["recipe"]["name"]
         card = RECIPES.get(name)
         if card is None or content.get("data") or _card(train["recipe"]) != card:
             continue
-        if (train["steps"], train["batch_size"]) == (card.steps, card.batch_size):
-            found.append(_read_curve(path.parent, name, train["seed"], train["steps"]))
+        is_whole = (train["steps"], train["batch_size"]) == (card.steps, card.batch_size)
+        if not is_whole or (seeds is not None and train["seed"] not in seeds):
+            continue
+        if entry.is_broken:
+            num_broken += 1
+        else:
+            found.append(_read_curve(folder, name, train["seed"], train["steps"]))
     measures = Counter(curve.measure for curve in found).most_common(1)
-    curves = {(curve.recipe, curve.seed): curve for curve in reversed(found) if curve.measure == measures[0][0]}
+    curves = {(curve.recipe, curve.seed): curve for curve in found if curve.measure == measures[0][0]}
     order: list[str] = list(RECIPES)
     scaled = (_scale_to_fastest(curve, curves.values()) for curve in curves.values())
-    return sorted(scaled, key=lambda curve: (order.index(curve.recipe), curve.seed))
+    num_left_out = num_broken + len(found) - len(curves)
+    return sorted(scaled, key=lambda curve: (order.index(curve.recipe), curve.seed)), num_left_out
 
 
 def _scale_to_fastest(curve: Curve, curves: Iterable[Curve]) -> Curve:
@@ -163,11 +177,13 @@ app = new_app("bench.quality", "Plot the quality of each recipe against the seco
 def main(
     *,
     output_dir: Annotated[Path, Parameter(help="the output folder with the runs")] = DEFAULT_OUTPUT_DIR,
+    seeds: Annotated[str | None, Parameter(help="only these, as in 0-2 or 0,3; all by default")] = None,
     out: Annotated[Path, Parameter(help="the picture")] = Path("docs/images/quality.png"),
 ) -> None:
     """Plot all whole trainings of unchanged recipes in an output folder, and print the numbers."""
     check_output(out, ".png")
-    curves = read_curves(output_dir / "runs")
+    chosen = None if seeds is None else parse_seeds(seeds, most=1000)
+    curves, num_left_out = read_curves(output_dir, chosen)
     if not curves:
         raise SettingsError(
             f"{output_dir} has no run of a recipe with the steps and batch size of its card.\n"
@@ -193,6 +209,8 @@ def main(
         "Mean ± standard deviation over seeds, time of the fastest training; "
         f"n = {curves[0].n:,}, {curves[0].extractor} features (not an FID)",
     )
+    if num_left_out:
+        console.print(f"Left out: {num_left_out} runs that are broken, older, or of another device or measure.")
     console.print(f"Picture   {out}")
 
 

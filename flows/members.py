@@ -3,7 +3,6 @@
 import itertools
 import multiprocessing
 import os
-import re
 import signal
 import threading
 import time
@@ -32,7 +31,7 @@ from flows.settings import OWN_OPTIONS, RUN, TRAINING, RunSettings
 from flows.shared_options import store_url_or_default
 from flows.train_flow import train_flow
 from gan.command import describe_validation
-from gan.config import SEED_LIMIT
+from gan.config import parse_seeds
 from gan.errors import FashionGanError, SettingsError, StoreError, describe_error, first_line
 from gan.recipes import RECIPES, parse_overrides
 from gan.storage.store import Store
@@ -41,7 +40,6 @@ from tasks.records import PublishedRun
 from tasks.stage import key_conditions, use_key_conditions
 
 MAX_MEMBERS = 500
-SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SECONDS_TO_SAVE = 60
 TRAININGS_PER_PROCESS = 16  # then a new process: compiled programs keep about 90 MB for each training
 
@@ -92,17 +90,7 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
 
     def seed_numbers(self) -> list[int]:
         """Return the seeds without duplicates; refuse invalid ranges, and too many seeds (`SettingsError`)."""
-        seeds: dict[int, None] = {}
-        for part in self.with_seeds(date.today).seeds.split(","):
-            match = SEEDS.fullmatch(part.strip())
-            first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-            got = f"--seeds got {self.seeds!r}"
-            if not first <= last < SEED_LIMIT:
-                raise SettingsError(f"{got}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31.")
-            if last - first >= MAX_MEMBERS:
-                raise SettingsError(f"{got}; a sweep has at most {MAX_MEMBERS} trainings. Give fewer seeds.")
-            seeds.update(dict.fromkeys(range(first, last + 1)))
-        return list(seeds)
+        return parse_seeds(self.with_seeds(date.today).seeds, most=MAX_MEMBERS)
 
 
 class SharedSettings(RunSettings):
@@ -154,8 +142,12 @@ def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
         raise SettingsError(f"These are {num:,} trainings; a sweep has at most {MAX_MEMBERS}.")
     choices = [dict(zip(by_name, values, strict=True)) for values in itertools.product(*by_name.values())]
     members = [_member(settings, *combination) for combination in itertools.product(recipes, choices, seeds)]
-    runs = {member.settings.run_config().name: member for member in reversed(members)}  # keeps the first of equal runs
-    return list(reversed(runs.values()))
+    configs = [member.settings.run_config() for member in members]
+    names = {config.content().model_dump_json(): config.name for config in configs}
+    if len({*names.values()}) < len(names):  # names have a digest of 24 bits
+        raise SettingsError("Two of these trainings would have one name by chance. Change the last digit of a value.")
+    runs = {config.name: member for config, member in zip(reversed(configs), reversed(members), strict=True)}
+    return list(reversed(runs.values()))  # the first of equal runs
 
 
 def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Set[str]) -> None:

@@ -40,19 +40,11 @@ from gan.formatting import describe_seconds
 from gan.judging.definitions import describe_metric
 from gan.report.front_page import refresh_front_page
 from gan.report.leaderboard import AVERAGE_GRID, MIN_SEEDS, Failure, Leaderboard
-from gan.report.leaderboard_files import (
-    CONFIGURATIONS,
-    PAGE,
-    RUNS,
-    SUMMARY,
-    SweepSummary,
-    as_csv,
-    as_html,
-    runs_csv,
-)
+from gan.report.leaderboard_files import CONFIGURATIONS, PAGE, RUNS, as_csv, as_html, runs_csv
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.report.ranking import rank, read_result
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
+from gan.runs.sweeps import SUMMARY, SweepSummary
 from gan.storage.files import atomic_path
 from gan.storage.locks import mark_in_use
 from tasks.artifacts import create_trend, pages_url

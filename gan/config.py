@@ -3,11 +3,13 @@
 Equal settings give equal cache keys. Only `RunConfig` has a name; no other class holds a path, a run's name or a time.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from gan.errors import SettingsError
 from gan.recipes import ARTICLE, Recipe
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +25,7 @@ TrainOn = Literal["here", "gpu"]
 """Where to train: in this process, or in a separate run on a GPU worker."""
 
 SEED_LIMIT = 2**31
+SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 Seed = Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)]
 Steps = Annotated[PositiveInt, Field(le=2**28)]
 BatchSize = Annotated[PositiveInt, Field(le=8192)]
@@ -120,3 +123,21 @@ class RunConfig(RunContent):
     def content(self) -> RunContent:
         """Return all settings but the name."""
         return RunContent(train=self.train, samples=self.samples, data=self.data)
+
+
+def parse_seeds(given: str, *, most: int) -> list[int]:
+    """Return the seeds that a text such as "0-4" or "0,3,7-9" names, without duplicates.
+
+    Raises:
+        SettingsError: If it is no such text, or a range has more than `most` seeds.
+    """
+    seeds: dict[int, None] = {}
+    for part in given.split(","):
+        match = SEEDS.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < SEED_LIMIT:
+            raise SettingsError(f"--seeds got {given!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31.")
+        if last - first >= most:
+            raise SettingsError(f"--seeds got {given!r}; it may name {most} seeds at most. Give fewer.")
+        seeds.update(dict.fromkeys(range(first, last + 1)))
+    return list(seeds)

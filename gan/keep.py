@@ -1,6 +1,6 @@
-"""Pin a published run, so that pruning never removes it, on the command line.
+"""Pin published runs, so that pruning never removes them, on the command line.
 
-python -m gan.keep NAME --output-dir artifacts      (make keep RUN=NAME)
+python -m gan.keep NAME ... --output-dir artifacts      (make keep RUN=NAME)
 """
 
 from pathlib import Path
@@ -18,18 +18,20 @@ app = new_app("gan.keep")
 
 @app.default
 def keep(
-    run: str, *, undo: Annotated[bool, Parameter(negative=())] = False, output_dir: Path = DEFAULT_OUTPUT_DIR
+    run: str, *others: str, undo: Annotated[bool, Parameter(negative=())] = False, output_dir: Path = DEFAULT_OUTPUT_DIR
 ) -> None:
-    """Pin a published run, so that pruning never removes it.
+    """Pin published runs, so that pruning never removes them.
 
     Args:
-        run: Name of the run: a folder in runs/ of the output folder.
-        undo: Unpin the run instead.
+        run: Name of a run: a folder in runs/ of the output folder.
+        others: Names of more runs.
+        undo: Unpin the runs instead.
         output_dir: The output folder.
     """
     check_root(output_dir)
     with writing(output_dir / PINNED):
-        pin(output_dir, run, unpin=undo)
+        for name in (run, *others):
+            pin(output_dir, name, unpin=undo)
     names = ", ".join(read_pinned(output_dir)) or "none"
     terminal().print(f"Kept   {names}")
 

@@ -1,5 +1,6 @@
 """Retention: which published runs are kept for how long, and what goes with one that is removed."""
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -148,6 +149,20 @@ def test_a_pinned_run_is_kept_until_it_is_unpinned(nights: Path, capsys) -> None
     keep("night-001", undo=True, output_dir=nights)
     assert 1 not in kept(nights)
     assert capsys.readouterr().out.splitlines()[-1] == "Kept   night-002"
+
+
+def test_several_runs_are_pinned_at_once(nights: Path) -> None:
+    keep("night-001", "night-002", output_dir=nights)
+    assert read_pinned(nights) == ("night-001", "night-002")
+    keep("night-001", "night-002", undo=True, output_dir=nights)
+    assert read_pinned(nights) == ()
+
+
+def test_the_winner_of_a_leaderboard_is_kept(nights: Path) -> None:
+    for folder, content in (("a", {"title": "a", "at": FIRST.isoformat(), "winner": "night-001"}), ("b", {"title": 3})):
+        (nights / "sweeps" / folder).mkdir(parents=True)
+        (nights / "sweeps" / folder / "sweep.json").write_text(json.dumps(content))
+    assert kept(nights) == sorted({1, *SUNDAYS, *RECENT})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from servers import ask
 from flows.members import NOT_IN_A_SWEEP, Member, Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
 from flows.sweep_flow import app, promote_best, sweep_flow, title_of, write_board
+from gan.errors import SettingsError
 from gan.judging.seeds import compare_seeds
 from gan.recipes import RECIPES
 from gan.report.front_page import write_front_page
@@ -61,7 +62,7 @@ def test_values_of_set_are_in_the_training_settings() -> None:
         ({"recipes": "mpl"}, {}, r"--recipes got 'mpl'; the recipes are article, mlp"),
         ({"seeds": "4-0"}, {}, "--seeds got '4-0'; it expects seeds as in 0-4"),
         ({"seeds": "a"}, {}, "--seeds got 'a'"),
-        ({"seeds": "0-500"}, {}, "--seeds got '0-500'; a sweep has at most 500 trainings"),
+        ({"seeds": "0-500"}, {}, "--seeds got '0-500'; it may name 500 seeds at most"),
         ({"seeds": "0-400"}, {"set": ("steps=1,2",)}, "a sweep has at most 500"),
         ({"seeds": "2147483648"}, {}, "7-9, all below 2"),
         ({}, {"seed": 0}, "--seed is for one run; a sweep has --seeds"),
@@ -85,6 +86,11 @@ def test_values_of_set_are_in_the_training_settings() -> None:
 def test_an_invalid_sweep_is_one_clear_error(sweep, settings, message) -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(ValueError, match=message):
         members_of(SweepSettings(**sweep), SharedSettings(**settings))
+
+
+def test_trainings_that_would_have_one_name_by_chance_are_refused() -> None:
+    with pytest.raises(SettingsError, match="Two of these trainings would have one name by chance"):
+        expand("mlp", "0", set=("learning_rate=4206e-8,6570e-8",))
 
 
 def test_one_run_refuses_several_values() -> None:

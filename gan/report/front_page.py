@@ -17,11 +17,11 @@ from gan.formatting import describe_number, describe_share
 from gan.report.control_chart import HEIGHT, WIDTH, Chart, control_chart
 from gan.report.glance import TONES, Opinion, Tone
 from gan.report.leaderboard_files import PAGE as LEADERBOARD
-from gan.report.leaderboard_files import SweepSummary, read_summary
 from gan.report.opinion import opinion_of
 from gan.report.templates import render_page
 from gan.runs.catalog import MAX_USUAL, Entry, read_catalog, read_entry
 from gan.runs.champion import Change, champion_stack, read_history
+from gan.runs.sweeps import SweepSummary, read_summary
 from gan.storage.files import atomic_path
 from gan.storage.folders import files_in
 from gan.storage.locks import IN_USE, exclusive_lock

@@ -1,33 +1,14 @@
-"""The files of a leaderboard: a page, a CSV of the configurations, a CSV of the runs, and a summary for lists."""
+"""The files of a leaderboard: a page, a CSV of the configurations, and a CSV of the runs."""
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-
-from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from gan.formatting import describe_setting
 from gan.report.leaderboard import AVERAGE_GRID, MEASURES, Leaderboard
 from gan.report.templates import render_page
 
-PAGE, CONFIGURATIONS, RUNS, SUMMARY = "leaderboard.html", "leaderboard.csv", "runs.csv", "sweep.json"
-
-
-class SweepSummary(BaseModel, frozen=True, extra="ignore"):
-    """What a list of sweeps shows of one."""
-
-    title: str
-    at: AwareDatetime
-    winner: str | None = None  # its best run
-
-
-def read_summary(folder: Path) -> SweepSummary | None:
-    """Read the summary in a sweep's folder; None if there is none that can be read."""
-    try:
-        return SweepSummary.model_validate_json((folder / SUMMARY).read_bytes())
-    except (OSError, ValidationError):
-        return None
+PAGE, CONFIGURATIONS, RUNS = "leaderboard.html", "leaderboard.csv", "runs.csv"
 
 
 def as_html(board: Leaderboard) -> str:

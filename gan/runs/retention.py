@@ -7,6 +7,7 @@ These are kept:
                         the week has no other
     champions           the present one, and those before it that a rollback may return to
     pinned runs         named in kept.txt (`python -m gan.keep`)
+    winners             the best run of the first row of every leaderboard
     references          the run that a kept run was compared with
     unknown runs        whose files cannot be read, or are of an earlier version
 """
@@ -20,6 +21,7 @@ from gan.runs.catalog import Entry, read_catalog
 from gan.runs.champion import Change, champion_stack, read_history
 from gan.runs.manifest import read_manifest
 from gan.runs.publish import RUN_NAME
+from gan.runs.sweeps import winners
 from gan.storage.files import atomic_path
 from gan.storage.links import LATEST, follow_link
 from gan.storage.locks import IN_USE, exclusive_lock, shared_root_lock
@@ -73,6 +75,7 @@ def expired_runs(root: Path, keep_days: int, rollbacks: int, now: float) -> list
     kept = {entry.name for entry in entries[-1:]} | {entry.name for entry in entries if entry.published >= recent}
     kept |= {*_one_a_week(entries).values(), follow_link(root / LATEST).name}
     kept |= {change.run for change in kept_champions(root, rollbacks)} | {*read_pinned(root)}
+    kept |= winners(root)
     kept |= _references_of(root, kept & {entry.name for entry in entries})
     return [entry.name for entry in entries if entry.name not in kept]
 
