@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -272,7 +272,7 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
             fields = ", ".join(field for field in Recipe.model_fields if field not in FIXED_FIELDS)
             raise SettingsError(f"--set got {name}={value}, but a recipe has no {name} to set; it has: {fields}.")
     try:
-        values = {name: json.loads(value) for name, value in changes.items()}
+        values = {name: _parse(value) for name, value in changes.items()}
         if any(isinstance(value, bool) for value in values.values()):
             raise ValueError("true and false are not numbers")
         card = recipe.model_dump() | values
@@ -290,6 +290,14 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     except ValueError as error:
         given = ", ".join(f"{name}={value}" for name, value in changes.items())
         raise SettingsError(f"--set got {given}; each value is a number, or numbers as in [512,256].") from error
+
+
+def _parse(value: str) -> Any:
+    """Return a JSON value, or a number as people write it (.0004)."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return float(value)
 
 
 CARDS = (ARTICLE, MLP, CONV, CONDITIONAL, CONV_GPU, CONDITIONAL_GPU)

@@ -88,6 +88,13 @@ def test_an_invalid_sweep_is_one_clear_error(sweep, settings, message) -> None:
         members_of(SweepSettings(**sweep), SharedSettings(**settings))
 
 
+def test_numbers_may_be_written_as_people_do() -> None:
+    assert expand("mlp", "0", set=("learning_rate=.0004,4e-4,1e-3",)) == [
+        ("mlp learning_rate=.0004", 0),
+        ("mlp learning_rate=1e-3", 0),
+    ]
+
+
 def test_trainings_that_would_have_one_name_by_chance_are_refused() -> None:
     with pytest.raises(SettingsError, match="Two of these trainings would have one name by chance"):
         expand("mlp", "0", set=("learning_rate=4206e-8,6570e-8",))
