@@ -180,7 +180,8 @@ class Leaderboard:
         first, *others = self.rows
         seeds = f"{len(first.seeds)} seed{'s' if len(first.seeds) > 1 else ''}"
         distance = f"a mean Fréchet distance of {first.distance.described_mean} over {seeds}"
-        parts = [f"{first.variant} is first, with {distance}; its best run is {first.best.run}."]
+        place = "is first, with" if others else "has"
+        parts = [f"{first.variant} {place} {distance}; its best run is {first.best.run}."]
         reliable = [row for row in others if not row.faults]
         if first.faults:
             parts.append(f"{first.faults}: every configuration has such trainings.")
