@@ -87,6 +87,7 @@ sweep: $(READY) ## Train many GANs and rank them, as in make sweep ARGS="--recip
 	@$(VENV)/bin/python flows/sweep_flow.py $(ARGS)
 
 quality: $(READY) ## Train four recipes and plot quality against time (1½ to 4 hours; a third of that with SEEDS=0)
+	$(if $(filter date,$(SEEDS)),$(error make quality takes numbers as SEEDS, such as 0-2))
 	$(if $(ARGS),$(error make quality takes SEEDS=0-2 and OUTPUT_DIR=artifacts, and no ARGS))
 	@$(VENV)/bin/python flows/sweep_flow.py --recipes article,mlp,conv,conditional --seeds $(or $(SEEDS),0-2) --no-promote \
 		--output-dir $(or $(OUTPUT_DIR),artifacts) && \

@@ -186,7 +186,8 @@ def main(
     curves, num_left_out = read_curves(output_dir, chosen)
     if not curves:
         raise SettingsError(
-            f"{output_dir} has no run of a recipe with the steps and batch size of its card.\n"
+            f"{output_dir} has no run of a recipe with the steps and batch size of its card"
+            f"{'' if seeds is None else f' and the seeds {seeds}'}, or all are broken ({num_left_out}).\n"
             "Create them with: make quality"
         )
     with output_file(out) as partial:

@@ -131,7 +131,8 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     compare_with: Annotated[str | None, JUDGING] = Field(
         None,
         description="earlier run to compare this run with: its name, or the folder of a published run; "
-        "empty: the newest with the same settings except the seed, else of the same recipe, else the latest",
+        "empty: the newest with the same settings except the seed, else of the same recipe (first with as many steps "
+        "and samples), else the latest",
     )
     no_promote: Annotated[bool, JUDGING] = Field(
         False,

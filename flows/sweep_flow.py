@@ -44,7 +44,8 @@ from gan.report.leaderboard_files import CONFIGURATIONS, PAGE, RUNS, as_csv, as_
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.report.ranking import rank, read_result
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
-from gan.runs.sweeps import SUMMARY, SweepSummary
+from gan.runs.changes import COMMIT_LENGTH
+from gan.runs.sweeps import SUMMARY, SweepSummary, read_summary
 from gan.storage.files import atomic_path
 from gan.storage.locks import mark_in_use
 from tasks.artifacts import create_trend, pages_url
@@ -124,7 +125,9 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
 
 def title_of(sweep: SweepSettings, settings: SharedSettings) -> str:
     """Name what a sweep compares: recipes, values, seeds, and the data set."""
-    return ", ".join([*sweep.recipe_names(), *settings.set, f"seeds {sweep.seeds}", settings.dataset])
+    options = {"steps": settings.steps, "images a step": settings.batch_size, "samples": settings.num_samples}
+    given = [f"{value:,} {name}" for name, value in options.items() if value]
+    return ", ".join([*sweep.recipe_names(), *settings.set, *given, f"seeds {sweep.seeds}", settings.dataset])
 
 
 def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -> Iterator[str]:
@@ -152,12 +155,14 @@ def promote_best(board: Leaderboard, members: Sequence[Member], *, here: bool) -
 
 def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
     """Write the leaderboard to `sweeps/<name>` in the output folder, as HTML and CSV. Equal sweeps have equal names."""
-    at, winner = datetime.now(UTC).replace(microsecond=0), board.winner.run if board.winner else None
-    board = replace(board, made=f"Made on {at:%Y-%m-%d %H:%M} UTC{describe_origin(board)}")
-    summary = SweepSummary(title=board.title, at=at, winner=winner)
     content = json.dumps([[member.variant, member.seed, member.settings.run_config().name] for member in members])
     root = members[0].settings.output_dir
     folder = root / "sweeps" / hashlib.sha256(content.encode()).hexdigest()[:12]
+    earlier = read_summary(folder)
+    winner = board.winner.run if board.winner else earlier and earlier.winner  # retention keeps it
+    at = datetime.now(UTC).replace(microsecond=0)
+    board = replace(board, made=f"Made on {at:%Y-%m-%d %H:%M} UTC{describe_origin(board)}")
+    summary = SweepSummary(title=board.title, at=at, winner=winner)
     try:
         files = {
             SUMMARY: summary.model_dump_json(indent=2),
@@ -177,12 +182,12 @@ def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
 
 
 def describe_origin(board: Leaderboard) -> str:
-    """Say by which code and on which devices the runs were trained."""
+    """Say by which code the runs were published, and on which devices they were trained."""
     results = [result for row in board.rows for result in row.results]
-    commits = dict.fromkeys(result.commit[:8] for result in results if result.commit)
+    commits = dict.fromkeys(result.commit[:8] + result.commit[COMMIT_LENGTH:] for result in results if result.commit)
     devices = dict.fromkeys(result.device for result in results if result.device)
-    of_code = f"; trained by the code of {', '.join(commits)}" if commits else ""
-    return f"{of_code}, on {', '.join(devices)}." if devices else f"{of_code}."
+    of_code = f"; runs published by the code of {', '.join(commits)}" if commits else ""
+    return f"{of_code}; trained on {', '.join(devices)}." if devices else f"{of_code}."
 
 
 def present_board(board: Leaderboard, folder: Path) -> None:
@@ -195,7 +200,8 @@ def present_board(board: Leaderboard, folder: Path) -> None:
             | {"training": describe_seconds(row.seconds.mean), "best run": row.best.run}
             for number, row in enumerate(board.rows, 1)
         ]
-        words = f"{board.verdict} Averaged weights, {board.described}; mean ± standard deviation over seeds."
+        numbers = f"averaged weights, {board.described}; mean ± standard deviation over seeds"
+        words = f"{escape_markdown(board.verdict)} Numbers: {numbers}."
         create_table_artifact(key="leaderboard", table=table, description=words)
     grids = "\n\n".join(
         f"## {escape_markdown(row.variant)}, seed {row.best.seed}\n\n"

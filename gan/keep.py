@@ -30,8 +30,7 @@ def keep(
     """
     check_root(output_dir)
     with writing(output_dir / PINNED):
-        for name in (run, *others):
-            pin(output_dir, name, unpin=undo)
+        pin(output_dir, run, *others, unpin=undo)
     names = ", ".join(read_pinned(output_dir)) or "none"
     terminal().print(f"Kept   {names}")
 

@@ -73,7 +73,7 @@ def promote_if_passed(
         log.info("%s is the champion now. %s", name, gate.sentence)
         return True
     present = champion_of(store.root)
-    if present and present.identity == (name, trained.average.sha256):
+    if present and present.generator == trained.average.sha256:
         return True  # an equal run was promoted first
     now = present.run if present else "none"
     log.warning("Since %s was judged, the champion has changed (now: %s), or a run took over its name.", name, now)

@@ -212,6 +212,8 @@ def test_a_run_that_was_promoted_by_hand_need_not_beat_itself(store, data, is_lo
     assert find_champion(store, "equal, of another name", data, b) == champion
     assert promote_if_passed(store, "equal, of another name", b, champion, PASSES, no_promote=False)
     assert [change.run for change in read_history(store.root)] == ["a", "b"]
+    publish(store, data, "equal, of another name", WORSE, champion, "b")
+    assert describe_champion_status(store.root, "equal, of another name").startswith("It is the champion, as b. ")
 
 
 def test_a_run_is_not_promoted_if_its_name_has_another_generator_since(store, data) -> None:

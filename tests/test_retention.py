@@ -154,6 +154,9 @@ def test_a_pinned_run_is_kept_until_it_is_unpinned(nights: Path, capsys) -> None
 def test_several_runs_are_pinned_at_once(nights: Path) -> None:
     keep("night-001", "night-002", output_dir=nights)
     assert read_pinned(nights) == ("night-001", "night-002")
+    with pytest.raises(SettingsError, match="missing is not a complete published run"):
+        keep("night-003", "missing", output_dir=nights)
+    assert read_pinned(nights) == ("night-001", "night-002"), "all or none"
     keep("night-001", "night-002", undo=True, output_dir=nights)
     assert read_pinned(nights) == ()
 

@@ -41,8 +41,8 @@ class Result:
     data_warnings: tuple[str, ...] = ()
     floors: Mapping[str, float | None] = field(default_factory=dict)  # values of real images, by name
     is_broken: bool = False  # its training showed signs of collapse, or its images cannot be used for another reason
-    commit: str | None = None
-    device: str | None = None
+    commit: str | None = None  # of the code that published it
+    device: str | None = None  # that trained it
 
     @property
     def distance(self) -> float | None:
@@ -148,7 +148,7 @@ class Leaderboard:
     failures: Sequence[Failure]
     gate: Sequence[str] = ()  # decisions of the gate on the best runs
     command: str = ""  # which makes this leaderboard again
-    made: str = ""  # when, on which data, by which code, on which devices
+    made: str = ""  # when, by which code, on which devices
 
     def place(self, distance: float | None) -> float | None:
         """Return where a Fréchet distance is on a logarithmic scale of all of this page, 0 to 100; None for none."""
@@ -183,14 +183,16 @@ class Leaderboard:
         place = "is first, with" if others else "has"
         parts = [f"{first.variant} {place} {distance}; its best run is {first.best.run}."]
         reliable = [row for row in others if not row.faults]
+        fewest = min(len(row.seeds) for row in (first, *reliable))
         if first.faults:
-            parts.append(f"{first.faults}: every configuration has such trainings.")
-        elif min((len(row.seeds) for row in (first, *reliable)), default=1) == 1 and reliable:
-            parts.append("With one seed each, this ranks trainings, not configurations.")
+            parts.append(f"Of its trainings {first.faults}, and no other combination is without such trainings.")
+        elif reliable and fewest < MIN_SEEDS:
+            parts.append(f"With fewer than {MIN_SEEDS} seeds each, this ranks trainings, not combinations.")
         elif alike := [row.variant for row in reliable if row.gap is None or row.gap.low <= 0]:
             parts.append(f"These seeds do not tell it from {list_names(alike)}.")
         elif reliable:
-            parts.append("It is better than the others, beyond the noise of seeds.")
+            which = "the others" if reliable == others else "the others without failed or broken trainings"
+            parts.append(f"It is better than {which}, beyond the noise of seeds.")
         parts += [
             f"{row.variant} has a lower mean, {row.distance.described_mean}, but of its trainings {row.faults}."
             for row in others

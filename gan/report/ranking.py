@@ -11,7 +11,7 @@ from gan.judging.definitions import SHARES
 from gan.judging.measured import NOT_FINITE, finite_or_none, rounded
 from gan.judging.seeds import compare_seeds
 from gan.report.leaderboard import MEASURES, Failure, Leaderboard, Result, Row, Spread
-from gan.runs.catalog import read_entry
+from gan.runs.catalog import Entry, read_entry
 from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
 from gan.runs.publish import METRICS_FILE
 
@@ -39,9 +39,13 @@ def read_result(variant: str, seed: int, folder: Path) -> Result:
         data_warnings=tuple(content["data_warnings"]),
         floors={name: finite_or_none(metric["floor"]) for name, metric in metrics.items()},
         is_broken=entry is not None and entry.is_broken,
-        commit=entry.commit if entry else None,
+        commit=_describe_code(entry) if entry else None,
         device=entry.device if entry else None,
     )
+
+
+def _describe_code(entry: Entry) -> str | None:
+    return f"{entry.commit} with changes" if entry.commit and entry.modified else entry.commit
 
 
 def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
@@ -68,7 +72,7 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
                 results=tuple(of_variant),
             )
         )
-    rows.sort(key=lambda row: (row.faults != "", _undefined_last(row.distance.mean)))
+    rows.sort(key=lambda row: (row.best.is_broken, row.faults != "", _undefined_last(row.distance.mean)))
     return Leaderboard(title, _with_gaps(rows), failures)
 
 
@@ -83,7 +87,10 @@ def _with_gaps(rows: Sequence[Row]) -> list[Row]:
     The intervals count all pairs of rows, because the data choose which row is the first.
     """
     num_pairs = len(rows) * (len(rows) - 1) // 2
-    distances = [[result.distance for result in row.results if result.distance is not None] for row in rows]
+    distances = [
+        [result.distance for result in row.results if result.distance is not None and row.distance.mean is not None]
+        for row in rows
+    ]
     compared = [
         replace(row, gap=compare_seeds(of_row, distances[0], num_intervals=num_pairs))
         for row, of_row in zip(rows[1:], distances[1:], strict=True)

@@ -45,18 +45,21 @@ def read_pinned(root: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def pin(root: Path, run: str, *, unpin: bool = False) -> None:
-    """Pin a published run, so that no retention removes it, or unpin it; the file is replaced atomically."""
-    # The shared root lock: a pruning in progress ends first, and may have removed the run.
+def pin(root: Path, *runs: str, unpin: bool = False) -> None:
+    """Pin published runs, so that no retention removes them, or unpin them: all or none of them."""
+    # The shared root lock: a pruning in progress ends first, and may have removed a run.
     with exclusive_lock(root / IN_USE / "kept.lock"), shared_root_lock(root):
         pinned = read_pinned(root)
-        if unpin and run not in pinned:
-            raise SettingsError(f"{run} is not pinned in {root}; pinned are: {', '.join(pinned) or 'none'}.")
-        if not unpin:
-            if not RUN_NAME.fullmatch(run):
-                raise SettingsError(f"{run!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}.")
-            read_manifest(root / "runs" / run)
-        names = [name for name in pinned if name != run] + ([] if unpin else [run])
+        for run in runs:
+            if unpin and run not in pinned:
+                raise SettingsError(f"{run} is not pinned in {root}; pinned are: {', '.join(pinned) or 'none'}.")
+            if not unpin:
+                if not RUN_NAME.fullmatch(run):
+                    raise SettingsError(
+                        f"{run!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}."
+                    )
+                read_manifest(root / "runs" / run)
+        names = [name for name in pinned if name not in runs] + ([] if unpin else [*dict.fromkeys(runs)])
         with atomic_path(root / PINNED) as partial:
             partial.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
