@@ -81,7 +81,7 @@ class _Samples(BaseModel, extra="allow"):
 
 class _Config(BaseModel, extra="allow"):
     train: _Train
-    samples: _Samples
+    samples: _Samples = _Samples()
 
     @property
     def digest(self) -> str:
