@@ -120,7 +120,7 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
                 results.append(read_result(*key, run_folder(member, outcome.run)))
         except (FashionGanError, OSError) as error:
             failures.append(Failure(*key, describe_failure(error)))
-    return rank("", results, failures)
+    return rank(results, failures)
 
 
 def title_of(sweep: SweepSettings, settings: SharedSettings) -> str:

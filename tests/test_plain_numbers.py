@@ -186,7 +186,7 @@ def result(variant: str, distance: float | None, folder: Path) -> Result:
 
 def test_a_leaderboard_ranks_what_is_not_defined_last_and_says_why(tmp_path, capsys) -> None:
     results = [result("undefined", None, tmp_path), result("good", 0.00001, tmp_path), result("bad", 900.0, tmp_path)]
-    board = rank("3 trainings", results, [])
+    board = rank(results, [])
     assert [row.variant for row in board.rows] == ["good", "bad", "undefined"]
     text, page = as_csv(board), as_html(board)
     check_csv(text, "leaderboard.csv")
@@ -201,7 +201,7 @@ def test_a_leaderboard_ranks_what_is_not_defined_last_and_says_why(tmp_path, cap
     assert "not defined" in shown
     check_words(shown, "terminal")
     seeds = [replace(results[1], variant="undefined", seed=1), results[0]]
-    assert rank("", seeds, []).rows[0].measures["frechet_distance"].mean is None, "not a mean of those that are left"
+    assert rank(seeds, []).rows[0].measures["frechet_distance"].mean is None, "not a mean of those that are left"
 
 
 class UndefinedDistance(SnapshotJudge):

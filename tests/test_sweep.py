@@ -131,7 +131,7 @@ def test_combinations_are_ranked_by_their_mean_over_seeds_and_failures_are_liste
     results += [result("steady", 1, 4, tmp_path), result("steady", 0, 2, tmp_path)]
     results.append(result("mostly fails", 0, 0.1, tmp_path))
     failures = [Failure("mostly fails", 1, "not finite"), Failure("<b>broken</b>", 0, 'not "finite"')]
-    board = rank("7 trainings", results, failures)
+    board = rank(results, failures)
     assert [(row.variant, row.described_seeds) for row in board.rows] == [
         ("steady", "0, 1"),
         ("lucky once", "0, 1"),
@@ -157,7 +157,7 @@ def seeds_of(variant: str, distances: Sequence[float], tmp_path) -> list[Result]
 
 def test_a_difference_within_the_noise_of_seeds_is_not_called_better(tmp_path) -> None:
     one, two = seeds_of("one", (3.3, 3.5, 3.4), tmp_path), seeds_of("two", (3.4, 3.6, 3.5), tmp_path)
-    board = rank("", [*one, *two], [])
+    board = rank([*one, *two], [])
     assert board.verdict == (
         "one is first, with a mean Fréchet distance of 3.4 over 3 seeds; its best run is one-0. "
         "These seeds do not tell it from two."
@@ -166,18 +166,18 @@ def test_a_difference_within_the_noise_of_seeds_is_not_called_better(tmp_path) -
     assert board.rows[1].described_gap == "+0.1 (\N{MINUS SIGN}0.13 to +0.33)"
     assert "From the first: +0.1" in as_html(board)
     better = seeds_of("better", (0.71, 0.72, 0.70), tmp_path)
-    assert rank("", [*one, *better], []).verdict.endswith("It is better than the others, beyond the noise of seeds.")
-    single = rank("", [one[0], two[0]], [])
+    assert rank([*one, *better], []).verdict.endswith("It is better than the others, beyond the noise of seeds.")
+    single = rank([one[0], two[0]], [])
     assert single.verdict.endswith("With fewer than 3 seeds each, this ranks trainings, not combinations.")
     alone = "one has a mean Fréchet distance of 3.4 over 3 seeds; its best run is one-0."
-    assert rank("", one, []).verdict == alone
+    assert rank(one, []).verdict == alone
 
 
 def test_equal_configurations_are_seldom_told_apart(tmp_path) -> None:
     """Eight with three seeds each. Intervals that hold one by one would tell some apart in a third of the sweeps."""
     draw, num_sweeps = np.random.default_rng(0).normal, 150
     boards = [
-        rank("", [each for row in range(8) for each in seeds_of(f"{row}", draw(3.4, 0.1, 3).tolist(), tmp_path)], [])
+        rank([each for row in range(8) for each in seeds_of(f"{row}", draw(3.4, 0.1, 3).tolist(), tmp_path)], [])
         for _ in range(num_sweeps)
     ]
     assert sum("These seeds do not tell it from" not in board.verdict for board in boards) == 0, "no winner"
@@ -186,7 +186,7 @@ def test_equal_configurations_are_seldom_told_apart(tmp_path) -> None:
 
 def test_intervals_count_all_pairs_of_rows(tmp_path) -> None:
     values = {"one": (3.3, 3.5, 3.4), "two": (3.4, 3.6, 3.5), "three": (3.6, 3.8, 3.7)}
-    board = rank("", [each for name, found in values.items() for each in seeds_of(name, found, tmp_path)], [])
+    board = rank([each for name, found in values.items() for each in seeds_of(name, found, tmp_path)], [])
     for row in board.rows[1:]:
         assert row.gap == compare_seeds(values[row.variant], values["one"], num_intervals=3)
 
@@ -194,7 +194,7 @@ def test_intervals_count_all_pairs_of_rows(tmp_path) -> None:
 def test_a_configuration_without_a_mean_has_no_difference(tmp_path) -> None:
     undefined = seeds_of("undefined", (3.4, 3.5, 3.3), tmp_path)
     undefined[2] = replace(undefined[2], values={**undefined[2].values, "frechet_distance": None})
-    board = rank("", [*seeds_of("one", (3.3, 3.5, 3.4), tmp_path), *undefined], [])
+    board = rank([*seeds_of("one", (3.3, 3.5, 3.4), tmp_path), *undefined], [])
     assert (board.rows[1].variant, board.rows[1].described_gap) == ("undefined", "")
 
 
@@ -203,7 +203,7 @@ def test_broken_runs_do_not_win_and_are_named(tmp_path) -> None:
     collapsed = seeds_of("collapsed", (3.1, 3.2, 2.0), tmp_path)
     collapsed[2] = replace(collapsed[2], is_broken=True)
     fine, worse = seeds_of("fine", (3.9, 4.0, 3.8), tmp_path), seeds_of("worse", (9.0, 9.2, 9.1), tmp_path)
-    board = rank("", [*copies, *collapsed, *worse, *fine], [])
+    board = rank([*copies, *collapsed, *worse, *fine], [])
     assert [(row.variant, row.faults) for row in board.rows] == [
         ("fine", ""),
         ("worse", ""),
@@ -215,7 +215,7 @@ def test_broken_runs_do_not_win_and_are_named(tmp_path) -> None:
         "It is better than the others without failed or broken trainings, beyond the noise of seeds." in board.verdict
     )
     assert "copies has a lower mean, 0.55, but of its trainings 2 of 2 broken." in board.verdict
-    assert rank("", [*copies, *collapsed], []).winner.seed == 0
+    assert rank([*copies, *collapsed], []).winner.seed == 0
     assert as_html(board).count("(broken)") == 3
     runs = list(csv.DictReader(runs_csv(board).splitlines()))
     assert [(row["variant"], row["seed"], row["frechet_distance"], row["broken"]) for row in runs[:3]] == [
@@ -228,7 +228,7 @@ def test_broken_runs_do_not_win_and_are_named(tmp_path) -> None:
 def test_runs_that_were_judged_otherwise_are_not_averaged(tmp_path) -> None:
     results = seeds_of("one", (3.3, 3.5), tmp_path)
     other = replace(result("one", 2, 9, tmp_path), n=50)
-    board = rank("", [*results, other], [])
+    board = rank([*results, other], [])
     assert (board.rows[0].seeds, board.rows[0].faults) == ((0, 1), "1 of 3 failed")
     assert "50 images with small features, unlike most" in board.failures[0].reason
 
@@ -239,7 +239,7 @@ def test_a_list_of_sweeps_shows_what_they_compare(tmp_path) -> None:
     with_options = settings.model_copy(update={"steps": 1000, "num_samples": 2000})
     assert "1,000 steps, 2,000 samples, seeds 0-1" in title_of(sweep, with_options)
     settings = settings.model_copy(update={"output_dir": tmp_path})
-    board = replace(rank("", seeds_of("mlp", (3.3, 3.5), tmp_path), []), title="<b>mlp</b>, seeds 0-1")
+    board = replace(rank(seeds_of("mlp", (3.3, 3.5), tmp_path), []), title="<b>mlp</b>, seeds 0-1")
     folder = write_board(board, members_of(sweep, settings))
     assert {path.name for path in folder.iterdir()} == {"leaderboard.html", "leaderboard.csv", "runs.csv", "sweep.json"}
     write_run(tmp_path, 0)
@@ -247,7 +247,7 @@ def test_a_list_of_sweeps_shows_what_they_compare(tmp_path) -> None:
     page = (tmp_path / "index.html").read_text()
     assert f'<a href="sweeps/{folder.name}/leaderboard.html">&lt;b&gt;mlp&lt;/b&gt;, seeds 0-1</a>' in page
     assert "first: mlp-0" in page
-    write_board(rank("", [], [Failure("mlp", 0, "the cluster is away")]), members_of(sweep, settings))
+    write_board(rank([], [Failure("mlp", 0, "the cluster is away")]), members_of(sweep, settings))
     assert read_summary(folder).winner == "mlp-0", "its run is still kept"
     (folder / "sweep.json").write_text("{")
     write_front_page(tmp_path)
@@ -258,7 +258,7 @@ def test_the_winner_is_promoted_and_if_it_fails_the_gate_the_best_of_the_next_ro
     tmp_path, monkeypatch
 ) -> None:
     """A run that was rolled back counts as failed; one that was replaced after its promotion does not."""
-    board = rank("", [result(variant, 0, distance, tmp_path) for distance, variant in enumerate(RECIPES)], [])
+    board = rank([result(variant, 0, distance, tmp_path) for distance, variant in enumerate(RECIPES)], [])
     members = members_of(SweepSettings(recipes=",".join(RECIPES), seeds="0"), SharedSettings(output_dir=tmp_path))
     first, second, third, *_ = (row.best for row in board.rows)
     asked = []

@@ -164,7 +164,7 @@ def test_metrics_of_earlier_versions_with_infinity_are_still_shown(published, tm
     assert {row["averaged weights"] for row in table} == {"not defined"}
     assert set(found.values.values()) == {None}
     assert set(found.undefined.values()) == {NOT_FINITE}
-    check_csv(as_csv(rank("", [found], [])), "leaderboard.csv")
+    check_csv(as_csv(rank([found], [])), "leaderboard.csv")
 
 
 def test_the_terminals_comparison_says_what_is_not_defined(capsys) -> None:

@@ -143,9 +143,9 @@ class Row:
 class Leaderboard:
     """The content of the leaderboard page."""
 
-    title: str
     rows: Sequence[Row]
     failures: Sequence[Failure]
+    title: str = ""  # what the sweep compares
     gate: Sequence[str] = ()  # decisions of the gate on the best runs
     command: str = ""  # which makes this leaderboard again
     made: str = ""  # when, by which code, on which devices

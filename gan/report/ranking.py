@@ -48,7 +48,7 @@ def _describe_code(entry: Entry) -> str | None:
     return f"{entry.commit} with changes" if entry.commit and entry.modified else entry.commit
 
 
-def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
+def rank(results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:
     """Rank the configurations of published runs by their mean over seeds.
 
     Those with failed or broken trainings come last. Runs that were judged by other features, or on another number of
@@ -73,7 +73,7 @@ def rank(title: str, results: Sequence[Result], failures: Sequence[Failure]) -> 
             )
         )
     rows.sort(key=lambda row: (row.best.is_broken, row.faults != "", _undefined_last(row.distance.mean)))
-    return Leaderboard(title, _with_gaps(rows), failures)
+    return Leaderboard(_with_gaps(rows), failures)
 
 
 def _incomparable(result: Result) -> Failure:
