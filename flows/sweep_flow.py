@@ -44,7 +44,6 @@ from gan.report.leaderboard_files import CONFIGURATIONS, PAGE, RUNS, as_csv, as_
 from gan.report.markup import code_span, data_uri, escape_markdown
 from gan.report.ranking import rank, read_result
 from gan.runs.champion import champion_of, describe_champion_status, is_on_champion_stack
-from gan.runs.changes import COMMIT_LENGTH
 from gan.runs.sweeps import SUMMARY, SweepSummary, read_summary
 from gan.storage.files import atomic_path
 from gan.storage.locks import mark_in_use
@@ -126,7 +125,7 @@ def leaderboard_of(members: Sequence[Member], outcomes: Sequence[Outcome]) -> Le
 def title_of(sweep: SweepSettings, settings: SharedSettings) -> str:
     """Name what a sweep compares: recipes, values, seeds, and the data set."""
     options = {"steps": settings.steps, "images a step": settings.batch_size, "samples": settings.num_samples}
-    given = [f"{value:,} {name}" for name, value in options.items() if value]
+    given = ["smoke"] * settings.smoke + [f"{value:,} {name}" for name, value in options.items() if value]
     return ", ".join([*sweep.recipe_names(), *settings.set, *given, f"seeds {sweep.seeds}", settings.dataset])
 
 
@@ -184,7 +183,8 @@ def write_board(board: Leaderboard, members: Sequence[Member]) -> Path:
 def describe_origin(board: Leaderboard) -> str:
     """Say by which code the runs were published, and on which devices they were trained."""
     results = [result for row in board.rows for result in row.results]
-    commits = dict.fromkeys(result.commit[:8] + result.commit[COMMIT_LENGTH:] for result in results if result.commit)
+    parts = (result.commit.partition(" ") for result in results if result.commit)
+    commits = dict.fromkeys(f"{commit[:8]} {changes}".rstrip() for commit, _, changes in parts)
     devices = dict.fromkeys(result.device for result in results if result.device)
     of_code = f"; runs published by the code of {', '.join(commits)}" if commits else ""
     return f"{of_code}; trained on {', '.join(devices)}." if devices else f"{of_code}."

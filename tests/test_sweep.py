@@ -17,7 +17,7 @@ from servers import ask
 
 from flows.members import NOT_IN_A_SWEEP, Member, Outcome, SharedSettings, SweepSettings, members_of, run_members
 from flows.settings import RunSettings
-from flows.sweep_flow import app, promote_best, sweep_flow, title_of, write_board
+from flows.sweep_flow import app, describe_origin, promote_best, sweep_flow, title_of, write_board
 from gan.errors import SettingsError
 from gan.judging.seeds import compare_seeds
 from gan.recipes import RECIPES
@@ -233,11 +233,18 @@ def test_runs_that_were_judged_otherwise_are_not_averaged(tmp_path) -> None:
     assert "50 images with small features, unlike most" in board.failures[0].reason
 
 
+def test_a_leaderboard_names_the_code_and_the_devices_of_its_runs(tmp_path) -> None:
+    clean, edited = seeds_of("mlp", (3, 4), tmp_path)
+    made = [replace(clean, commit="a" * 40, device="CPU"), replace(edited, commit=f"{'a' * 40} with changes")]
+    code = "aaaaaaaa, aaaaaaaa with changes"
+    assert describe_origin(rank(made, [])) == f"; runs published by the code of {code}; trained on CPU."
+
+
 def test_a_list_of_sweeps_shows_what_they_compare(tmp_path) -> None:
     sweep, settings = SweepSettings(recipes="mlp", seeds="0-1"), SharedSettings(set=("learning_rate=1e-4,2e-4",))
     assert title_of(sweep, settings) == "mlp, learning_rate=1e-4,2e-4, seeds 0-1, fashion-mnist"
-    with_options = settings.model_copy(update={"steps": 1000, "num_samples": 2000})
-    assert "1,000 steps, 2,000 samples, seeds 0-1" in title_of(sweep, with_options)
+    with_options = settings.model_copy(update={"smoke": True, "steps": 1000, "num_samples": 2000})
+    assert "smoke, 1,000 steps, 2,000 samples, seeds 0-1" in title_of(sweep, with_options)
     settings = settings.model_copy(update={"output_dir": tmp_path})
     board = replace(rank(seeds_of("mlp", (3.3, 3.5), tmp_path), []), title="<b>mlp</b>, seeds 0-1")
     folder = write_board(board, members_of(sweep, settings))
