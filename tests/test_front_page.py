@@ -122,6 +122,14 @@ def test_a_run_is_compared_with_the_runs_of_its_recipe_before_it(month, publish,
     assert found == tone
 
 
+def test_only_the_first_of_several_runs_that_are_far_from_real_needs_a_look(publish, tmp_path) -> None:
+    tones = []
+    for night, badge in enumerate(("Far from real", "Far from real", "Not fit for the gate", "Far from real")):
+        publish(night, 110.0, badge=badge)
+        tones.append(last_opinion(tmp_path)[1])
+    assert tones == ["bad", "neutral", "neutral", "bad"]
+
+
 def test_broken_runs_and_numbers_that_are_not_finite_do_not_change_what_is_usual(month, publish) -> None:
     for night, values in enumerate(({"distance": 50.0, "badge": "Broken"}, {"distance": 60.0, "warnings": ["x"]})):
         publish(40 + night, **values)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gan.formatting import describe_number, describe_share
 from gan.judging.faults import FAR_FROM_REAL
 from gan.report.glance import Opinion, Tone
-from gan.runs.catalog import Entry, control_limits, earlier_ordinary_runs
+from gan.runs.catalog import Entry, control_limits, earlier_comparable_runs
 
 
 def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
@@ -15,9 +15,10 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
         entry: The run.
         entries: All runs, the oldest first.
     """
-    earlier = earlier_ordinary_runs(entry, entries)
-    distance = control_limits(each.distance for each in earlier)
-    recall = control_limits(each.recall for each in earlier)
+    earlier = earlier_comparable_runs(entry, entries)
+    ordinary = [each for each in earlier if each.is_ordinary]
+    distance = control_limits(each.distance for each in ordinary)
+    recall = control_limits(each.recall for each in ordinary)
     if entry.is_broken or entry.distance is None or entry.recall is None:
         return Opinion("Something is wrong with it: look at its report.", "bad")
     figures = f"Fréchet distance {describe_number(entry.distance)}"
@@ -28,6 +29,8 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     if recall is not None and entry.recall < recall.low:
         found, usually = describe_share(entry.recall), describe_share(recall.median)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {usually}.", "bad")
+    if entry.badge == FAR_FROM_REAL and earlier and not earlier[-1].is_ordinary:  # an alert every night helps nobody
+        return Opinion(f"Its images are far from real, like those of the run before it. {figures}.", "neutral")
     if entry.badge == FAR_FROM_REAL:
         tone: Tone = "neutral" if entry.on_few_images else "bad"  # few images are a test of the pipeline
         return Opinion(f"Its images are far from real: look at its report. {figures}.", tone)

@@ -260,7 +260,7 @@ def control_limits(values: Iterable[float | None]) -> ControlLimits | None:
     return ControlLimits(middle, middle - SIGMAS * deviation, middle + SIGMAS * deviation)
 
 
-def earlier_ordinary_runs(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the runs published before a run that say what is usual for it, the oldest first."""
+def earlier_comparable_runs(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the runs that were published before a run and can be compared with it, except broken ones."""
     order = [each for each in entries if each.comparison_key == entry.comparison_key]
-    return [each for each in order[: order.index(entry)] if each.is_ordinary]
+    return [each for each in order[: order.index(entry)] if not each.is_broken]
