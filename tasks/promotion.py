@@ -41,8 +41,12 @@ def find_champion(store: Store, name: str, data: NormalizedData, trained: Traine
     present, generator = champion_of(store.root), trained.average.sha256
     is_champion = present is not None and present.generator == generator
     before, was_judged = None, is_published(store, name, trained)
-    judged = store.root / "runs" / name if was_judged else store.root / present.folder if present else None
-    if judged and (was_judged or is_champion):  # a champion under another name keeps the champion that it has beaten
+    judged = None
+    if was_judged:
+        judged = store.root / "runs" / name
+    elif present and is_champion:  # under another name; it keeps the champion that it has beaten
+        judged = store.root / present.folder
+    if judged:
         with suppress(ValidationError, SettingsError):
             manifest = read_manifest(judged)
             gate = Decision.model_validate(manifest.gate)

@@ -59,8 +59,8 @@ def find_reference(
         except SettingsError as error:
             if earlier.exists():
                 failures.append((earlier.name, first_line(error)))
-    for name, why in failures[:1]:
-        log.warning("Not compared with %s: %s", name, why)
+    if failures:
+        log.warning("Not compared with %s: %s", *failures[0])
     return None
 
 

@@ -11,7 +11,7 @@ from gan.judging.definitions import SHARES
 from gan.judging.measured import NOT_FINITE, finite_or_none, rounded
 from gan.judging.seeds import compare_seeds
 from gan.report.leaderboard import MEASURES, Failure, Leaderboard, Result, Row, Spread
-from gan.runs.catalog import Entry, read_entry
+from gan.runs.catalog import read_entry
 from gan.runs.manifest import AVERAGE_GENERATOR, read_manifest
 from gan.runs.publish import METRICS_FILE
 
@@ -39,13 +39,9 @@ def read_result(variant: str, seed: int, folder: Path) -> Result:
         data_warnings=tuple(content["data_warnings"]),
         floors={name: finite_or_none(metric["floor"]) for name, metric in metrics.items()},
         is_broken=entry is not None and entry.is_broken,
-        commit=_describe_code(entry) if entry else None,
+        commit=entry.code if entry else None,
         device=entry.device if entry else None,
     )
-
-
-def _describe_code(entry: Entry) -> str | None:
-    return f"{entry.commit} with changes" if entry.commit and entry.modified else entry.commit
 
 
 def rank(results: Sequence[Result], failures: Sequence[Failure]) -> Leaderboard:

@@ -150,9 +150,9 @@ class Entry:
         return self.name, self.generator
 
     @property
-    def code(self) -> tuple[str | None, bool | None]:
-        """Commit, and whether there were changes to it."""
-        return self.commit, self.modified
+    def code(self) -> str | None:
+        """Commit, and whether there were changes to it, as text."""
+        return f"{self.commit} with changes" if self.commit and self.modified else self.commit
 
     @property
     def judged_by(self) -> str:
