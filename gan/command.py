@@ -45,7 +45,13 @@ def run_command(app: App) -> None:
         check_certificates()
         check_working_directory()
         warn_of_ignored_variables()
-        app(exit_on_error=False, print_error=False)
+        app(_arguments(), exit_on_error=False, print_error=False)
+
+
+def _arguments() -> list[str]:
+    """Return the arguments of this process, with the home folder for ~ also in `--out=~/x`, where bash does not."""
+    given = (argument.partition("=") for argument in sys.argv[1:])
+    return [f"{name}{equals}{os.path.expanduser(value)}" for name, equals, value in given]  # noqa: PTH111
 
 
 @contextmanager

@@ -138,7 +138,6 @@ def call(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
     def call_it(module: str, *options: object) -> tuple[int, str]:
         capsys.readouterr()
         with monkeypatch.context() as patch, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Cyclopts application invoked without tokens")
             patch.setattr(sys, "argv", [module, *map(str, options)])
             patch.setenv("COLUMNS", "200")
             patch.setattr("gan.command.warn_of_ignored_variables", lambda: None)  # those of the tests' own environment

@@ -59,6 +59,15 @@ def limits_of(values: Sequence[float | None]) -> ControlLimits:
     return not_none(control_limits(values))
 
 
+def test_a_tilde_after_an_equals_sign_is_the_home_folder(call, month, monkeypatch):
+    """Bash passes `--output-dir=~/x` as it is; without this a folder named ~ would appear."""
+    monkeypatch.setenv("HOME", str(month.parent))
+    monkeypatch.chdir(month)
+    assert call("gan.index", f"--output-dir=~/{month.name}") == (0, f"{month / FRONT_PAGE}\n")
+    assert (month / FRONT_PAGE).is_file()
+    assert not (month / "~").exists()
+
+
 def test_what_is_usual_is_the_median_and_three_standard_deviations_of_earlier_values() -> None:
     assert control_limits([1.0, 2.0, 3.0, 4.0]) is None
     assert control_limits([None, 1.0, 2.0, 3.0, 4.0, None]) is None

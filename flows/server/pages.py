@@ -169,7 +169,7 @@ def pages(
             the environment variable FASHION_GAN_PAGES_AUTH_STRING.
         port: Port to listen on.
     """
-    server, opened = listen(output_dir.expanduser().absolute(), host, port)
+    server, opened = listen(output_dir.absolute(), host, port)
     shown = f"[{host}]" if ":" in host else host
     terminal(stderr=True).print(f"http://{shown}:{port}  (Ctrl-C ends it)")
     with suppress(KeyboardInterrupt):

@@ -42,7 +42,7 @@ def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dic
     conditions = {
         **dict(_flat({name: value for name, value in train.items() if name != "recipe"})),
         **dict(_flat({name: value for name, value in recipe.items() if name not in OF_THE_RUN})),
-        "samples": str(config.get("samples", {}).get("num_images", "")),
+        **dict(_flat({"samples": config.get("samples", {}).get("num_images")})),
         "data": str((config.get("data") or {}).get("name", "")),
         "device": str(manifest.get("device") or ""),
         "commit": f"{commit} with changes" if commit and code.get("modified") else commit,
