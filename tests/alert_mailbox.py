@@ -43,6 +43,7 @@ class Mailbox(list[dict[str, str]]):
             name: Name of a run that `meanwhile` must cause an alert about.
         """
         deadline = time.monotonic() + 120
+        happen(PROBE)
         while not self.receives(PROBE, 2):
             assert time.monotonic() < deadline, "the automation is not active"
             happen(PROBE)

@@ -4,6 +4,7 @@ import gzip
 import json
 import struct
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,12 @@ class Bomb:
         return Path.touch, (self.path,)
 
 
+@cache
+def black_grid() -> bytes:
+    """Return a small grid of black images, PNG."""
+    return png_bytes(draw_grid(np.zeros((9, 28, 28), np.uint8), 3, scale=1))
+
+
 def write_run(root: Path, night: int, distance: float | None = 1.2, recall: float | None = 0.55, **more: Any) -> str:
     """Write what pages that list many runs read of a published run; return its name."""
     name = more.pop("name", f"night-{night:03}")
@@ -164,8 +171,7 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "metrics.json").write_text(json.dumps(content))
     (folder / "config.json").write_text(json.dumps(config))
-    grid = png_bytes(draw_grid(np.zeros((9, 28, 28), np.uint8), 3, scale=1))
     for picture in ("average_grid.png", "final_grid.png"):
-        (folder / picture).write_bytes(grid)
+        (folder / picture).write_bytes(black_grid())
     (folder / "report.html").write_text("<title>The report</title>")
     return name

@@ -45,7 +45,6 @@ LONG = (
     "test_worker.py",
     "test_end_to_end.py",
     "test_strange_environments.py",
-    "test_equal_runs.py",
     "test_server.py",
     "test_ui.py",
     "test_security.py",
@@ -297,6 +296,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """Copy the project for the drills; its runs start the embedded server."""
     folder = tmp_path_factory.mktemp("checkout")
     checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.copy_database()
     checkout.options = QUICK
     return checkout
 

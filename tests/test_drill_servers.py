@@ -47,6 +47,8 @@ COMMAND = ("flows/train_flow.py", *OPTIONS)
 
 def make_checkout(folder: Path) -> Checkout:
     checkout = Checkout.make(folder / "project", folder / "prefect")
+    checkout.copy_database()
+    checkout.env["PREFECT_WORKER_QUERY_SECONDS"] = "2"  # 10 s without
     checkout.options = ("--checkpoint-seconds", 1, "--extractor-epochs", 2)
     write_own_data(checkout.folder / "mine")
     return checkout

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import change_first_label, write_own_data
+from builders import write_own_data
 from PIL import Image, WebPImagePlugin
 from pipeline import SMALL, STAGES_OF_OWN_DATA, ran, read_until, states, wait_for_checkpoint
 
@@ -145,22 +145,6 @@ def test_damaged_and_deleted_files_are_made_again_and_nothing_else_is(quick_chec
     assert {path: sha256_of(path) for path in before} == before
 
 
-def test_an_edit_makes_just_the_stages_run_again_that_reach_it(quick_checkout, own, artifacts, tmp_path) -> None:
-    """Which stages reach which modules is tested in `test_code_identity.py`."""
-    copy = Path(shutil.copytree(quick_checkout.folder, tmp_path / "project"))
-    edited = replace(quick_checkout, folder=copy, env={**quick_checkout.env, "PYTHONPATH": str(copy)})
-    page = copy / "gan" / "report" / "page.py"
-    page.write_text(page.read_text() + "EDITED = True\n")
-    assert ran(states(edited.run(*few(own, artifacts)))) == {"compare"}
-
-
-def test_a_changed_test_label_repeats_the_stages_that_read_it(quick_checkout, own, artifacts, tmp_path) -> None:
-    changed = Path(shutil.copytree(own, tmp_path / "changed"))
-    change_first_label(changed / "t10k-labels-idx1-ubyte")
-    command = few(changed, artifacts, name="changed")
-    assert ran(states(quick_checkout.run(*command))) == set(STAGES_OF_OWN_DATA) - {"train", "floor", "separate"}
-
-
 def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
@@ -224,9 +208,10 @@ def read_terminal(terminal: int) -> str:
     return shown.decode(errors="replace")
 
 
-def test_images_are_generated_from_a_published_run(quick_checkout, finished, tmp_path, call) -> None:
+def test_images_are_generated_from_a_published_run(finished, tmp_path, call) -> None:
     out = tmp_path / "clothes.npz"
-    quick_checkout.run("-m", "gan.generate", finished / "latest", "--num-images", 100, "--out", out)
+    code, _ = call("gan.generate", finished / "latest", "--num-images", 100, "--out", out)
+    assert code == 0
     of_average = np.load(finished / "latest" / "samples_average.npz")["images"]
     np.testing.assert_array_equal(np.load(out)["images"], of_average)
     code, _ = call("gan.generate", finished / "latest", "--num-images", 100, "--last-weights", "--out", out)
@@ -243,18 +228,14 @@ def test_images_are_generated_from_a_published_run(quick_checkout, finished, tmp
 def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
     quick_checkout, own, artifacts, call, monkeypatch
 ) -> None:
-    first, second = few(own, artifacts), few(own, artifacts, "--seed", 1, name="more")
-    assert ran(states(quick_checkout.run(*second))) == {"train", "render", "separate", "compare", "publish"}
+    command = few(own, artifacts, "--seed", 1, name="more")
+    assert ran(states(quick_checkout.run(*command))) == {"train", "render", "separate", "compare", "publish"}
     run = artifacts / "runs" / "more"
     assert json.loads((run / "manifest.json").read_text())["reference"]["name"] == "few"
     differences = json.loads((run / "metrics.json").read_text())["differences"]
     for rows in differences.values():
         assert all(row["low"] <= row["high"] and row["verdict"] for row in rows.values())
     assert "Against few" in (run / "report.html").read_text()
-    assert ran(states(quick_checkout.run(*first))) == set(), "few was there first: it has no reference"
-    assert ran(states(quick_checkout.run(*second))) == set(), (
-        "though few is the latest now, and more has been published"
-    )
     monkeypatch.setattr("gan.judging.bootstrap.RESAMPLES", 20)
     code, shown = call("gan.compare", run, artifacts / "runs" / "few")
     assert code == 0
@@ -262,15 +243,3 @@ def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
     page = artifacts / "comparisons" / "more-against-few.html"
     assert "more against few" in page.read_text()
     assert 'href="comparisons/more-against-few.html"' in (artifacts / "index.html").read_text()
-
-
-def test_a_run_to_compare_with_that_does_not_exist_is_a_clear_error_before_any_work(
-    quick_checkout, own, tmp_path
-) -> None:
-    command = few(own, tmp_path / "artifacts", "--compare-with", "nobody")
-    with quick_checkout.start(*command) as process:
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "nobody is not a complete published run" in output
-    assert "Traceback" not in output
-    assert "Beginning flow run" not in output

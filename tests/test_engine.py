@@ -11,7 +11,7 @@ from tiny_trainings import CPU, GPU, equal_trainings, every_step, same, train, w
 from gan.models.backend import keras
 from gan.training.averaging import AVERAGE_EVERY
 from gan.training.checkpoints import Checkpoints
-from gan.training.engine import STEPS_PER_CALL, STEPS_PER_LOOP, build_engine, next_stop
+from gan.training.engine import STEPS_PER_CALL, STEPS_PER_LOOP, next_stop
 from gan.training.guards import CHECK_EVERY
 
 
@@ -35,12 +35,18 @@ def test_steps_unrolled_in_one_program_give_the_same_training(
     assert equal_trainings(several, train(tiny_images, config, disturbed))
 
 
-@pytest.mark.parametrize("name", ["tiny_config", "tiny_conv"])
-def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, request, shared_engines, name) -> None:
+@pytest.mark.parametrize(
+    ("name", "engine_of_a_cpu"),
+    [("tiny_config", "one XLA program a step"), ("tiny_conv", "one TensorFlow graph a step")],
+)
+def test_the_loop_of_a_gpu_gives_the_same_training(
+    tiny_images, tmp_path, request, shared_engines, name, engine_of_a_cpu
+) -> None:
     """As above: equal to rounding, and to the byte wherever the loop is cut. It runs on the CPU here."""
     config = request.getfixturevalue(name).model_copy(update={"steps": 9, "sample_every": 8})
     one = train(tiny_images, config, Checkpoints(tmp_path / "one"))
     loop = train(tiny_images, config, Checkpoints(tmp_path / "loop"), hardware=GPU)
+    assert one.facts["engine"] == engine_of_a_cpu
     assert loop.facts["engine"] == f"a loop on the device, {config.recipe.gpu_precision}"
     losses = [0, 2]  # accuracies count near-ties at the start
     np.testing.assert_allclose(one.history[:, losses], loop.history[:, losses], rtol=1e-3, atol=1e-4)
@@ -52,13 +58,13 @@ def test_the_loop_of_a_gpu_gives_the_same_training(tiny_images, tmp_path, reques
 
 
 @pytest.mark.parametrize("name", ["tiny_config", "tiny_mlp"])
-def test_the_loop_of_a_gpu_moves_all_weights_as_single_steps_do(tiny_images, request, name) -> None:
+def test_the_loop_of_a_gpu_moves_all_weights_as_single_steps_do(tiny_images, request, shared_engines, name) -> None:
     """That is, the average too, and with penalties in the same steps.
 
     A convolutional recipe is left out: its single steps draw other normal numbers from the same random bits.
     """
     config = request.getfixturevalue(name).model_copy(update={"steps": 9, "sample_every": 8})
-    engines = [build_engine(tiny_images, config, hardware, None) for hardware in (CPU, GPU)]
+    engines = [shared_engines.build(tiny_images, config, hardware) for hardware in (CPU, GPU)]
     single, loop = (engine.networks for engine in engines)
     parts = "generator", "discriminator", "average"
     initial = {part: flat(getattr(single, part)) for part in parts}

@@ -13,7 +13,6 @@ from pipeline import PROJECT
 
 from gan.command import terminal
 from gan.errors import SettingsError
-from gan.system import environment
 from gan.system.environment import check_certificates, check_working_directory, configure_output
 
 KERAS_FILE = '{"floatx": "float64", "epsilon": 0.001, "image_data_format": "channels_first", "backend": "jax"}'
@@ -72,10 +71,6 @@ def test_the_settings_file_of_keras_is_neither_read_nor_written(strange_process)
     assert str(home / "keras.json") not in strange_process["opened"]
     assert (home / "keras.json").read_text() == KERAS_FILE
     assert list(home.iterdir()) == [home / "keras.json"]
-
-
-def test_keras_home_still_names_the_folder_of_downloads(strange_process) -> None:
-    assert (Path(strange_process["home"]) / "keras.json").exists()
 
 
 def test_an_unknown_flag_of_xla_does_not_abort_the_process(strange_process) -> None:
@@ -242,7 +237,3 @@ def test_closed_streams_are_opened_for_child_processes_too() -> None:
         "subprocess.run([sys.executable, '-c', 'import os; [os.fstat(fd) for fd in (0, 1, 2)]'], check=True)\n"
     )
     python(code)
-
-
-def test_every_harmless_prefix_is_below_a_computing_prefix() -> None:
-    assert all(name.startswith(environment.COMPUTING_PREFIXES) for name in environment.HARMLESS)

@@ -46,6 +46,7 @@ def uninterrupted(together) -> Path:
     return folder
 
 
+@pytest.mark.drill
 def test_of_two_equal_runs_started_together_one_does_the_work(together) -> None:
     """The next test compares the bytes that they publish with those of an interrupted run."""
     folder, outputs = together

@@ -47,7 +47,7 @@ def test_the_second_of_two_trainings_gets_the_gpu_when_the_first_is_done(gpu: No
     first.start()
     assert has_it[0].wait(60)
     second.start()
-    assert not has_it[1].wait(5)
+    assert not has_it[1].wait(2)
     assert gpus_in_use() == 1
     may_go.set()
     assert has_it[1].wait(60)

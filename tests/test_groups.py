@@ -146,9 +146,10 @@ def test_a_resumed_training_uses_the_groups_of_its_checkpoint(
 def test_collapse_is_checked_within_the_most_frequent_group(stripes, tiny_grouped, tmp_path, monkeypatch) -> None:
     """A generator that ignores all but the group still differs from group to group."""
     checked = []
+    monkeypatch.setattr("gan.training.loop.CHECK_EVERY", 10)
     monkeypatch.setattr("gan.training.guards.find_collapse", lambda *given: checked.append(given) or ())
     images, _ = stripes
-    config = tiny_grouped.model_copy(update={"steps": 200, "batch_size": 32, "sample_every": 100})
+    config = tiny_grouped.model_copy(update={"steps": 10, "batch_size": 32, "sample_every": 10})
     trained = train(images, config, Checkpoints(tmp_path), Hardware("CPU", "CPU"))
     ((fakes, real_spread, _),) = checked
     commonest = np.bincount(find_groups(images, 4)).argmax()

@@ -46,7 +46,7 @@ def test_a_large_object_in_place_of_a_small_one_is_not_read(s3, machines) -> Non
     store = machines[0].remote
     store.write("small", bytes(object_store.MAX_READ_BYTES))
     assert len(store.read("small")) == object_store.MAX_READ_BYTES
-    s3.put(f"{store.prefix}/small", bytes(200_000_000))
+    s3.put(f"{store.prefix}/small", bytes(40_000_000))
     tracemalloc.start()
     assert store.read("small") is None
     assert tracemalloc.get_traced_memory()[1] < 20_000_000

@@ -119,13 +119,15 @@ def test_training_does_not_reach_the_report_and_fetching_no_network() -> None:
     assert "gan.training.article" not in reached_modules("tasks.fetch") | reached_modules("tasks.normalize")
 
 
-def test_commands_are_imported_without_what_takes_long() -> None:
+def test_commands_are_imported_without_what_takes_long_and_a_store_of_one_machine_is_used_so(tmp_path) -> None:
     code = (
         "import sys, flows.gpu_flow, flows.prune_flow, flows.sweep_flow, flows.train_flow\n"
         "import gan.champion, gan.classifier, gan.compare, gan.generate, gan.index\n"
+        "from pathlib import Path; from gan.storage.store import Store\n"
+        "store = Store.open(Path(sys.argv[1])); store.path(store.put_bytes(b'x', '.txt')); store.share([])\n"
         "sys.exit(bool({'tensorflow', 'keras', 'matplotlib', 'boto3'} & {*sys.modules}))"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, check=False).returncode == 0
 
 
 def test_no_file_is_longer_than_can_be_read_in_one_sitting() -> None:

@@ -174,15 +174,6 @@ def test_a_result_lost_on_one_machine_is_replaced_by_the_result_of_another(
     assert runs == [b"weights 0", b"weights 1"]
 
 
-def test_without_a_store_url_boto3_is_not_imported(tmp_path) -> None:
-    code = (
-        "import sys; from pathlib import Path; import flows.train_flow; from gan.storage.store import Store\n"
-        "store = Store.open(Path(sys.argv[1])); store.path(store.put_bytes(b'x', '.txt')); store.share([])\n"
-        "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, check=False).returncode == 0
-
-
 IMPATIENT = """
 import flows
 from gan.storage import object_store

@@ -177,8 +177,6 @@ def test_a_setting_of_the_user_in_any_place_has_precedence_over_our_defaults(not
 
 def test_a_command_has_our_defaults_where_the_user_has_set_nothing(nothing_set) -> None:
     assert effective("PREFECT_CLIENT_MAX_RETRIES") == "7"
-    (nothing_set / "prefect.toml").write_text(USERS["prefect.toml"])
-    assert effective("PREFECT_CLIENT_MAX_RETRIES") == "1"
 
 
 def test_a_broken_logging_file_is_one_error_that_lists_the_changed_settings(nothing_set) -> None:

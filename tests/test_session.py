@@ -177,7 +177,7 @@ with prefect_session():
 )
 def test_an_embedded_server_that_is_killed_is_started_again(tmp_path, then: str, code: int, state: str) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
-    checkout.env.pop("PREFECT_API_URL", None)
+    checkout.copy_database()
     with started(checkout, "-c", SERVER_KILLED.format(then=then)) as run:
         ended, output = run.end()
         assert ended == code, output
@@ -189,7 +189,7 @@ def test_an_embedded_server_that_is_killed_is_started_again(tmp_path, then: str,
 
 def test_an_embedded_server_ends_if_the_command_is_killed_after_its_session(tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
-    checkout.env.pop("PREFECT_API_URL", None)
+    checkout.copy_database()
     killed_later = SERVER_KILLED.replace("    of_a_killed_server()", "    pass\nos.kill(os.getpid(), signal.SIGKILL)")
     with started(checkout, "-c", killed_later.format(then="")) as run:
         ended, output = run.end()
@@ -199,7 +199,7 @@ def test_an_embedded_server_ends_if_the_command_is_killed_after_its_session(tmp_
 
 def test_signals_for_all_processes_of_a_command_do_not_reach_its_server(tmp_path) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")
-    checkout.env.pop("PREFECT_API_URL", None)
+    checkout.copy_database()
     command = SERVER_KILLED.replace("server.kill()\n    server.wait()", "os.killpg(0, signal.SIGTERM)").format(then="")
     with started(checkout, "-c", command) as run:
         ended, output = run.end()
@@ -210,12 +210,13 @@ def test_signals_for_all_processes_of_a_command_do_not_reach_its_server(tmp_path
 
 def test_a_server_that_ignores_sigterm_ends_with_a_killed_command() -> None:
     command = (
-        "import subprocess, sys, time; import flows; from flows.server.embedded import _ended_with_this_process\n"
+        "import subprocess, sys, time; import flows; from flows.server import embedded\n"
+        "embedded.END_WHEN_THE_PIPE_ENDS = embedded.END_WHEN_THE_PIPE_ENDS.replace('sleep 1', 'sleep 0.1')\n"
         "stubborn = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); "
         "time.sleep(300)'\n"
         "server = subprocess.Popen([sys.executable, '-c', stubborn], stdout=subprocess.PIPE)\n"
         "server.stdout.readline()\n"
-        "with _ended_with_this_process(server.pid):\n"
+        "with embedded._ended_with_this_process(server.pid):\n"
         "    print(server.pid, flush=True)\n"
         "    time.sleep(300)\n"
     )

@@ -18,14 +18,16 @@ from prefect import flow
 from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 
-from gan.config import ExecutionConfig, TrainConfig
+from gan.config import ExecutionConfig, SampleConfig, TrainConfig
 from gan.errors import DataError, SourceError, StoreError
 from gan.storage.locks import exclusive_lock, lock_path
 from gan.storage.store import FileRef, Store
 from tasks.failures import is_worth_retrying
-from tasks.records import FittedExtractor, StageRecord
+from tasks.fit_extractor import fit_extractor
+from tasks.records import FittedExtractor, NormalizedData, StageRecord
 from tasks.stage import Stage, StagePolicy, refreshing, stage, use_key_conditions
 from tasks.train import train
+from tasks.two_sample import measure_floor, separate
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "known_code")
 
@@ -69,13 +71,23 @@ def test_incidental_parameters_do_not_change_the_key(store) -> None:
 
 
 def test_only_the_fields_that_a_stage_reads_change_its_key(store) -> None:
-    def key(**changed: Any) -> str:
-        data = put_data(store, np.zeros((2, 28, 28, 1), np.float32)).model_copy(update=changed)
-        return train.key(store, data, TrainConfig(), ExecutionConfig(), FittedExtractor(weights=data.summary))
-
     other = store.put_bytes(b"other", ".npy")
-    assert key(class_names=("Bags",), warnings=("odd",), summary=other, test_labels=other) == key()
-    assert len({key(), key(train_images=other), key(train_labels=other)}) == 3
+    changes: dict[str, Any] = dict.fromkeys(("train_images", "train_labels", "test_images", "test_labels"), other)
+    changes |= {"summary": other, "class_names": ("Bags",), "warnings": ("odd",)}
+
+    def read_by(key_of: Callable[[NormalizedData], str]) -> set[str]:
+        data = put_data(store, np.zeros((2, 28, 28, 1), np.float32))
+        keys = {name: key_of(data.model_copy(update={name: value})) for name, value in changes.items()}
+        return {name for name, key in keys.items() if key != key_of(data)}
+
+    weights, samples = other, SampleConfig()
+    assert read_by(
+        lambda data: train.key(store, data, TrainConfig(), ExecutionConfig(), FittedExtractor(weights=weights))
+    ) == {"train_images", "train_labels"}
+    assert read_by(lambda data: measure_floor.key(store, data, 100, None, "cpu")) == {"train_images", "test_images"}
+    read = {"train_images", "train_labels", "test_images"}
+    assert read_by(lambda data: separate.key(store, data, weights, samples, None, "cpu")) == read
+    assert read_by(lambda data: fit_extractor.key(store, data, None, "cpu")) == changes.keys()
 
 
 def test_seconds_and_facts_of_a_result_do_not_change_its_identity(store) -> None:

@@ -165,7 +165,7 @@ def test_the_embedded_server_is_asked_directly_and_ends_with_the_run(checkout, d
     assert proxy.asked == []
 
 
-@pytest.mark.parametrize("part", ["_wait_until_healthy", "_Output", "_ended_with_this_process"])
+@pytest.mark.parametrize("part", ["_wait_until_healthy", "_ended_with_this_process"])
 def test_when_the_start_of_the_embedded_server_fails_in_any_part_no_process_is_left(
     checkout, data, usual, part: str
 ) -> None:
@@ -236,12 +236,21 @@ def test_a_server_that_cannot_be_had_is_one_error_with_a_way_out(checkout, data,
         run.assert_nothing_is_left()
 
 
+IMPATIENT = """
+import runpy, sys
+import flows.server.session
+flows.server.session.SECONDS_UNTIL_LISTENING = 5
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize(
     ("given", "url", "words"),
     [
         (("-m", *WORKER), "", "PREFECT_API_URL is not set, and the embedded server ends with a command"),
         (SET_UP, "", "PREFECT_API_URL is not set, and the embedded server ends with a command"),
-        (("-m", *WORKER), "http://127.0.0.1:9/api", "http://127.0.0.1:9/api does not answer: [Errno 111]"),
+        (("-c", IMPATIENT, *WORKER), "http://127.0.0.1:9/api", "http://127.0.0.1:9/api does not answer: [Errno 111]"),
         (SET_UP, "http://server.invalid/api", "http://server.invalid/api does not answer: [Errno -2]"),
     ],
 )
@@ -250,7 +259,7 @@ def test_commands_that_need_a_permanent_server_say_so(checkout, given, url, word
         code, output = run.end()
         assert code == 1
         assert words in output
-        assert ("waiting for up to 30 s" in output) == ("127.0.0.1" in url), "an unknown host is no server that starts"
+        assert ("waiting for up to 5 s" in output) == ("127.0.0.1" in url), "an unknown host is no server that starts"
         assert "(make server)" in output
         assert "the embedded one" not in output
         assert "Traceback" not in output
