@@ -31,7 +31,7 @@ def check_before_work(settings: RunSettings) -> None:
     check_name(settings)
     champion_of(root)  # reads the champion's history
     if settings.reference_folder is not None:
-        check_comparable(settings.reference_folder, settings.data.name)
+        check_comparable(settings.reference_folder, settings.data)
     if settings.train_on == "here" and settings.device == "gpu":
         from gan.models.backend import use_device  # imports TensorFlow, which only these settings need now
 

@@ -62,7 +62,7 @@ def compare(
     manifests = [read_manifest(run) for run in (run_a, run_b)]
     for run, manifest in zip((run_a, run_b), manifests, strict=True):
         check_files(run, manifest, AVERAGE_GENERATOR, SAMPLES, AVERAGE_SAMPLES, EXTRACTOR)
-    if manifests[0].images != manifests[1].images:
+    if manifests[0].data.images != manifests[1].data.images:
         raise SettingsError(f"{run_a} and {run_b} were trained on different data; they have no test images in common.")
     root, out = _default_output(run_a.resolve(), run_b.resolve()) if out is None else (None, out)
     check_output(out, ".html")
@@ -101,7 +101,7 @@ def _default_output(run_a: Path, run_b: Path) -> tuple[Path, Path]:
 
 def _find_images(manifest: Manifest, runs: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return training and test pixels, from the store beside a run if it has them, else downloaded."""
-    digests = [digest or "" for digest in manifest.images]
+    digests = [digest or "" for digest in manifest.data.images]
     for run in runs:
         store = Store(run.resolve().parent.parent)
         paths = [store.root / "store" / digest[:2] / f"{digest}.npy" for digest in digests]

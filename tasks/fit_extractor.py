@@ -29,19 +29,22 @@ def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device
 
 @stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
 def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
-    """Fit a classifier on the training split, and evaluate it on the test split."""
+    """Fit a classifier on the training split, and evaluate it on the test split, after a check of both splits."""
+    from gan.data.pixels import denormalize_images
     from gan.judging.classifier import accuracy, check_accuracy, fit_classifier, pixel_neighbour_accuracy
+    from gan.judging.split_inspection import check_splits
     from gan.models.backend import use_device
     from gan.models.networks import save_model
 
     use_device(device)
     images, labels = store.load_array(data.train_images), store.load_array(data.train_labels)
-    classifier = fit_classifier(images, labels, len(data.class_names), seed=0, epochs=epochs)
     test_images, test_labels = store.load_array(data.test_images), store.load_array(data.test_labels)
+    of_splits = check_splits(denormalize_images(images), denormalize_images(test_images))
+    classifier = fit_classifier(images, labels, len(data.class_names), seed=0, epochs=epochs)
     share = accuracy(classifier, test_images, test_labels)
     by_pixels = pixel_neighbour_accuracy(images, labels, test_images, test_labels)
     return FittedExtractor(
         weights=store.put_file(lambda path: save_model(classifier, path), ".keras"),
-        warnings=check_accuracy(share, by_pixels, test_labels),
+        warnings=of_splits + check_accuracy(share, by_pixels, test_labels),
         facts={"test_accuracy": round(share, 4), "pixel_neighbour_accuracy": round(by_pixels, 4)},
     )

@@ -5,9 +5,10 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gan.config import RunConfig
+from gan.data.catalog import CATALOG, Dataset
 from gan.errors import SettingsError, first_line
 from gan.runs.catalog import Entry, read_catalog, settings_digest
 from gan.runs.changes import published_conditions
@@ -19,6 +20,7 @@ from gan.runs.manifest import (
     check_files,
     read_manifest,
 )
+from gan.runs.publish import CONFIG_FILE
 from gan.storage.links import LATEST, follow_link
 from gan.storage.store import FileRef, Store
 from tasks.failures import explain_refused_writes
@@ -53,7 +55,7 @@ def find_reference(
     if is_published(store, run.name, trained):
         return _reference_to(store, store.root / "runs" / run.name, data, trained)
     failures = []
-    for earlier in _earlier_runs(store.root, run, data.dataset):
+    for earlier in _earlier_runs(store.root, run, data):
         try:
             return _reference_to(store, earlier, data, trained)
         except SettingsError as error:
@@ -64,8 +66,9 @@ def find_reference(
     return None
 
 
-def _earlier_runs(root: Path, run: RunConfig, dataset: str) -> list[Path]:
+def _earlier_runs(root: Path, run: RunConfig, data: NormalizedData) -> list[Path]:
     """Return the folders of a few runs that a run may be compared with, the most similar first."""
+    images = data.train_images.sha256, data.test_images.sha256
     settings = settings_digest(run.content().model_dump(mode="json"))
 
     def likeness(entry: Entry) -> tuple[bool, bool, bool]:
@@ -78,23 +81,37 @@ def _earlier_runs(root: Path, run: RunConfig, dataset: str) -> list[Path]:
     of_recipe = [
         entry
         for entry in read_catalog(root)
-        if (entry.recipe, entry.dataset) == (run.train.recipe.name, dataset) and not entry.is_broken
+        if (entry.recipe, entry.images) == (run.train.recipe.name, images) and not entry.is_broken
     ]
     alike = sorted(of_recipe, key=likeness)[-MAX_TRIED:]  # of equally similar ones, the newest is last
     return [*(root / "runs" / entry.name for entry in reversed(alike)), follow_link(root / LATEST)]
 
 
-def check_comparable(folder: Path, dataset: str) -> None:
-    """Refuse a folder without a published run, or with a run on another data set (`SettingsError`)."""
+class _UnpackedData(BaseModel, extra="ignore"):
+    sha256: dict[str, str]  # by name of the unpacked file
+
+
+class _Config(BaseModel, extra="ignore"):
+    data: _UnpackedData | None  # None: one of CATALOG
+
+
+def check_comparable(folder: Path, data: Dataset) -> None:
+    """Refuse a folder without a published run, or with a run on other images (`SettingsError`)."""
     manifest = read_manifest(folder)
-    if manifest.data.name != dataset:
-        raise _other_data(folder, manifest.data.name, dataset)
+    try:
+        own = _Config.model_validate_json((folder / CONFIG_FILE).read_bytes()).data
+        found = own.sha256 if own else {file.name: file.sha256 for file in CATALOG[manifest.data.name].files}
+    except (OSError, ValueError, KeyError):  # `check_same_data` decides, when the data is normalized
+        found = {}
+    images = [file for file in data.files if file.kind == "images"]
+    if any(found.get(file.name, file.sha256) != file.sha256 for file in images):
+        raise _other_data(folder, manifest.data.name, data.name)
     check_files(folder, manifest, AVERAGE_GENERATOR, SAMPLES, AVERAGE_SAMPLES)
 
 
 def check_same_data(folder: Path, manifest: Manifest, data: NormalizedData) -> None:
     """Refuse a run that was trained on other data (`SettingsError`): no test images could judge both runs."""
-    if manifest.images != (data.train_images.sha256, data.test_images.sha256):
+    if manifest.data.images != (data.train_images.sha256, data.test_images.sha256):
         raise _other_data(folder, manifest.data.name, data.dataset)
 
 

@@ -147,7 +147,7 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
             "champion": more.pop("champion", "before"),
             "reasons": more.pop("reasons", ["Recall is worse."]),
         },
-        "data": {"name": "fashion-mnist", "sha256": {}},
+        "data": {"name": more.pop("dataset", "fashion-mnist"), "sha256": {}},
         "files": [{"path": "generator_average.keras", "sha256": more.pop("generator", f"{night:064}")}],
         "stored": more.pop("stored", []),
         "reference": {"name": more.pop("reference", None)},

@@ -43,6 +43,17 @@ def test_a_change_of_each_kind_is_named_once() -> None:
     assert changes(now, now) == []
 
 
+def test_corrected_labels_and_class_names_of_own_data_are_named() -> None:
+    def with_data(labels: str, *names: str) -> dict[str, str]:
+        data = {"name": "mine", "sha256": {"train-labels-idx1-ubyte": labels * 64}, "class_names": [*names]}
+        return conditions_of({**CONFIG, "data": data}, MANIFEST)
+
+    assert changes(with_data("a", "Bag", "Boot"), with_data("b", "Bag", "Shoe")) == [
+        ConditionChange("train-labels-idx1-ubyte", "a" * 12, "b" * 12),
+        ConditionChange("class names", "Bag, Boot", "Bag, Shoe"),
+    ]
+
+
 def test_steps_of_the_run_are_listed_once_and_numbers_are_written_for_readers() -> None:
     longer = {**CONFIG, "train": {**CONFIG["train"], "steps": 10_001, "seed": 20261129}}
     longer["train"]["recipe"] = {**CONFIG["train"]["recipe"], "name": "mlp", "steps": 5, "learning_rate": 1e-7}

@@ -59,6 +59,15 @@ def limits_of(values: Sequence[float | None]) -> ControlLimits:
     return not_none(control_limits(values))
 
 
+def test_runs_of_several_data_sets_name_theirs(publish, tmp_path) -> None:
+    publish(0)
+    assert "data fashion-mnist" not in written(tmp_path)
+    publish(1, dataset="mine")
+    text = written(tmp_path)
+    assert text.count("· data mine") == 2, "the last run, and its card"
+    assert text.count("· data fashion-mnist") == 1
+
+
 def test_a_tilde_after_an_equals_sign_is_the_home_folder(call, month, monkeypatch):
     """Bash passes `--output-dir=~/x` as it is; without this a folder named ~ would appear."""
     monkeypatch.setenv("HOME", str(month.parent))

@@ -14,6 +14,7 @@ from gan.data.pixels import normalize_images
 from gan.data.sources import fetch_splits
 from gan.errors import DataError
 from gan.judging.classifier import check_accuracy, pixel_neighbour_accuracy
+from gan.judging.split_inspection import check_splits
 
 NAMES = tuple("abcdef")
 Both = tuple[LabelledPixels, LabelledPixels]
@@ -159,6 +160,7 @@ def test_unusable_labels_are_refused_with_figures_and_advice(
         ),
         (with_labels(lambda labels: labels % 5, test=False), r"for 1 of 6 classes \(f\) \(but 50 test images\)"),
         (with_labels(lambda labels: labels % 5, train=False), r"No test images for 1 of 6 classes \(f\)"),
+        (good(num_test=110), r"Fewer than 20 test images for 6 of 6 classes .*; the smallest class has 18"),
         (with_labels(first(510, 1)), r"Fewer than 20 training images for 5 of 6 classes .*; the smallest class has 15"),
         (with_labels(first(200, 1), train=False), r"different class shares: \d+ % .* another class \(b is 16.7 %"),
         (
@@ -214,9 +216,25 @@ def test_equal_images_have_equal_hashes_and_different_images_different_ones() ->
     assert digests[20] == digests[7]
 
 
+def test_test_images_that_are_changed_training_images_cause_a_warning_or_an_error() -> None:
+    """Equal ones are reported by `find_warnings`."""
+    train, test = (np.random.default_rng(seed).integers(0, 128, (200, 28, 28), dtype=np.uint8) for seed in (0, 1))
+    assert check_splits(train, test) == ()
+    test[:2] = train[:2]
+    assert check_splits(train, test) == ()
+    test[10:20], test[20:30], test[30:40] = train[:10, :, ::-1], np.roll(train[10:20], 1, axis=2), 2 * train[20:30]
+    (text,) = check_splits(train, test)
+    assert " of 200 test images are also training images, if mirrored, moved by a pixel or made brighter" in text
+    assert 28 <= int(text.split()[0]) <= 30
+    test[:100] = train[:100, :, ::-1]
+    with pytest.raises(DataError, match="100 of 200 test images are also training images, if mirrored"):
+        check_splits(train, test)
+
+
 def test_a_classifier_hardly_better_than_the_most_frequent_class_causes_a_warning_about_labels() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     (text,) = check_accuracy(0.54, 0.5, labels)
+    assert "in the same order in both splits" in text
     assert "right for 54 % of 100 test images; the commonest class alone is 50 %" in text
     assert check_accuracy(0.56, 0.57, labels) == ()
     assert check_accuracy(0.9, 0.5, np.zeros(100, int)) == (), "of one class nothing can be said"
@@ -228,6 +246,8 @@ def test_a_classifier_that_is_worse_than_the_nearest_image_causes_a_warning() ->
     assert "right for 63 % of 1,000 test images; the training image that is nearest in its pixels" in text
     assert "75 %" in text
     assert "--extractor-epochs" in text
+    (text,) = check_accuracy(0.12, 0.75, labels)
+    assert "--extractor-epochs" in text, "the pixels show that the labels are in order"
     assert check_accuracy(0.74, 0.75, labels) == (), "within the noise of the test images"
     assert check_accuracy(0.999, 1.0, labels) == ()
 

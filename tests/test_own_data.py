@@ -69,6 +69,7 @@ def test_the_script_in_the_documentation_makes_a_data_set_of_pictures(folder, tm
             path = pictures / split / f"class {label}" / f"{row:03}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).convert("RGB").save(path)
+            (path.parent / ".DS_Store").touch()
     (script,) = re.findall(
         r"```python\n(# write_idx\.py.*?)```", (PROJECT / "docs/operations.md").read_text(encoding="utf-8"), re.DOTALL
     )
@@ -77,6 +78,14 @@ def test_the_script_in_the_documentation_makes_a_data_set_of_pictures(folder, tm
     assert (found.class_names, found.num_images) == (made_from.class_names, made_from.num_images)
     of_first_class = images_in(folder, "train")[::3]
     assert np.array_equal(images_in(tmp_path / "data", "train")[: len(of_first_class)], of_first_class)
+    shape = Image.new("LA", (14, 28), (200, 0))
+    shape.paste((100, 255), (0, 0, 7, 28))
+    shape.save(pictures / "train" / "class 0" / "0.png")
+    subprocess.run([sys.executable, "-c", script, pictures, tmp_path / "data"], check=True)
+    assert images_in(tmp_path / "data", "train")[0][0].tolist() == [0] * 7 + [100] * 7 + [0] * 14
+    (pictures / "test" / "class 2").rename(pictures / "test" / "Class 2")
+    done = subprocess.run([sys.executable, "-c", script, pictures, tmp_path / "data"], capture_output=True, check=False)
+    assert b"must have the same folders" in done.stderr
 
 
 def test_one_different_label_makes_a_different_data_set(folder) -> None:
@@ -90,6 +99,11 @@ def test_class_names_are_read_from_the_file_and_markup_is_plain_text(folder) -> 
     assert describe_folder("mine", folder).class_names == ("<b>Kleid</b>", "連衣裙 | x", "Bag")
 
 
+def test_empty_lines_after_the_class_names_do_not_count(folder) -> None:
+    (folder / "class-names.txt").write_bytes(b"one\ntwo\nthree\n\n \n")
+    assert describe_folder("mine", folder).class_names == ("one", "two", "three")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -99,6 +113,7 @@ def test_class_names_are_read_from_the_file_and_markup_is_plain_text(folder) -> 
         (b"one\n\nthree", "line 2: 0 characters; expected 1 to 60"),
         (b"one\ntwo\n" + b"x" * 61, "line 3: 61 characters; expected 1 to 60"),
         (b"one\ntwo\none", "line 3: 'one' occurs twice"),
+        ("caf\u00e9\ntwo\ncafe\u0301".encode(), "line 3: 'caf\u00e9' occurs twice"),
         (b"one\n\x1b[2Jtwo\nthree", r"line 2: '\\x1b\[2Jtwo' holds a character that cannot be printed"),
         ("one\n\u202etwo\nthree".encode(), r"line 2: '\\u202etwo' holds a character"),
         (b"one\n\xff\nthree", "is not text in UTF-8: invalid start byte at byte 4"),

@@ -5,13 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from builders import put_data
+from builders import change_first_label, put_data, write_own_data
 from narrowing import not_none
 
 import tasks.reference
 from flows.checks import check_before_work
 from flows.settings import RunSettings
 from gan.config import RunConfig, SampleConfig, TrainConfig
+from gan.data.catalog import FASHION_MNIST
+from gan.data.folder import describe_folder
 from gan.errors import SettingsError
 from gan.recipes import RECIPES, RecipeName
 from gan.runs.publish import write_json, write_manifest
@@ -148,6 +150,12 @@ def test_a_run_is_compared_with_the_newest_of_its_settings_then_of_its_recipe(st
     assert name_of_reference(of("mlp", 5)) == "mlp"
     assert name_of_reference(of("conditional", 5)) == "mlp", "the latest of all"
 
+    other_images = put_data(store, np.ones((3, 28, 28, 1), np.float32))
+    for day, name in enumerate(("other 1", "other 2", "other 3"), 5):
+        publish(store, other_images, name)
+        list_in_catalog(store, name, of("conv", day), day=day)
+    assert name_of_reference(of("conv", 5)) == "same", "other data does not count"
+
 
 @pytest.mark.parametrize("damage", ["samples altered", "samples gone", "no manifest", "nonsense", "other data"])
 def test_a_latest_run_that_is_damaged_or_of_other_data_is_skipped_without_an_error(store, data, damage, caplog) -> None:
@@ -188,10 +196,21 @@ def test_a_run_that_is_replaced_while_it_is_read_is_no_reference(store, data, ch
     assert "published again or removed while it was read" in caplog.text or change == "removed"
 
 
-def test_a_run_of_another_data_set_is_refused_before_any_work(store, data) -> None:
+def test_a_run_on_other_images_is_refused_before_any_work(store, data, tmp_path) -> None:
+    """The name of the data set does not matter, nor do its labels."""
+    own = describe_folder("tiny", write_own_data(tmp_path / "own"))
     publish(store, data, "a")
+    folder = store.root / "runs" / "a"
+    check_comparable(folder, own)  # unknown yet
+    write_json(folder / "config.json", {"data": {"sha256": {file.name: file.sha256 for file in own.files}}})
+    check_comparable(folder, own.model_copy(update={"name": "renamed"}))
     with pytest.raises(SettingsError, match=r"was trained on other data \(tiny\) than this run \(fashion-mnist\)"):
-        check_comparable(store.root / "runs" / "a", "fashion-mnist")
+        check_comparable(folder, FASHION_MNIST)
+    change_first_label(tmp_path / "own" / "train-labels-idx1-ubyte")
+    check_comparable(folder, describe_folder("tiny", tmp_path / "own"))
+    other = describe_folder("tiny", write_own_data(tmp_path / "other", num_train=101))
+    with pytest.raises(SettingsError, match=r"other data of the same name \(tiny\)"):
+        check_comparable(folder, other)
 
 
 @pytest.mark.parametrize("nonsense", ["nobody", "x" * 300, "~nobodyhere/x", "a\0b", "<b>|"])

@@ -4,6 +4,7 @@ import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
+from unicodedata import normalize
 
 from gan.data.catalog import FILE_NAMES, DataFile, Dataset, Kind, Split
 from gan.data.files import check_is_folder, find_class_names, find_file, readable
@@ -96,7 +97,7 @@ def _read_class_names(folder: Path) -> tuple[str, ...]:
         text = read_unpacked(path, _MAX_CLASS_NAMES_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}.") from error
-    names = tuple(line.strip() for line in text.removesuffix("\n").split("\n"))
+    names = tuple(normalize("NFC", line.strip()) for line in text.rstrip().split("\n"))
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise DataError(f"{path} has {len(names)} lines; expected {MIN_CLASSES} to {MAX_CLASSES}, one name per line.")
     for number, name in enumerate(names, 1):

@@ -180,18 +180,17 @@ def check_accuracy(accuracy: float, by_pixels: float, labels: np.ndarray) -> tup
         f"The classifier that was fitted on the training images is right for {100 * accuracy:.3g} % of {len(labels):,} "
         "test images"
     )
-    if majority < 1 and accuracy - majority < MIN_GAIN * (1 - majority):
-        return (
-            f"{found}; the commonest class alone is {100 * majority:.3g} %. Features of such a classifier measure "
-            "little. Check that images and labels are in the same order in both splits. If they are, the classes may "
-            "differ only by left and right, which the classifier cannot distinguish: it is also fitted on mirrored "
-            "images.",
-        )
     standard_error = (by_pixels * (1 - by_pixels) / min(len(labels), MAX_BASELINE)) ** 0.5
     if by_pixels - accuracy > max(LEAST_GAP, 2 * standard_error):
         return (
             f"{found}; the training image that is nearest in its pixels has the right class for "
             f"{100 * by_pixels:.3g} %. Features of such a classifier judge worse than the pixels themselves. Fit it "
-            "for longer (--extractor-epochs), or give more training images.",
+            "for longer (--extractor-epochs), or give more training images. If classes differ only by left and right, "
+            "the classifier cannot distinguish them: it is also fitted on mirrored images.",
+        )
+    if majority < 1 and accuracy - majority < MIN_GAIN * (1 - majority):
+        return (
+            f"{found}; the commonest class alone is {100 * majority:.3g} %. Features of such a classifier measure "
+            "little. Check that images and labels are in the same order in both splits.",
         )
     return ()

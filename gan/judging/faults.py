@@ -11,7 +11,10 @@ MAX_RELATIVE_DISTANCE, MIN_RELATIVE_PRECISION, MIN_RELATIVE_COVERAGE = 200, 0.5,
 """Limits on Fréchet distance, precision and coverage, relative to the floor. The averaged weights of `article` are
 within them (150, 0.93, 0.37); its last weights are not (290, 0.86, 0.15), nor is noise with some good images in it."""
 
-MAX_EXTRA_COPIES, MIN_ENTROPY_BITS = 0.05, 1.0
+MAX_EXTRA_COPIES = 0.05
+MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY = 1.0, 0.5
+"""Of the predicted classes. The lower one applies, since real images of two classes have one bit at most."""
+
 SIGNIFICANT_ERRORS = 3
 """A share is significantly higher than chance if it is so many standard errors above it."""
 
@@ -64,15 +67,21 @@ def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
 
 
 def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether a share of near copies is significantly above that of real images; False if not defined."""
+    """Return whether a share of near copies is significantly above that of real images; False if not defined.
+
+    The standard error is that of the two-proportion test: both shares are pooled, so it is not 0 where no test image
+    happens to be a near copy.
+    """
     copies = by_name["near_copies"]
     if not is_defined(share) or not is_defined(copies.floor):
         return False
-    standard_error = sqrt(copies.floor * (1 - copies.floor) * (1 / copies.n + 1 / copies.floor_n))
+    pooled = (share * copies.n + copies.floor * copies.floor_n) / (copies.n + copies.floor_n)
+    standard_error = sqrt(pooled * (1 - pooled) * (1 / copies.n + 1 / copies.floor_n))
     return share > copies.floor + max(MAX_EXTRA_COPIES, SIGNIFICANT_ERRORS * standard_error)
 
 
 def lacks_diversity(entropy: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether the entropy is below one bit while that of real images is above; False if not defined."""
+    """Return whether an entropy, in bits, is below one bit and below half of that of real images."""
     floor = by_name["class_entropy"].floor
-    return is_defined(entropy) and is_defined(floor) and entropy < MIN_ENTROPY_BITS < floor
+    limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * floor) if is_defined(floor) else 0.0
+    return is_defined(entropy) and entropy < limit

@@ -61,6 +61,11 @@ class FrontPage:
     max_usual: int = MAX_USUAL
 
     @property
+    def names_data(self) -> bool:
+        """Whether runs are of several data sets, so that each needs the name of its own."""
+        return len({entry.dataset for entry in self.entries}) > 1
+
+    @property
     def badge_tone(self) -> Tone:
         """The tone of the badge of the last run, the same as in its report."""
         return TONES.get(self.last.badge, "neutral") if self.last else "neutral"

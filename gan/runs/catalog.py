@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from gan.judging.faults import BROKEN, FAR_FROM_REAL
 from gan.judging.gate import ON_FEW_IMAGES
 from gan.judging.measured import finite_or_none
-from gan.runs.manifest import AVERAGE_GENERATOR, PublishedFile
+from gan.runs.manifest import AVERAGE_GENERATOR, PublishedData, PublishedFile
 from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, RUN_NAME
 
 MIN_USUAL, MAX_USUAL = 5, 30
@@ -41,10 +41,6 @@ class _Code(BaseModel, extra="ignore"):
     modified: bool | None = None
 
 
-class _Data(BaseModel, extra="ignore"):
-    name: str
-
-
 class _Gate(BaseModel, extra="ignore"):
     passes: bool
     champion: str | None = None
@@ -58,7 +54,7 @@ class _Manifest(BaseModel, extra="ignore"):
     device: str | None = None
     code: _Code = _Code()
     gate: _Gate
-    data: _Data
+    data: PublishedData
     files: tuple[PublishedFile, ...] = ()
 
 
@@ -127,6 +123,7 @@ class Entry:
     settings: str  # digest of the settings that runs must share to be compared
     num_samples: int | None
     dataset: str
+    images: tuple[str | None, ...]  # SHA-256 of both splits
     device: str | None
     commit: str | None
     modified: bool | None  # whether the code had changes that were in no commit
@@ -226,6 +223,7 @@ def read_entry(folder: Path) -> Entry | None:
         settings=config.digest,
         num_samples=config.samples.num_images,
         dataset=manifest.data.name,
+        images=manifest.data.images,
         passes=manifest.gate.passes,
         reasons=manifest.gate.reasons,
         champion=manifest.gate.champion,

@@ -13,6 +13,7 @@ from gan.runs.manifest import run_git
 from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE
 
 MAX_COMMITS = 20
+DIGEST_LENGTH = 12  # of a file of the user's own data
 COMMIT_LENGTH = 12  # digits of a commit that are shown; " with changes" may follow
 LEAST_DAY = 10**7  # seeds such as 20261129 have no thousands separator
 OF_THE_RUN = frozenset({"name", "steps", "batch_size", "paper"})
@@ -36,14 +37,16 @@ def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dic
         config: The content of `config.json`: all settings.
         manifest: The content of `manifest.json`: device, code, versions.
     """
-    train, code = config.get("train", {}), manifest.get("code") or {}
+    train, data, code = config.get("train", {}), config.get("data") or {}, manifest.get("code") or {}
     recipe = {"recipe": train.get("recipe", {}).get("name"), **train.get("recipe", {})}
     commit = str(code.get("commit") or "")[:COMMIT_LENGTH]
     conditions = {
         **dict(_flat({name: value for name, value in train.items() if name != "recipe"})),
         **dict(_flat({name: value for name, value in recipe.items() if name not in OF_THE_RUN})),
         **dict(_flat({"samples": config.get("samples", {}).get("num_images")})),
-        "data": str((config.get("data") or {}).get("name", "")),
+        "data": str(data.get("name", "")),
+        **{str(file): str(digest)[:DIGEST_LENGTH] for file, digest in data.get("sha256", {}).items()},
+        **dict(_flat({"class names": data.get("class_names")})),
         "device": str(manifest.get("device") or ""),
         "commit": f"{commit} with changes" if commit and code.get("modified") else commit,
         "python": str(manifest.get("python") or ""),

@@ -87,6 +87,11 @@ class PublishedData(BaseModel, frozen=True, extra="ignore"):
     name: str
     sha256: dict[str, dict[str, str]]  # of the normalized arrays, by split ("train") and content ("images")
 
+    @property
+    def images(self) -> tuple[str | None, ...]:
+        """SHA-256 of the normalized images of both splits. Runs with equal ones can be compared."""
+        return tuple(self.sha256.get(split, {}).get("images") for split in ("train", "test"))
+
 
 class PublishedFile(BaseModel, frozen=True, extra="ignore"):
     """A file of a run."""
@@ -103,11 +108,6 @@ class Manifest(BaseModel, frozen=True, extra="ignore"):
     reference: Any = None
     champion: Any = None
     gate: Any = None
-
-    @property
-    def images(self) -> tuple[str | None, ...]:
-        """SHA-256 of the normalized images of both splits. Runs with equal ones can be compared."""
-        return tuple(self.data.sha256.get(split, {}).get("images") for split in ("train", "test"))
 
     def sha256(self, path: str) -> str | None:
         """Return the SHA-256 of a file of the run; None if the run has no such file."""

@@ -80,12 +80,13 @@ class CollapseCheck:
     ) -> None:
         """Measure the spread of real images, and draw the latents."""
         self._generator = generator
-        rows: slice | np.ndarray = slice(NUM_SPREAD_IMAGES)
-        label = None
+        rows, label = np.arange(len(images)), None
         if conditions is not None:
             label = np.array([np.bincount(conditions).argmax()])
-            rows = np.flatnonzero(conditions == label)[:NUM_SPREAD_IMAGES]
-        self._real_spread = spread(images[rows])
+            rows = np.flatnonzero(conditions == label)
+        # Evenly spaced, because images may be sorted by class.
+        chosen = np.linspace(0, len(rows) - 1, min(len(rows), NUM_SPREAD_IMAGES)).astype(int)
+        self._real_spread = spread(images[rows[chosen]])
         self._inputs = sample_inputs(
             generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=label
         )

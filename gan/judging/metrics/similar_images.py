@@ -16,6 +16,9 @@ MARGIN = 4
 """Pixels at each border that are not compared: a shift moves something out on one side and in on the other."""
 
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+ROUNDING_ERROR = 1e-3
+"""Distance below which two images are the same up to a shift, a flip and a factor."""
+
 EMPTY = 1e-6
 """Norm below which a vector counts as zero."""
 
@@ -51,7 +54,7 @@ class ImageIndex:
 
         Returns:
             Indices, int64 (n,), and distances, float64 (n,), 0 to 1. A query that equals references has distance 0 from
-            the first of them. Other distances below 0.001 are rounding errors.
+            the first of them. Other distances below ROUNDING_ERROR are rounding errors.
         """
         if not len(queries):
             return np.empty(0, np.int64), np.empty(0)
