@@ -49,9 +49,9 @@ def run_command(app: App) -> None:
 
 
 def _arguments() -> list[str]:
-    """Return the arguments of this process, with the home folder for ~ also in `--out=~/x`, where bash does not."""
-    given = (argument.partition("=") for argument in sys.argv[1:])
-    return [f"{name}{equals}{os.path.expanduser(value)}" for name, equals, value in given]  # noqa: PTH111
+    """Return the arguments of this process, with the home folder for ~, which bash leaves as it is in `--out=~/x`."""
+    parts = (argument.partition("=") for argument in sys.argv[1:])
+    return ["".join(map(os.path.expanduser, three)) for three in parts]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def compare(store: Store, records: RunRecords, opponents: Opponents, run: RunCon
             average=store.path(reference.average),
             samples=store.path(reference.samples),
             average_samples=store.path(reference.average_samples),
-            data_summary=store.path(records.data.summary),  # a reference was trained on the same data
+            data_summary=store.path(records.data.summary),  # a reference was trained on the same images
             conditions=reference.conditions,
         )
     if champion := opponents.champion:

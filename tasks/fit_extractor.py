@@ -27,7 +27,12 @@ def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device
     return FittedExtractor(weights=weights)
 
 
-@stage(run_name="fit a feature extractor for {data.title}", timeout_seconds=6 * 3600, incidental=("device",))
+@stage(
+    run_name="fit a feature extractor for {data.title}",
+    timeout_seconds=6 * 3600,
+    incidental=("device",),
+    reads={"data": ("train_images", "train_labels", "test_images", "test_labels", "class_names")},
+)
 def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split, and evaluate it on the test split, after a check of both splits."""
     from gan.data.pixels import denormalize_images

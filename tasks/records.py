@@ -91,7 +91,7 @@ class FittedExtractor(StageRecord):
     """The classifier whose features images are compared by."""
 
     weights: FileRef = Field(description=".keras")
-    warnings: tuple[str, ...] = Field((), description="problems in the data that its accuracy suggests, with figures")
+    warnings: tuple[str, ...] = Field((), description="problems of the data that fitting it has shown, with figures")
 
 
 class TrainedGan(StageRecord):

@@ -170,5 +170,5 @@ def _other_data(folder: Path, found: str, expected: str) -> SettingsError:
     if found == expected:
         other = f"other data of the same name ({found}) than this run"
     return SettingsError(
-        f"{folder} was trained on {other}.\nRuns are compared on the same test images: give a run on the same data set."
+        f"{folder} was trained on {other}.\nRuns are compared on the same test images: give a run on the same images."
     )

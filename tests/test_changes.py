@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pipeline import PROJECT
 
-from gan.runs.changes import ConditionChange, changes, commits_between, conditions_of, published_conditions
+from gan.runs.changes import OF_LABELS, ConditionChange, changes, commits_between, conditions_of, published_conditions
 from gan.runs.manifest import code_version
 
 CONFIG: dict[str, Any] = {
@@ -45,13 +45,16 @@ def test_a_change_of_each_kind_is_named_once() -> None:
 
 def test_corrected_labels_and_class_names_of_own_data_are_named() -> None:
     def with_data(labels: str, *names: str) -> dict[str, str]:
-        data = {"name": "mine", "sha256": {"train-labels-idx1-ubyte": labels * 64}, "class_names": [*names]}
-        return conditions_of({**CONFIG, "data": data}, MANIFEST)
+        config = {**CONFIG, "data": {"name": "mine", "class_names": [*names]}}
+        digests = {"train": {"labels": labels}, "test": {"labels": "c" * 64}}
+        return conditions_of(config, {**MANIFEST, "data": {"name": "mine", "sha256": digests}})
 
-    assert changes(with_data("a", "Bag", "Boot"), with_data("b", "Bag", "Shoe")) == [
-        ConditionChange("train-labels-idx1-ubyte", "a" * 12, "b" * 12),
-        ConditionChange("class names", "Bag, Boot", "Bag, Shoe"),
-    ]
+    before, after = with_data("a" * 64, "Bag", "Boot"), with_data("b" * 64, "Bag", "Shoe")
+    found = changes(before, after)
+    assert [change.name for change in found] == ["training labels", "class names"]
+    assert all(len(change.before) == len(change.now) == 8 for change in found)
+    by_earlier_version = {name: value for name, value in before.items() if name not in OF_LABELS}
+    assert changes(by_earlier_version, after) == [], "which did not record them"
 
 
 def test_steps_of_the_run_are_listed_once_and_numbers_are_written_for_readers() -> None:

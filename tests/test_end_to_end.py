@@ -225,9 +225,7 @@ def test_images_are_generated_from_a_published_run(finished, tmp_path, call) -> 
         assert picture.width > 3 * 28
 
 
-def test_a_new_run_is_compared_with_the_latest_and_keeps_its_reference(
-    quick_checkout, own, artifacts, call, monkeypatch
-) -> None:
+def test_a_new_run_is_compared_with_the_latest(quick_checkout, own, artifacts, call, monkeypatch) -> None:
     command = few(own, artifacts, "--seed", 1, name="more")
     assert ran(states(quick_checkout.run(*command))) == {"train", "render", "separate", "compare", "publish"}
     run = artifacts / "runs" / "more"

@@ -9,6 +9,8 @@ import pytest
 from faults import same_bytes
 from pipeline import SMALL, STAGES_OF_OWN_DATA, checkpoints_in, finish, ran, read_until, states, wait_for_checkpoint
 
+pytestmark = pytest.mark.drill
+
 WAITING = "Another run is at the same stage"
 STEPS = 3500  # of small networks: seconds in which a training can be killed
 
@@ -46,7 +48,6 @@ def uninterrupted(together) -> Path:
     return folder
 
 
-@pytest.mark.drill
 def test_of_two_equal_runs_started_together_one_does_the_work(together) -> None:
     """The next test compares the bytes that they publish with those of an interrupted run."""
     folder, outputs = together
@@ -59,7 +60,6 @@ def test_of_two_equal_runs_started_together_one_does_the_work(together) -> None:
     assert not list(folder.glob(".in-use/run-*"))
 
 
-@pytest.mark.drill
 def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
     quick_checkout, data, uninterrupted, tmp_path
 ) -> None:
@@ -77,7 +77,6 @@ def test_when_the_one_that_trains_is_killed_the_one_that_waits_goes_on(
     assert not list(folder.glob("scratch/*"))
 
 
-@pytest.mark.drill
 def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, uninterrupted, tmp_path) -> None:
     folder = shutil.copytree(uninterrupted, tmp_path / "artifacts", symlinks=True)
     other = command(data, folder, name="other", seed=1)
@@ -103,7 +102,6 @@ def test_pruning_beside_a_run_takes_nothing_that_it_needs(quick_checkout, data, 
     assert ran(states(quick_checkout.run(*other))) == set(), "all results are still there"
 
 
-@pytest.mark.drill
 def test_a_killed_run_leaves_what_pruning_finds(quick_checkout, data, uninterrupted, tmp_path) -> None:
     folder = shutil.copytree(uninterrupted, tmp_path / "artifacts", symlinks=True)
     with quick_checkout.start(*command(data, folder, name="killed", seed=2)) as process:

@@ -68,7 +68,7 @@ def test_runs_of_several_data_sets_name_theirs(publish, tmp_path) -> None:
     assert text.count("· data fashion-mnist") == 1
 
 
-def test_a_tilde_after_an_equals_sign_is_the_home_folder(call, month, monkeypatch):
+def test_a_tilde_after_an_equals_sign_is_the_home_folder(call, month, monkeypatch) -> None:
     """Bash passes `--output-dir=~/x` as it is; without this a folder named ~ would appear."""
     monkeypatch.setenv("HOME", str(month.parent))
     monkeypatch.chdir(month)

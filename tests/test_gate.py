@@ -10,9 +10,10 @@ from narrowing import not_none
 from gan.data.samples import save_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.definitions import METRICS, Metric
-from gan.judging.faults import copies_training_images
+from gan.judging.faults import copies_training_images, lacks_diversity
 from gan.judging.gate import GATE_METRICS, MARGIN, Decision, Incumbent, Quality, best_of, challenge_champion, decide
 from gan.judging.judge import Judge
+from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.memorization import relative_to_test
 
 N, NAN = 400, float("nan")
@@ -190,6 +191,22 @@ def test_near_copies_of_few_images_may_be_three_standard_errors_more(share, pass
     metrics = with_floor(measured({**GOOD, "near_copies": share}), near_copies=0.02)
     few = [metric.model_copy(update={"n": 100, "floor_n": 50}) for metric in metrics]
     assert decide(few, (), None, (), full_n=100).passes is passes
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.95, 100), (0.97, 100), (0.99, 1000)])
+def test_held_out_real_images_of_a_rare_class_are_no_fault_but_its_absence_is_beyond_chance(share, n) -> None:
+    rng = np.random.default_rng(0)
+
+    def entropy(classes: np.ndarray) -> Metric:
+        floor = class_entropy((rng.random(n) > share).astype(int), 2)
+        (metric,) = with_floor(measured({"class_entropy": class_entropy(classes, 2)})[:1], class_entropy=floor)
+        return metric.model_copy(update={"n": n, "floor_n": n})
+
+    drawn = [entropy((rng.random(n) > share).astype(int)) for _ in range(500)]
+    assert sum(lacks_diversity(metric.average, {"class_entropy": metric}) for metric in drawn) <= 1
+    n = 10_000
+    absent = entropy(np.zeros(n, int))
+    assert lacks_diversity(absent.average, {"class_entropy": absent})
 
 
 def test_held_out_real_images_are_not_called_copies() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gan.training.guards import CERTAIN_STEPS, MIN_STEPS, find_collapse, spread
+from gan.training.guards import CERTAIN_STEPS, MIN_STEPS, NUM_SPREAD_IMAGES, find_collapse, some_of, spread
 
 STEPS = max(MIN_STEPS, CERTAIN_STEPS)
 
@@ -40,3 +40,10 @@ def test_signs_of_collapse_begin_at_their_thresholds(tiny_images, relative, accu
 @pytest.mark.parametrize("steps", [1, MIN_STEPS - 1])
 def test_an_untrained_generator_shows_no_sign_of_collapse(tiny_images, steps) -> None:
     assert not list(find_collapse(tiny_images * 0, spread(tiny_images), history(1.0, steps)))
+
+
+def test_the_spread_of_real_images_is_that_of_all_classes_though_images_are_sorted_by_class() -> None:
+    chosen = some_of(np.arange(3 * NUM_SPREAD_IMAGES))
+    assert len(set(chosen.tolist())) == NUM_SPREAD_IMAGES
+    np.testing.assert_allclose(np.bincount(chosen // NUM_SPREAD_IMAGES), NUM_SPREAD_IMAGES / 3, atol=1)
+    assert some_of(np.array([4, 7])).tolist() == [4, 7]

@@ -216,19 +216,19 @@ def test_equal_images_have_equal_hashes_and_different_images_different_ones() ->
     assert digests[20] == digests[7]
 
 
-def test_test_images_that_are_changed_training_images_cause_a_warning_or_an_error() -> None:
+def test_test_images_that_are_mirrored_or_moved_training_images_cause_a_warning() -> None:
     """Equal ones are reported by `find_warnings`."""
-    train, test = (np.random.default_rng(seed).integers(0, 128, (200, 28, 28), dtype=np.uint8) for seed in (0, 1))
+    train, test = (np.random.default_rng(seed).integers(0, 256, (200, 28, 28), dtype=np.uint8) for seed in (0, 1))
     assert check_splits(train, test) == ()
     test[:2] = train[:2]
     assert check_splits(train, test) == ()
-    test[10:20], test[20:30], test[30:40] = train[:10, :, ::-1], np.roll(train[10:20], 1, axis=2), 2 * train[20:30]
+    test[10:20], test[20:30] = train[:10, :, ::-1], np.roll(train[10:20], 1, axis=2)
     (text,) = check_splits(train, test)
-    assert " of 200 test images are also training images, if mirrored, moved by a pixel or made brighter" in text
-    assert 28 <= int(text.split()[0]) <= 30
+    assert " of 200 test images are training images that were mirrored or moved by a pixel. The check for near" in text
+    assert 18 <= int(text.split()[0]) <= 20
     test[:100] = train[:100, :, ::-1]
-    with pytest.raises(DataError, match="100 of 200 test images are also training images, if mirrored"):
-        check_splits(train, test)
+    (text,) = check_splits(train, test)
+    assert "no run will pass the gate" in text
 
 
 def test_a_classifier_hardly_better_than_the_most_frequent_class_causes_a_warning_about_labels() -> None:

@@ -119,7 +119,7 @@ def test_training_does_not_reach_the_report_and_fetching_no_network() -> None:
     assert "gan.training.article" not in reached_modules("tasks.fetch") | reached_modules("tasks.normalize")
 
 
-def test_commands_are_imported_without_what_takes_long_and_a_store_of_one_machine_is_used_so(tmp_path) -> None:
+def test_commands_are_imported_without_what_takes_long_and_a_local_store_needs_no_boto3(tmp_path) -> None:
     code = (
         "import sys, flows.gpu_flow, flows.prune_flow, flows.sweep_flow, flows.train_flow\n"
         "import gan.champion, gan.classifier, gan.compare, gan.generate, gan.index\n"

@@ -11,8 +11,8 @@ from gan.errors import DataError
 MIN_CLASSES, MAX_CLASSES = 2, 100
 
 FEW_IMAGES = 20
-"""Number of images of a class below which a generator can do little but copy its training images, and below which its
-test images do not show what a near copy is: of other real images, more than 1 % + 1 / (20 + 1) count as near copies."""
+"""Number of images of a class below which there are warnings. A generator can do little but copy few training images.
+With n test images, about 1 % + 1 / (n + 1) of other real images count as near copies."""
 
 MAX_SHARE_GAP, SHARE_CHANCE = 0.1, 1e-4
 """Total variation distance between the class shares of the splits above which there is a warning, and the probability
@@ -56,7 +56,7 @@ def find_label_warnings(train_labels: np.ndarray, test_labels: np.ndarray, class
     missing = [label for label in range(first, num) if not in_train[label]]
     untested = [label for label in range(first, num) if in_train[label] and not in_test[label]]
     few = [label for label in range(num) if 0 < in_train[label] < FEW_IMAGES]
-    few_tested = [label for label in range(num) if 0 < in_test[label] < FEW_IMAGES]
+    few_tested = [label for label in range(num) if in_train[label] and 0 < in_test[label] < FEW_IMAGES]
     found = []
     if first:
         found.append(
@@ -84,8 +84,8 @@ def find_label_warnings(train_labels: np.ndarray, test_labels: np.ndarray, class
     if few_tested:
         found.append(
             f"Fewer than {FEW_IMAGES} test images for {_list_names(few_tested, class_names)}; the smallest class has "
-            f"{int(in_test[few_tested].min())}. Copies of their training images are hardly noticed. Add test images of "
-            "these classes."
+            f"{int(in_test[few_tested].min())}. Many real images of such a class count as near copies, so the share of "
+            "near copies says little. Add test images of these classes."
         )
     return found + _compare_shares(in_train, in_test, class_names)
 

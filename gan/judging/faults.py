@@ -81,7 +81,14 @@ def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -
 
 
 def lacks_diversity(entropy: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether an entropy, in bits, is below one bit and below half of that of real images."""
-    floor = by_name["class_entropy"].floor
-    limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * floor) if is_defined(floor) else 0.0
-    return is_defined(entropy) and entropy < limit
+    """Return whether an entropy, in bits, is below one bit, and below half of that of real images beyond chance.
+
+    Of n images it has a standard error of about n^(-1/2) bits or less: -log2 p has a deviation of at most 0.96 for two
+    classes.
+    """
+    real = by_name["class_entropy"]
+    if not is_defined(entropy) or not is_defined(real.floor):
+        return False
+    beyond_chance = SIGNIFICANT_ERRORS * sqrt(1 / real.n + 1 / real.floor_n)
+    limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * real.floor)
+    return entropy < limit and real.floor - entropy > beyond_chance

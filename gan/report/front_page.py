@@ -63,7 +63,7 @@ class FrontPage:
     @property
     def names_data(self) -> bool:
         """Whether runs are of several data sets, so that each needs the name of its own."""
-        return len({entry.dataset for entry in self.entries}) > 1
+        return len({entry.dataset for entry in (*self.entries, self.champion_entry) if entry}) > 1
 
     @property
     def badge_tone(self) -> Tone:

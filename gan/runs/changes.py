@@ -1,5 +1,6 @@
 """What differs between two runs: settings, code, versions of Python and of libraries, device."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -13,7 +14,9 @@ from gan.runs.manifest import run_git
 from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE
 
 MAX_COMMITS = 20
-DIGEST_LENGTH = 12  # of a file of the user's own data
+OF_LABELS = ("training labels", "test labels", "class names")
+"""Conditions that are shown as digests, and count only if both runs have them: those of earlier versions have none."""
+
 COMMIT_LENGTH = 12  # digits of a commit that are shown; " with changes" may follow
 LEAST_DAY = 10**7  # seeds such as 20261129 have no thousands separator
 OF_THE_RUN = frozenset({"name", "steps", "batch_size", "paper"})
@@ -38,21 +41,27 @@ def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dic
         manifest: The content of `manifest.json`: device, code, versions.
     """
     train, data, code = config.get("train", {}), config.get("data") or {}, manifest.get("code") or {}
+    arrays = manifest.get("data", {}).get("sha256", {})
+    labels = (arrays.get(split, {}).get("labels", "") for split in ("train", "test"))
     recipe = {"recipe": train.get("recipe", {}).get("name"), **train.get("recipe", {})}
     commit = str(code.get("commit") or "")[:COMMIT_LENGTH]
     conditions = {
         **dict(_flat({name: value for name, value in train.items() if name != "recipe"})),
         **dict(_flat({name: value for name, value in recipe.items() if name not in OF_THE_RUN})),
-        **dict(_flat({"samples": config.get("samples", {}).get("num_images")})),
+        "samples": str(config.get("samples", {}).get("num_images", "")),
         "data": str(data.get("name", "")),
-        **{str(file): str(digest)[:DIGEST_LENGTH] for file, digest in data.get("sha256", {}).items()},
-        **dict(_flat({"class names": data.get("class_names")})),
+        **dict(zip(OF_LABELS, (_short_digest(content) for content in (*labels, data.get("class_names"))), strict=True)),
         "device": str(manifest.get("device") or ""),
         "commit": f"{commit} with changes" if commit and code.get("modified") else commit,
         "python": str(manifest.get("python") or ""),
         **dict(_flat(manifest.get("libraries") or {})),
     }
     return {name: value for name, value in conditions.items() if value}
+
+
+def _short_digest(content: object) -> str:
+    """Return eight digits that differ if a JSON value differs; nothing for nothing."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8] if content else ""
 
 
 def published_conditions(folder: Path) -> dict[str, str]:
@@ -70,7 +79,11 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[Condition
         return []
     names = [*now, *(name for name in before if name not in now)]
     found = (ConditionChange(name, before.get(name, ""), now.get(name, "")) for name in names)
-    return [change for change in found if change.before != change.now]
+    return [
+        change
+        for change in found
+        if change.before != change.now and (change.name not in OF_LABELS or (change.before and change.now))
+    ]
 
 
 def commits_between(before: str, now: str) -> Sequence[str]:

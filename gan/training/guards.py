@@ -84,9 +84,7 @@ class CollapseCheck:
         if conditions is not None:
             label = np.array([np.bincount(conditions).argmax()])
             rows = np.flatnonzero(conditions == label)
-        # Evenly spaced, because images may be sorted by class.
-        chosen = np.linspace(0, len(rows) - 1, min(len(rows), NUM_SPREAD_IMAGES)).astype(int)
-        self._real_spread = spread(images[rows[chosen]])
+        self._real_spread = spread(images[some_of(rows)])
         self._inputs = sample_inputs(
             generator, NUM_SPREAD_FAKES, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=label
         )
@@ -133,6 +131,11 @@ def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) ->
             f"Saturated discriminator after {steps_done:,} steps: its accuracy over the last {CERTAIN_STEPS} "
             f"steps is {accuracy:.2%} (threshold: {CERTAIN_ACCURACY:.1%}); the generator learns little from it.",
         )
+
+
+def some_of(rows: np.ndarray) -> np.ndarray:
+    """Return at most NUM_SPREAD_IMAGES rows, int (n,), evenly spaced, because images may be sorted by class."""
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, min(len(rows), NUM_SPREAD_IMAGES)).astype(int)])
 
 
 def spread(images: np.ndarray) -> float:
