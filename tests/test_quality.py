@@ -31,7 +31,10 @@ def publish(
     train = {"recipe": recipe.model_dump(mode="json"), "steps": steps, "batch_size": recipe.batch_size, "seed": seed}
     write_json(folder / "config.json", {"train": train, "samples": {}} | ({"data": data} if data else {}))
     manifest = {"published": f"2026-11-{day:02}T03:00:00Z", "recipe": recipe.name, "seed": seed}
-    write_json(folder / "manifest.json", {**manifest, "gate": {"passes": False}, "data": {"name": "fashion-mnist"}})
+    write_json(
+        folder / "manifest.json",
+        {**manifest, "gate": {"passes": False}, "data": {"name": "fashion-mnist", "sha256": {}}},
+    )
     metric = {"average": 0.5, "floor": 0.1, "n": n, "extractor": "small"}
     metrics = dict.fromkeys(("frechet_distance", "recall", "coverage", "two_sample_accuracy"), metric)
     training, quality_of = {"training_seconds": seconds_a_step * steps}, "9 images, small features"
