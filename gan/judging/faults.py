@@ -8,8 +8,12 @@ from gan.judging.definitions import Metric
 from gan.judging.measured import is_defined
 
 MAX_RELATIVE_DISTANCE, MIN_RELATIVE_PRECISION, MIN_RELATIVE_COVERAGE = 200, 0.5, 0.25
-"""Limits on Fréchet distance, precision and coverage, relative to the floor. The averaged weights of `article` are
-within them (150, 0.93, 0.37); its last weights are not (290, 0.86, 0.15), nor is noise with some good images in it."""
+"""Limits on Fréchet distance, precision and coverage, relative to the floor of FULL_N images. The averaged weights of
+`article` are within them (150, 0.93, 0.37); its last weights are not (290, 0.86, 0.15), nor is noise with some good
+images in it."""
+
+FULL_N = 10_000
+"""Number of images that a champion is judged by; the whole test split if that is smaller."""
 
 MAX_EXTRA_COPIES = 0.05
 MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY = 1.0, 0.5
@@ -47,11 +51,13 @@ def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
     """
     distance, precision, coverage = (by_name[name] for name in ("frechet_distance", "precision", "coverage"))
     if is_defined(distance.average) and is_defined(distance.floor):
-        limit = MAX_RELATIVE_DISTANCE * distance.floor
+        # The floor grows as 1 / n; the distance of a bad generator, apart from the floor, does not.
+        times = 1 + (MAX_RELATIVE_DISTANCE - 1) * min(1.0, distance.n / FULL_N)
+        limit = times * distance.floor
         if distance.average > limit:
             yield (
                 f"It is too far from real images: its Fréchet distance is {describe_number(distance.average)}, and "
-                f"{MAX_RELATIVE_DISTANCE} times the floor is {describe_number(limit)}."
+                f"{describe_number(times)} times the floor is {describe_number(limit)}."
             )
     limits = (
         (precision, MIN_RELATIVE_PRECISION, "Too few of its images lie among real ones"),

@@ -32,12 +32,9 @@ from gan.data.samples import load_samples
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.definitions import Metric
-from gan.judging.faults import far_from_real, fatal_faults
+from gan.judging.faults import FULL_N, far_from_real, fatal_faults
 from gan.judging.judge import Judge
 from gan.judging.measured import Measured, is_defined
-
-FULL_N = 10_000
-"""Number of images that a champion is judged by; the whole test split if that is smaller."""
 
 MUST_IMPROVE = "frechet_distance"
 MUST_NOT_WORSEN = ("precision", "recall", "coverage")
