@@ -193,7 +193,7 @@ def _above_guessing(accuracy: float | None) -> float:
 
 
 def _on_scale(distance: float | None, floor: float | None) -> float:
-    """Return the place of a distance on a logarithmic scale from the floor, 0, to the gate's limit, 100."""
+    """Return the place of a distance on a logarithmic scale: 0 at the floor, 100 at the limit for 10,000 images."""
     if not is_defined(distance) or not is_defined(floor) or min(distance, floor) <= 0:
         return 0.0
     return min(100.0, max(0.0, 100 * log(distance / floor) / log(MAX_RELATIVE_DISTANCE)))
