@@ -22,6 +22,7 @@ from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.samples import load_samples
 from gan.data.sources import fetch_splits
+from gan.judging.class_shares import class_shares
 from gan.judging.classifier import accuracy, fit_classifier
 from gan.judging.definitions import Metric, describe_metric
 from gan.judging.features import Extractor
@@ -94,6 +95,7 @@ def table_of(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Tabl
     """Judge each run's averaged weights; the row of real images is that of the challenger."""
     table = Table(f"Averaged weights, {judge.extractor.name} features, n = {judge.n:,}", box=box.SIMPLE_HEAD)
     real = _measured(judge, challenger)
+    shares = class_shares(FASHION_MNIST.class_names, judge.test.classes, judge.examine(challenger).fake.classes)
     for metric in real:
         if metric.name in COLUMNS:
             table.add_column(metric.title, justify="right")
@@ -102,7 +104,7 @@ def table_of(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Tabl
     for run in runs:
         metrics = _measured(judge, load_samples(run / AVERAGE_SAMPLES)[: judge.n])
         champion = Incumbent(run.name, run / AVERAGE_SAMPLES)
-        decision = challenge_champion(judge, challenger, real, (), champion, {}, seed=0)
+        decision = challenge_champion(judge, challenger, real, shares, (), champion, {}, seed=0)
         separation = json.loads((run / METRICS_FILE).read_text(encoding="utf-8")).get("separation") or {}
         verdict = "pass" if decision.passes else " ".join(decision.reasons)
         by_network = describe_metric("two_sample_accuracy", separation.get("accuracy"))

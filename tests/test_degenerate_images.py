@@ -90,7 +90,7 @@ def test_if_the_splits_are_equal_all_images_are_copies_and_relative_distances_ar
     assert (copies.value, copies.average, copies.floor) == (1, 0, 1)
     assert (relative.value, relative.average, relative.floor) == (None, None, None)
     assert relative.undefined == dict.fromkeys(("value", "average", "floor"), EQUAL_SPLITS)
-    decision = decide(found, (), None, (), full_n=N)
+    decision = decide(found, (), (), None, (), full_n=N)
     assert f"Nearest training image is not defined: {EQUAL_SPLITS}." in decision.reasons
 
 

@@ -9,6 +9,7 @@ from narrowing import not_none
 
 from gan.data.samples import save_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
+from gan.judging.class_shares import ClassShare, class_shares, missing_classes
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.faults import copies_training_images, lacks_diversity
 from gan.judging.gate import GATE_METRICS, MARGIN, Decision, Incumbent, Quality, best_of, challenge_champion, decide
@@ -17,6 +18,9 @@ from gan.judging.metrics.classes import class_entropy
 from gan.judging.metrics.memorization import relative_to_test
 
 N, NAN = 400, float("nan")
+
+NAMES = tuple("abcdefghij")
+EQUAL = tuple(ClassShare(name=name, real=0.1, generated=0.1) for name in NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +39,11 @@ def ask(
 ) -> Decision:
     found = judge.examine(pixels)
     metrics = judge.metrics(found, found)
+    classes = class_shares(NAMES, judge.test.classes, found.fake.classes)
     if champion is None:
-        return decide(metrics, warnings, None, (), full_n=N)
+        return decide(metrics, classes, warnings, None, (), full_n=N)
     differences = bootstrap_differences(found, judge.examine(champion), judge.floor, extractor="small", seed=0)
-    return decide(metrics, warnings, Incumbent("the-champion", None), differences, full_n=N)
+    return decide(metrics, classes, warnings, Incumbent("the-champion", None), differences, full_n=N)
 
 
 def test_the_first_good_generator_passes(judge) -> None:
@@ -132,7 +137,7 @@ def test_a_hundred_champions_that_differ_by_noise_lose_no_more_than_the_margin()
     for number in range(100):
         true = {name: truth[name] + rng.normal(-0.002, 0.004) for name in shares}
         mine = {"frechet_distance": 9.9 - 0.05 * number, **{name: true[name] + rng.normal(0, error) for name in shares}}
-        decision = decide(measured(mine), (), before(*reached), against_champion(mine, champion), full_n=10_000)
+        decision = decide(measured(mine), EQUAL, (), before(*reached), against_champion(mine, champion), full_n=10_000)
         if decision.passes:
             truth, champion, num_passed = true, mine, num_passed + 1
             reached = best_of((*reached, not_none(decision.quality)))
@@ -147,28 +152,28 @@ def test_the_best_of_all_champions_counts_although_the_present_one_is_worse_or_o
     mine = {"frechet_distance": 5.0, **good, "recall": 0.57}
     best = Quality(n=10_000, extractor="small", values=good)
     of_few_images = [row.model_copy(update={"n": 100}) for row in against_champion(mine, champion)]
-    decision = decide(measured(mine), (), before(best), of_few_images, full_n=10_000)
+    decision = decide(measured(mine), EQUAL, (), before(best), of_few_images, full_n=10_000)
     assert decision.reasons == ("Recall 57 % is more than 2 percentage points below the best of all champions, 60 %.",)
     low = {**mine, "recall": 0.47}
-    decision = decide(measured(low), (), before(best), against_champion(low, champion), full_n=10_000)
+    decision = decide(measured(low), EQUAL, (), before(best), against_champion(low, champion), full_n=10_000)
     assert len(decision.reasons) == 2, "it is below the champion, and below a better one before it"
     same = {**champion, "recall": 0.6}
     worse = {**mine, "recall": 0.5}
-    decision = decide(measured(worse), (), before(best), against_champion(worse, same), full_n=10_000)
+    decision = decide(measured(worse), EQUAL, (), before(best), against_champion(worse, same), full_n=10_000)
     assert len(decision.reasons) == 1, "the champion is the best of all: one fact, one sentence"
     of_few_images = [row.model_copy(update={"n": 1000}) for row in against_champion(mine, same)]
-    decision = decide(measured(mine), (), before(best), of_few_images, full_n=10_000)
+    decision = decide(measured(mine), EQUAL, (), before(best), of_few_images, full_n=10_000)
     assert not decision.passes, "the comparison has a wider margin, so it does not say that recall is too low"
     close = {**mine, "recall": 0.585}
     unrecorded = against_champion(close, {**champion, "recall": 0.6})
-    decision = decide(measured(close), (), before(), unrecorded, full_n=10_000)
+    decision = decide(measured(close), EQUAL, (), before(), unrecorded, full_n=10_000)
     assert decision.passes
     assert not_none(decision.quality).values["recall"] == 0.6
 
 
 def test_a_generator_among_whose_images_no_real_one_lies_does_not_pass_even_without_a_champion() -> None:
     values = {"frechet_distance": 5.0, "precision": 0.8, "recall": 0.0, "coverage": 0.9}
-    decision = decide(measured(values), (), None, (), full_n=10_000)
+    decision = decide(measured(values), EQUAL, (), None, (), full_n=10_000)
     assert decision.reasons == ("No real image lies among its images: its recall is 0 %.",)
 
 
@@ -177,12 +182,12 @@ def test_the_limit_on_the_distance_allows_for_the_floor_of_few_images_only(n, fl
     for distance, passes in ((limit - 0.1, True), (limit + 0.1, False)):
         metrics = with_floor(measured({**GOOD, "frechet_distance": distance}), frechet_distance=floor)
         few = [metric.model_copy(update={"n": n}) for metric in metrics]
-        assert decide(few, (), None, (), full_n=n).passes is passes, distance
+        assert decide(few, EQUAL, (), None, (), full_n=n).passes is passes, distance
 
 
 def test_values_above_those_of_real_images_are_not_required_of_later_champions() -> None:
     values = {"frechet_distance": 5.0, "precision": 0.95, "recall": 0.6, "coverage": 0.9}
-    quality = not_none(decide(measured(values), (), None, (), full_n=10_000).quality)
+    quality = not_none(decide(measured(values), EQUAL, (), None, (), full_n=10_000).quality)
     assert quality.values == {"precision": 0.86, "recall": 0.6, "coverage": 0.9}
 
 
@@ -192,7 +197,7 @@ GOOD = {"frechet_distance": 5.0, "precision": 0.8, "recall": 0.6, "coverage": 0.
 @pytest.mark.parametrize(("share", "passes"), [(0.064, True), (0.066, False)])
 def test_near_copies_may_be_five_points_more_than_of_real_images(share, passes) -> None:
     metrics = with_floor(measured({**GOOD, "near_copies": share}), near_copies=0.015)
-    assert decide(metrics, (), None, (), full_n=10_000).passes is passes
+    assert decide(metrics, EQUAL, (), None, (), full_n=10_000).passes is passes
 
 
 @pytest.mark.parametrize(("share", "passes"), [(0.2, True), (0.21, False)])
@@ -200,23 +205,20 @@ def test_near_copies_of_few_images_may_be_three_standard_errors_more(share, pass
     """Of 100 generated and 50 real images, 22 of 150: 3 sqrt(0.147 * 0.853 (1 / 100 + 1 / 50)) = 0.184."""
     metrics = with_floor(measured({**GOOD, "near_copies": share}), near_copies=0.02, frechet_distance=8.0)
     few = [metric.model_copy(update={"n": 100, "floor_n": 50}) for metric in metrics]
-    assert decide(few, (), None, (), full_n=100).passes is passes
+    assert decide(few, EQUAL, (), None, (), full_n=100).passes is passes
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.95, 100), (0.97, 100), (0.99, 1000)])
 def test_held_out_real_images_of_a_rare_class_are_no_fault_but_its_absence_is_beyond_chance(share, n) -> None:
     rng = np.random.default_rng(0)
 
-    def entropy(classes: np.ndarray) -> Metric:
-        floor = class_entropy((rng.random(n) > share).astype(int), 2)
-        (metric,) = with_floor(measured({"class_entropy": class_entropy(classes, 2)})[:1], class_entropy=floor)
-        return metric.model_copy(update={"n": n, "floor_n": n})
+    def is_fault(generated: np.ndarray) -> bool:
+        test = (rng.random(len(generated)) > share).astype(int)
+        metric = measured({"class_entropy": class_entropy(generated, 2)})[0].model_copy(update={"n": len(generated)})
+        return lacks_diversity(metric, class_shares("ab", test, generated))
 
-    drawn = [entropy((rng.random(n) > share).astype(int)) for _ in range(500)]
-    assert sum(lacks_diversity(metric.average, {"class_entropy": metric}) for metric in drawn) <= 1
-    n = 10_000
-    absent = entropy(np.zeros(n, int))
-    assert lacks_diversity(absent.average, {"class_entropy": absent})
+    assert sum(is_fault((rng.random(n) > share).astype(int)) for _ in range(500)) <= 1
+    assert is_fault(np.zeros(10_000, int))
 
 
 def test_held_out_real_images_are_not_called_copies() -> None:
@@ -233,12 +235,36 @@ def test_held_out_real_images_are_not_called_copies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entropy", "floor", "passes"),
-    [(0.9, 3.3, False), (1.1, 3.3, True), (0.96, 1.02, True), (0.4, 1.0, False), (0.0, 0.0, True)],
+    ("entropy", "num_classes", "passes"),
+    [(0.9, 10, False), (1.1, 10, True), (0.96, 2, True), (0.4, 2, False), (0.0, 1, True)],
 )
-def test_images_of_few_classes_are_a_fault_unless_real_images_are_of_few(entropy, floor, passes) -> None:
-    metrics = with_floor(measured({**GOOD, "class_entropy": entropy}), class_entropy=floor)
-    assert decide(metrics, (), None, (), full_n=10_000).passes is passes
+def test_images_of_few_classes_are_a_fault_unless_real_images_are_of_few(entropy, num_classes, passes) -> None:
+    metrics = measured({**GOOD, "class_entropy": entropy})
+    classes = [ClassShare(name=name, real=1 / num_classes, generated=1 / num_classes) for name in NAMES[:num_classes]]
+    assert decide(metrics, classes, (), None, (), full_n=10_000).passes is passes
+
+
+def test_a_missing_class_is_a_fault_that_names_it() -> None:
+    classes = [each.model_copy(update={"generated": 0.001}) if each.name == "d" else each for each in EQUAL]
+    decision = decide(measured(GOOD), classes, (), None, (), full_n=10_000)
+    assert decision.reasons == (
+        "It generates hardly any images of 1 of 10 classes: d (0.1 % of its images, 10 % of test images).",
+    )
+
+
+@pytest.mark.parametrize("n", [100, 300, 1000])
+@pytest.mark.parametrize("shares", [np.full(10, 0.1), np.array([0.8, 0.1, 0.05, 0.05]), np.full(50, 0.02)])
+def test_no_class_of_held_out_real_images_is_missing(shares, n) -> None:
+    rng, names = np.random.default_rng(0), [str(label) for label in range(len(shares))]
+    for _ in range(300):
+        test, generated = rng.choice(len(shares), (2, n), p=shares)
+        assert not missing_classes(class_shares(names, test, generated), n)
+
+
+def test_one_of_ten_classes_that_is_left_out_is_found_among_300_images() -> None:
+    rng, n = np.random.default_rng(0), 300
+    sets = [class_shares(NAMES, rng.integers(10, size=n), rng.integers(1, 10, size=n)) for _ in range(100)]
+    assert sum([each.name for each in missing_classes(shares, n)] == ["a"] for shares in sets) >= 95
 
 
 @pytest.mark.parametrize("other", [{"n": 9000}, {"extractor": "another"}])
@@ -246,7 +272,7 @@ def test_the_best_of_other_numbers_of_images_or_features_does_not_count(other) -
     champion, mine = {**GOOD, "frechet_distance": 9.0}, GOOD
     best = Quality(n=10_000, extractor="small", values={name: 0.86 for name in ("precision", "recall", "coverage")})
     for reached, passes in ((best, False), (best.model_copy(update=other), True)):
-        decision = decide(measured(mine), (), before(reached), against_champion(mine, champion), full_n=10_000)
+        decision = decide(measured(mine), EQUAL, (), before(reached), against_champion(mine, champion), full_n=10_000)
         assert decision.passes is passes, decision.sentence
 
 
@@ -319,20 +345,20 @@ def test_a_generator_with_an_undefined_metric_does_not_pass_and_the_reason_is_gi
     metrics = {metric.name: metric for metric in judge.metrics(found, found)}
     undefined = {number: None, "undefined": {number: "all images are equal"}}
     metrics[name] = Metric.model_validate(metrics[name].model_dump() | undefined)
-    decision = decide(list(metrics.values()), (), None, (), full_n=N)
+    decision = decide(list(metrics.values()), EQUAL, (), None, (), full_n=N)
     assert decision.reasons == (f"{metrics[name].title} is not defined: all images are equal.",)
 
 
 def test_a_generator_with_metrics_that_are_not_finite_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     metrics = [metric.model_copy(update={"average": NAN}) for metric in judge.metrics(found, found)]
-    assert len(decide(metrics, (), None, (), full_n=N).reasons) == len(METRICS)
+    assert len(decide(metrics, EQUAL, (), None, (), full_n=N).reasons) == len(METRICS)
 
 
 def test_a_generator_that_cannot_be_compared_with_the_champion_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
     obstacle = "It cannot be compared with the champion."
-    decision = decide(judge.metrics(found, found), (), Incumbent("gone", None, obstacle), (), full_n=N)
+    decision = decide(judge.metrics(found, found), EQUAL, (), Incumbent("gone", None, obstacle), (), full_n=N)
     assert not decision.passes
     assert (
         decision.sentence
@@ -350,14 +376,14 @@ def test_a_generator_with_missing_or_undefined_comparisons_does_not_pass(judge) 
     incomplete = "It could not be compared with the champion in every metric of the gate."
     undefined = "Recall could not be compared with the champion: it is not defined, since all images are equal."
     for given, reason in (((), incomplete), (without, incomplete), (unknown, undefined)):
-        decision = decide(judge.metrics(good, good), (), Incumbent("the-champion", None), given, full_n=N)
+        decision = decide(judge.metrics(good, good), EQUAL, (), Incumbent("the-champion", None), given, full_n=N)
         assert not decision.passes
         assert decision.reasons[0] == reason
 
 
 def test_a_run_that_was_judged_on_few_images_does_not_pass(judge) -> None:
     found = judge.examine(smooth_pixels(N, 2))
-    decision = decide(judge.metrics(found, found), (), None, (), full_n=10_000)
+    decision = decide(judge.metrics(found, found), EQUAL, (), None, (), full_n=10_000)
     assert decision.reasons == ("It was judged on 400 images; a champion needs 10,000 (--num-samples).",)
 
 
@@ -386,6 +412,6 @@ def test_the_pipeline_compares_the_averaged_weights_of_the_run_with_those_of_the
             judge.examine(average), judge.examine(of_champion), judge.floor, extractor="small", seed=0
         )
         reference = {champion_samples: known} if same_as_reference else {stored(average): ()}
-        decision = challenge_champion(judge, average, metrics, (), champion, reference, seed=0)
+        decision = challenge_champion(judge, average, metrics, EQUAL, (), champion, reference, seed=0)
         assert (decision.passes, decision.champion) == (passes, "before")
         assert [row.name for row in decision.differences] == list(GATE_METRICS)

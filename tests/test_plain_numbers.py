@@ -20,10 +20,10 @@ from gan.formatting import (
     describe_setting,
     describe_share,
 )
+from gan.judging.class_shares import ClassShare
 from gan.judging.definitions import AskedClasses
 from gan.judging.gate import Decision
 from gan.judging.judge import SnapshotJudge
-from gan.judging.judgement import ClassShare
 from gan.judging.measured import NOT_FINITE, rounded
 from gan.models.backend import tf
 from gan.models.networks import Networks

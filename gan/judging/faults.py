@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
-from gan.formatting import describe_number, describe_share
+from gan.formatting import describe_number, describe_share, list_names
+from gan.judging.class_shares import ClassShare, missing_classes, real_entropy
 from gan.judging.definitions import Metric
 from gan.judging.measured import is_defined
 
@@ -26,16 +27,18 @@ BROKEN, FAR_FROM_REAL = "Broken", "Far from real"
 """Badges of a run with one of `fatal_faults`, and of one with one of the faults that `far_from_real` describes."""
 
 
-def fatal_faults(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iterator[str]:
+def fatal_faults(
+    by_name: Mapping[str, Metric], classes: Sequence[ClassShare], warnings: Sequence[str]
+) -> Iterator[str]:
     """Describe each fault that makes a generator useless: undefined metrics, collapse, few different images, copies."""
     for metric in by_name.values():
         if not is_defined(metric.average) or not is_defined(metric.floor):
             yield f"{metric.title} is not defined: {metric.why}."
     if warnings:
         yield f"Its training showed signs of collapse: {' '.join(warnings)}"
-    entropy, copies = by_name["class_entropy"].average, by_name["near_copies"]
-    if lacks_diversity(entropy, by_name):
-        bits = describe_number(entropy)
+    entropy, copies = by_name["class_entropy"], by_name["near_copies"]
+    if lacks_diversity(entropy, classes):
+        bits = describe_number(entropy.average)
         yield f"It generates only a few different images: the entropy of their predicted classes is {bits} bits."
     if copies_training_images(copies.average, by_name):
         yield (
@@ -44,10 +47,11 @@ def fatal_faults(by_name: Mapping[str, Metric], warnings: Sequence[str]) -> Iter
         )
 
 
-def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
+def far_from_real(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) -> Iterator[str]:
     """Describe each way in which the images are too far from real ones.
 
-    The limits on distance, precision and coverage are relative to the floor; recall must not be 0.
+    The limits on distance, precision and coverage are relative to the floor; recall must not be 0, and no class must be
+    missing.
     """
     distance, precision, coverage = (by_name[name] for name in ("frechet_distance", "precision", "coverage"))
     if is_defined(distance.average) and is_defined(distance.floor):
@@ -70,6 +74,8 @@ def far_from_real(by_name: Mapping[str, Metric]) -> Iterator[str]:
             yield f"{meaning}: its {metric.title.lower()} is {found}, and {part} of the floor is {least}."
     if by_name["recall"].average == 0:
         yield "No real image lies among its images: its recall is 0 %."
+    if missing := missing_classes(classes, by_name["class_entropy"].n):
+        yield f"It generates hardly any images of {describe_missing(missing, classes)}."
 
 
 def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:
@@ -86,15 +92,22 @@ def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -
     return share > copies.floor + max(MAX_EXTRA_COPIES, SIGNIFICANT_ERRORS * standard_error)
 
 
-def lacks_diversity(entropy: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether an entropy, in bits, is below one bit, and below half of that of real images beyond chance.
+def lacks_diversity(entropy: Metric, classes: Sequence[ClassShare]) -> bool:
+    """Return whether the class entropy is below one bit, and below half of that of test images beyond chance.
 
     Of n images it has a standard error of about n^(-1/2) bits or less: -log2 p has a deviation of at most 0.96 for two
-    classes.
+    classes. The floor is not used: training images of rare classes may be recognized far better than other images.
     """
-    real = by_name["class_entropy"]
-    if not is_defined(entropy) or not is_defined(real.floor):
+    found, real = entropy.average, real_entropy(classes)
+    if not is_defined(found):
         return False
-    beyond_chance = SIGNIFICANT_ERRORS * sqrt(1 / real.n + 1 / real.floor_n)
-    limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * real.floor)
-    return entropy < limit and real.floor - entropy > beyond_chance
+    limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * real)
+    return found < limit and real - found > SIGNIFICANT_ERRORS * sqrt(2 / entropy.n)
+
+
+def describe_missing(missing: Sequence[ClassShare], classes: Sequence[ClassShare]) -> str:
+    """Name missing classes, with their share of all images together."""
+    names = list_names([each.name for each in missing])
+    generated, real = sum(each.generated for each in missing), sum(each.real for each in missing)
+    shares = f"{describe_share(generated)} of its images, {describe_share(real)} of test images"
+    return f"{len(missing)} of {len(classes)} classes: {names} ({shares})"

@@ -9,7 +9,7 @@ The gate examines the averaged weights. A generator passes under these condition
   within three standard errors of that of real images are no fault.
 - It does not copy: its share of near copies is not significantly above that of test images.
 - Its Fréchet distance, precision and coverage are within limits relative to the floor.
-- Its recall is above 0.
+- Its recall is above 0, and it leaves out no class.
 - If there is a champion, a comparison with it is possible.
 - If there is a champion, its Fréchet distance is significantly better than the champion's.
 - If there is a champion, each of MUST_NOT_WORSEN is at most a margin below the champion's value, and below the best
@@ -31,6 +31,7 @@ from pydantic import BaseModel, Field
 from gan.data.samples import load_samples
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference, bootstrap_differences
+from gan.judging.class_shares import ClassShare
 from gan.judging.definitions import Metric
 from gan.judging.faults import FULL_N, far_from_real, fatal_faults
 from gan.judging.judge import Judge
@@ -89,6 +90,7 @@ def challenge_champion(
     judge: Judge,
     average_pixels: np.ndarray,
     metrics: Sequence[Metric],
+    classes: Sequence[ClassShare],
     warnings: Sequence[str],
     champion: Incumbent | None,
     known: Mapping[Path, Sequence[Difference]],
@@ -101,6 +103,7 @@ def challenge_champion(
         judge: Judge of n images.
         average_pixels: uint8, shape (k, 28, 28), k >= n: samples of the averaged generator.
         metrics: The metrics of the run.
+        classes: How often each class is predicted.
         warnings: Signs of collapse in its training.
         champion: The present champion; None if there is none.
         known: Differences that are already computed, by the path of the other run's samples.
@@ -118,11 +121,12 @@ def challenge_champion(
             extractor=both.extractor.name,
             seed=seed,
         )
-    return decide(metrics, warnings, champion, differences, full_n=min(FULL_N, judge.num_test))
+    return decide(metrics, classes, warnings, champion, differences, full_n=min(FULL_N, judge.num_test))
 
 
 def decide(
     metrics: Sequence[Metric],
+    classes: Sequence[ClassShare],
     warnings: Sequence[str],
     champion: Incumbent | None,
     differences: Sequence[Difference],
@@ -133,6 +137,7 @@ def decide(
 
     Args:
         metrics: All metrics of the generator; the values of its averaged weights are checked.
+        classes: How often each class is predicted.
         warnings: Signs of collapse in its training.
         champion: The present champion; None if there is none.
         differences: Every metric's difference from the champion, for averaged weights; empty if the generator cannot
@@ -144,7 +149,11 @@ def decide(
     n = metrics[0].n
     obstacle = champion.obstacle if champion else ""
     failures = [f"{ON_FEW_IMAGES} {n:,} images; a champion needs {full_n:,} (--num-samples)."] if n < full_n else []
-    failures += [*fatal_faults(by_name, warnings), *far_from_real(by_name), *([obstacle] if obstacle else [])]
+    failures += [
+        *fatal_faults(by_name, classes, warnings),
+        *far_from_real(by_name, classes),
+        *([obstacle] if obstacle else []),
+    ]
     compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)
     quality = quality_of(metrics)
     if champion and not obstacle:

@@ -6,17 +6,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from gan.judging.bootstrap import Difference
+from gan.judging.class_shares import ClassShare
 from gan.judging.definitions import AskedClasses, Metric, Separation
 from gan.judging.gate import Decision
-from gan.judging.measured import Measured
-
-
-class ClassShare(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """How often a class is predicted, as a share of all images, 0 to 1."""
-
-    name: str
-    real: Measured
-    generated: Measured = Field(description="of images of the averaged generator")
 
 
 class Judgement(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

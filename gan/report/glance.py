@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
+from gan.judging.class_shares import ClassShare, missing_classes, real_entropy
 from gan.judging.definitions import SHARES, Metric, Separation
 from gan.judging.faults import (
     BROKEN,
@@ -13,6 +14,7 @@ from gan.judging.faults import (
     MAX_RELATIVE_DISTANCE,
     SIGNIFICANT_ERRORS,
     copies_training_images,
+    describe_missing,
     far_from_real,
     fatal_faults,
     lacks_diversity,
@@ -58,24 +60,29 @@ class Tile(NamedTuple):
     doubt: str = ""  # why the number must not be read as it usually is
 
 
-def badge(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision) -> Opinion:
+def badge(
+    metrics: Mapping[str, Metric], classes: Sequence[ClassShare], warnings: Sequence[str], gate: Decision
+) -> Opinion:
     """Return the badge of a run: whether it passes the gate, and if not, for which kind of reason.
 
     Args:
         metrics: By name.
+        classes: How often each class is predicted.
         warnings: Signs of collapse in the training.
         gate: The decision of the gate on the run.
     """
-    words = _badge_words(metrics, warnings, gate)
+    words = _badge_words(metrics, classes, warnings, gate)
     return Opinion(words, TONES.get(words, "neutral"))
 
 
-def _badge_words(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: Decision) -> str:
+def _badge_words(
+    metrics: Mapping[str, Metric], classes: Sequence[ClassShare], warnings: Sequence[str], gate: Decision
+) -> str:
     if gate.passes:
         return PASSES
-    if any(fatal_faults(metrics, warnings)):
+    if any(fatal_faults(metrics, classes, warnings)):
         return BROKEN
-    if any(far_from_real(metrics)):
+    if any(far_from_real(metrics, classes)):
         return FAR_FROM_REAL
     distance = [row.verdict for row in gate.differences if row.name == MUST_IMPROVE]
     if distance in ([], ["better"]):  # it was judged on too few images, or falls short in another number
@@ -83,18 +90,20 @@ def _badge_words(metrics: Mapping[str, Metric], warnings: Sequence[str], gate: D
     return "Worse than the champion" if distance == ["worse"] else "No better than the champion"
 
 
-def verdict(metrics: Mapping[str, Metric], separation: Separation) -> str:
+def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separation: Separation) -> str:
     """Say in one sentence whether the images can be told from real ones, or what is wrong with them."""
     copies, entropy = metrics["near_copies"], metrics["class_entropy"]
     if copies_training_images(copies.average, metrics):
         share, real = describe_share(copies.average), describe_share(copies.floor)
         return f"The generator copies training images: {share} of its images are near copies (of test images: {real})."
-    if lacks_diversity(entropy.average, metrics):
-        bits, real = describe_number(entropy.average), describe_number(entropy.floor)
+    if lacks_diversity(entropy, classes):
+        bits, real = describe_number(entropy.average), describe_number(real_entropy(classes))
         return (
             "The generator makes only a few different images: "
-            f"the entropy of their predicted classes is {bits} bits (real images: {real})."
+            f"the entropy of their predicted classes is {bits} bits (test images: {real})."
         )
+    if missing := missing_classes(classes, entropy.n):
+        return f"The generator makes hardly any images of {describe_missing(missing, classes)}."
     linear = metrics["two_sample_accuracy"]
     accuracy, _, classifier = _stronger_classifier(separation, linear)
     if accuracy >= EASY_ACCURACY:

@@ -6,6 +6,7 @@ from math import sqrt
 from pathlib import Path
 
 from gan.formatting import describe_number
+from gan.judging.class_shares import ClassShare
 from gan.judging.definitions import AskedClasses, Metric, Separation
 from gan.judging.gate import Decision
 from gan.report.comparison import RunComparison
@@ -24,6 +25,7 @@ class Report:
     run_name: str
     subtitle: str
     metrics: tuple[Metric, ...]
+    class_shares: tuple[ClassShare, ...]
     extractor_sha256: str
     warnings: Sequence[str]  # signs of collapse in the training
     exhibits: Exhibits
@@ -42,12 +44,12 @@ class Report:
     @property
     def verdict(self) -> str:
         """One sentence: whether the images can be told from real ones, or what is wrong with them."""
-        return verdict(self._by_name, self.separation)
+        return verdict(self._by_name, self.class_shares, self.separation)
 
     @property
     def badge(self) -> Opinion:
         """What the run is worth, in two or three words."""
-        return badge(self._by_name, self.warnings, self.gate)
+        return badge(self._by_name, self.class_shares, self.warnings, self.gate)
 
     @property
     def tiles(self) -> Sequence[Tile]:

@@ -11,11 +11,12 @@ from gan.config import RunConfig
 from gan.data.pixels import denormalize_images
 from gan.data.samples import samples_bytes
 from gan.formatting import describe_number, describe_seconds, describe_setting, describe_share
+from gan.judging.class_shares import class_shares
 from gan.judging.definitions import Separation
 from gan.judging.features import Extractor
 from gan.judging.gate import Incumbent, challenge_champion
 from gan.judging.judge import Judge, SnapshotJudge
-from gan.judging.judgement import ClassShare, Judgement
+from gan.judging.judgement import Judgement
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
@@ -79,11 +80,14 @@ def report_run(
     with progress("Judging", NUM_PARTS, unit="parts") as update:
         found = _judge(run, update)
         metrics = found.judge.metrics(found.last, found.average)
+        shares = class_shares(found.class_names, found.judge.test.classes, found.average.fake.classes)
         update(5, "the earlier run" if reference else "")
         against = _compare(run, found, reference) if reference else None
         known = {reference.average_samples: against.average_differences} if reference and against else {}
         update(6, "the champion" if champion else "")
-        gate = challenge_champion(found.judge, found.average_pixels, metrics, run.warnings, champion, known, seed=seed)
+        gate = challenge_champion(
+            found.judge, found.average_pixels, metrics, shares, run.warnings, champion, known, seed=seed
+        )
         update(7, "pictures")
         exhibits = make_exhibits(found, seed=seed)
         update(NUM_PARTS, "")
@@ -92,6 +96,7 @@ def report_run(
         run_name=run.settings.name,
         subtitle=_subtitle(run),
         metrics=metrics,
+        class_shares=shares,
         extractor_sha256=run.provenance.networks[FEATURE_EXTRACTOR],
         warnings=run.warnings,
         data_warnings=run.data_warnings,
@@ -166,7 +171,7 @@ def _compare(run: TrainedRun, found: Findings, reference: ContestantFiles) -> Ru
 
 
 def _judgement(report: Report) -> Judgement:
-    against, rows = report.against, report.exhibits.classes
+    against = report.against
     return Judgement(
         badge=report.badge.words,
         verdict=report.verdict,
@@ -175,7 +180,7 @@ def _judgement(report: Report) -> Judgement:
         average_differences=against.average_differences if against else (),
         reference=against.other_name if against else None,
         history_quality=report.exhibits.quality_of,
-        class_shares=tuple(ClassShare(name=row.name, real=row.real_share, generated=row.fake_share) for row in rows),
+        class_shares=report.class_shares,
         asked_classes=report.asked_classes,
         separation=report.separation,
         gate=report.gate,

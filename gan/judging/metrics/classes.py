@@ -1,4 +1,4 @@
-"""Class entropy."""
+"""The entropy of class shares."""
 
 import numpy as np
 
@@ -14,6 +14,10 @@ def class_entropy(classes: np.ndarray, num_classes: int) -> float:
         classes: int, shape (n,), predicted labels.
         num_classes: Number of classes in the data set.
     """
-    shares = np.bincount(classes, minlength=num_classes) / len(classes)
+    return entropy_bits(np.bincount(classes, minlength=num_classes) / len(classes))
+
+
+def entropy_bits(shares: np.ndarray) -> float:
+    """Return the entropy of a distribution, float (k,) with sum 1, in bits."""
     present = shares[shares > 0]
     return float(-(present * np.log2(present)).sum()) + 0.0  # adding zero turns -0.0 into 0.0
