@@ -36,7 +36,7 @@ def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device
 def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split, and evaluate it on the test split, after a check of both splits."""
     from gan.data.pixels import denormalize_images
-    from gan.judging.classifier import accuracy, check_accuracy, fit_classifier, pixel_neighbour_accuracy
+    from gan.judging.classifier import check_accuracy, fit_classifier, pixel_neighbour_accuracy, predict
     from gan.judging.split_inspection import check_splits
     from gan.models.backend import use_device
     from gan.models.networks import save_model
@@ -46,10 +46,11 @@ def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device
     test_images, test_labels = store.load_array(data.test_images), store.load_array(data.test_labels)
     of_splits = check_splits(denormalize_images(images), denormalize_images(test_images))
     classifier = fit_classifier(images, labels, len(data.class_names), seed=0, epochs=epochs)
-    share = accuracy(classifier, test_images, test_labels)
+    predicted = predict(classifier, test_images)
+    share = float((predicted == test_labels).mean())
     by_pixels = pixel_neighbour_accuracy(images, labels, test_images, test_labels)
     return FittedExtractor(
         weights=store.put_file(lambda path: save_model(classifier, path), ".keras"),
-        warnings=of_splits + check_accuracy(share, by_pixels, test_labels),
+        warnings=of_splits + check_accuracy(predicted, by_pixels, test_labels),
         facts={"test_accuracy": round(share, 4), "pixel_neighbour_accuracy": round(by_pixels, 4)},
     )

@@ -231,25 +231,41 @@ def test_test_images_that_are_mirrored_or_moved_training_images_cause_a_warning(
     assert "no run will pass the gate" in text
 
 
-def test_a_classifier_hardly_better_than_the_most_frequent_class_causes_a_warning_about_labels() -> None:
+def test_a_classifier_hardly_better_than_guessing_causes_a_warning_about_labels() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
-    (text,) = check_accuracy(0.54, 0.5, labels)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    (text,) = check_accuracy(shuffled, 0.4, labels)
     assert "in the same order in both splits" in text
-    assert "right for 54 % of 100 test images; the commonest class alone is 50 %" in text
-    assert check_accuracy(0.56, 0.57, labels) == ()
-    assert check_accuracy(0.9, 0.5, np.zeros(100, int)) == (), "of one class nothing can be said"
+    assert "test images; guessing, with each class as often, would be right for 38 %" in text
+    (text,) = check_accuracy(np.zeros(100, int), 0.5, labels)
+    assert "right for 50 % of 100 test images; guessing, with each class as often, would be right for 50 %" in text
+    assert check_accuracy(of_accuracy(0.5, labels), 0.5, labels) == ()
+    assert check_accuracy(of_accuracy(0.9, np.zeros(100, int)), 0.5, np.zeros(100, int)) == (), "there is one class"
+
+
+def test_a_classifier_that_finds_half_of_a_rare_class_causes_no_warning() -> None:
+    """It is right for 97.3 % of the test images; the commonest class alone is 97 %."""
+    labels = np.repeat([0, 1], [970, 30])
+    predicted = np.where(np.isin(np.arange(1000), [*range(12), *range(985, 1000)]), 1 - labels, labels)
+    assert check_accuracy(predicted, 0.97, labels) == ()
+
+
+def of_accuracy(share: float, labels: np.ndarray) -> np.ndarray:
+    """Return labels of which a share is right, evenly spaced; the others are off by one."""
+    right = np.floor(share * np.arange(1, len(labels) + 1)) > np.floor(share * np.arange(len(labels)))
+    return np.where(right, labels, (labels + 1) % 10)
 
 
 def test_a_classifier_that_is_worse_than_the_nearest_image_causes_a_warning() -> None:
     labels = np.arange(1000) % 10
-    (text,) = check_accuracy(0.63, 0.75, labels)
+    (text,) = check_accuracy(of_accuracy(0.63, labels), 0.75, labels)
     assert "right for 63 % of 1,000 test images; the training image that is nearest in its pixels" in text
     assert "75 %" in text
     assert "--extractor-epochs" in text
-    (text,) = check_accuracy(0.12, 0.75, labels)
+    (text,) = check_accuracy(of_accuracy(0.12, labels), 0.75, labels)
     assert "--extractor-epochs" in text, "the pixels show that the labels are in order"
-    assert check_accuracy(0.74, 0.75, labels) == (), "within the noise of the test images"
-    assert check_accuracy(0.999, 1.0, labels) == ()
+    assert check_accuracy(of_accuracy(0.74, labels), 0.75, labels) == (), "within the noise of the test images"
+    assert check_accuracy(of_accuracy(0.999, labels), 1.0, labels) == ()
 
 
 def test_the_accuracy_of_the_nearest_image_equals_that_of_sklearn(monkeypatch) -> None:

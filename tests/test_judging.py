@@ -8,8 +8,9 @@ from gan.judging.features import Extractor
 from gan.judging.image_statistics import ImageStatistics, real_radii
 from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
-from gan.judging.metrics.memorization import relative_to_test
+from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, density_coverage, precision_recall
+from gan.judging.metrics.similar_images import ImageIndex
 from gan.judging.metrics.two_sample import held_out_logits
 
 N = 100
@@ -202,26 +203,17 @@ def test_the_influences_of_a_resample_change_a_metric_as_computing_it_again_does
     assert np.corrcoef(found, expected)[0, 1] > 0.5
 
 
-def test_near_copies_are_judged_by_class_and_the_floor_by_two_halves_of_the_test_split(judge, monkeypatch) -> None:
-    asked = []
-
-    def watch(*arguments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        asked.append(arguments)
-        return relative_to_test(*arguments)
-
-    monkeypatch.setattr("gan.judging.judge.relative_to_test", watch)
-    another = Judge(judge.extractor, judge._splits[0], judge._splits[1], n=N, seed=0)
-    pixels = smooth_pixels(N, 9)
-    another.examine(pixels)
-    _ = another.floor
-    (_, classes, of_test, classes_of_test), floor = asked
-    first, first_classes, second, second_classes = floor
-    np.testing.assert_array_equal(classes, judge.extractor.features(pixels).classes)
-    np.testing.assert_array_equal(classes_of_test, judge.extractor.features(judge._splits[1]).classes)
-    np.testing.assert_array_equal(of_test[::2], first)
-    np.testing.assert_array_equal(of_test[1::2], second)
-    np.testing.assert_array_equal(classes_of_test[::2], first_classes)
-    np.testing.assert_array_equal(classes_of_test[1::2], second_classes)
+def test_near_copies_are_judged_by_class_and_against_the_whole_test_split_as_is_the_floor(judge) -> None:
+    train, test = judge._splits
+    index, pixels = ImageIndex(train), smooth_pixels(N, 9)
+    classes, test_classes = (judge.extractor.features(images).classes for images in (pixels, test))
+    test_distances = index.nearest(test)[1]
+    relative, near_copy = relative_to_test(index.nearest(pixels)[1], classes, test_distances, test_classes)
+    np.testing.assert_array_equal(judge.examine(pixels).fake.relative_distance, relative)
+    np.testing.assert_array_equal(judge.examine(pixels).fake.near_copy, near_copy)
+    relative, near_copy = relative_to_other_images(test_distances, test_classes)
+    np.testing.assert_array_equal(judge.floor.fake.relative_distance, relative)
+    np.testing.assert_array_equal(judge.floor.fake.near_copy, near_copy)
 
 
 def test_equal_inputs_give_equal_metrics(extractor, judge, train_pixels, real_like) -> None:

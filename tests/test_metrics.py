@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from gan.judging.metrics import kernel, neighbours
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.kernel import kernel_terms
-from gan.judging.metrics.memorization import relative_to_test
+from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import (
     K_DENSITY_COVERAGE,
     K_PRECISION_RECALL,
@@ -340,6 +340,23 @@ def test_the_share_of_near_copies_has_the_documented_bias(r) -> None:
         _, near_copy = relative_to_test(rng.random(200), np.zeros(200, int), rng.random(r), np.zeros(r, int))
         shares.append(near_copy.mean())
     assert np.mean(shares) == pytest.approx(0.01 + 1 / (r + 1), rel=0.2)
+
+
+def test_the_floor_compares_each_test_image_with_the_others_of_its_class() -> None:
+    rng = np.random.default_rng(0)
+    distances, classes = rng.integers(1, 40, 120) / 40, np.repeat([0, 1, 2, 3], [77, 40, 2, 1])
+    relative, near_copy = relative_to_other_images(distances, classes)
+    for row in range(len(distances)):
+        others = np.arange(len(distances)) != row
+        expected = relative_to_test(distances[[row]], classes[[row]], distances[others], classes[others])
+        assert (relative[row], near_copy[row]) == (expected[0][0], expected[1][0])
+
+
+def test_the_floor_of_near_copies_has_the_bias_of_generated_images() -> None:
+    """With halves of the test split as the floor, a share of 0.1 would be compared with one of 0.18."""
+    rng, r = np.random.default_rng(0), 10
+    floors = [relative_to_other_images(rng.random(r), np.zeros(r, int))[1].mean() for _ in range(2000)]
+    assert np.mean(floors) == pytest.approx(0.01 + 1 / (r + 1), rel=0.1)
 
 
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch) -> None:

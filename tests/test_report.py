@@ -138,13 +138,22 @@ def test_page_and_digest_show_each_number_beside_its_floor_its_n_and_its_feature
         for part in (metric.value, metric.average, metric.floor):
             assert f" {metric.describe(part)} " in row
             assert metric.describe(part).replace(" %", "\u00a0%") in page
-        n = "150 (floor 75)" if metric.extractor == ALIGNED_PIXELS else "150"
-        assert f"| {n} | {metric.extractor} |" in row
+        assert f"| 150 | {metric.extractor} |" in row
         assert metric.extractor in page
     assert report.extractor_sha256[:16] in page
     assert report.extractor_sha256[:16] in digest
     assert "not an FID" in page
     assert "not an FID" in digest
+
+
+def test_page_and_digest_say_of_how_many_images_a_floor_is_that_has_more_than_were_judged(report) -> None:
+    wider = [
+        metric.model_copy(update={"floor_n": 9000}) if metric.extractor == ALIGNED_PIXELS else metric
+        for metric in report.metrics
+    ]
+    page, digest = (render(replace(report, metrics=tuple(wider))) for render in (render_html, render_markdown))
+    assert "compares each of the 9,000 test images with the others." in " ".join(page.split())
+    assert digest.count("| 150 (floor 9,000) |") == 2
 
 
 def test_the_digest_is_valid_markdown_for_any_text(report) -> None:
@@ -176,6 +185,22 @@ def test_the_verdict_says_in_one_sentence_what_is_wrong(report, findings) -> Non
     copies = judge.examine(findings.train_pixels[:150])
     copying = replace(report, metrics=judge.metrics(copies, copies))
     assert copying.verdict.startswith("The generator copies training images: 100 % of its images are near copies")
+    first, *others = report.class_shares
+    without = replace(report, class_shares=(first.model_copy(update={"real": 0.1, "generated": 0.0}), *others))
+    assert without.verdict == (
+        f"The generator makes hardly any images of 1 of 10 classes: {first.name} "
+        "(0 % of its images, 10 % of test images)."
+    )
+    chance = replace(report, separation=report.separation.model_copy(update={"accuracy": 0.58}))
+    assert chance.verdict == (
+        "Too few images to say whether they can be told from real ones: a trained network is right for 58 % of unseen "
+        "images (guessing: 50 %). With only 150 of each kind, up to 59 % may be chance."
+    )
+    many = tuple(metric.model_copy(update={"n": 10_000}) for metric in report.metrics)
+    hardly = replace(report, metrics=many, separation=report.separation.model_copy(update={"accuracy": 0.525}))
+    assert hardly.verdict == (
+        "Can hardly be told from real images: a trained network is right for 52 % of unseen images (guessing: 50 %)."
+    )
 
 
 def test_the_tiles_show_the_values_of_real_images_and_of_the_champion(report) -> None:

@@ -27,9 +27,8 @@ MAX_PRODUCTS = 30_000_000
 LEAST_GAP = 0.02
 """Accuracy by which a classifier may be below the nearest image without a warning."""
 
-MIN_GAIN = 0.1
-"""Minimal share of the majority class's errors that a classifier must avoid. On Fashion-MNIST it avoids 93 %; with
-shuffled labels about 0 %."""
+MIN_KAPPA = 0.1
+"""Cohen's kappa below which there is a warning. It is 0.93 on Fashion-MNIST and about 0 with shuffled labels."""
 
 log = logging.getLogger(__name__)
 
@@ -131,14 +130,16 @@ def flip_and_shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(padded[index, rows[:, :, np.newaxis], columns[:, np.newaxis, :]])
 
 
+def predict(classifier: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return the predicted labels, int (n,), of images, float32 (n, 28, 28, 1)."""
+    starts = range(0, len(images), MAX_EVALUATED)
+    logits = (classifier(images[start : start + MAX_EVALUATED], training=False)[1] for start in starts)
+    return np.concatenate([np.asarray(batch).argmax(axis=1) for batch in logits])
+
+
 def accuracy(classifier: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of images, float32 (n, 28, 28, 1), whose predicted class is their label."""
-    right = 0
-    for start in range(0, len(images), MAX_EVALUATED):
-        rows = slice(start, start + MAX_EVALUATED)
-        _, logits = classifier(images[rows], training=False)
-        right += int((np.asarray(logits).argmax(axis=1) == labels[rows]).sum())
-    return right / len(images)
+    return float((predict(classifier, images) == labels).mean())
 
 
 def pixel_neighbour_accuracy(
@@ -167,15 +168,22 @@ def pixel_neighbour_accuracy(
     return right / len(rows)
 
 
-def check_accuracy(accuracy: float, by_pixels: float, labels: np.ndarray) -> tuple[str, ...]:
-    """Return a warning if a classifier is hardly better than the majority class, or worse than `by_pixels`.
+def check_accuracy(predicted: np.ndarray, by_pixels: float, labels: np.ndarray) -> tuple[str, ...]:
+    """Return a warning if a classifier is hardly better than guessing, or worse than `by_pixels`.
+
+    Guessing is to give each class as often as the classifier does, but at random. Accuracies are compared with it by
+    the kappa of Cohen 1960, which is 0 for guessing and 1 for a classifier without errors. Accuracy alone says little
+    if classes are unequal: where one class has 97 % of the images, a good classifier is hardly more often right than
+    one that gives this class to every image.
 
     Args:
-        accuracy: Of the classifier, on test images.
+        predicted: int, shape (n,), classes that the classifier gives to test images.
         by_pixels: `pixel_neighbour_accuracy`.
         labels: int, shape (n,), of the test images.
     """
-    majority = float(np.bincount(labels).max() / len(labels))
+    accuracy = float((predicted == labels).mean())
+    classes = np.unique(labels)
+    by_guessing = float(sum((predicted == label).mean() * (labels == label).mean() for label in classes))
     found = (
         f"The classifier that was fitted on the training images is right for {100 * accuracy:.3g} % of {len(labels):,} "
         "test images"
@@ -188,9 +196,9 @@ def check_accuracy(accuracy: float, by_pixels: float, labels: np.ndarray) -> tup
             "for longer (--extractor-epochs), or give more training images. If classes differ only by left and right, "
             "the classifier cannot distinguish them: it is also fitted on mirrored images.",
         )
-    if majority < 1 and accuracy - majority < MIN_GAIN * (1 - majority):
+    if len(classes) > 1 and accuracy - by_guessing < MIN_KAPPA * (1 - by_guessing):
         return (
-            f"{found}; the commonest class alone is {100 * majority:.3g} %. Features of such a classifier measure "
-            "little. Check that images and labels are in the same order in both splits.",
+            f"{found}; guessing, with each class as often, would be right for {100 * by_guessing:.3g} %. Features of "
+            "such a classifier measure little. Check that images and labels are in the same order in both splits.",
         )
     return ()

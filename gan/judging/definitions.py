@@ -205,7 +205,7 @@ class Metric(MeasuredNumbers):
     floor: Number = Field(description="the same for real training images: what a perfect generator would reach")
     standard_error: Number = Field(None, description="of value, where the estimator has one")
     n: int = Field(description="images on each side")
-    floor_n: int = Field(description="the same for the floor; fewer if it compares two halves of the test split")
+    floor_n: int = Field(description="the same for the floor; the whole test split where that is the floor")
     better: Better
     extractor: str = Field(description="name of the features that the metric is computed on")
     reading: str = Field(description="how to interpret the value")

@@ -11,7 +11,7 @@ from gan.judging.image_statistics import FakeStatistics, ImageStatistics, RealSt
 from gan.judging.measured import replace_undefined, rounded
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.kernel import kernel_terms
-from gan.judging.metrics.memorization import relative_to_test
+from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
 from gan.judging.metrics.pixels import intensity_histograms, total_variation
 from gan.judging.metrics.similar_images import ImageIndex
@@ -72,16 +72,15 @@ class Judge:
     def floor(self) -> ImageStatistics:
         """Statistics of training images in the place of generated ones: what a perfect generator would reach.
 
-        The memorization metrics of the floor compare two halves of the test split, because each training image is its
-        own nearest training image.
+        The memorization metrics of the floor compare each image of the test split with the others, because each
+        training image is its own nearest training image.
         """
         return self._examine(self._floor_pixels, np.zeros(self.n, np.int64), None)
 
     def _examine(self, pixels: np.ndarray, index: np.ndarray, distances: np.ndarray | None) -> ImageStatistics:
         found, test, test_side = self.extractor.features(pixels), self.test, (self._all_distances, self._all_classes)
         if distances is None:  # the floor
-            first, second = ([part[start::2] for part in test_side] for start in (0, 1))
-            relative_distance, near_copy = relative_to_test(*first, *second)
+            relative_distance, near_copy = relative_to_other_images(*test_side)
         else:
             relative_distance, near_copy = relative_to_test(distances, found.classes, *test_side)
         real_joint, fake_joint = joint_statistics(test.values, found.values, self._radii, seed=self._seed)

@@ -106,15 +106,20 @@ def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separa
         return f"The generator makes hardly any images of {describe_missing(missing, classes)}."
     linear = metrics["two_sample_accuracy"]
     accuracy, _, classifier = _stronger_classifier(separation, linear)
+    by_chance, doubt = SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * linear.n), ""
     if accuracy >= EASY_ACCURACY:
         conclusion = "Easy to tell from real images"
     elif accuracy >= DISTINGUISHABLE_ACCURACY:
         conclusion = "Can be told from real images"
-    elif accuracy >= 0.5 + max(CHANCE_MARGIN, SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * linear.n)):
+    elif accuracy >= 0.5 + max(CHANCE_MARGIN, by_chance):
         conclusion = "Can sometimes be told from real images"
-    else:
+    elif by_chance <= CHANCE_MARGIN:
         conclusion = "Can hardly be told from real images"
-    return f"{conclusion}: {classifier} is right for {describe_share(accuracy)} of unseen images (guessing: 50 %)."
+    else:
+        conclusion = "Too few images to say whether they can be told from real ones"
+        doubt = f" With only {linear.n:,} of each kind, up to {describe_share(0.5 + by_chance)} may be chance."
+    found = f"{classifier} is right for {describe_share(accuracy)} of unseen images (guessing: 50 %)"
+    return f"{conclusion}: {found}.{doubt}"
 
 
 def make_tiles(

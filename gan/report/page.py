@@ -57,9 +57,9 @@ class Report:
         return make_tiles(self._by_name, self.separation, self.gate.differences)
 
     @property
-    def other_floor_n(self) -> Mapping[str, int]:
-        """Number of images of the floor, by title, of metrics whose floor has fewer images than the others."""
-        return {metric.title: metric.floor_n for metric in self.metrics if metric.floor_n != metric.n}
+    def num_test(self) -> int:
+        """Number of images in the test split."""
+        return self._by_name["near_copies"].floor_n
 
     @property
     def share_noise(self) -> str:

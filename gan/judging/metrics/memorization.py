@@ -32,14 +32,56 @@ def relative_to_test(
     Returns:
         Relative distances, float64 (m,), whose median is a metric, and near copies, bool (m,), whose mean is a metric.
     """
-    relative, near_copy = np.empty(len(distances)), np.empty(len(distances), bool)
+    medians, limits = np.empty(len(distances)), np.empty(len(distances))
     for label in np.unique(classes):
         of_class = classes == label
         reference = test_distances[test_classes == label]
         if not len(reference):
             reference = test_distances
-        median = float(np.median(reference)) or float(np.median(test_distances))
-        relative[of_class] = distances[of_class] / median if median else np.nan
-        equal = distances[of_class] == 0
-        near_copy[of_class] = equal | (distances[of_class] < np.quantile(reference, COPY_QUANTILE))
-    return relative, near_copy
+        medians[of_class], limits[of_class] = np.quantile(reference, [0.5, COPY_QUANTILE])
+    return _compare(distances, medians, limits, np.median(test_distances))
+
+
+def relative_to_other_images(distances: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the distance of each test image with those of the others of its class: the floor of `relative_to_test`.
+
+    It has the bias of `relative_to_test` for generated images, except that an image has one test image less to be
+    compared with. An image that is the only one of its class is compared with all others.
+
+    Args:
+        distances: float, shape (n,), n >= 2, distances of test images to their nearest training images.
+        classes: int, shape (n,), predicted classes of test images.
+
+    Returns:
+        As `relative_to_test`, for the test images.
+    """
+    medians, limits = (_quantile_of_others(distances, quantile) for quantile in (0.5, COPY_QUANTILE))
+    for label in np.unique(classes):
+        of_class = classes == label
+        if of_class.sum() > 1:
+            medians[of_class] = _quantile_of_others(distances[of_class], 0.5)
+            limits[of_class] = _quantile_of_others(distances[of_class], COPY_QUANTILE)
+    return _compare(distances, medians, limits, np.median(distances))
+
+
+def _quantile_of_others(values: np.ndarray, quantile: float) -> np.ndarray:
+    """Return for each value the quantile of all other values, float (n,), n >= 2; linear as in `numpy.quantile`."""
+    order = values.argsort()
+    rank = np.empty(len(values), int)
+    rank[order] = np.arange(len(values))
+    position = quantile * (len(values) - 2)
+    index = int(position)
+    low, high = (
+        values[order[np.minimum(at + (rank <= at), len(values) - 1)]]  # of the sorted values without the value itself
+        for at in (index, index + 1)
+    )
+    return np.asarray(low + (position - index) * (high - low))
+
+
+def _compare(
+    distances: np.ndarray, medians: np.ndarray, limits: np.ndarray, overall_median: float | np.floating
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return distances relative to medians, else to the overall median, else NaN; and whether they are near copies."""
+    medians = np.where(medians, medians, overall_median)
+    relative = np.divide(distances, medians, out=np.full(len(distances), np.nan), where=medians != 0)
+    return relative, (distances == 0) | (distances < limits)
