@@ -245,11 +245,12 @@ def test_the_last_run_has_the_tone_of_its_report_and_the_reasons_of_the_gate(mon
     publish(40, badge="Not fit for the gate", reasons=[f"Recall is {HOSTILE}."], champion="night-003")
     page = written(month)
     assert '<span class="badge neutral">Not fit for the gate</span> <span class="opinion neutral">As good' in page
-    assert "The champion then was night-003. Recall is &lt;img" in page
+    assert "Recall is &lt;img" in page
+    assert "The champion then was night-003.</p>" in page
     publish(41, badge="Far from real", champion="night-007")
     page = written(month)
     assert '<span class="badge bad">Far from real</span>' in page
-    assert "The champion then was night-007. Recall is worse." in page
+    assert "Recall is worse. The champion then was night-007." in page
     publish(42, badge="Passes the gate", passes=True)
     assert '<span class="badge good">Passes the gate</span>' in written(month)
     assert "The champion then was" not in written(month)
