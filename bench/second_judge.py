@@ -22,7 +22,7 @@ from gan.data.catalog import FASHION_MNIST
 from gan.data.pixels import normalize_images
 from gan.data.samples import load_samples
 from gan.data.sources import fetch_splits
-from gan.judging.class_shares import class_shares
+from gan.judging.class_shares import count_classes
 from gan.judging.classifier import accuracy, fit_classifier
 from gan.judging.definitions import Metric, describe_metric
 from gan.judging.features import Extractor
@@ -95,7 +95,7 @@ def table_of(judge: Judge, runs: Sequence[Path], challenger: np.ndarray) -> Tabl
     """Judge each run's averaged weights; the row of real images is that of the challenger."""
     table = Table(f"Averaged weights, {judge.extractor.name} features, n = {judge.n:,}", box=box.SIMPLE_HEAD)
     real = _measured(judge, challenger)
-    shares = class_shares(FASHION_MNIST.class_names, judge.test.classes, judge.examine(challenger).fake.classes)
+    shares = count_classes(FASHION_MNIST.class_names, judge.test.classes, judge.examine(challenger).fake.classes)
     for metric in real:
         if metric.name in COLUMNS:
             table.add_column(metric.title, justify="right")

@@ -7,7 +7,6 @@ import numpy as np
 from builders import small_extractor, smooth_pixels
 
 from gan.judging.bootstrap import Difference
-from gan.judging.class_shares import class_shares
 from gan.judging.definitions import Separation
 from gan.judging.gate import Decision
 from gan.judging.judge import Judge, SnapshotJudge
@@ -86,7 +85,7 @@ def make_report(findings: Findings, folder: Path) -> Report:
         run_name="own-article",
         subtitle="recipe article",
         metrics=findings.judge.metrics(findings.last, findings.average),
-        class_shares=class_shares(findings.class_names, findings.judge.test.classes, findings.average.fake.classes),
+        class_shares=findings.class_shares,
         extractor_sha256=findings.judge.extractor.sha256,
         warnings=["Mode collapse after 500 steps"],
         exhibits=make_exhibits(findings, seed=0),

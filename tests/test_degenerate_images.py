@@ -9,6 +9,7 @@ from builders import small_extractor, smooth_pixels
 from narrowing import not_none
 
 from gan.judging.bootstrap import bootstrap_differences
+from gan.judging.class_shares import count_classes
 from gan.judging.definitions import METRICS
 from gan.judging.gate import decide
 from gan.judging.image_statistics import ImageStatistics
@@ -90,7 +91,8 @@ def test_if_the_splits_are_equal_all_images_are_copies_and_relative_distances_ar
     assert (copies.value, copies.average, copies.floor) == (1, 0, 1)
     assert (relative.value, relative.average, relative.floor) == (None, None, None)
     assert relative.undefined == dict.fromkeys(("value", "average", "floor"), EQUAL_SPLITS)
-    decision = decide(found, (), (), None, (), full_n=N)
+    classes = count_classes("abc", judge.test.classes, judge.examine(images).fake.classes)
+    decision = decide(found, classes, (), None, (), full_n=N)
     assert f"Nearest training image is not defined: {EQUAL_SPLITS}." in decision.reasons
 
 

@@ -9,7 +9,7 @@ from narrowing import not_none
 
 from gan.data.samples import save_samples
 from gan.judging.bootstrap import Difference, bootstrap_differences
-from gan.judging.class_shares import ClassShare, class_shares, missing_classes
+from gan.judging.class_shares import ClassShare, count_classes, missing_classes
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.faults import copies_training_images, lacks_diversity
 from gan.judging.gate import GATE_METRICS, MARGIN, Decision, Incumbent, Quality, best_of, challenge_champion, decide
@@ -39,7 +39,7 @@ def ask(
 ) -> Decision:
     found = judge.examine(pixels)
     metrics = judge.metrics(found, found)
-    classes = class_shares(NAMES, judge.test.classes, found.fake.classes)
+    classes = count_classes(NAMES, judge.test.classes, found.fake.classes)
     if champion is None:
         return decide(metrics, classes, warnings, None, (), full_n=N)
     differences = bootstrap_differences(found, judge.examine(champion), judge.floor, extractor="small", seed=0)
@@ -208,16 +208,19 @@ def test_near_copies_of_few_images_may_be_three_standard_errors_more(share, pass
     assert decide(few, EQUAL, (), None, (), full_n=100).passes is passes
 
 
-@pytest.mark.parametrize(("share", "n"), [(0.95, 100), (0.97, 100), (0.99, 1000)])
-def test_held_out_real_images_of_a_rare_class_are_no_fault_but_its_absence_is_beyond_chance(share, n) -> None:
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize(
+    ("shares", "n"), [((0.95, 0.05), 100), ((0.97, 0.03), 100), ((0.99, 0.01), 1000), ((0.91, *[0.01] * 9), 100)]
+)
+def test_held_out_real_images_of_rare_classes_are_no_fault_but_their_absence_is_beyond_chance(shares, n) -> None:
+    rng, num_classes = np.random.default_rng(0), len(shares)
 
     def is_fault(generated: np.ndarray) -> bool:
-        test = (rng.random(len(generated)) > share).astype(int)
-        metric = measured({"class_entropy": class_entropy(generated, 2)})[0].model_copy(update={"n": len(generated)})
-        return lacks_diversity(metric, class_shares("ab", test, generated))
+        test = rng.choice(num_classes, len(generated), p=shares)
+        entropy = class_entropy(generated, num_classes)
+        metric = measured({"class_entropy": entropy})[0].model_copy(update={"n": len(generated)})
+        return lacks_diversity(metric, count_classes(NAMES[:num_classes], test, generated))
 
-    assert sum(is_fault((rng.random(n) > share).astype(int)) for _ in range(500)) <= 1
+    assert sum(is_fault(rng.choice(num_classes, n, p=shares)) for _ in range(500)) <= 1
     assert is_fault(np.zeros(10_000, int))
 
 
@@ -244,12 +247,13 @@ def test_images_of_few_classes_are_a_fault_unless_real_images_are_of_few(entropy
     assert decide(metrics, classes, (), None, (), full_n=10_000).passes is passes
 
 
-def test_a_missing_class_is_a_fault_that_names_it() -> None:
-    classes = [each.model_copy(update={"generated": 0.001}) if each.name == "d" else each for each in EQUAL]
+@pytest.mark.parametrize(("share", "is_missing"), [(0.024, True), (0.026, False)])
+def test_a_class_is_missing_below_a_quarter_of_its_share_of_test_images(share, is_missing) -> None:
+    classes = [each.model_copy(update={"generated": share}) if each.name == "d" else each for each in EQUAL]
     decision = decide(measured(GOOD), classes, (), None, (), full_n=10_000)
-    assert decision.reasons == (
-        "It generates hardly any images of 1 of 10 classes: d (0.1 % of its images, 10 % of test images).",
-    )
+    reason = "It generates hardly any images of 1 of 10 classes: d (2.4 % of its images, 10 % of test images)."
+    assert (decision.reasons == (reason,)) is is_missing
+    assert decision.passes is not is_missing
 
 
 @pytest.mark.parametrize("n", [100, 300, 1000])
@@ -258,12 +262,12 @@ def test_no_class_of_held_out_real_images_is_missing(shares, n) -> None:
     rng, names = np.random.default_rng(0), [str(label) for label in range(len(shares))]
     for _ in range(300):
         test, generated = rng.choice(len(shares), (2, n), p=shares)
-        assert not missing_classes(class_shares(names, test, generated), n)
+        assert not missing_classes(count_classes(names, test, generated), n)
 
 
 def test_one_of_ten_classes_that_is_left_out_is_found_among_300_images() -> None:
     rng, n = np.random.default_rng(0), 300
-    sets = [class_shares(NAMES, rng.integers(10, size=n), rng.integers(1, 10, size=n)) for _ in range(100)]
+    sets = [count_classes(NAMES, rng.integers(10, size=n), rng.integers(1, 10, size=n)) for _ in range(100)]
     assert sum([each.name for each in missing_classes(shares, n)] == ["a"] for shares in sets) >= 95
 
 

@@ -236,9 +236,11 @@ def test_a_classifier_hardly_better_than_guessing_causes_a_warning_about_labels(
     shuffled = np.random.default_rng(0).permutation(labels)
     (text,) = check_accuracy(shuffled, 0.4, labels)
     assert "in the same order in both splits" in text
-    assert "test images; guessing, with each class as often, would be right for 38 %" in text
+    assert "test images; random guesses with the same class shares would be right for 38 %" in text
     (text,) = check_accuracy(np.zeros(100, int), 0.5, labels)
-    assert "right for 50 % of 100 test images; guessing, with each class as often, would be right for 50 %" in text
+    assert (
+        "right for 50 % of 100 test images; random guesses with the same class shares would be right for 50 %" in text
+    )
     assert check_accuracy(of_accuracy(0.5, labels), 0.5, labels) == ()
     assert check_accuracy(of_accuracy(0.9, np.zeros(100, int)), 0.5, np.zeros(100, int)) == (), "there is one class"
 

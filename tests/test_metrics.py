@@ -352,6 +352,11 @@ def test_the_floor_compares_each_test_image_with_the_others_of_its_class() -> No
         assert (relative[row], near_copy[row]) == (expected[0][0], expected[1][0])
 
 
+def test_repeated_test_images_do_not_lower_the_floor_of_near_copies() -> None:
+    distances = np.repeat(np.arange(1, 11) / 10, 3)
+    assert relative_to_other_images(distances, np.zeros(30, int))[1].mean() == 0.1
+
+
 def test_the_floor_of_near_copies_has_the_bias_of_generated_images() -> None:
     """With halves of the test split as the floor, a share of 0.1 would be compared with one of 0.18."""
     rng, r = np.random.default_rng(0), 10

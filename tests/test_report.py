@@ -72,7 +72,7 @@ def test_the_images_shown_as_generated_are_those_of_the_averaged_weights(finding
     for label, row in enumerate(exhibits.classes):
         rows = np.flatnonzero(statistics.classes == label)
         np.testing.assert_array_equal(row.fake, average[rows[:10]])
-        assert row.fake_share == len(rows) / len(average)
+        assert findings.class_shares[label].generated == pytest.approx(len(rows) / len(average), rel=1e-5)
     for group in exhibits.neighbours:
         np.testing.assert_array_equal(group.fake, average[group.fake_rows])
         np.testing.assert_array_equal(group.train, findings.train_pixels[statistics.nearest[group.fake_rows]])
@@ -152,7 +152,7 @@ def test_page_and_digest_say_of_how_many_images_a_floor_is_that_has_more_than_we
         for metric in report.metrics
     ]
     page, digest = (render(replace(report, metrics=tuple(wider))) for render in (render_html, render_markdown))
-    assert "compares each of the 9,000 test images with the others." in " ".join(page.split())
+    assert "compares each of the 9,000 test images with the others of its class." in " ".join(page.split())
     assert digest.count("| 150 (floor 9,000) |") == 2
 
 
@@ -194,7 +194,7 @@ def test_the_verdict_says_in_one_sentence_what_is_wrong(report, findings) -> Non
     chance = replace(report, separation=report.separation.model_copy(update={"accuracy": 0.58}))
     assert chance.verdict == (
         "Too few images to say whether they can be told from real ones: a trained network is right for 58 % of unseen "
-        "images (guessing: 50 %). With only 150 of each kind, up to 59 % may be chance."
+        "images (guessing: 50 %, by chance up to 59 % with 150 images)."
     )
     many = tuple(metric.model_copy(update={"n": 10_000}) for metric in report.metrics)
     hardly = replace(report, metrics=many, separation=report.separation.model_copy(update={"accuracy": 0.525}))

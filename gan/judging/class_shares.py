@@ -1,4 +1,4 @@
-"""Shares of the predicted classes, of real and of generated images, and the classes that a generator leaves out."""
+"""The shares of predicted classes among test and generated images, and the classes that a generator leaves out."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from gan.judging.measured import Measured
 from gan.judging.metrics.classes import entropy_bits
 
 MAX_RELATIVE_SHARE = 0.25
-"""Share of a missing class among generated images, relative to real ones, that it is below."""
+"""A class is missing only if its share of generated images is below this part of its share of test images."""
 
 MAX_P_VALUE = 0.001
-"""Probability that a generator with the shares of real images has a missing class by chance, for all classes."""
+"""Limit on the probability that any class of a generator with the true class shares counts as missing."""
 
 
 class ClassShare(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -23,7 +23,7 @@ class ClassShare(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     generated: Measured = Field(description="of images of the averaged generator")
 
 
-def class_shares(names: Sequence[str], real: np.ndarray, generated: np.ndarray) -> tuple[ClassShare, ...]:
+def count_classes(names: Sequence[str], real: np.ndarray, generated: np.ndarray) -> tuple[ClassShare, ...]:
     """Count predicted labels, int (n,), of test images and of generated images, for each class by its name."""
     of_real, of_generated = (np.bincount(classes, minlength=len(names)) / len(classes) for classes in (real, generated))
     rows = zip(names, of_real, of_generated, strict=True)
@@ -38,8 +38,8 @@ def real_entropy(classes: Sequence[ClassShare]) -> float:
 def missing_classes(classes: Sequence[ClassShare], n: int) -> list[ClassShare]:
     """Return the classes that hardly any generated image belongs to, beyond chance.
 
-    Such a class has less than a quarter of its share of real images, and the share is significantly lower (one-sided
-    exact test of Fisher 1922, with the Bonferroni correction for all classes).
+    Such a class has less than a quarter of its share of test images, beyond chance (one-sided exact test of Fisher
+    1935, p below MAX_P_VALUE, with the Bonferroni correction for all classes).
 
     Args:
         classes: All classes of the data set.
@@ -50,7 +50,7 @@ def missing_classes(classes: Sequence[ClassShare], n: int) -> list[ClassShare]:
 
 
 def _p_value(share: ClassShare, n: int) -> float:
-    """Return the probability that of 2n images no more of this class are among n random ones than were generated."""
+    """Return the probability of so few images of a class among n that are drawn from these n and the n test images."""
     from scipy.stats import hypergeom  # takes half a second
 
     real, generated = round(share.real * n), round(share.generated * n)

@@ -28,7 +28,7 @@ LEAST_GAP = 0.02
 """Accuracy by which a classifier may be below the nearest image without a warning."""
 
 MIN_KAPPA = 0.1
-"""Cohen's kappa below which there is a warning. It is 0.93 on Fashion-MNIST and about 0 with shuffled labels."""
+"""Cohen's kappa below which there is a warning. It is 0.93 for the shipped one, about 0 with shuffled labels."""
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,8 @@ def check_accuracy(predicted: np.ndarray, by_pixels: float, labels: np.ndarray) 
         )
     if len(classes) > 1 and accuracy - by_guessing < MIN_KAPPA * (1 - by_guessing):
         return (
-            f"{found}; guessing, with each class as often, would be right for {100 * by_guessing:.3g} %. Features of "
-            "such a classifier measure little. Check that images and labels are in the same order in both splits.",
+            f"{found}; random guesses with the same class shares would be right for {100 * by_guessing:.3g} %. "
+            "Features of such a classifier measure little. Check that images and labels are in the same order in both "
+            "splits.",
         )
     return ()

@@ -202,10 +202,12 @@ class Metric(MeasuredNumbers):
     title: str = Field(description="name in tables")
     value: Number = Field(description="images of the last weights against test images")
     average: Number = Field(description="the same for images of the averaged generator")
-    floor: Number = Field(description="the same for real training images: what a perfect generator would reach")
+    floor: Number = Field(description="the same for real images: what a perfect generator would reach")
     standard_error: Number = Field(None, description="of value, where the estimator has one")
     n: int = Field(description="images on each side")
-    floor_n: int = Field(description="the same for the floor; the whole test split where that is the floor")
+    floor_n: int = Field(
+        description="images of the floor: n training images, or the whole test split for near copies and nearest"
+    )
     better: Better
     extractor: str = Field(description="name of the features that the metric is computed on")
     reading: str = Field(description="how to interpret the value")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
+import numpy as np
+
 from gan.formatting import describe_number, describe_share, list_names
 from gan.judging.class_shares import ClassShare, missing_classes, real_entropy
 from gan.judging.definitions import Metric
@@ -95,14 +97,16 @@ def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -
 def lacks_diversity(entropy: Metric, classes: Sequence[ClassShare]) -> bool:
     """Return whether the class entropy is below one bit, and below half of that of test images beyond chance.
 
-    Of n images it has a standard error of about n^(-1/2) bits or less: -log2 p has a deviation of at most 0.96 for two
-    classes. The floor is not used: training images of rare classes may be recognized far better than other images.
+    The standard error of an entropy is the standard deviation of -log2 p over the images, divided by sqrt(n) (delta
+    method). The floor is not used: training images of rare classes may be recognized far better than other images.
     """
     found, real = entropy.average, real_entropy(classes)
     if not is_defined(found):
         return False
+    shares = np.array([each.real for each in classes if each.real])
+    variance = max(0.0, float((shares * np.log2(shares) ** 2).sum()) - real**2)
     limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * real)
-    return found < limit and real - found > SIGNIFICANT_ERRORS * sqrt(2 / entropy.n)
+    return found < limit and real - found > SIGNIFICANT_ERRORS * sqrt(2 * variance / entropy.n)
 
 
 def describe_missing(missing: Sequence[ClassShare], classes: Sequence[ClassShare]) -> str:

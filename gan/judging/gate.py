@@ -5,8 +5,8 @@ The gate examines the averaged weights. A generator passes under these condition
 - It is judged on FULL_N images, or on as many as the test split has if that is fewer.
 - All its metrics are defined.
 - Its training showed no sign of collapse.
-- The entropy of its predicted classes is at least one bit, or half of that of real images if this is less; lower values
-  within three standard errors of that of real images are no fault.
+- The entropy of its predicted classes is at least one bit, or half of that of test images if this is less; lower values
+  within three standard errors of that of test images are no fault.
 - It does not copy: its share of near copies is not significantly above that of test images.
 - Its Fréchet distance, precision and coverage are within limits relative to the floor.
 - Its recall is above 0, and it leaves out no class.

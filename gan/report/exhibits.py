@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from gan.judging.class_shares import ClassShare, count_classes
 from gan.judging.definitions import AskedClasses
 from gan.judging.image_statistics import ImageStatistics
 from gan.judging.judge import Judge
@@ -58,10 +59,9 @@ class Findings:
         )
 
     @property
-    def class_shares(self) -> np.ndarray:
-        """Shares of the images with each predicted class, float64 (3, num_classes), 0 to 1; rows as `charts.SETS`."""
-        sides = self.judge.test, self.last.fake, self.average.fake
-        return np.array([np.bincount(side.classes, minlength=self.judge.num_classes) / self.judge.n for side in sides])
+    def class_shares(self) -> tuple[ClassShare, ...]:
+        """How often each class is predicted for test images and for images of the averaged weights."""
+        return count_classes(self.class_names, self.judge.test.classes, self.average.fake.classes)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,6 @@ class ClassRow:
     """Images of one class: real ones by label; generated ones by the class given to the generator, or predicted."""
 
     name: str
-    real_share: float  # share of the test images with this predicted class, 0 to 1
-    fake_share: float  # share of the generated images with this predicted class, 0 to 1
     real: np.ndarray  # uint8 (k, 28, 28), k <= NUM_OF_A_CLASS
     fake: np.ndarray  # uint8 (k, 28, 28)
     real_rows: np.ndarray  # int (k,), indices into the judge's test images
@@ -164,18 +162,20 @@ def _draw_square(pixels: np.ndarray) -> bytes:
 
 def _draw_charts(found: Findings) -> dict[str, Figure]:
     sides = found.last.real, found.last.fake, found.average.fake
+    classified = found.judge.test.classes, found.last.fake.classes, found.average.fake.classes  # as `charts.SETS`
+    shares = [np.bincount(classes, minlength=found.judge.num_classes) / found.judge.n for classes in classified]
     histograms = [side.intensities.mean(axis=0) for side in sides]
     return {
         "quality": charts.draw_quality(found.snapshot_steps, found.quality, found.quality_of, found.average_quality),
         "losses": charts.draw_losses(found.history),
-        "classes": charts.draw_class_balance(found.class_names, found.class_shares),
+        "classes": charts.draw_class_balance(found.class_names, np.array(shares)),
         "intensities": charts.draw_intensities(histograms),
     }
 
 
 def _choose_class_rows(found: Findings) -> list[ClassRow]:
     """Choose the first images of every class; generated images without a requested class have the predicted one."""
-    judge, (real_shares, _, fake_shares) = found.judge, found.class_shares
+    judge = found.judge
     labels = found.test_labels[judge.test_rows]
     fake_labels = found.average.fake.classes if found.asked_labels is None else found.asked_labels[: judge.n]
     num = max(MIN_OF_A_CLASS, min(NUM_OF_A_CLASS, MAX_OF_ALL_CLASSES // len(found.class_names)))
@@ -185,8 +185,6 @@ def _choose_class_rows(found: Findings) -> list[ClassRow]:
         rows.append(
             ClassRow(
                 name=name,
-                real_share=float(real_shares[label]),
-                fake_share=float(fake_shares[label]),
                 real=judge.test_pixels[real_rows],
                 fake=found.average_pixels[fake_rows],
                 real_rows=real_rows,

@@ -106,7 +106,7 @@ def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separa
         return f"The generator makes hardly any images of {describe_missing(missing, classes)}."
     linear = metrics["two_sample_accuracy"]
     accuracy, _, classifier = _stronger_classifier(separation, linear)
-    by_chance, doubt = SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * linear.n), ""
+    by_chance, guessing = SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * linear.n), "guessing: 50 %"
     if accuracy >= EASY_ACCURACY:
         conclusion = "Easy to tell from real images"
     elif accuracy >= DISTINGUISHABLE_ACCURACY:
@@ -117,9 +117,8 @@ def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separa
         conclusion = "Can hardly be told from real images"
     else:
         conclusion = "Too few images to say whether they can be told from real ones"
-        doubt = f" With only {linear.n:,} of each kind, up to {describe_share(0.5 + by_chance)} may be chance."
-    found = f"{classifier} is right for {describe_share(accuracy)} of unseen images (guessing: 50 %)"
-    return f"{conclusion}: {found}.{doubt}"
+        guessing += f", by chance up to {describe_share(0.5 + by_chance)} with {linear.n:,} images"
+    return f"{conclusion}: {classifier} is right for {describe_share(accuracy)} of unseen images ({guessing})."
 
 
 def make_tiles(

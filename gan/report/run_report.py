@@ -11,7 +11,6 @@ from gan.config import RunConfig
 from gan.data.pixels import denormalize_images
 from gan.data.samples import samples_bytes
 from gan.formatting import describe_number, describe_seconds, describe_setting, describe_share
-from gan.judging.class_shares import class_shares
 from gan.judging.definitions import Separation
 from gan.judging.features import Extractor
 from gan.judging.gate import Incumbent, challenge_champion
@@ -80,13 +79,12 @@ def report_run(
     with progress("Judging", NUM_PARTS, unit="parts") as update:
         found = _judge(run, update)
         metrics = found.judge.metrics(found.last, found.average)
-        shares = class_shares(found.class_names, found.judge.test.classes, found.average.fake.classes)
         update(5, "the earlier run" if reference else "")
         against = _compare(run, found, reference) if reference else None
         known = {reference.average_samples: against.average_differences} if reference and against else {}
         update(6, "the champion" if champion else "")
         gate = challenge_champion(
-            found.judge, found.average_pixels, metrics, shares, run.warnings, champion, known, seed=seed
+            found.judge, found.average_pixels, metrics, found.class_shares, run.warnings, champion, known, seed=seed
         )
         update(7, "pictures")
         exhibits = make_exhibits(found, seed=seed)
@@ -96,7 +94,7 @@ def report_run(
         run_name=run.settings.name,
         subtitle=_subtitle(run),
         metrics=metrics,
-        class_shares=shares,
+        class_shares=found.class_shares,
         extractor_sha256=run.provenance.networks[FEATURE_EXTRACTOR],
         warnings=run.warnings,
         data_warnings=run.data_warnings,

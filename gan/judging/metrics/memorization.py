@@ -11,7 +11,7 @@ def relative_to_test(
     """Compare distances to the nearest training image with those of test images of the same class.
 
         relative_j = d(y_j) / median of d(x) over test images x of y_j's class
-        near copy:   d(y_j) < 1 % quantile of these d(x), or d(y_j) = 0
+        near copy:   d(y_j) <= 1 % quantile of these d(x)
 
     This follows the data-copying test of Meehan et al. 2020, arXiv:2004.05675, which also compares with held-out images
     region by region. The regions here are classes: trousers are nearer to each other than bags are, so that without
@@ -84,4 +84,4 @@ def _compare(
     """Return distances relative to medians, else to the overall median, else NaN; and whether they are near copies."""
     medians = np.where(medians, medians, overall_median)
     relative = np.divide(distances, medians, out=np.full(len(distances), np.nan), where=medians != 0)
-    return relative, (distances == 0) | (distances < limits)
+    return relative, distances <= limits
