@@ -256,6 +256,12 @@ def test_a_class_is_missing_below_a_quarter_of_its_share_of_test_images(share, i
     assert decision.passes is not is_missing
 
 
+def test_no_class_counts_as_missing_if_the_images_are_not_like_real_ones() -> None:
+    classes = [each.model_copy(update={"generated": 1.0 if each.name == "d" else 0.0}) for each in EQUAL]
+    (reason,) = decide(measured({**GOOD, "precision": 0.2}), classes, (), None, (), full_n=10_000).reasons
+    assert reason.startswith("Too few of its images lie among real ones")
+
+
 @pytest.mark.parametrize("n", [100, 300, 1000])
 @pytest.mark.parametrize("shares", [np.full(10, 0.1), np.array([0.8, 0.1, 0.05, 0.05]), np.full(50, 0.02)])
 def test_no_class_of_held_out_real_images_is_missing(shares, n) -> None:

@@ -70,14 +70,34 @@ def far_from_real(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) 
         (coverage, MIN_RELATIVE_COVERAGE, "It generates too few of the images that occur"),
     )
     for metric, share, meaning in limits:
-        if is_defined(metric.average) and is_defined(metric.floor) and metric.average < share * metric.floor:
+        if metric.floor and _is_below(metric, share):
             found, least = describe_share(metric.average, 3), describe_share(share * metric.floor, 3)
             part = describe_share(share)
             yield f"{meaning}: its {metric.title.lower()} is {found}, and {part} of the floor is {least}."
     if by_name["recall"].average == 0:
         yield "No real image lies among its images: its recall is 0 %."
-    if missing := missing_classes(classes, by_name["class_entropy"].n):
-        yield f"It generates hardly any images of {describe_missing(missing, classes)}."
+    if missing := describe_missing(by_name, classes):
+        yield f"It generates hardly any images of {missing}."
+
+
+def describe_missing(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) -> str:
+    """Name the missing classes, with their share of all images together; empty if there are none.
+
+    Empty too if too few images lie among real ones, because the predicted classes of such images mean nothing.
+    """
+    precision = by_name["precision"]
+    missing = missing_classes(classes, precision.n)
+    if not missing or _is_below(precision, MIN_RELATIVE_PRECISION):
+        return ""
+    names = list_names([each.name for each in missing])
+    generated, real = sum(each.generated for each in missing), sum(each.real for each in missing)
+    shares = f"{describe_share(generated)} of its images, {describe_share(real)} of test images"
+    return f"{len(missing)} of {len(classes)} classes: {names} ({shares})"
+
+
+def _is_below(metric: Metric, share: float) -> bool:
+    """Return whether a metric of the averaged weights is below a share of its floor; False if either is not defined."""
+    return is_defined(metric.average) and is_defined(metric.floor) and metric.average < share * metric.floor
 
 
 def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:
@@ -107,11 +127,3 @@ def lacks_diversity(entropy: Metric, classes: Sequence[ClassShare]) -> bool:
     variance = max(0.0, float((shares * np.log2(shares) ** 2).sum()) - real**2)
     limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * real)
     return found < limit and real - found > SIGNIFICANT_ERRORS * sqrt(2 * variance / entropy.n)
-
-
-def describe_missing(missing: Sequence[ClassShare], classes: Sequence[ClassShare]) -> str:
-    """Name missing classes, with their share of all images together."""
-    names = list_names([each.name for each in missing])
-    generated, real = sum(each.generated for each in missing), sum(each.real for each in missing)
-    shares = f"{describe_share(generated)} of its images, {describe_share(real)} of test images"
-    return f"{len(missing)} of {len(classes)} classes: {names} ({shares})"

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
-from gan.judging.class_shares import ClassShare, missing_classes, real_entropy
+from gan.judging.class_shares import ClassShare, real_entropy
 from gan.judging.definitions import SHARES, Metric, Separation
 from gan.judging.faults import (
     BROKEN,
@@ -102,8 +102,8 @@ def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separa
             "The generator makes only a few different images: "
             f"the entropy of their predicted classes is {bits} bits (test images: {real})."
         )
-    if missing := missing_classes(classes, entropy.n):
-        return f"The generator makes hardly any images of {describe_missing(missing, classes)}."
+    if missing := describe_missing(metrics, classes):
+        return f"The generator makes hardly any images of {missing}."
     linear = metrics["two_sample_accuracy"]
     accuracy, _, classifier = _stronger_classifier(separation, linear)
     by_chance, guessing = SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * linear.n), "guessing: 50 %"
