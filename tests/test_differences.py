@@ -41,7 +41,7 @@ def differences(judge: Judge, this: ImageStatistics, other: ImageStatistics) -> 
     return bootstrap_differences(this, other, judge.floor, extractor=judge.extractor.name, seed=0)
 
 
-def test_the_quantiles_are_bonferroni_corrected_for_thirteen_intervals() -> None:
+def test_the_quantiles_are_bonferroni_corrected_for_fourteen_intervals() -> None:
     level = 1 - 0.05 / 2 / len(METRICS)
     assert pytest.approx(scipy.stats.norm.ppf(level)) == NORMAL_QUANTILE
     assert pytest.approx(scipy.stats.t.ppf(level, BATCHES - 1), abs=1e-4) == STUDENT_QUANTILE

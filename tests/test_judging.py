@@ -10,7 +10,7 @@ from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
 from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, density_coverage, precision_recall
-from gan.judging.metrics.similar_images import ImageIndex
+from gan.judging.metrics.similar_images import ImageIndex, distances_to_others
 from gan.judging.metrics.two_sample import held_out_logits
 
 N = 100
@@ -214,6 +214,23 @@ def test_near_copies_are_judged_by_class_and_against_the_whole_test_split_as_is_
     relative, near_copy = relative_to_other_images(test_distances, test_classes)
     np.testing.assert_array_equal(judge.floor.fake.relative_distance, relative)
     np.testing.assert_array_equal(judge.floor.fake.near_copy, near_copy)
+
+
+def test_images_that_repeat_with_small_changes_are_near_duplicates_by_class_and_compared_with_test_images(
+    judge,
+) -> None:
+    pixels = smooth_pixels(N, 9)
+    pixels[: N // 3] = np.roll(pixels[0], 1, axis=0)  # a third are one image
+    pixels[1] = pixels[0, :, ::-1]
+    pixels[2] = pixels[0] // 2
+    statistics = judge.examine(pixels).fake
+    assert statistics.near_duplicate[: N // 3].all()
+    test_to_others = distances_to_others(judge.test_pixels)
+    _, expected = relative_to_test(distances_to_others(pixels), statistics.classes, test_to_others, judge.test.classes)
+    np.testing.assert_array_equal(statistics.near_duplicate, expected)
+    share, floor = (side.near_duplicate.mean() for side in (statistics, judge.floor.fake))
+    assert N // 3 <= N * share <= 0.4 * N
+    assert floor <= 0.05
 
 
 def test_equal_inputs_give_equal_metrics(extractor, judge, train_pixels, real_like) -> None:

@@ -344,7 +344,7 @@ def test_the_share_of_near_copies_has_the_documented_bias(r) -> None:
 
 def test_the_floor_compares_each_test_image_with_the_others_of_its_class() -> None:
     rng = np.random.default_rng(0)
-    distances, classes = rng.integers(1, 40, 120) / 40, np.repeat([0, 1, 2, 3], [77, 40, 2, 1])
+    distances, classes = rng.integers(1, 40, 170) / 40, np.repeat([0, 1, 2, 3], [127, 40, 2, 1])
     relative, near_copy = relative_to_other_images(distances, classes)
     for row in range(len(distances)):
         others = np.arange(len(distances)) != row

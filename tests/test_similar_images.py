@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gan.judging.metrics import similar_images
-from gan.judging.metrics.similar_images import ImageIndex
+from gan.judging.metrics.similar_images import ImageIndex, distances_to_others
 
 
 def patterns(n: int, seed: int) -> np.ndarray:
@@ -65,6 +65,18 @@ def test_the_distance_is_the_least_over_all_changes_of_the_candidate(references)
                 cosine = inner @ (moved / np.linalg.norm(moved))
                 sines.append(np.sqrt(1 - cosine.clip(-1, 1) ** 2).min())
         assert distance == pytest.approx(min(sines), abs=1e-3)
+
+
+def test_the_distance_to_other_images_leaves_out_the_image_itself(references) -> None:
+    """With as many parts as images, every other image is a candidate."""
+    few = references[:10]
+    others = [ImageIndex(np.delete(few, row, axis=0)).nearest(few[[row]])[1] for row in range(len(few))]
+    np.testing.assert_allclose(distances_to_others(few), np.concatenate(others), atol=1e-6)
+    repeated = np.concatenate([references, references[:5], references[5:10, :, ::-1]])
+    distances = distances_to_others(repeated)
+    assert not distances[[*range(5), *range(700, 705)]].any()
+    assert (distances[[*range(5, 10), *range(705, 710)]] < 0.02).all()
+    assert (distances[10:700] > 0.1).all()
 
 
 def test_results_do_not_depend_on_the_block_size(references, monkeypatch) -> None:

@@ -163,9 +163,10 @@ def _explain(output: str) -> str:
     database = f"the one of {other.name}, {other.place}" if other else PREFECT_HOME.value() / "prefect.db"
     return (
         f"The embedded Prefect server does not start: {reasons[-1] if reasons else 'it gives no reason'}.\n"
-        f"Its database is {database}. It must be intact, not locked by another program, and on a writable disk with "
-        "free space. A damaged database can be moved away: this loses the pages of earlier runs, but no result and no "
-        "published run. PREFECT_HOME names another folder for it. A slow machine may need more than "
+        f"Its database is {database}. It must be intact, not from a newer Prefect, not locked by another program, and "
+        "on a writable disk with free space. A damaged or newer one can be moved away: this loses the pages of earlier "
+        "runs, but no result and no published run. PREFECT_HOME names another folder for it. A slow machine may need "
+        "more than "
         f"{setting.name}={setting.value()}."
     )
 

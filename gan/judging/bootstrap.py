@@ -19,8 +19,8 @@ CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / (2 * len(METRICS))
 """Bonferroni correction: with a probability of at least CONFIDENCE all intervals cover their true differences."""
 
-NORMAL_QUANTILE = NormalDist().inv_cdf(1 - TAIL)  # 2.89
-STUDENT_QUANTILE = 3.8602  # of Student's t with BATCHES - 1 degrees of freedom, at 1 - TAIL
+NORMAL_QUANTILE = NormalDist().inv_cdf(1 - TAIL)  # 2.91
+STUDENT_QUANTILE = 3.9088  # of Student's t with BATCHES - 1 degrees of freedom, at 1 - TAIL
 
 Verdict = Literal["better", "worse", "no difference beyond noise", "not defined"]
 

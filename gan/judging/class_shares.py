@@ -9,10 +9,10 @@ from gan.judging.measured import Measured
 from gan.judging.metrics.classes import entropy_bits
 
 MAX_RELATIVE_SHARE = 0.25
-"""A class is missing only if its share of generated images is below this part of its share of test images."""
+"""A class is rare if its share of generated images is below this part of its share of test images."""
 
-MAX_P_VALUE = 0.001
-"""Limit on the probability that any class of a generator with the true class shares counts as missing."""
+NUM_PERMUTATIONS = 999
+"""With so many permutations, a generator with the true class shares has missing classes with probability 0.001."""
 
 
 class ClassShare(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -38,20 +38,22 @@ def real_entropy(classes: Sequence[ClassShare]) -> float:
 def missing_classes(classes: Sequence[ClassShare], n: int) -> list[ClassShare]:
     """Return the classes that hardly any generated image belongs to, beyond chance.
 
-    Such a class has less than a quarter of its share of test images, beyond chance (one-sided exact test of Fisher
-    1935, p below MAX_P_VALUE, with the Bonferroni correction for all classes).
+    These are the rare classes, if together they have a larger share of the test images than in any of NUM_PERMUTATIONS
+    random divisions of all images into two halves (a permutation test; Fisher 1935). One test of all classes together
+    finds half of many classes, each of which has too few images for a test of its own.
 
     Args:
         classes: All classes of the data set.
         n: Number of test images, and of generated images, that the shares are of.
     """
-    rare = [each for each in classes if each.generated < MAX_RELATIVE_SHARE * each.real]
-    return [each for each in rare if _p_value(each, n) < MAX_P_VALUE / len(classes)]
+    real, generated = (np.rint([getattr(each, side) * n for each in classes]) for side in ("real", "generated"))
+    pooled = (real + generated).astype(int)
+    halves = np.random.default_rng(0).multivariate_hypergeometric(pooled, int(generated.sum()), size=NUM_PERMUTATIONS)
+    if _in_rare_classes(real, generated) <= _in_rare_classes(pooled - halves, halves).max():
+        return []
+    return [each for each in classes if each.generated < MAX_RELATIVE_SHARE * each.real]
 
 
-def _p_value(share: ClassShare, n: int) -> float:
-    """Return the probability of so few images of a class among n that are drawn from these n and the n test images."""
-    from scipy.stats import hypergeom  # takes half a second
-
-    real, generated = round(share.real * n), round(share.generated * n)
-    return float(hypergeom.cdf(generated, 2 * n, real + generated, n))
+def _in_rare_classes(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Return how many test images are of rare classes, from the images of each class, shape (..., num_classes)."""
+    return np.asarray(np.where(generated < MAX_RELATIVE_SHARE * real, real, 0).sum(axis=-1))

@@ -150,6 +150,15 @@ METRICS = (
         is_share=True,
     ),
     Definition(
+        "near_duplicates",
+        "Near duplicates",
+        "no more than real",
+        "share as near to another generated image as the nearest 1 % of test images of the same class to another one",
+        lambda e: float(e.fake.near_duplicate.mean()),
+        features=ALIGNED_PIXELS,
+        is_share=True,
+    ),
+    Definition(
         "total_variation",
         "Total variation",
         "as real",

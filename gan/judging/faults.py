@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
-import numpy as np
-
 from gan.formatting import describe_number, describe_share, list_names
 from gan.judging.class_shares import ClassShare, missing_classes, real_entropy
 from gan.judging.definitions import Metric
@@ -18,9 +16,14 @@ images in it."""
 FULL_N = 10_000
 """Number of images that a champion is judged by; the whole test split if that is smaller."""
 
-MAX_EXTRA_COPIES = 0.05
-MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY = 1.0, 0.5
-"""Of the predicted classes. The lower one applies, since real images of two classes have one bit at most."""
+MIN_FLOOR = 0.1
+"""Precision and coverage say nothing if those of real images are below this, because test images repeat each other."""
+
+MAX_EXTRA_COPIES, MAX_EXTRA_DUPLICATES = 0.05, 0.2
+"""Limits on the shares of near copies and near duplicates, above their floors."""
+
+MIN_ENTROPY_BITS, VARIED_BITS = 1.0, 2.0
+"""Limit on the entropy of the predicted classes, and the entropy of test images from which it applies."""
 
 SIGNIFICANT_ERRORS = 3
 """A share is significantly higher than chance if it is so many standard errors above it."""
@@ -32,21 +35,27 @@ BROKEN, FAR_FROM_REAL = "Broken", "Far from real"
 def fatal_faults(
     by_name: Mapping[str, Metric], classes: Sequence[ClassShare], warnings: Sequence[str]
 ) -> Iterator[str]:
-    """Describe each fault that makes a generator useless: undefined metrics, collapse, few different images, copies."""
+    """Describe each fault that makes a generator useless: undefined metrics, collapse, copies, repeats, few classes."""
     for metric in by_name.values():
         if not is_defined(metric.average) or not is_defined(metric.floor):
             yield f"{metric.title} is not defined: {metric.why}."
     if warnings:
         yield f"Its training showed signs of collapse: {' '.join(warnings)}"
-    entropy, copies = by_name["class_entropy"], by_name["near_copies"]
-    if lacks_diversity(entropy, classes):
-        bits = describe_number(entropy.average)
-        yield f"It generates only a few different images: the entropy of their predicted classes is {bits} bits."
-    if copies_training_images(copies.average, by_name):
-        yield (
-            f"It copies: {describe_share(copies.average)} of its images are near copies of training images "
-            f"(test images: {describe_share(copies.floor)})."
-        )
+    yield from (f"It {fault}." for fault in useless_images(by_name, classes))
+
+
+def useless_images(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) -> Iterator[str]:
+    """Describe each fault of the images that makes a generator useless, as the rest of a sentence after "it"."""
+    copies, duplicates, entropy = (by_name[name] for name in ("near_copies", "near_duplicates", "class_entropy"))
+    if _exceeds_floor(copies, MAX_EXTRA_COPIES):
+        found, floor = describe_share(copies.average), describe_share(copies.floor)
+        yield f"copies training images: {found} of its images are near copies (of test images: {floor})"
+    if _exceeds_floor(duplicates, MAX_EXTRA_DUPLICATES):
+        found, floor = describe_share(duplicates.average), describe_share(duplicates.floor)
+        yield f"repeats itself: {found} of its images are near duplicates of others (of real images: {floor})"
+    if _is_of_few_classes(entropy, classes):
+        found, real = describe_number(entropy.average), describe_number(real_entropy(classes))
+        yield f"makes images of few classes: their predicted classes have an entropy of {found} bits (real: {real})"
 
 
 def far_from_real(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) -> Iterator[str]:
@@ -77,11 +86,20 @@ def far_from_real(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) 
     if by_name["recall"].average == 0:
         yield "No real image lies among its images: its recall is 0 %."
     if missing := describe_missing(by_name, classes):
-        yield f"It generates hardly any images of {missing}."
+        yield f"It {missing}."
+
+
+def useless_metrics(by_name: Mapping[str, Metric]) -> Iterator[str]:
+    """Describe each metric that a generator cannot be refused by, because real images fail in it as well."""
+    for name in ("precision", "coverage"):
+        metric = by_name[name]
+        if is_defined(metric.floor) and metric.floor < MIN_FLOOR:
+            floor = describe_share(metric.floor)
+            yield f"{metric.title} says nothing here, since that of real images is {floor}: do test images repeat?"
 
 
 def describe_missing(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) -> str:
-    """Name the missing classes, with their share of all images together; empty if there are none.
+    """Name the missing classes and their share of all images, as the rest of a sentence; empty if there are none.
 
     Empty too if too few images lie among real ones, because the predicted classes of such images mean nothing.
     """
@@ -92,7 +110,7 @@ def describe_missing(by_name: Mapping[str, Metric], classes: Sequence[ClassShare
     names = list_names([each.name for each in missing])
     generated, real = sum(each.generated for each in missing), sum(each.real for each in missing)
     shares = f"{describe_share(generated)} of its images, {describe_share(real)} of test images"
-    return f"{len(missing)} of {len(classes)} classes: {names} ({shares})"
+    return f"makes hardly any images of {len(missing)} of {len(classes)} classes: {names} ({shares})"
 
 
 def _is_below(metric: Metric, share: float) -> bool:
@@ -100,30 +118,23 @@ def _is_below(metric: Metric, share: float) -> bool:
     return is_defined(metric.average) and is_defined(metric.floor) and metric.average < share * metric.floor
 
 
-def copies_training_images(share: float | None, by_name: Mapping[str, Metric]) -> bool:
-    """Return whether a share of near copies is significantly above that of real images; False if not defined.
+def _exceeds_floor(metric: Metric, extra: float) -> bool:
+    """Return whether a share is above its floor by more than `extra`, and significantly; False if not defined.
 
-    The standard error is that of the two-proportion test: both shares are pooled, so it is not 0 where no test image
-    happens to be a near copy.
+    The standard error is that of the two-proportion test: both shares are pooled, so it is not 0 where the floor
+    happens to be 0.
     """
-    copies = by_name["near_copies"]
-    if not is_defined(share) or not is_defined(copies.floor):
+    share, floor = metric.average, metric.floor
+    if not is_defined(share) or not is_defined(floor):
         return False
-    pooled = (share * copies.n + copies.floor * copies.floor_n) / (copies.n + copies.floor_n)
-    standard_error = sqrt(pooled * (1 - pooled) * (1 / copies.n + 1 / copies.floor_n))
-    return share > copies.floor + max(MAX_EXTRA_COPIES, SIGNIFICANT_ERRORS * standard_error)
+    pooled = (share * metric.n + floor * metric.floor_n) / (metric.n + metric.floor_n)
+    standard_error = sqrt(pooled * (1 - pooled) * (1 / metric.n + 1 / metric.floor_n))
+    return share > floor + max(extra, SIGNIFICANT_ERRORS * standard_error)
 
 
-def lacks_diversity(entropy: Metric, classes: Sequence[ClassShare]) -> bool:
-    """Return whether the class entropy is below one bit, and below half of that of test images beyond chance.
+def _is_of_few_classes(entropy: Metric, classes: Sequence[ClassShare]) -> bool:
+    """Return whether the class entropy is too low, where that of test images is not; False if not defined.
 
-    The standard error of an entropy is the standard deviation of -log2 p over the images, divided by sqrt(n) (delta
-    method). The floor is not used: training images of rare classes may be recognized far better than other images.
+    For test images of lower entropy, such as those of two classes, `describe_missing` says what is missing.
     """
-    found, real = entropy.average, real_entropy(classes)
-    if not is_defined(found):
-        return False
-    shares = np.array([each.real for each in classes if each.real])
-    variance = max(0.0, float((shares * np.log2(shares) ** 2).sum()) - real**2)
-    limit = min(MIN_ENTROPY_BITS, MIN_RELATIVE_ENTROPY * real)
-    return found < limit and real - found > SIGNIFICANT_ERRORS * sqrt(2 * variance / entropy.n)
+    return is_defined(entropy.average) and entropy.average < MIN_ENTROPY_BITS and real_entropy(classes) >= VARIED_BITS

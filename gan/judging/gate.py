@@ -5,9 +5,9 @@ The gate examines the averaged weights. A generator passes under these condition
 - It is judged on FULL_N images, or on as many as the test split has if that is fewer.
 - All its metrics are defined.
 - Its training showed no sign of collapse.
-- The entropy of its predicted classes is at least one bit, or half of that of test images if this is less; lower values
-  within three standard errors of that of test images are no fault.
+- The entropy of its predicted classes is at least one bit, if that of test images is at least two.
 - It does not copy: its share of near copies is not significantly above that of test images.
+- It does not repeat itself: its share of near duplicates is not far above that of real images.
 - Its Fréchet distance, precision and coverage are within limits relative to the floor.
 - Its recall is above 0, and it leaves out no class.
 - If there is a champion, a comparison with it is possible.
@@ -33,7 +33,7 @@ from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference, bootstrap_differences
 from gan.judging.class_shares import ClassShare
 from gan.judging.definitions import Metric
-from gan.judging.faults import FULL_N, far_from_real, fatal_faults
+from gan.judging.faults import FULL_N, far_from_real, fatal_faults, useless_metrics
 from gan.judging.judge import Judge
 from gan.judging.measured import Measured, is_defined
 
@@ -152,6 +152,7 @@ def decide(
     failures += [
         *fatal_faults(by_name, classes, warnings),
         *far_from_real(by_name, classes),
+        *useless_metrics(by_name),
         *([obstacle] if obstacle else []),
     ]
     compared = tuple(row for name in GATE_METRICS for row in differences if row.name == name)

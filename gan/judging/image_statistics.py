@@ -43,6 +43,7 @@ class FakeStatistics(NamedTuple):
     nearest: np.ndarray  # int64 (n,), index of the nearest training image
     relative_distance: np.ndarray  # float64 (n,)
     near_copy: np.ndarray  # bool (n,)
+    near_duplicate: np.ndarray  # bool (n,)
     variation: np.ndarray  # float64 (n,)
     intensities: np.ndarray  # float32 (n, 256)
     precise: np.ndarray  # bool (n,)

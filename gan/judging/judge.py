@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from gan.judging.definitions import METRICS, Metric
-from gan.judging.features import ALIGNED_PIXELS, Extractor
+from gan.judging.features import Extractor
 from gan.judging.image_statistics import FakeStatistics, ImageStatistics, RealStatistics, joint_statistics, real_radii
 from gan.judging.measured import replace_undefined, rounded
 from gan.judging.metrics.frechet import frechet_distance
@@ -14,9 +14,12 @@ from gan.judging.metrics.kernel import kernel_terms
 from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
 from gan.judging.metrics.pixels import intensity_histograms, total_variation
-from gan.judging.metrics.similar_images import ImageIndex
+from gan.judging.metrics.similar_images import ImageIndex, distances_to_others
 
 SNAPSHOT_SEED = 0
+
+AGAINST_TRAINING_IMAGES = frozenset({"nearest_training_image", "near_copies"})
+"""Names of the metrics whose floor is of test images, because each training image is its own nearest one."""
 
 
 class Judge:
@@ -50,6 +53,7 @@ class Judge:
         # Memorization is measured against the whole test split, not n images of it, to lower its bias.
         self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
         _, self._all_distances = self._train_index.nearest(test_pixels)
+        self._test_to_others = distances_to_others(self.test_pixels)
 
     @property
     def num_test(self) -> int:
@@ -83,6 +87,9 @@ class Judge:
             relative_distance, near_copy = relative_to_other_images(*test_side)
         else:
             relative_distance, near_copy = relative_to_test(distances, found.classes, *test_side)
+        _, near_duplicate = relative_to_test(
+            distances_to_others(pixels), found.classes, self._test_to_others, self.test.classes
+        )
         real_joint, fake_joint = joint_statistics(test.values, found.values, self._radii, seed=self._seed)
         fake = FakeStatistics(
             features=found.values,
@@ -92,6 +99,7 @@ class Judge:
             nearest=index,
             relative_distance=relative_distance,
             near_copy=near_copy,
+            near_duplicate=near_duplicate,
             variation=total_variation(pixels),
             intensities=intensity_histograms(pixels),
             **fake_joint,
@@ -105,7 +113,7 @@ class Judge:
                 name=definition.name,
                 title=definition.title,
                 n=self.n,
-                floor_n=len(self.floor.fake.near_copy) if definition.features == ALIGNED_PIXELS else self.n,
+                floor_n=len(self.floor.fake.near_copy) if definition.name in AGAINST_TRAINING_IMAGES else self.n,
                 better=definition.better,
                 extractor=definition.features or self.extractor.name,
                 reading=definition.reading,

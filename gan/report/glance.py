@@ -6,18 +6,17 @@ from typing import Any, Literal, NamedTuple
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.bootstrap import Difference
-from gan.judging.class_shares import ClassShare, real_entropy
+from gan.judging.class_shares import ClassShare
 from gan.judging.definitions import SHARES, Metric, Separation
 from gan.judging.faults import (
     BROKEN,
     FAR_FROM_REAL,
     MAX_RELATIVE_DISTANCE,
     SIGNIFICANT_ERRORS,
-    copies_training_images,
     describe_missing,
     far_from_real,
     fatal_faults,
-    lacks_diversity,
+    useless_images,
 )
 from gan.judging.gate import MUST_IMPROVE, Decision
 from gan.judging.measured import is_defined
@@ -92,18 +91,8 @@ def _badge_words(
 
 def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separation: Separation) -> str:
     """Say in one sentence whether the images can be told from real ones, or what is wrong with them."""
-    copies, entropy = metrics["near_copies"], metrics["class_entropy"]
-    if copies_training_images(copies.average, metrics):
-        share, real = describe_share(copies.average), describe_share(copies.floor)
-        return f"The generator copies training images: {share} of its images are near copies (of test images: {real})."
-    if lacks_diversity(entropy, classes):
-        bits, real = describe_number(entropy.average), describe_number(real_entropy(classes))
-        return (
-            "The generator makes only a few different images: "
-            f"the entropy of their predicted classes is {bits} bits (test images: {real})."
-        )
-    if missing := describe_missing(metrics, classes):
-        return f"The generator makes hardly any images of {missing}."
+    if fault := _headline_fault(metrics, classes):
+        return f"The generator {fault}."
     linear = metrics["two_sample_accuracy"]
     accuracy, _, classifier = _stronger_classifier(separation, linear)
     by_chance, guessing = SIGNIFICANT_ERRORS * 0.5 / sqrt(2 * linear.n), "guessing: 50 %"
@@ -119,6 +108,17 @@ def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separa
         conclusion = "Too few images to say whether they can be told from real ones"
         guessing += f", by chance up to {describe_share(0.5 + by_chance)} with {linear.n:,} images"
     return f"{conclusion}: {classifier} is right for {describe_share(accuracy)} of unseen images ({guessing})."
+
+
+def _headline_fault(metrics: Mapping[str, Metric], classes: Sequence[ClassShare]) -> str:
+    """Return the fault that the verdict is about, as the rest of a sentence; empty if it is about the accuracy.
+
+    A missing class is not the main fault of images with a low precision.
+    """
+    precision, missing = metrics["precision"], describe_missing(metrics, classes)
+    if missing and doubts_recall(precision.average, precision.floor):
+        missing = ""
+    return next(useless_images(metrics, classes), missing)
 
 
 def make_tiles(

@@ -4,6 +4,9 @@ import numpy as np
 
 COPY_QUANTILE = 0.01
 
+MIN_FOR_MEDIAN, MIN_FOR_QUANTILE = 5, 100
+"""Numbers of test images of a class from which their own median and their own COPY_QUANTILE are used."""
+
 
 def relative_to_test(
     distances: np.ndarray, classes: np.ndarray, test_distances: np.ndarray, test_classes: np.ndarray
@@ -11,16 +14,19 @@ def relative_to_test(
     """Compare distances to the nearest training image with those of test images of the same class.
 
         relative_j = d(y_j) / median of d(x) over test images x of y_j's class
-        near copy:   d(y_j) <= 1 % quantile of these d(x)
+        near copy:   relative_j <= 1 % quantile of the relative distances of these test images
 
     This follows the data-copying test of Meehan et al. 2020, arXiv:2004.05675, which also compares with held-out images
     region by region. The regions here are classes: trousers are nearer to each other than bags are, so that without
     classes a generator of trousers only would seem to copy. Test images have a median of 1 and a share of near copies
-    of 1 %, by definition; copies have 0 and 100 %. The share is biased for small n: with r test images of a class,
-    about 1 % + 1 / (r + 1) of unseen real images count as near copies. Noise in an image can hide a copy.
+    of 1 %, by definition; copies have 0 and 100 %. The share is biased for small n: with r test images that a quantile
+    is computed of, about 1 % + 1 / (r + 1) of unseen real images count as near copies. Noise in an image can hide a
+    copy.
 
-    If the median of a class is 0 (at least half of its test images equal training images), the median of all classes
-    is used. If that is 0 too, relative distances are not defined and are NaN.
+    A class with fewer than MIN_FOR_QUANTILE test images has the quantile of the relative distances of all test images.
+    With fewer than MIN_FOR_MEDIAN, or if its median is 0 (at least half of its test images equal training images), it
+    has the median of all. If that is 0 too, relative distances are not defined and are NaN, and near copies are the
+    images with distance 0.
 
     Args:
         distances: float, shape (m,), distances of generated images to their nearest training images
@@ -32,21 +38,24 @@ def relative_to_test(
     Returns:
         Relative distances, float64 (m,), whose median is a metric, and near copies, bool (m,), whose mean is a metric.
     """
-    medians, limits = np.empty(len(distances)), np.empty(len(distances))
-    for label in np.unique(classes):
-        of_class = classes == label
-        reference = test_distances[test_classes == label]
-        if not len(reference):
-            reference = test_distances
-        medians[of_class], limits[of_class] = np.quantile(reference, [0.5, COPY_QUANTILE])
-    return _compare(distances, medians, limits, np.median(test_distances))
+    num_classes = 1 + max(classes.max(), test_classes.max())
+    sizes, overall = np.bincount(test_classes, minlength=num_classes), np.median(test_distances)
+    scales, limits = np.full(num_classes, overall), np.zeros(num_classes)
+    for label in np.flatnonzero(sizes >= MIN_FOR_MEDIAN):
+        scales[label] = np.median(test_distances[test_classes == label]) or overall
+    test_relative = _divide(test_distances, scales[test_classes])
+    limits[:] = np.quantile(test_relative, COPY_QUANTILE)
+    for label in np.flatnonzero(sizes >= MIN_FOR_QUANTILE):
+        limits[label] = np.quantile(test_relative[test_classes == label], COPY_QUANTILE)
+    relative = _divide(distances, scales[classes])
+    return np.where(scales[classes], relative, np.nan), relative <= limits[classes]
 
 
 def relative_to_other_images(distances: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compare the distance of each test image with those of the others of its class: the floor of `relative_to_test`.
+    """Compare the distance of each test image with those of the other test images: the floor of `relative_to_test`.
 
     It has the bias of `relative_to_test` for generated images, except that an image has one test image less to be
-    compared with. An image that is the only one of its class is compared with all others.
+    compared with.
 
     Args:
         distances: float, shape (n,), n >= 2, distances of test images to their nearest training images.
@@ -55,13 +64,18 @@ def relative_to_other_images(distances: np.ndarray, classes: np.ndarray) -> tupl
     Returns:
         As `relative_to_test`, for the test images.
     """
-    medians, limits = (_quantile_of_others(distances, quantile) for quantile in (0.5, COPY_QUANTILE))
-    for label in np.unique(classes):
+    overall = _quantile_of_others(distances, 0.5)
+    sizes, scales = np.bincount(classes), overall.copy()
+    for label in np.flatnonzero(sizes > MIN_FOR_MEDIAN):
         of_class = classes == label
-        if of_class.sum() > 1:
-            medians[of_class] = _quantile_of_others(distances[of_class], 0.5)
-            limits[of_class] = _quantile_of_others(distances[of_class], COPY_QUANTILE)
-    return _compare(distances, medians, limits, np.median(distances))
+        medians = _quantile_of_others(distances[of_class], 0.5)
+        scales[of_class] = np.where(medians, medians, overall[of_class])
+    relative = _divide(distances, scales)
+    limits = _quantile_of_others(relative, COPY_QUANTILE)
+    for label in np.flatnonzero(sizes > MIN_FOR_QUANTILE):
+        of_class = classes == label
+        limits[of_class] = _quantile_of_others(relative[of_class], COPY_QUANTILE)
+    return np.where(scales, relative, np.nan), relative <= limits
 
 
 def _quantile_of_others(values: np.ndarray, quantile: float) -> np.ndarray:
@@ -78,10 +92,6 @@ def _quantile_of_others(values: np.ndarray, quantile: float) -> np.ndarray:
     return np.asarray(low + (position - index) * (high - low))
 
 
-def _compare(
-    distances: np.ndarray, medians: np.ndarray, limits: np.ndarray, overall_median: float | np.floating
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return distances relative to medians, else to the overall median, else NaN; and whether they are near copies."""
-    medians = np.where(medians, medians, overall_median)
-    relative = np.divide(distances, medians, out=np.full(len(distances), np.nan), where=medians != 0)
-    return relative, distances <= limits
+def _divide(distances: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Divide distances by scales, or by 1 where a scale is 0."""
+    return np.asarray(distances / np.where(scales, scales, 1.0))

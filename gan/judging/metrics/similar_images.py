@@ -1,5 +1,6 @@
-"""Find the training image nearest to an image, up to a shift, a horizontal flip and a factor of brightness."""
+"""Find the nearest of many images, up to a shift, a horizontal flip and a factor of brightness."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +19,8 @@ MARGIN = 4
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 ROUNDING_ERROR = 1e-3
 """Distance below which two images are the same up to a shift, a flip and a factor."""
+
+NO_ROW, NOT_A_COSINE = -1, -2.0
 
 EMPTY = 1e-6
 """Norm below which a vector counts as zero."""
@@ -56,32 +59,52 @@ class ImageIndex:
             Indices, int64 (n,), and distances, float64 (n,), 0 to 1. A query that equals references has distance 0 from
             the first of them. Other distances below ROUNDING_ERROR are rounding errors.
         """
-        if not len(queries):
-            return np.empty(0, np.int64), np.empty(0)
-        aligned = _align(queries)
-        starts = range(0, len(queries), BLOCK_ROWS)
-        found = list(map_in_threads(lambda start: self._nearest(aligned[start : start + BLOCK_ROWS]), starts))
-        index, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        index, distances = self._search(queries)
         for row, query in enumerate(queries):
             equal = self._first_row.get(query.tobytes())
             if equal is not None:
                 index[row], distances[row] = equal, 0.0
         return index, distances
 
-    def _nearest(self, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        candidates = self._candidates(aligned)  # (b, 16)
+    def _search(self, queries: np.ndarray, *, of_references: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Find the nearest reference of each query; if the queries are the references, the nearest other one."""
+        if not len(queries):
+            return np.empty(0, np.int64), np.empty(0)
+        aligned = _align(queries)
+        blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(queries), BLOCK_ROWS)]
+        own = np.arange(len(queries)) if of_references else np.full(len(queries), NO_ROW)
+        found = list(map_in_threads(lambda rows: self._nearest(aligned[rows], own[rows]), blocks))
+        index, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return index, distances
+
+    def _nearest(self, aligned: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        candidates = self._candidates(aligned, own)  # (b, 16)
         lengths = self._lengths[candidates][..., np.newaxis]
         references = (self._aligned[candidates].astype(np.float32) / lengths).transpose(0, 2, 1)
         changed = np.concatenate([_shifted(aligned), _shifted(aligned[:, :, ::-1])], axis=1)  # (b, 18, 400)
         cosines = (changed @ references).max(axis=1)  # (b, 16)
+        cosines[candidates == own[:, np.newaxis]] = NOT_A_COSINE
         best = cosines.argmax(axis=1)[:, np.newaxis]
         cosine = np.take_along_axis(cosines, best, axis=1)[:, 0].astype(np.float64)
         return np.take_along_axis(candidates, best, axis=1)[:, 0], np.sqrt(np.maximum(0, 1 - cosine**2))
 
-    def _candidates(self, aligned: np.ndarray) -> np.ndarray:
-        queries, ends = _unit(_coarse(aligned)), zip(self._parts[:-1], self._parts[1:], strict=True)
-        best = [start + (queries @ self._coarse[start:stop].T).argmax(axis=1) for start, stop in ends]
+    def _candidates(self, aligned: np.ndarray, own: np.ndarray) -> np.ndarray:
+        queries, best = _unit(_coarse(aligned)), []
+        for start, stop in zip(self._parts[:-1], self._parts[1:], strict=True):
+            cosines = queries @ self._coarse[start:stop].T
+            cosines[own[:, np.newaxis] == self._order[start:stop]] = NOT_A_COSINE
+            best.append(start + cosines.argmax(axis=1))
         return np.asarray(self._order[np.stack(best, axis=1)])
+
+
+def distances_to_others(images: np.ndarray) -> np.ndarray:
+    """Return the distance of each of many images, uint8 (n, 28, 28), n >= 2, to the nearest other one, float64 (n,).
+
+    The distance is that of `ImageIndex.nearest`; 0 for an image that occurs more than once.
+    """
+    _, distances = ImageIndex(images)._search(images, of_references=True)
+    found = Counter(image.tobytes() for image in images)
+    return np.where([found[image.tobytes()] > 1 for image in images], 0.0, distances)
 
 
 def _align(images: np.ndarray) -> np.ndarray:
