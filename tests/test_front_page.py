@@ -122,11 +122,19 @@ def test_a_bad_night_does_not_hide_the_next_one() -> None:
         ({"distance": math.nan}, "Something is wrong with it", "bad"),
         ({"recipe": "mlp"}, "Too few earlier runs of mlp with the same settings", "neutral"),
         ({"recipe": "mlp", "passes": True}, "Better than the champion of its time, beyond noise. Fréchet", "good"),
-        ({"recipe": "mlp", "badge": "Far from real"}, "Its images are far from real: look at its report.", "bad"),
-        ({"distance": 0.7, "badge": "Far from real"}, "Its images are far from real: look at its report.", "bad"),
+        (
+            {"recipe": "mlp", "badge": "Far from real"},
+            "Its images are far from real or leave out a class: look at its report.",
+            "bad",
+        ),
+        (
+            {"distance": 0.7, "badge": "Far from real"},
+            "Its images are far from real or leave out a class: look at its report.",
+            "bad",
+        ),
         (
             {"n": 1000, "badge": "Far from real", "reasons": ["It was judged on 1,000 images; a champion needs more."]},
-            "Its images are far from real: look at its report.",
+            "Its images are far from real or leave out a class: look at its report.",
             "neutral",
         ),
         ({"distance": 1.3, "paper": "another"}, "As good as usual. ", "neutral"),

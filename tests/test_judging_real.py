@@ -48,6 +48,7 @@ def found(extractor, splits) -> dict[str, dict[str, float]]:
         "copies": train[rng.choice(len(train), N, replace=False)],
         "one class": test[5000:][labels[5000:] == TROUSER][:N],
         "one image": np.repeat(real[:1], N, axis=0),
+        "a third is one image": np.concatenate([np.repeat(real[:1], N // 3, axis=0), real[N // 3 :]]),
     }
     return {
         name: {metric.name: metric.measure(judge.examine(pixels)) for metric in METRICS}
@@ -98,6 +99,15 @@ def test_a_single_class_has_precision_without_recall_and_is_no_copy(found) -> No
     assert one["recall"] < 0.3
     assert one["class_entropy"] < 0.5 < 3 < real["class_entropy"]
     assert one["near_copies"] < 0.04
+
+
+def test_only_near_duplicates_detect_that_a_third_of_the_images_are_one_image(found) -> None:
+    third, real = found["a third is one image"], found["real"]
+    assert 0.33 <= third["near_duplicates"] < 0.4
+    assert real["near_duplicates"] < 0.04
+    assert found["one image"]["near_duplicates"] == 1
+    for name in ("precision", "recall", "coverage"):
+        assert third[name] > 0.9 * real[name]
 
 
 def test_a_collapse_to_one_image_has_no_diversity(found) -> None:

@@ -11,8 +11,7 @@ from gan.errors import DataError
 MIN_CLASSES, MAX_CLASSES = 2, 100
 
 FEW_IMAGES = 20
-"""Number of images of a class below which there are warnings. A generator can do little but copy few training images.
-With n test images, about 1 % + 1 / (n + 1) of other real images count as near copies."""
+"""Number of images of a class below which there are warnings."""
 
 MAX_SHARE_GAP, SHARE_CHANCE = 0.1, 1e-4
 """Total variation distance between the class shares of the splits above which there is a warning, and the probability
@@ -84,8 +83,8 @@ def find_label_warnings(train_labels: np.ndarray, test_labels: np.ndarray, class
     if few_tested:
         found.append(
             f"Fewer than {FEW_IMAGES} test images for {_list_names(few_tested, class_names)}; the smallest class has "
-            f"{int(in_test[few_tested].min())}. Many real images of such a class count as near copies, so the share of "
-            "near copies says little. Add test images of these classes."
+            f"{int(in_test[few_tested].min())}. Hardly anything can be said about generated images of such a class, not "
+            "even whether it is missing. Add test images of these classes."
         )
     return found + _compare_shares(in_train, in_test, class_names)
 

@@ -30,10 +30,12 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
         found, usually = describe_share(entry.recall), describe_share(recall.median)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {usually}.", "bad")
     if entry.badge == FAR_FROM_REAL and earlier and not earlier[-1].is_ordinary:  # an alert every night helps nobody
-        return Opinion(f"Its images are far from real, like those of the run before it. {figures}.", "neutral")
+        return Opinion(
+            f"Its images are far from real or leave out a class, like those of the run before it. {figures}.", "neutral"
+        )
     if entry.badge == FAR_FROM_REAL:
         tone: Tone = "neutral" if entry.on_few_images else "bad"  # few images are a test of the pipeline
-        return Opinion(f"Its images are far from real: look at its report. {figures}.", tone)
+        return Opinion(f"Its images are far from real or leave out a class: look at its report. {figures}.", tone)
     if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
     if distance is None:
