@@ -83,8 +83,8 @@ def find_label_warnings(train_labels: np.ndarray, test_labels: np.ndarray, class
     if few_tested:
         found.append(
             f"Fewer than {FEW_IMAGES} test images for {_list_names(few_tested, class_names)}; the smallest class has "
-            f"{int(in_test[few_tested].min())}. Hardly anything can be said about generated images of such a class, not "
-            "even whether it is missing. Add test images of these classes."
+            f"{int(in_test[few_tested].min())}. Hardly anything can be said about generated images of such a class, "
+            "not even whether it is missing. Add test images of these classes."
         )
     return found + _compare_shares(in_train, in_test, class_names)
 
