@@ -1,4 +1,4 @@
-"""Memorization: whether generated images are nearer to training images than held-out real images are."""
+"""Memorization and repetition: whether images are nearer to training images, or to each other, than real ones are."""
 
 import numpy as np
 
@@ -12,6 +12,8 @@ def relative_to_test(
     distances: np.ndarray, classes: np.ndarray, test_distances: np.ndarray, test_classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare distances to the nearest training image with those of test images of the same class.
+
+    Near duplicates are found in the same way: their distances are those to the nearest other image of the same set.
 
         relative_j = d(y_j) / median of d(x) over test images x of y_j's class
         near copy:   relative_j <= 1 % quantile of the relative distances of these test images
@@ -30,7 +32,7 @@ def relative_to_test(
 
     Args:
         distances: float, shape (m,), distances of generated images to their nearest training images
-            (`similar_images.ImageIndex`).
+            (`similar_images.ImageIndex`), or to their nearest other images (`similar_images.distances_to_others`).
         classes: int, shape (m,), predicted classes of generated images.
         test_distances: float, shape (n,), the same distances of test images.
         test_classes: int, shape (n,), classes of test images, predicted by the same classifier.
