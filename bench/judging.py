@@ -34,7 +34,7 @@ from gan.judging.metrics.neighbours import (
     precision_recall,
 )
 from gan.judging.metrics.pixels import intensity_distance, intensity_histograms, total_variation
-from gan.judging.metrics.similar_images import ImageIndex, distances_to_others
+from gan.judging.metrics.similar_images import ImageIndex, nearest_others
 from gan.judging.metrics.two_sample import held_out_logits
 from gan.storage.files import sha256_of
 
@@ -104,7 +104,7 @@ def parts(judge: Judge, train_pixels: np.ndarray, fake_pixels: np.ndarray) -> tu
         Part(("class_entropy",), lambda: class_entropy(found.classes, judge.num_classes)),
         Part(("confidence",), lambda: found.confidence),
         Part(("nearest_training_image", "near_copies"), memorization),
-        Part(("near_duplicates",), lambda: distances_to_others(fake_pixels)),
+        Part(("near_duplicates",), lambda: nearest_others(fake_pixels)),
         Part(("total_variation",), lambda: total_variation(fake_pixels)),
         Part(("intensity_distance",), intensity),
     )

@@ -124,8 +124,10 @@ def _create_pictures(folder: Path, name: str) -> None:
     )
     create_markdown_artifact(
         key="nearest-training-images",
-        markdown="# Does it copy?\n\nGenerated above, the nearest training image below; ten arbitrary images, then the "
-        f"ten nearest ones:\n\n{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
+        markdown="# Does it copy, or repeat itself?\n\nGenerated above, the nearest training image below: ten "
+        "arbitrary images, then the ten nearest ones. Then the ten nearest to another generated image, which is below:"
+        "\n\n"
+        f"{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
         description=_thumbnail(folder / "neighbours.png", "Generated images (averaged weights) above training images"),
     )
 

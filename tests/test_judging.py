@@ -10,7 +10,7 @@ from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
 from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, density_coverage, precision_recall
-from gan.judging.metrics.similar_images import ImageIndex, distances_to_others
+from gan.judging.metrics.similar_images import ImageIndex, nearest_others
 from gan.judging.metrics.two_sample import held_out_logits
 
 N = 100
@@ -225,8 +225,8 @@ def test_images_that_repeat_with_small_changes_are_near_duplicates_by_class_and_
     pixels[2] = pixels[0] // 2
     statistics = judge.examine(pixels).fake
     assert statistics.near_duplicate[: N // 3].all()
-    test_to_others = distances_to_others(judge.test_pixels)
-    _, expected = relative_to_test(distances_to_others(pixels), statistics.classes, test_to_others, judge.test.classes)
+    (_, to_others), (_, test_to_others) = nearest_others(pixels), nearest_others(judge.test_pixels)
+    _, expected = relative_to_test(to_others, statistics.classes, test_to_others, judge.test.classes)
     np.testing.assert_array_equal(statistics.near_duplicate, expected)
     share, floor = (side.near_duplicate.mean() for side in (statistics, judge.floor.fake))
     assert N // 3 <= N * share <= 0.4 * N

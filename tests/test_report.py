@@ -72,9 +72,16 @@ def test_the_images_shown_as_generated_are_those_of_the_averaged_weights(finding
         rows = np.flatnonzero(statistics.classes == label)
         np.testing.assert_array_equal(row.fake, average[rows[:10]])
         assert findings.class_shares[label].generated == pytest.approx(len(rows) / len(average), rel=1e-5)
-    for group in exhibits.neighbours:
-        np.testing.assert_array_equal(group.fake, average[group.fake_rows])
-        np.testing.assert_array_equal(group.train, findings.train_pixels[statistics.nearest[group.fake_rows]])
+    *beside_training, repeated = exhibits.neighbours
+    for group in beside_training:
+        np.testing.assert_array_equal(group.fake, average[group.shown_rows])
+        np.testing.assert_array_equal(group.nearest, findings.train_pixels[statistics.nearest[group.shown_rows]])
+    rows, others = np.split(repeated.shown_rows, 2)
+    np.testing.assert_array_equal(repeated.fake, average[rows])
+    np.testing.assert_array_equal(repeated.nearest, average[others])
+    np.testing.assert_array_equal(others, statistics.nearest_other[rows])
+    assert statistics.relative_to_other[rows[0]] == statistics.relative_to_other.min()
+    assert len({frozenset(pair) for pair in zip(rows, others, strict=True)}) == 10, "each pair is shown once"
     assert exhibits.average_grid == png_bytes(draw_grid(average[:64], 8, scale=2))
     assert exhibits.last_grid == png_bytes(draw_grid(findings.last_pixels[:64], 8, scale=2))
     assert tiles_png(average[:8], 8) == exhibits_below(exhibits.pairs)
@@ -105,7 +112,11 @@ def test_no_image_of_the_blind_test_is_shown_elsewhere_on_the_page(findings) -> 
         average=judge.examine(fake),
     )
     exhibits = make_exhibits(found, seed=0)
-    shown = [*(row.fake for row in exhibits.classes), *(row.fake for row in exhibits.neighbours)]
+    shown = [
+        *(row.fake for row in exhibits.classes),
+        *(row.fake for row in exhibits.neighbours),
+        exhibits.neighbours[-1].nearest,
+    ]
     asked = tiles_of(not_none(exhibits.test))
     for pixels in (*(row.real for row in exhibits.classes), *shown, fake[:64]):
         assert not {image.tobytes() for image in pixels} & asked

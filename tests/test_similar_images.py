@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gan.judging.metrics import similar_images
-from gan.judging.metrics.similar_images import ImageIndex, distances_to_others
+from gan.judging.metrics.similar_images import ImageIndex, nearest_others
 
 
 def patterns(n: int, seed: int) -> np.ndarray:
@@ -71,9 +71,11 @@ def test_the_distance_to_other_images_leaves_out_the_image_itself(references) ->
     """With as many parts as images, every other image is a candidate."""
     few = references[:10]
     others = [ImageIndex(np.delete(few, row, axis=0)).nearest(few[[row]])[1] for row in range(len(few))]
-    np.testing.assert_allclose(distances_to_others(few), np.concatenate(others), atol=1e-6)
+    np.testing.assert_allclose(nearest_others(few)[1], np.concatenate(others), atol=1e-6)
     repeated = np.concatenate([references, references[:5], references[5:10, :, ::-1]])
-    distances = distances_to_others(repeated)
+    index, distances = nearest_others(repeated)
+    np.testing.assert_array_equal(index[:10], range(700, 710))
+    np.testing.assert_array_equal(index[700:], range(10))
     assert not distances[[*range(5), *range(700, 705)]].any()
     assert (distances[[*range(5, 10), *range(705, 710)]] < 0.02).all()
     assert (distances[10:700] > 0.1).all()

@@ -43,6 +43,8 @@ class FakeStatistics(NamedTuple):
     nearest: np.ndarray  # int64 (n,), index of the nearest training image
     relative_distance: np.ndarray  # float64 (n,)
     near_copy: np.ndarray  # bool (n,)
+    nearest_other: np.ndarray  # int64 (n,), index of the nearest other generated image
+    relative_to_other: np.ndarray  # float64 (n,), distance to it, relative to those among test images of the same class
     near_duplicate: np.ndarray  # bool (n,)
     variation: np.ndarray  # float64 (n,)
     intensities: np.ndarray  # float32 (n, 256)

@@ -14,7 +14,7 @@ from gan.judging.metrics.kernel import kernel_terms
 from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, precision_recall
 from gan.judging.metrics.pixels import intensity_histograms, total_variation
-from gan.judging.metrics.similar_images import ImageIndex, distances_to_others
+from gan.judging.metrics.similar_images import ImageIndex, nearest_others
 
 SNAPSHOT_SEED = 0
 
@@ -53,7 +53,7 @@ class Judge:
         # Memorization is measured against the whole test split, not n images of it, to lower its bias.
         self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
         _, self._all_distances = self._train_index.nearest(test_pixels)
-        self._test_to_others = distances_to_others(self.test_pixels)
+        _, self._test_to_others = nearest_others(self.test_pixels)
 
     @property
     def num_test(self) -> int:
@@ -87,8 +87,9 @@ class Judge:
             relative_distance, near_copy = relative_to_other_images(*test_side)
         else:
             relative_distance, near_copy = relative_to_test(distances, found.classes, *test_side)
-        _, near_duplicate = relative_to_test(
-            distances_to_others(pixels), found.classes, self._test_to_others, self.test.classes
+        nearest_other, to_other = nearest_others(pixels)
+        relative_to_other, near_duplicate = relative_to_test(
+            to_other, found.classes, self._test_to_others, self.test.classes
         )
         real_joint, fake_joint = joint_statistics(test.values, found.values, self._radii, seed=self._seed)
         fake = FakeStatistics(
@@ -99,6 +100,8 @@ class Judge:
             nearest=index,
             relative_distance=relative_distance,
             near_copy=near_copy,
+            nearest_other=nearest_other,
+            relative_to_other=relative_to_other,
             near_duplicate=near_duplicate,
             variation=total_variation(pixels),
             intensities=intensity_histograms(pixels),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from gan.judging.class_shares import ClassShare, count_classes
 from gan.judging.definitions import AskedClasses
-from gan.judging.image_statistics import ImageStatistics
+from gan.judging.image_statistics import FakeStatistics, ImageStatistics
 from gan.judging.judge import Judge
 from gan.report import charts
 from gan.report.blind_test import GAME_LENGTH, MIN_IMAGES, BlindTest, make_blind_test
@@ -23,6 +23,12 @@ NUM_IN_A_GRID, NUM_OF_A_CLASS, NUM_NEIGHBOURS, NUM_EXTREMES = 64, 10, 10, 20
 NUM_IN_PAIRS, MAX_CLASSES_DRAWN, MIN_OF_A_CLASS, MAX_OF_ALL_CLASSES = 8, 10, 3, 200
 NUM_IN_BLIND_TEST, NUM_IN_A_SNAPSHOT, MAX_SNAPSHOTS = 120, 16, 24
 SCALE = 2
+
+FIRST_IMAGES = "The first generated images, not selected"
+NEAREST_TO_TRAINING = "The generated images nearest to a training image, relative to their class; copies would be here"
+NEAREST_TO_EACH_OTHER = (
+    "The generated images nearest to another generated image, relative to their class; repetitions would be here"
+)
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,13 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Generated images, and the nearest training image of each."""
+    """Generated images, and the training image or the other generated image that is nearest to each."""
 
     caption: str
     fake: np.ndarray  # uint8 (k, 28, 28)
-    train: np.ndarray  # uint8 (k, 28, 28)
-    fake_rows: np.ndarray  # int (k,), indices into the samples
+    kind: str  # of the nearest images
+    nearest: np.ndarray  # uint8 (k, 28, 28)
+    shown_rows: np.ndarray  # int, indices into the samples of all generated images among both
 
 
 class SnapshotQuality(NamedTuple):
@@ -126,11 +133,11 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
     classes, neighbours = _choose_class_rows(found), _choose_neighbours(found)
     by_realness = np.argsort(-found.separation_logits, kind="stable")
     shown_real = np.concatenate([in_grid, *(row.real_rows for row in classes)])
-    class_fakes, neighbour_fakes = [row.fake_rows for row in classes], [group.fake_rows for group in neighbours]
+    class_fakes, neighbour_fakes = [row.fake_rows for row in classes], [group.shown_rows for group in neighbours]
     shown_fake = np.concatenate([np.arange(len(in_grid)), *class_fakes, *neighbour_fakes])
     questions = _choose_questions(found, shown_real, shown_fake, rng)
     drawn_classes = [(row.name, row.real, row.fake) for row in classes[:MAX_CLASSES_DRAWN]]
-    neighbour_rows = [pixels for group in neighbours for pixels in (group.fake, group.train)]
+    neighbour_rows = [pixels for group in neighbours for pixels in (group.fake, group.nearest)]
     figures = _draw_charts(found)
     return Exhibits(
         real_grid=_draw_square(real_pixels[in_grid]),
@@ -195,16 +202,28 @@ def _choose_class_rows(found: Findings) -> list[ClassRow]:
 
 
 def _choose_neighbours(found: Findings) -> list[Neighbours]:
-    fake = found.average.fake
+    fake, pixels = found.average.fake, found.average_pixels
     closest = np.argsort(fake.relative_distance, kind="stable")[:NUM_NEIGHBOURS]
-    chosen = {
-        "The first generated images, not selected": np.arange(len(closest)),
-        "The generated images nearest to a training image, relative to their class; copies would be here": closest,
-    }
+    first, repeated = np.arange(len(closest)), _choose_repeated(fake)
+    training, generated = "nearest in training", "nearest generated"
+    others = fake.nearest_other[repeated]
+    pairs = np.concatenate([repeated, others])
     return [
-        Neighbours(caption, found.average_pixels[rows], found.train_pixels[fake.nearest[rows]], rows)
-        for caption, rows in chosen.items()
+        Neighbours(FIRST_IMAGES, pixels[first], training, found.train_pixels[fake.nearest[first]], first),
+        Neighbours(NEAREST_TO_TRAINING, pixels[closest], training, found.train_pixels[fake.nearest[closest]], closest),
+        Neighbours(NEAREST_TO_EACH_OTHER, pixels[repeated], generated, pixels[others], pairs),
     ]
+
+
+def _choose_repeated(fake: FakeStatistics) -> np.ndarray:
+    """Return the rows of the NUM_NEIGHBOURS images that are nearest to another one, and only one row of each pair."""
+    chosen: list[int] = []
+    for row in np.argsort(fake.relative_to_other, kind="stable"):
+        if fake.nearest_other[row] not in chosen:
+            chosen.append(int(row))
+        if len(chosen) == NUM_NEIGHBOURS:
+            break
+    return np.array(chosen)
 
 
 def _draw_snapshots(found: Findings) -> dict[int, bytes]:

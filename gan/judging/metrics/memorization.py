@@ -13,8 +13,6 @@ def relative_to_test(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare distances to the nearest training image with those of test images of the same class.
 
-    Near duplicates are found in the same way: their distances are those to the nearest other image of the same set.
-
         relative_j = d(y_j) / median of d(x) over test images x of y_j's class
         near copy:   relative_j <= 1 % quantile of the relative distances of these test images
 
@@ -23,7 +21,7 @@ def relative_to_test(
     classes a generator of trousers only would seem to copy. Test images have a median of 1 and a share of near copies
     of 1 %, by definition; copies have 0 and 100 %. The share is biased for small n: with r test images that a quantile
     is computed of, about 1 % + 1 / (r + 1) of unseen real images count as near copies. Noise in an image can hide a
-    copy.
+    copy. Near duplicates are found in the same way, by the distances to the nearest other image of the same set.
 
     A class with fewer than MIN_FOR_QUANTILE test images has the quantile of the relative distances of all test images.
     With fewer than MIN_FOR_MEDIAN, or if its median is 0 (at least half of its test images equal training images), it

@@ -1,6 +1,5 @@
 """Find the nearest of many images, up to a shift, a horizontal flip and a factor of brightness."""
 
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -97,14 +96,20 @@ class ImageIndex:
         return np.asarray(self._order[np.stack(best, axis=1)])
 
 
-def distances_to_others(images: np.ndarray) -> np.ndarray:
-    """Return the distance of each of many images, uint8 (n, 28, 28), n >= 2, to the nearest other one, float64 (n,).
+def nearest_others(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest other one of each of many images, uint8 (n, 28, 28), n >= 2.
 
-    The distance is that of `ImageIndex.nearest`; 0 for an image that occurs more than once.
+    Returns:
+        Indices and distances as those of `ImageIndex.nearest`. An image that occurs more than once has distance 0.
     """
-    _, distances = ImageIndex(images)._search(images, of_references=True)
-    found = Counter(image.tobytes() for image in images)
-    return np.where([found[image.tobytes()] > 1 for image in images], 0.0, distances)
+    index, distances = ImageIndex(images)._search(images, of_references=True)
+    last_row: dict[bytes, int] = {}
+    for row, image in enumerate(images):
+        before = last_row.get(image.tobytes())
+        if before is not None:
+            index[[row, before]], distances[[row, before]] = (before, row), 0.0
+        last_row[image.tobytes()] = row
+    return index, distances
 
 
 def _align(images: np.ndarray) -> np.ndarray:
