@@ -30,7 +30,7 @@ def relative_to_test(
 
     Args:
         distances: float, shape (m,), distances of generated images to their nearest training images
-            (`similar_images.ImageIndex`), or to their nearest other images (`similar_images.distances_to_others`).
+            (`similar_images.ImageIndex`), or to their nearest other images (`similar_images.nearest_others`).
         classes: int, shape (m,), predicted classes of generated images.
         test_distances: float, shape (n,), the same distances of test images.
         test_classes: int, shape (n,), classes of test images, predicted by the same classifier.
