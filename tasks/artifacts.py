@@ -124,11 +124,11 @@ def _create_pictures(folder: Path, name: str) -> None:
     )
     create_markdown_artifact(
         key="nearest-training-images",
-        markdown="# Does it copy, or repeat itself?\n\nGenerated above, the nearest training image below: ten "
-        "arbitrary images, then the ten nearest ones. Then the ten nearest to another generated image, which is below:"
-        "\n\n"
+        markdown="# Does it copy, or repeat itself?\n\nEach generated image is above the image nearest to it. First "
+        "ten arbitrary images and their nearest training images, then the ten nearest to a training image, then "
+        "the ten nearest to another generated image.\n\n"
         f"{_picture(folder / 'neighbours.png', 'Generated images and their neighbours')}",
-        description=_thumbnail(folder / "neighbours.png", "Generated images (averaged weights) above training images"),
+        description=_thumbnail(folder / "neighbours.png", "Generated images (averaged weights) above the nearest ones"),
     )
 
 

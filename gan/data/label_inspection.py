@@ -11,7 +11,8 @@ from gan.errors import DataError
 MIN_CLASSES, MAX_CLASSES = 2, 100
 
 FEW_IMAGES = 20
-"""Number of images of a class below which there are warnings."""
+"""Number of images of a class below which there are warnings. A generator can do little but copy so few training
+images. A class with so few test images can be left out unnoticed."""
 
 MAX_SHARE_GAP, SHARE_CHANCE = 0.1, 1e-4
 """Total variation distance between the class shares of the splits above which there is a warning, and the probability

@@ -40,7 +40,8 @@ def missing_classes(classes: Sequence[ClassShare], n: int) -> list[ClassShare]:
 
     These are the rare classes, if together they have a larger share of the test images than in any of NUM_PERMUTATIONS
     random divisions of all images into two halves (a permutation test; Fisher 1935). One test of all classes together
-    finds half of many classes, each of which has too few images for a test of its own.
+    finds half of many classes, each of which has too few images for a test of its own. Classes that are rare by chance
+    are returned with the others.
 
     Args:
         classes: All classes of the data set.
@@ -51,7 +52,8 @@ def missing_classes(classes: Sequence[ClassShare], n: int) -> list[ClassShare]:
     halves = np.random.default_rng(0).multivariate_hypergeometric(pooled, int(generated.sum()), size=NUM_PERMUTATIONS)
     if _in_rare_classes(real, generated) <= _in_rare_classes(pooled - halves, halves).max():
         return []
-    return [each for each in classes if each.generated < MAX_RELATIVE_SHARE * each.real]
+    is_rare = generated < MAX_RELATIVE_SHARE * real
+    return [each for each, rare in zip(classes, is_rare, strict=True) if rare]
 
 
 def _in_rare_classes(real: np.ndarray, generated: np.ndarray) -> np.ndarray:

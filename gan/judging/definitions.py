@@ -214,9 +214,7 @@ class Metric(MeasuredNumbers):
     floor: Number = Field(description="the same for real images: what a perfect generator would reach")
     standard_error: Number = Field(None, description="of value, where the estimator has one")
     n: int = Field(description="images on each side")
-    floor_n: int = Field(
-        description="images of the floor: n training images, or the whole test split for near copies and nearest"
-    )
+    floor_n: int = Field(description="images of the floor: n training images, or all test images for two metrics")
     better: Better
     extractor: str = Field(description="name of the features that the metric is computed on")
     reading: str = Field(description="how to interpret the value")

@@ -19,12 +19,13 @@ FULL_N = 10_000
 MIN_FLOOR = 0.1
 """Precision and coverage say nothing if those of real images are below this, because test images repeat each other."""
 
-MAX_EXTRA_COPIES, MAX_EXTRA_DUPLICATES = 0.05, 0.3
+MAX_EXTRA_COPIES, MAX_EXTRA_DUPLICATES = 0.05, 0.4
 """Limits on the shares of near copies and near duplicates, above their floors. The averaged weights of `article` have
-17 % near duplicates."""
+14 to 26 % near duplicates, which vary between seeds, and must pass."""
 
 MIN_ENTROPY_BITS, VARIED_BITS = 1.0, 2.0
-"""Limit on the entropy of the predicted classes, and the entropy of test images from which it applies."""
+"""Limit on the entropy of the predicted classes, and the entropy of test images from which it applies. Test images of
+two or three classes have too little entropy for a limit of one bit."""
 
 SIGNIFICANT_ERRORS = 3
 """A share is significantly higher than chance if it is so many standard errors above it."""
@@ -91,12 +92,12 @@ def far_from_real(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) 
 
 
 def useless_metrics(by_name: Mapping[str, Metric]) -> Iterator[str]:
-    """Describe each metric that a generator cannot be refused by, because real images fail in it as well."""
+    """Describe each metric that can refuse no generator, because real images hardly exceed 0 in it."""
     for name in ("precision", "coverage"):
         metric = by_name[name]
         if is_defined(metric.floor) and metric.floor < MIN_FLOOR:
             floor = describe_share(metric.floor)
-            yield f"{metric.title} says nothing here, since that of real images is {floor}: do test images repeat?"
+            yield f"{metric.title} says nothing, since that of real images is {floor}: test images may be repeated."
 
 
 def describe_missing(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) -> str:
@@ -123,7 +124,7 @@ def _exceeds_floor(metric: Metric, extra: float) -> bool:
     """Return whether a share is above its floor by more than `extra`, and significantly; False if not defined.
 
     The standard error is that of the two-proportion test: both shares are pooled, so it is not 0 where the floor
-    happens to be 0.
+    happens to be 0. Images count as independent. Near duplicates come in pairs, but their limit is far above chance.
     """
     share, floor = metric.average, metric.floor
     if not is_defined(share) or not is_defined(floor):
@@ -134,7 +135,7 @@ def _exceeds_floor(metric: Metric, extra: float) -> bool:
 
 
 def _is_of_few_classes(entropy: Metric, classes: Sequence[ClassShare]) -> bool:
-    """Return whether the class entropy is too low, where that of test images is not; False if not defined.
+    """Return whether the class entropy is below MIN_ENTROPY_BITS although that of test images is at least VARIED_BITS.
 
     For test images of lower entropy, such as those of two classes, `describe_missing` says what is missing.
     """

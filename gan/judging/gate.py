@@ -10,6 +10,7 @@ The gate examines the averaged weights. A generator passes under these condition
 - It does not repeat itself: its share of near duplicates is not far above that of real images.
 - Its Fréchet distance, precision and coverage are within limits relative to the floor.
 - Its recall is above 0, and it leaves out no class.
+- Precision and coverage of real images are at least MIN_FLOOR, so that those of a generator mean something.
 - If there is a champion, a comparison with it is possible.
 - If there is a champion, its Fréchet distance is significantly better than the champion's.
 - If there is a champion, each of MUST_NOT_WORSEN is at most a margin below the champion's value, and below the best

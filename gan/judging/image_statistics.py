@@ -34,7 +34,10 @@ class RealStatistics(NamedTuple):
 
 
 class FakeStatistics(NamedTuple):
-    """Statistics of each generated image. Those from `precise` on are joint, as in `RealStatistics`."""
+    """Statistics of each generated image. Those from `precise` on are joint, as in `RealStatistics`.
+
+    `nearest_other`, `relative_to_other` and `near_duplicate` depend on all generated images.
+    """
 
     features: np.ndarray  # float32 (n, d)
     classes: np.ndarray  # int64 (n,), predicted

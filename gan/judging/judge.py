@@ -53,7 +53,10 @@ class Judge:
         # Memorization is measured against the whole test split, not n images of it, to lower its bias.
         self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
         _, self._all_distances = self._train_index.nearest(test_pixels)
-        _, self._test_to_others = nearest_others(self.test_pixels)
+        # Of distinct images: if 1 % of them were equal to another one, the limit would be 0, which only repeats reach.
+        _, distinct = np.unique(self.test_pixels.reshape(n, -1), axis=0, return_index=True)
+        self._distinct_classes = self.test.classes[distinct]
+        _, self._test_to_others = nearest_others(self.test_pixels[distinct])
 
     @property
     def num_test(self) -> int:
@@ -89,7 +92,7 @@ class Judge:
             relative_distance, near_copy = relative_to_test(distances, found.classes, *test_side)
         nearest_other, to_other = nearest_others(pixels)
         relative_to_other, near_duplicate = relative_to_test(
-            to_other, found.classes, self._test_to_others, self.test.classes
+            to_other, found.classes, self._test_to_others, self._distinct_classes
         )
         real_joint, fake_joint = joint_statistics(test.values, found.values, self._radii, seed=self._seed)
         fake = FakeStatistics(

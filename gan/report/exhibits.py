@@ -216,7 +216,7 @@ def _choose_neighbours(found: Findings) -> list[Neighbours]:
 
 
 def _choose_repeated(fake: FakeStatistics) -> np.ndarray:
-    """Return the rows of the NUM_NEIGHBOURS images that are nearest to another one, and only one row of each pair."""
+    """Return the rows of the NUM_NEIGHBOURS images nearest to another one; of a pair nearest to each other, one."""
     chosen: list[int] = []
     for row in np.argsort(fake.relative_to_other, kind="stable"):
         if fake.nearest_other[row] not in chosen:

@@ -113,7 +113,7 @@ def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separa
 def _headline_fault(metrics: Mapping[str, Metric], classes: Sequence[ClassShare]) -> str:
     """Return the fault that the verdict is about, as the rest of a sentence; empty if it is about the accuracy.
 
-    A missing class is not the main fault of images with a low precision.
+    A missing class is not the main fault if precision is below NEAR_FLOOR of its floor.
     """
     precision, missing = metrics["precision"], describe_missing(metrics, classes)
     if missing and doubts_recall(precision.average, precision.floor):
