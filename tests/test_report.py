@@ -91,6 +91,15 @@ def test_the_images_shown_as_generated_are_those_of_the_averaged_weights(finding
     assert asked & generated
 
 
+def test_ten_repeated_images_are_shown_although_all_are_nearest_to_the_same_one(findings) -> None:
+    average = findings.average
+    hub = average.fake._replace(nearest_other=np.where(np.arange(150), 0, 1), relative_to_other=np.arange(150) / 150)
+    exhibits = make_exhibits(replace(findings, average=replace(average, fake=hub)), seed=0)
+    rows, others = np.split(exhibits.neighbours[-1].shown_rows, 2)
+    np.testing.assert_array_equal(rows, range(10))
+    np.testing.assert_array_equal(others, [1, *[0] * 9])
+
+
 def exhibits_below(pairs: bytes) -> bytes:
     """Return the lower of the two rows of a picture, which has the generated images."""
     picture = Image.open(io.BytesIO(pairs))

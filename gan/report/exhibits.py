@@ -216,14 +216,18 @@ def _choose_neighbours(found: Findings) -> list[Neighbours]:
 
 
 def _choose_repeated(fake: FakeStatistics) -> np.ndarray:
-    """Return the rows of the NUM_NEIGHBOURS images nearest to another one; of a pair nearest to each other, one."""
-    chosen: list[int] = []
-    for row in np.argsort(fake.relative_to_other, kind="stable"):
-        if fake.nearest_other[row] not in chosen:
-            chosen.append(int(row))
-        if len(chosen) == NUM_NEIGHBOURS:
-            break
-    return np.array(chosen)
+    """Return the rows of the NUM_NEIGHBOURS images nearest to another one.
+
+    An image whose nearest one is chosen already comes last: if each is nearest to the other, one row shows both.
+    """
+    chosen: dict[int, None] = {}  # a set in order
+    others: list[int] = []
+    for row in np.argsort(fake.relative_to_other, kind="stable").tolist():
+        if fake.nearest_other[row] in chosen:
+            others.append(row)
+        else:
+            chosen[row] = None
+    return np.array([*chosen, *others][:NUM_NEIGHBOURS])
 
 
 def _draw_snapshots(found: Findings) -> dict[int, bytes]:
