@@ -48,14 +48,18 @@ def missing_classes(classes: Sequence[ClassShare], n: int) -> list[ClassShare]:
         n: Number of test images, and of generated images, that the shares are of.
     """
     real, generated = (np.rint([getattr(each, side) * n for each in classes]) for side in ("real", "generated"))
+    is_rare = _is_rare(real, generated)
+    if not is_rare.any():
+        return []
     pooled = (real + generated).astype(int)
     halves = np.random.default_rng(0).multivariate_hypergeometric(pooled, int(generated.sum()), size=NUM_PERMUTATIONS)
-    if _in_rare_classes(real, generated) <= _in_rare_classes(pooled - halves, halves).max():
+    others = pooled - halves
+    by_chance = np.where(_is_rare(others, halves), others, 0).sum(axis=1)
+    if real[is_rare].sum() <= by_chance.max():
         return []
-    is_rare = generated < MAX_RELATIVE_SHARE * real
     return [each for each, rare in zip(classes, is_rare, strict=True) if rare]
 
 
-def _in_rare_classes(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
-    """Return how many test images are of rare classes, from the images of each class, shape (..., num_classes)."""
-    return np.asarray(np.where(generated < MAX_RELATIVE_SHARE * real, real, 0).sum(axis=-1))
+def _is_rare(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Return whether each class is rare, from the numbers of its images, shape (..., num_classes)."""
+    return generated < MAX_RELATIVE_SHARE * real

@@ -106,8 +106,10 @@ def describe_missing(by_name: Mapping[str, Metric], classes: Sequence[ClassShare
     Empty too if too few images lie among real ones, because the predicted classes of such images mean nothing.
     """
     precision = by_name["precision"]
+    if _is_below(precision, MIN_RELATIVE_PRECISION):
+        return ""
     missing = missing_classes(classes, precision.n)
-    if not missing or _is_below(precision, MIN_RELATIVE_PRECISION):
+    if not missing:
         return ""
     names = list_names([each.name for each in missing])
     generated, real = sum(each.generated for each in missing), sum(each.real for each in missing)

@@ -42,11 +42,11 @@ def relative_to_test(
     """
     num_classes = 1 + max(classes.max(), test_classes.max())
     sizes, overall = np.bincount(test_classes, minlength=num_classes), np.median(test_distances)
-    scales, limits = np.full(num_classes, overall), np.zeros(num_classes)
+    scales = np.full(num_classes, overall)
     for label in np.flatnonzero(sizes >= MIN_FOR_MEDIAN):
         scales[label] = np.median(test_distances[test_classes == label]) or overall
     test_relative = _divide(test_distances, scales[test_classes])
-    limits[:] = np.quantile(test_relative, COPY_QUANTILE)
+    limits = np.full(num_classes, np.quantile(test_relative, COPY_QUANTILE))
     for label in np.flatnonzero(sizes >= MIN_FOR_QUANTILE):
         limits[label] = np.quantile(test_relative[test_classes == label], COPY_QUANTILE)
     relative = _divide(distances, scales[classes])
