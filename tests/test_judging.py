@@ -5,12 +5,12 @@ from narrowing import not_none
 
 from gan.judging.definitions import METRICS
 from gan.judging.features import Extractor
-from gan.judging.image_statistics import ImageStatistics, real_radii
+from gan.judging.image_statistics import ImageStatistics, influence_on_duplicates, real_radii
 from gan.judging.judge import Judge, SnapshotJudge
 from gan.judging.measured import rounded
 from gan.judging.metrics.memorization import relative_to_other_images, relative_to_test
 from gan.judging.metrics.neighbours import K_PRECISION_RECALL, ball_radii, density_coverage, precision_recall
-from gan.judging.metrics.similar_images import ImageIndex
+from gan.judging.metrics.similar_images import ImageIndex, nearest_others
 from gan.judging.metrics.two_sample import held_out_logits
 
 N = 100
@@ -169,9 +169,26 @@ def test_influences_change_no_value_but_that_of_a_resample(real_like) -> None:
         real_like.real.on_density,
         real_like.fake.on_recall,
         real_like.fake.on_coverage,
+        real_like.fake.on_duplicates,
     ):
         assert abs(influence.mean()) < 1e-12
         assert influence.std() > 0
+
+
+def test_the_influence_on_near_duplicates_is_what_leaving_out_an_image_changes() -> None:
+    """With 16 images, every other image is a candidate for the nearest two."""
+    images = smooth_pixels(16, 5)
+    images[3:5] = np.roll(images[2], 1, axis=1)  # three like each other
+    images[9] = images[8, :, ::-1]  # and a pair
+    limit, found = 0.02, nearest_others(images)
+    near = found.distances <= limit
+    assert near[[2, 3, 4, 8, 9]].all()
+    assert not near.all()
+    influence = influence_on_duplicates(found.nearest, near, found.to_second <= limit)
+    without = [(nearest_others(np.delete(images, row, axis=0)).distances <= limit).sum() for row in range(16)]
+    lost = near.sum() - near - np.array(without)  # besides the image itself
+    np.testing.assert_array_equal(lost[[2, 3, 4, 8, 9]], [0, 0, 0, 1, 1])
+    np.testing.assert_allclose(influence, lost - lost.mean())
 
 
 @pytest.mark.parametrize("name", ["precision", "recall", "density", "coverage"])

@@ -70,15 +70,27 @@ def test_the_distance_is_the_least_over_all_changes_of_the_candidate(references)
 def test_the_distance_to_other_images_leaves_out_the_image_itself(references) -> None:
     """With as many parts as images, every other image is a candidate."""
     few = references[:10]
-    others = [ImageIndex(np.delete(few, row, axis=0)).nearest(few[[row]])[1] for row in range(len(few))]
-    np.testing.assert_allclose(nearest_others(few)[1], np.concatenate(others), atol=1e-6)
+    to_others = np.sort(
+        [
+            [ImageIndex(few[[other]]).nearest(few[[row]])[1][0] for other in range(10) if other != row]
+            for row in range(10)
+        ]
+    )
+    found = nearest_others(few)
+    np.testing.assert_allclose(found.distances, to_others[:, 0], atol=1e-6)
+    np.testing.assert_allclose(found.to_second, to_others[:, 1], atol=1e-6)
+    assert np.isinf(nearest_others(references[:2]).to_second).all()
     repeated = np.concatenate([references, references[:5], references[5:10, :, ::-1]])
-    index, distances = nearest_others(repeated)
+    index, distances, second = nearest_others(repeated)
     np.testing.assert_array_equal(index[:10], range(700, 710))
     np.testing.assert_array_equal(index[700:], range(10))
     assert not distances[[*range(5), *range(700, 705)]].any()
     assert (distances[[*range(5, 10), *range(705, 710)]] < 0.02).all()
     assert (distances[10:700] > 0.1).all()
+    assert (second > 0.1).all()
+    thrice = nearest_others(np.concatenate([references, references[:5], references[:5]]))
+    assert not thrice.to_second[[*range(5), *range(700, 710)]].any()
+    assert (thrice.to_second[5:700] > 0.1).all()
 
 
 def test_results_do_not_depend_on_the_block_size(references, monkeypatch) -> None:

@@ -86,7 +86,8 @@ def bootstrap_differences(
 
     Some statistics of an image depend on all images together, and a resample does not recompute them. For precision,
     recall, density and coverage the influence of each image on those of the other side is resampled too
-    (`gan.judging.image_statistics`), with the balls of the other images as they are. For the two-sample classifier the
+    (`gan.judging.image_statistics`), with the balls of the other images as they are; for near duplicates, its influence
+    on the other images of its side. For the two-sample classifier the
     standard error is also estimated by batch means (Politis, Romano and Wolf 1999): a classifier is fitted within each
     of ten disjoint tenths of the images, and the standard deviation of the ten differences is divided by the square
     root of ten. The larger of the two estimates is used, with the quantile of Student's t.

@@ -154,7 +154,7 @@ METRICS = (
         "Near duplicates",
         "no more than real",
         "share as near to another generated image as the nearest 1 % of test images of the same class to another one",
-        lambda e: float(e.fake.near_duplicate.mean()),
+        lambda e: float(e.fake.near_duplicate.mean() + e.fake.on_duplicates.mean()),
         features=ALIGNED_PIXELS,
         is_share=True,
     ),

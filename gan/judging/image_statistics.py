@@ -36,7 +36,7 @@ class RealStatistics(NamedTuple):
 class FakeStatistics(NamedTuple):
     """Statistics of each generated image. Those from `precise` on are joint, as in `RealStatistics`.
 
-    `nearest_other`, `relative_to_other` and `near_duplicate` depend on all generated images.
+    `nearest_other` and the three statistics after it depend on all generated images.
     """
 
     features: np.ndarray  # float32 (n, d)
@@ -49,6 +49,7 @@ class FakeStatistics(NamedTuple):
     nearest_other: np.ndarray  # int64 (n,), index of the nearest other generated image
     relative_to_other: np.ndarray  # float64 (n,), distance to it, relative to those among test images of the same class
     near_duplicate: np.ndarray  # bool (n,)
+    on_duplicates: np.ndarray  # float64 (n,), influence as in `RealStatistics`
     variation: np.ndarray  # float64 (n,)
     intensities: np.ndarray  # float32 (n, 256)
     precise: np.ndarray  # bool (n,)
@@ -111,6 +112,21 @@ def joint_statistics(
         "logits": fake_logits,
     }
     return real_joint, fake_joint
+
+
+def influence_on_duplicates(nearest_other: np.ndarray, near: np.ndarray, near_second: np.ndarray) -> np.ndarray:
+    """Return the influence of each image on the share of near duplicates, beyond being one itself, float64 (n,).
+
+    Without an image, those are no near duplicates any more that are near to this one only. Near duplicates often come
+    in pairs, so their number varies more than that of independent images. The sum of the squares of all changes by
+    leaving out one image is on average at least the variance (Efron and Stein 1981).
+
+    Args:
+        nearest_other: int, shape (n,), index of the nearest other image.
+        near: bool, shape (n,): the image is a near duplicate of it.
+        near_second: bool, shape (n,): it is also near to a second image.
+    """
+    return _influence(np.bincount(nearest_other[near & ~near_second], minlength=len(near)), len(near))
 
 
 def _influence(contributions: np.ndarray, num_other: int) -> np.ndarray:

@@ -7,7 +7,14 @@ import numpy as np
 
 from gan.judging.definitions import METRICS, Metric
 from gan.judging.features import Extractor
-from gan.judging.image_statistics import FakeStatistics, ImageStatistics, RealStatistics, joint_statistics, real_radii
+from gan.judging.image_statistics import (
+    FakeStatistics,
+    ImageStatistics,
+    RealStatistics,
+    influence_on_duplicates,
+    joint_statistics,
+    real_radii,
+)
 from gan.judging.measured import replace_undefined, rounded
 from gan.judging.metrics.frechet import frechet_distance
 from gan.judging.metrics.kernel import kernel_terms
@@ -56,7 +63,7 @@ class Judge:
         # Of distinct images: if 1 % of them were equal to another one, the limit would be 0, which only repeats reach.
         _, distinct = np.unique(self.test_pixels.reshape(n, -1), axis=0, return_index=True)
         self._distinct_classes = self.test.classes[distinct]
-        _, self._test_to_others = nearest_others(self.test_pixels[distinct])
+        self._test_to_others = nearest_others(self.test_pixels[distinct]).distances
 
     @property
     def num_test(self) -> int:
@@ -90,10 +97,9 @@ class Judge:
             relative_distance, near_copy = relative_to_other_images(*test_side)
         else:
             relative_distance, near_copy = relative_to_test(distances, found.classes, *test_side)
-        nearest_other, to_other = nearest_others(pixels)
-        relative_to_other, near_duplicate = relative_to_test(
-            to_other, found.classes, self._test_to_others, self._distinct_classes
-        )
+        others, test_others = nearest_others(pixels), (self._test_to_others, self._distinct_classes)
+        relative_to_other, near_duplicate = relative_to_test(others.distances, found.classes, *test_others)
+        _, near_second = relative_to_test(others.to_second, found.classes, *test_others)
         real_joint, fake_joint = joint_statistics(test.values, found.values, self._radii, seed=self._seed)
         fake = FakeStatistics(
             features=found.values,
@@ -103,9 +109,10 @@ class Judge:
             nearest=index,
             relative_distance=relative_distance,
             near_copy=near_copy,
-            nearest_other=nearest_other,
+            nearest_other=others.nearest,
             relative_to_other=relative_to_other,
             near_duplicate=near_duplicate,
+            on_duplicates=influence_on_duplicates(others.nearest, near_duplicate, near_second),
             variation=total_variation(pixels),
             intensities=intensity_histograms(pixels),
             **fake_joint,

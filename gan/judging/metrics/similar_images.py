@@ -1,6 +1,8 @@
 """Find the nearest of many images, up to a shift, a horizontal flip and a factor of brightness."""
 
+from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,25 +60,28 @@ class ImageIndex:
             Indices, int64 (n,), and distances, float64 (n,), 0 to 1. A query that equals references has distance 0 from
             the first of them. Other distances below ROUNDING_ERROR are rounding errors.
         """
-        index, distances = self._search(queries)
+        index, distances, _ = self._search(queries)
         for row, query in enumerate(queries):
             equal = self._first_row.get(query.tobytes())
             if equal is not None:
                 index[row], distances[row] = equal, 0.0
         return index, distances
 
-    def _search(self, queries: np.ndarray, *, of_references: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Find the nearest reference of each query; if the queries are the references, the nearest other one."""
+    def _search(self, queries: np.ndarray, *, of_references: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find the nearest reference of each query, its distance, and the distance of the second nearest one.
+
+        If the queries are the references, a query is not its own nearest one.
+        """
         if not len(queries):
-            return np.empty(0, np.int64), np.empty(0)
+            return np.empty(0, np.int64), np.empty(0), np.empty(0)
         aligned = _align(queries)
         blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(queries), BLOCK_ROWS)]
         own = np.arange(len(queries)) if of_references else np.full(len(queries), NO_ROW)
         found = list(map_in_threads(lambda rows: self._nearest(aligned[rows], own[rows]), blocks))
-        index, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return index, distances
+        index, distances, second = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return index, distances, second
 
-    def _nearest(self, aligned: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _nearest(self, aligned: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         candidates = self._candidates(aligned, own)  # (b, 16)
         lengths = self._lengths[candidates][..., np.newaxis]
         references = (self._aligned[candidates].astype(np.float32) / lengths).transpose(0, 2, 1)
@@ -84,8 +89,11 @@ class ImageIndex:
         cosines = (changed @ references).max(axis=1)  # (b, 16)
         cosines[candidates == own[:, np.newaxis]] = NOT_A_COSINE
         best = cosines.argmax(axis=1)[:, np.newaxis]
-        cosine = np.take_along_axis(cosines, best, axis=1)[:, 0].astype(np.float64)
-        return np.take_along_axis(candidates, best, axis=1)[:, 0], np.sqrt(np.maximum(0, 1 - cosine**2))
+        cosine = np.take_along_axis(cosines, best, axis=1)[:, 0]
+        np.put_along_axis(cosines, best, NOT_A_COSINE, axis=1)
+        second = cosines.max(axis=1)
+        to_second = np.where(second == NOT_A_COSINE, np.inf, _sine(second))
+        return np.take_along_axis(candidates, best, axis=1)[:, 0], _sine(cosine), to_second
 
     def _candidates(self, aligned: np.ndarray, own: np.ndarray) -> np.ndarray:
         queries, best = _unit(_coarse(aligned)), []
@@ -96,20 +104,32 @@ class ImageIndex:
         return np.asarray(self._order[np.stack(best, axis=1)])
 
 
-def nearest_others(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nearest other one of each of many images, uint8 (n, 28, 28), n >= 2.
+class NearestOthers(NamedTuple):
+    """The nearest other images of each image of a set."""
 
-    Returns:
-        Indices and distances as those of `ImageIndex.nearest`. An image that occurs more than once has distance 0.
+    nearest: np.ndarray  # int64 (n,), index of the nearest one
+    distances: np.ndarray  # float64 (n,), to it, 0 to 1
+    to_second: np.ndarray  # float64 (n,), distance to the second nearest one; infinite if there is none
+
+
+def nearest_others(images: np.ndarray) -> NearestOthers:
+    """Find the two nearest other images of each of many images, uint8 (n, 28, 28), n >= 2.
+
+    Distances are those of `ImageIndex.nearest`. An image that occurs twice has distance 0 from the other one; if it
+    occurs more often, it also has distance 0 from a second one. The second nearest image is one of the candidates that
+    `ImageIndex` chooses, so it is missed if it is in the same part of the images as the nearest one.
     """
-    index, distances = ImageIndex(images)._search(images, of_references=True)
-    last_row: dict[bytes, int] = {}
-    for row, image in enumerate(images):
-        before = last_row.get(image.tobytes())
+    index, distances, second = ImageIndex(images)._search(images, of_references=True)
+    keys = [image.tobytes() for image in images]
+    occurrences, last_row = Counter(keys), dict[bytes, int]()
+    for row, key in enumerate(keys):
+        before = last_row.get(key)
         if before is not None:
             index[[row, before]], distances[[row, before]] = (before, row), 0.0
-        last_row[image.tobytes()] = row
-    return index, distances
+        if occurrences[key] > 2:  # the image, the nearest one, and another one
+            second[row] = 0.0
+        last_row[key] = row
+    return NearestOthers(index, distances, second)
 
 
 def _align(images: np.ndarray) -> np.ndarray:
@@ -162,6 +182,11 @@ def _shifted(images: np.ndarray) -> np.ndarray:
     first, last = MARGIN, MARGIN + INNER
     shifts = [images[:, first + down : last + down, first + right : last + right] for down, right in SHIFTS]
     return _unit(np.stack(shifts, axis=1).reshape(len(images), len(SHIFTS), -1).astype(np.float32))
+
+
+def _sine(cosines: np.ndarray) -> np.ndarray:
+    """Return the sines of angles, float64 (n,), given their cosines."""
+    return np.asarray(np.sqrt(np.maximum(0, 1 - cosines.astype(np.float64) ** 2)))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
