@@ -19,7 +19,8 @@ DEFAULT_OUTPUT_DIR = Path("artifacts")
 """The folder for the store and the published runs, in the working directory."""
 
 Device = Literal["auto", "cpu", "gpu"]
-"""Device to compute on. Results of a CPU and a GPU differ only by rounding and share a cache key."""
+"""Device to compute on. It is not in the cache key, since it only changes rounding. A training amplifies that: the
+metrics of a CPU and a GPU differ about as much as those of two seeds."""
 
 TrainOn = Literal["here", "gpu"]
 """Where to train: in this process, or in a separate run on a GPU worker."""
@@ -77,7 +78,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
-    """How a training is executed: device, speed and monitoring. These settings do not change its result."""
+    """How a training is executed: device, speed and monitoring. These settings are not in its cache key."""
 
     device: Device = "auto"
     stop_on_collapse: bool = Field(False, description="end with an error in place of a warning of collapse")

@@ -17,7 +17,7 @@ RESAMPLES = 200
 BATCHES = 10
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / (2 * len(METRICS))
-"""Bonferroni correction: with a probability of at least CONFIDENCE all intervals cover their true differences."""
+"""Tail of an interval with the Bonferroni correction: all intervals together have a confidence of CONFIDENCE."""
 
 NORMAL_QUANTILE = NormalDist().inv_cdf(1 - TAIL)  # 2.91
 STUDENT_QUANTILE = 3.9088  # of Student's t with BATCHES - 1 degrees of freedom, at 1 - TAIL
@@ -76,8 +76,8 @@ def bootstrap_differences(
 
         difference +- quantile * standard error
 
-    The intervals are simultaneous: with a probability of at least 95 % all of them cover their true differences
-    (Bonferroni).
+    The intervals are simultaneous: all of them are meant to cover their true differences with a probability of at least
+    95 % (Bonferroni). Some standard errors are too small (docs/judging.md has figures).
 
     Both generators are compared with the same test images, and the i-th images of both are resampled together. If they
     are generated from the same latents, the variance that they share cancels in the difference.

@@ -92,7 +92,7 @@ def far_from_real(by_name: Mapping[str, Metric], classes: Sequence[ClassShare]) 
 
 
 def useless_metrics(by_name: Mapping[str, Metric]) -> Iterator[str]:
-    """Describe each metric that can refuse no generator, because real images hardly exceed 0 in it."""
+    """Describe each metric that cannot fail any generator, because its value for real images is almost 0."""
     for name in ("precision", "coverage"):
         metric = by_name[name]
         if is_defined(metric.floor) and metric.floor < MIN_FLOOR:

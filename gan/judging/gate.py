@@ -6,8 +6,8 @@ The gate examines the averaged weights. A generator passes under these condition
 - All its metrics are defined.
 - Its training showed no sign of collapse.
 - The entropy of its predicted classes is at least one bit, if that of test images is at least two.
-- It does not copy: its share of near copies is not significantly above that of test images.
-- It does not repeat itself: its share of near duplicates is not far above that of real images.
+- It does not copy: its share of near copies is at most a margin above that of test images.
+- It does not repeat itself: its share of near duplicates is at most a wide margin above that of real images.
 - Its Fréchet distance, precision and coverage are within limits relative to the floor.
 - Its recall is above 0, and it leaves out no class.
 - Precision and coverage of real images are at least MIN_FLOOR, so that those of a generator mean something.

@@ -60,7 +60,7 @@ class Judge:
         # Memorization is measured against the whole test split, not n images of it, to lower its bias.
         self._all_classes = self.test.classes if n == len(test_pixels) else extractor.features(test_pixels).classes
         _, self._all_distances = self._train_index.nearest(test_pixels)
-        # Of distinct images: if 1 % of them were equal to another one, the limit would be 0, which only repeats reach.
+        # Without duplicates: if 1 % of the test images were duplicates, the limit would be 0, which only repeats reach.
         _, distinct = np.unique(self.test_pixels.reshape(n, -1), axis=0, return_index=True)
         self._distinct_classes = self.test.classes[distinct]
         self._test_to_others = nearest_others(self.test_pixels[distinct]).distances

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gan.errors import describe_error
 from gan.formatting import describe_number, describe_share
-from gan.report.control_chart import HEIGHT, WIDTH, Chart, control_chart
+from gan.report.control_chart import HEIGHT, MAX_IN_CHART, WIDTH, Chart, control_chart
 from gan.report.glance import TONES, Opinion, Tone
 from gan.report.leaderboard_files import PAGE as LEADERBOARD
 from gan.report.opinion import opinion_of
@@ -59,6 +59,7 @@ class FrontPage:
     width: int = WIDTH
     height: int = HEIGHT
     max_usual: int = MAX_USUAL
+    max_in_chart: int = MAX_IN_CHART
 
     @property
     def names_data(self) -> bool:

@@ -144,7 +144,7 @@ def make_tiles(
             describe_number(distance.floor),
             champion=champion.get("frechet_distance", ""),
             length=_on_scale(distance.average, distance.floor),
-            mark=_on_scale(distance.floor, distance.floor),
+            mark=0.0,
         ),
         _share_tile("Recall", metrics["recall"], champion.get("recall", ""), _doubt_about_recall(metrics["precision"])),
         _share_tile("Coverage", metrics["coverage"], champion.get("coverage", "")),

@@ -234,7 +234,7 @@ def _setting_rows(run: RunConfig) -> Rows:
         ("batch size", f"{train.batch_size:,} images"),
         ("seed", str(train.seed)),
         ("samples", f"{run.samples.num_images:,} images"),
-        ("generator", f"{recipe.latent_dim} latents, {_network(recipe, recipe.generator_units)}"),
+        ("generator", f"{recipe.latent_dim} latent dimensions, {_network(recipe, recipe.generator_units)}"),
         ("discriminator", _network(recipe, recipe.discriminator_units)),
         ("average", f"of the generator's weights, {half_life}, {ramp_up}"),
         ("loss", _loss(recipe)),

@@ -24,7 +24,7 @@ from gan.runs.manifest import AVERAGE_GENERATOR, PublishedData, PublishedFile
 from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, RUN_NAME
 
 MIN_USUAL, MAX_USUAL = 5, 30
-"""Fewest and most earlier runs that say what is usual. After half of the most, a lasting change is usual."""
+"""Fewest and most earlier runs that say what is usual. A lasting change counts as usual after half of MAX_USUAL."""
 
 SIGMAS = 3
 """Half-width of the control limits, in standard deviations."""

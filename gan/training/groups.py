@@ -23,7 +23,10 @@ BLOCK_ROWS = 65_536
 
 
 def hog_features(images: np.ndarray) -> np.ndarray:
-    """Compute histograms of oriented gradients (Dalal and Triggs 2005) of images, float32 (n, 28, 28, 1).
+    """Compute histograms of oriented gradients of images, float32 (n, 28, 28, 1).
+
+    They are simpler than those of Dalal and Triggs 2005: a gradient counts for one direction only, and blocks of cells
+    are not normalized.
 
     Returns:
         float32, shape (n, 196): for each cell of 4 x 4 pixels and each of 4 directions, the square root of the sum of

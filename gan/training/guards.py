@@ -18,7 +18,7 @@ CHECK_EVERY = 200
 """Steps between two checks for collapse; a multiple of the steps per call."""
 
 MIN_STEPS = 500
-"""First step of a check: an untrained generator gives nearly equal images, and its discriminator is soon certain."""
+"""No check before this step: an untrained generator gives nearly equal images, and its discriminator is soon sure."""
 
 NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
 MIN_RELATIVE_SPREAD = 0.05

@@ -113,7 +113,7 @@ class NearestOthers(NamedTuple):
 
 
 def nearest_others(images: np.ndarray) -> NearestOthers:
-    """Find the two nearest other images of each of many images, uint8 (n, 28, 28), n >= 2.
+    """Find for each image of a set, uint8 (n, 28, 28), n >= 2, the two nearest other images.
 
     Distances are those of `ImageIndex.nearest`. An image that occurs twice has distance 0 from the other one; if it
     occurs more often, it also has distance 0 from a second one. The second nearest image is one of the candidates that
