@@ -35,7 +35,7 @@ def ours(recipe: RecipeName = "article") -> Steps:
     config = TrainConfig(recipe=card, batch_size=card.batch_size, steps=10**6, sample_every=10**6)
     images, rng = load_images(), np.random.default_rng(0)
     conditions = rng.integers(0, card.num_conditions, len(images)) if card.num_conditions else None
-    engine = build_engine(images, config, use_device("auto", card.gpu_precision), conditions)
+    engine = build_engine(images, config, use_device("auto"), conditions)
     done = 0
 
     def run(num: int) -> None:

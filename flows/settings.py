@@ -171,7 +171,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         None,
         ge=0,
         description="seconds between two checkpoints of a training; empty: 10, or more where saving would take more "
-        "than 0.7 % of the time",
+        "than 0.7 % of the time, but at most a tenth of the age of the training",
     )
     extractor_epochs: Annotated[PositiveInt | None, JUDGING] = Field(
         None,

@@ -30,18 +30,19 @@ def train(
             *arguments, cache_key=train.key(*arguments), find_result=lambda: train.recorded(*arguments)
         )
 
-    from gan.models.backend import use_device
+    from gan.models.backend import explain_gpu_errors, use_device
     from gan.models.networks import save_model
     from gan.training.loop import train as train_gan
     from tasks.callbacks import LiveView, ProgressBar, progress, snapshot_judge, tensorboard_callback
 
-    hardware = use_device(execution.device, config.recipe.gpu_precision)
+    hardware = use_device(execution.device)
     scratch = train.scratch_dir(store, data, config, execution, extractor)
     _log_other_checkpoints(scratch, hardware.folder_name)
     judge = snapshot_judge(store, data, extractor, config)
     with (
         progress("Training", config.steps, unit="steps") as update,
         LiveView(config, hardware.name, judge) as live_view,
+        explain_gpu_errors(hardware),
     ):
         callbacks = [ProgressBar(update), live_view]
         if execution.tensorboard:

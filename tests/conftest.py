@@ -4,6 +4,7 @@ import flows  # noqa: F401  # isort: skip  # sets what Prefect reads when it is 
 
 import gzip
 import importlib
+import os
 import shutil
 import signal
 import sys
@@ -34,6 +35,10 @@ from gan.report.blind_test import BlindTest
 from gan.storage import object_store
 from gan.storage.files import sha256_of
 from gan.storage.store import Store
+from gan.system.gpus import count_gpus
+
+if count_gpus():  # tests train on CPUs only
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts us, and all that we start inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -75,6 +80,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=items[:first] + items[last:])
         items[:] = items[first:last]
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.fixture(autouse=True)
+def free_choice_of_algorithms() -> Iterator[None]:
+    """After a test of a GPU's engine, let the next one compute as on a CPU."""
+    yield
+    if (config := sys.modules.get("tensorflow.python.framework.config")) is not None:
+        config.disable_op_determinism()
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from gan.config import TrainConfig
+from gan.models.backend import tf
 from gan.models.latents import sample_inputs
 from gan.models.networks import Networks
 from gan.recipes import ARTICLE
-from gan.training.averaging import AVERAGE_EVERY, ema_decay, estimate_batch_norm_statistics, update_ema
+from gan.training.averaging import AVERAGE_EVERY, _sums, ema_decay, estimate_batch_norm_statistics, update_ema
 
 
 @pytest.fixture
@@ -43,6 +44,13 @@ def test_between_updates_the_average_stays_and_the_last_one_covers_the_remaining
     assert [number for number, factor in enumerate(factors, 1) if factor < 1] == [8, 16, 19]
     assert factors[15] == pytest.approx(0.5 ** (8 * 8 / 10))
     assert factors[18] == pytest.approx(0.5 ** (3 * 8 / 10))
+
+
+def test_a_gpu_adds_up_activations_as_numpy_does() -> None:
+    activations = tf.random.stateless_normal((50, 4, 4, 3), seed=(0, 0), mean=5.0)
+    (size, *here), (size_of_gpu, *on_gpu) = (_sums(activations, on_gpu=on_gpu) for on_gpu in (False, True))
+    assert size == size_of_gpu == 800
+    np.testing.assert_allclose(here, on_gpu, rtol=1e-12)
 
 
 @pytest.mark.parametrize("config", ["tiny_config", "tiny_conv", "tiny_conditional", "tiny_grouped"])

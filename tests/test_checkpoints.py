@@ -74,10 +74,37 @@ def test_a_save_is_due_after_the_given_time(tmp_path) -> None:
     assert not patient.due()
 
 
-def test_slow_saves_are_so_rare_that_they_take_less_than_one_percent_of_the_time(tmp_path, monkeypatch) -> None:
-    now = iter([0.0, 100.0, 103.0, 403.0, 532.0])  # creation, a save from 100 to 103 s, two checks
-    monkeypatch.setattr("gan.training.checkpoints.time.monotonic", lambda: next(now))
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, ARRAYS)
-    assert not checkpoints.due()
-    assert checkpoints.due()
+def saves(folder: Path, monkeypatch, *, cost: float, seconds: float) -> list[float]:
+    """Return when a training saves that asks every second, after a first call of 60 s; saving takes `cost` seconds."""
+    clock = [60.0]
+
+    def fsync(handle: int) -> None:
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            clock[0] += cost
+
+    monkeypatch.setattr("gan.training.checkpoints.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("os.fsync", fsync)
+    checkpoints, times = Checkpoints(folder), []
+    while clock[0] < seconds:
+        if checkpoints.due():
+            times.append(clock[0])
+            checkpoints.save(1, ARRAYS)
+        clock[0] += 1
+    return times
+
+
+def test_saves_begin_ten_seconds_after_the_first_call_and_are_dense_while_a_training_is_young(
+    tmp_path, monkeypatch
+) -> None:
+    """On a GPU a training takes a minute, and saving its large networks half a second."""
+    times = saves(tmp_path, monkeypatch, cost=0.4, seconds=160)
+    assert times[0] == 70
+    assert max(np.diff(times)) <= 12
+
+
+def test_saves_that_take_seconds_become_rare(tmp_path, monkeypatch) -> None:
+    times = saves(tmp_path, monkeypatch, cost=3, seconds=10_000)
+    pauses = np.diff(times)
+    assert min(pauses) >= 3 / 0.05
+    assert pauses[-1] >= 3 / 0.007
+    assert 3 * len(times) < 0.015 * 10_000

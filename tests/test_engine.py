@@ -50,6 +50,8 @@ def test_the_loop_of_a_gpu_gives_the_same_training(
     assert loop.facts["engine"] == f"a loop on the device, {config.recipe.gpu_precision}"
     losses = [0, 2]  # accuracies count near-ties at the start
     np.testing.assert_allclose(one.history[:, losses], loop.history[:, losses], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(one.snapshots[0].astype(int), loop.snapshots[0], atol=2)
+    np.testing.assert_allclose(one.average_snapshots[0].astype(int), loop.average_snapshots[0], atol=2)
     engine = shared_engines.build(tiny_images, config, GPU)
     rows = [engine.run_steps(step, step + 1) for step in range(config.steps)]
     assert np.concatenate(rows).tobytes() == loop.history.tobytes()

@@ -9,7 +9,9 @@ from tensorflow.python.framework import config as tensorflow_config
 
 import gan.models.backend
 from bench.check_gpu import CheckError, check
-from gan.models.backend import Hardware, use_device
+from gan.errors import TrainingError
+from gan.models.backend import Hardware, explain_gpu_errors, tf, use_device, use_precision
+from gan.recipes import Precision
 from gan.system.gpus import count_gpus
 
 TWO_GPUS = "GPU 0: NVIDIA H200 (UUID: GPU-1)\n  MIG 1g.18gb Device 0: (UUID: MIG-1)\nGPU 1: NVIDIA H200 (UUID: GPU-2)"
@@ -45,27 +47,80 @@ def test_a_gpu_that_tensorflow_does_not_find_is_a_warning_with_the_remedy(driver
     assert "make setup-gpu" in caplog.text
 
 
-def test_a_process_sees_one_gpu_and_each_use_sets_the_precision(monkeypatch) -> None:
+def test_a_variable_that_hides_the_gpu_is_named(driver, caplog, monkeypatch) -> None:
+    caplog.set_level(logging.WARNING, "gan")
+    gan.models.backend._warn_once.cache_clear()
+    monkeypatch.setattr(gan.models.backend.tf.config, "list_physical_devices", lambda kind: [])
+    for hides_all in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hides_all)
+        use_device("auto")
+    assert not caplog.records
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    use_device("auto")
+    assert "CUDA_VISIBLE_DEVICES is 7" in caplog.text
+    with pytest.raises(TrainingError, match="CUDA_VISIBLE_DEVICES is 7"):
+        use_device("gpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            tf.errors.ResourceExhaustedError(None, None, "failed to allocate\nstack"),
+            "too little free memory: failed to",
+        ),
+        (tf.errors.InternalError(None, None, "CUDA_ERROR_UNKNOWN"), "failed: CUDA_ERROR_UNKNOWN"),
+    ],
+)
+def test_an_error_of_the_gpu_says_what_to_do(error, words) -> None:
+    with pytest.raises(TrainingError, match=words) as raised, explain_gpu_errors(Hardware("GPU", "H200")):
+        raise error
+    assert "nvidia-smi" in str(raised.value)
+    assert "stack" not in str(raised.value)
+    with pytest.raises(type(error)), explain_gpu_errors(Hardware("CPU", "CPU")):
+        raise error
+
+
+@pytest.mark.parametrize(("capability", "has_tf32"), [((9, 0), True), ((7, 5), False)])
+def test_a_process_sees_one_gpu_and_a_training_sets_the_precision(monkeypatch, capability, has_tf32) -> None:
     calls: list[tuple[str, object]] = []
     config = gan.models.backend.tf.config
     monkeypatch.setattr(config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
     monkeypatch.setattr(config, "set_visible_devices", lambda devices, kind: calls.append(("sees", devices)))
     monkeypatch.setattr(config.experimental, "set_memory_growth", lambda gpu, _: calls.append(("grows", gpu)))
-    monkeypatch.setattr(config.experimental, "get_device_details", lambda gpu: {"device_name": f"name of {gpu}"})
+    monkeypatch.setattr(
+        config.experimental,
+        "get_device_details",
+        lambda gpu: {"device_name": f"name of {gpu}", "compute_capability": capability},
+    )
     tf32 = config.experimental.tensor_float_32_execution_enabled
     before = tf32()
     try:
-        for precision in ("float32", "tf32", "float32"):
-            assert use_device("auto", precision) == Hardware("GPU", "name of GPU:0")
-            assert tf32() == (precision == "tf32")
-            assert tensorflow_config.is_op_determinism_enabled() == (precision == "float32")
+        hardware = use_device("auto")
+        assert hardware == Hardware("GPU", "name of GPU:0", has_tf32)
+        precisions: tuple[Precision, ...] = "float32", "tf32", "float32"
+        for precision in precisions:
+            used = use_precision(hardware, precision)
+            assert used == (precision if has_tf32 else "float32")
+            assert tf32() == (used == "tf32")
+            assert tensorflow_config.is_op_determinism_enabled() == (used == "float32")
+        use_precision(hardware, "tf32")
+        use_device("auto")  # by the next stage
+        assert not tf32()
     finally:
         config.experimental.enable_tensor_float_32_execution(before)
         tensorflow_config.disable_op_determinism()
-    assert calls == 3 * [("sees", ["GPU:0"]), ("grows", "GPU:0")]
+    assert calls == 2 * [("sees", ["GPU:0"]), ("grows", "GPU:0")]
 
 
-FACTS = {"device": "GPU", "milliseconds_per_step": 0.4, "first_call_seconds": 7.0, "resumed_at_step": 0, "sha256": "a"}
+FACTS = {
+    "device": "GPU",
+    "engine": "a loop on the device, float32",
+    "milliseconds_per_step": 0.4,
+    "first_call_seconds": 7.0,
+    "resumed_at_step": 0,
+    "sha256": "a",
+}
 
 
 @pytest.mark.parametrize(

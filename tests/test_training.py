@@ -344,5 +344,11 @@ def test_the_time_of_a_step_weights_steps_with_penalties_by_their_frequency(tiny
     state = TrainingState.empty(tiny_config)
     for seconds in [5.0, *([0.2, 0.1, 0.1, 0.1] * 3)][:num_calls]:
         state.record(np.zeros((1, 3), np.float32), seconds)
-    assert state.timings()["milliseconds_per_step"] == expected
-    assert state.timings()["first_call_seconds"] == 5
+    before = state.timings()
+    assert before["milliseconds_per_step"] == expected
+    assert before["first_call_seconds"] == 5
+    state.record_snapshot(3.0)
+    after = state.timings()
+    assert after["milliseconds_per_step"] == expected
+    assert after["training_seconds"] == before["training_seconds"] + 3
+    assert after["snapshot_seconds"] == 3

@@ -8,7 +8,7 @@ import gan.training.loop
 from gan.models.backend import Hardware
 from gan.training.checkpoints import Checkpoints
 
-CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's engine on a CPU")
+CPU, GPU = Hardware("CPU", "CPU"), Hardware("GPU", "a GPU's engine on a CPU", has_tf32=True)
 
 
 def weights(network) -> list[np.ndarray]:

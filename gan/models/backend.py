@@ -48,9 +48,18 @@ with _captured_standard_error(), keras_defaults():
 # In a sweep each training compiles its own programs; TensorFlow mistakes them for one function that is retraced.
 tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
+HIDES_ALL_GPUS = "", "-1"
+"""Values of CUDA_VISIBLE_DEVICES that ask for no GPU."""
+
+FIRST_WITH_TF32 = 8, 0
+"""Compute capability of the first GPUs with TF32 (Ampere)."""
+
+MAX_REASON = 300
+"""Characters of TensorFlow's message that an error repeats."""
+
 log = logging.getLogger(__name__)
 
-__all__ = ["Hardware", "keras", "release_free_memory", "tf", "use_device"]
+__all__ = ["Hardware", "explain_gpu_errors", "keras", "release_free_memory", "tf", "use_device", "use_precision"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Hardware:
 
     device_type: Literal["CPU", "GPU"]
     name: str  # human-readable: the GPU's model, or "CPU"
+    has_tf32: bool = False  # its tensor cores can compute TF32
 
     @property
     def folder_name(self) -> str:
@@ -70,13 +80,11 @@ class Hardware:
         return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
-def use_device(device: Device, precision: Precision = "float32") -> Hardware:
-    """Choose the device of this process; call it before the first tensor is created.
+def use_device(device: Device) -> Hardware:
+    """Choose the device of this process, with float32; call it before the first tensor is created.
 
     Args:
         device: "gpu" requires a GPU, "cpu" hides all GPUs, "auto" uses a GPU if there is one.
-        precision: Of matrix products and convolutions on a GPU; a CPU always computes float32. Algorithms are
-            deterministic with "float32", but not with "tf32".
 
     Raises:
         TrainingError: If a required GPU is missing.
@@ -86,20 +94,62 @@ def use_device(device: Device, precision: Precision = "float32") -> Hardware:
         with_cuda = tf.test.is_built_with_cuda()
         why = "was built with CUDA but finds no usable GPU" if with_cuda else "was built without CUDA"
         raise TrainingError(
-            f"--device gpu was asked for, but TensorFlow {tf.__version__} {why}.\n"
-            "Check that nvidia-smi lists one, and install TensorFlow's CUDA libraries (make setup-gpu); or train with "
-            "--device auto."
+            f"--device gpu was asked for, but TensorFlow {tf.__version__} {why}.\n{_advise_on_missing_gpu()} "
+            "Or train with --device auto."
         )
     tf.config.set_visible_devices(gpus, "GPU")
     if not gpus:
-        if device == "auto" and count_gpus() and "CUDA_VISIBLE_DEVICES" not in os.environ:
-            _warn_once("nvidia-smi lists a GPU, but TensorFlow finds none: the CPU computes. To use it: make setup-gpu")
+        if device == "auto" and count_gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") not in HIDES_ALL_GPUS:
+            _warn_once(
+                "nvidia-smi lists a GPU, but TensorFlow finds none that it can use: the CPU computes. "
+                f"{_advise_on_missing_gpu()}"
+            )
         return Hardware("CPU", "CPU")
-    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
-    _set_op_determinism(precision != "tf32")
     tf.config.experimental.set_memory_growth(gpus[0], True)
-    name = str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
-    return Hardware("GPU", name)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    has_tf32 = details.get("compute_capability", (0, 0)) >= FIRST_WITH_TF32
+    hardware = Hardware("GPU", str(details.get("device_name", "GPU")), has_tf32)
+    use_precision(hardware, "float32")
+    return hardware
+
+
+def use_precision(hardware: Hardware, precision: Precision) -> Precision:
+    """Set the precision of matrix products and convolutions from now on; return the one that is used.
+
+    A CPU, and a GPU without TF32, always compute float32. On a GPU, algorithms are deterministic with "float32", but
+    not with "tf32".
+    """
+    used: Precision = precision if hardware.has_tf32 else "float32"
+    if hardware.device_type == "GPU":
+        tf.config.experimental.enable_tensor_float_32_execution(used == "tf32")
+        _set_op_determinism(used != "tf32")
+    return used
+
+
+@contextmanager
+def explain_gpu_errors(hardware: Hardware) -> Iterator[None]:
+    """Turn an error of the GPU within the block, such as too little memory, into a TrainingError."""
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.UnknownError) as error:
+        if hardware.device_type != "GPU":
+            raise
+        why = "has too little free memory" if isinstance(error, tf.errors.ResourceExhaustedError) else "failed"
+        reason = (str(error.message or "").strip().splitlines() or ["no reason given"])[0][:MAX_REASON]
+        raise TrainingError(
+            f"The GPU ({hardware.name}) {why}: {reason}\n"
+            "See with nvidia-smi whether another process uses it. Choose another GPU with CUDA_VISIBLE_DEVICES, or run "
+            "the same command again when it is free: it continues from the last checkpoint."
+        ) from error
+
+
+def _advise_on_missing_gpu() -> str:
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return f"CUDA_VISIBLE_DEVICES is {visible}: check that nvidia-smi -L lists that GPU, or remove the variable."
+    return (
+        "Check that nvidia-smi lists one, and install TensorFlow's CUDA libraries (make setup-gpu). If that does not "
+        "help, TF_CPP_MIN_LOG_LEVEL=0 in front of the command shows TensorFlow's reason."
+    )
 
 
 @cache

@@ -22,7 +22,8 @@ from gan.storage.files import atomic_path, sha256_of
 NAME = re.compile(r"[0-9]{10}\.[0-9a-f]{64}\.npz")
 NUM_KEPT = 2
 MIN_SECONDS_BETWEEN = 10.0
-MAX_SHARE_OF_TIME = 0.007
+MAX_SHARE_OF_TIME, MAX_EARLY_SHARE = 0.007, 0.05
+"""Most of the time that saving may take, and most while the last save is more than a tenth of the training ago."""
 
 NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """Errors of network file systems that cannot sync a folder."""
@@ -38,15 +39,28 @@ class Checkpoints:
     def __init__(self, folder: Path, *, seconds_between: float | None = None) -> None:
         """Take a folder, which the first save creates, and the time from one save to the next.
 
-        Without a time it is MIN_SECONDS_BETWEEN, or longer if saving would take more than MAX_SHARE_OF_TIME.
+        Without a time it is at least MIN_SECONDS_BETWEEN. Where saving would take more than MAX_SHARE_OF_TIME, it is
+        longer, but for a young training at most a tenth of its age: on a GPU, a whole training may take less than a
+        minute, and a kill should not cost most of it. There saving takes at most MAX_EARLY_SHARE.
         """
         self.folder = folder
         self._seconds_between = seconds_between
-        self._next_save = time.monotonic() + (MIN_SECONDS_BETWEEN if seconds_between is None else seconds_between)
+        self._started: float | None = None
+        self._next_save = 0.0
 
     def due(self) -> bool:
-        """Return whether it is time for the next save."""
+        """Return whether it is time for the next save. The first question, after the first call, starts the clock."""
+        if self._started is None:  # before, programs were compiled, and hardly a step was done
+            self._started = time.monotonic()
+            self._next_save = self._started + self._pause(0.0, 0.0)
         return time.monotonic() >= self._next_save
+
+    def _pause(self, cost: float, age: float) -> float:
+        """Return the seconds to the next save, for a save that takes `cost` seconds and a training of this age."""
+        if self._seconds_between is not None:
+            return self._seconds_between
+        until_cheap, early = cost / MAX_SHARE_OF_TIME, max(age / 10, cost / MAX_EARLY_SHARE)
+        return max(MIN_SECONDS_BETWEEN, min(until_cheap, early))
 
     def save(self, step: int, arrays: Arrays, *, began: float | None = None) -> float:
         """Write arrays of numbers and strings as the checkpoint after `step` steps; remove all but the newest ones.
@@ -66,9 +80,9 @@ class Checkpoints:
         for old in self._newest_first()[NUM_KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
-        pause = max(MIN_SECONDS_BETWEEN, (finished - began) / MAX_SHARE_OF_TIME)
-        self._next_save = finished + (pause if self._seconds_between is None else self._seconds_between)
-        return finished - began
+        cost, age = finished - began, finished - (finished if self._started is None else self._started)
+        self._next_save = finished + self._pause(cost, age)
+        return cost
 
     def load_latest(self) -> tuple[int, Arrays] | None:
         """Return the step and the arrays of the newest intact checkpoint, or None if there is none.

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gan.config import TrainConfig
-from gan.models.backend import Hardware, tf
+from gan.models.backend import Hardware, keras, tf, use_precision
 from gan.models.networks import Networks
 from gan.training.article import make_train_step
 from gan.training.averaging import ema_decay, update_ema
 from gan.training.groups import group_bounds
 from gan.training.guards import CHECK_EVERY
 from gan.training.relativistic import make_relativistic_step
-from gan.training.train_step import TrainStep
+from gan.training.train_step import Infer, TrainStep
 
 RunSteps = Callable[[int, int], np.ndarray]
 """Runs the steps start <= step < stop, and updates the averaged generator where an update is due.
@@ -44,6 +44,7 @@ class Engine:
     name: str  # human-readable; part of a checkpoint's identity: a change makes checkpoints useless
     steps_per_call: int  # calls end at multiples of it, and at snapshots
     run_steps: RunSteps
+    infer: Infer
 
 
 def build_engine(images: np.ndarray, config: TrainConfig, hardware: Hardware, conditions: np.ndarray | None) -> Engine:
@@ -57,6 +58,7 @@ def build_engine(images: np.ndarray, config: TrainConfig, hardware: Hardware, co
     """
     # tf.constant alone would keep a second copy of the images on the host
     on_device, recipe = tf.identity(tf.constant(images)), config.recipe
+    precision = use_precision(hardware, recipe.gpu_precision)
     bounds = group_bounds(conditions, recipe.num_groups) if conditions is not None and recipe.num_groups else ()
     networks = Networks.build(recipe, config.seed, group_bounds=bounds)
     if recipe.algorithm == "article":
@@ -65,13 +67,21 @@ def build_engine(images: np.ndarray, config: TrainConfig, hardware: Hardware, co
         step = make_relativistic_step(networks, on_device, config, conditions)
     if hardware.device_type == "GPU":
         run_steps = make_device_loop(step, networks, config)
-        name = f"a loop on the device, {recipe.gpu_precision}"
-        return Engine(networks, hardware.name, name, STEPS_PER_LOOP, run_steps)
+        name = f"a loop on the device, {precision}"
+        return Engine(networks, hardware.name, name, STEPS_PER_LOOP, run_steps, tf.function(infer, autograph=False))
     steps_per_call, name = 1, "one XLA program a step" if recipe.uses_xla else "one TensorFlow graph a step"
     if recipe.uses_xla and config.steps >= UNROLL_FROM_STEPS:
         steps_per_call, name = STEPS_PER_CALL, f"one XLA program for {STEPS_PER_CALL} steps"
     run_steps = with_average(make_run_steps(step, steps_per_call, recipe.penalty_every), networks, config)
-    return Engine(networks, hardware.name, name, steps_per_call, run_steps)
+    return Engine(networks, hardware.name, name, steps_per_call, run_steps, infer)
+
+
+def infer(generator: keras.Model, inputs: np.ndarray | list[np.ndarray]) -> tf.Tensor:
+    """Run a generator in inference mode (`Infer`), layer by layer.
+
+    On a GPU, which would wait for Python between the layers, the engine compiles this function to a TensorFlow graph.
+    """
+    return generator(inputs, training=False)
 
 
 def make_device_loop(train_step: TrainStep, networks: Networks, config: TrainConfig) -> RunSteps:

@@ -13,6 +13,7 @@ from gan.models.latents import Stream, sample_inputs
 from gan.models.networks import Networks
 from gan.training.groups import group_latents
 from gan.training.history import HISTORY_COLUMNS
+from gan.training.train_step import Infer
 
 CHECK_EVERY = 200
 """Steps between two checks for collapse; a multiple of the steps per call."""
@@ -64,8 +65,8 @@ def _non_finite_weight(networks: Networks) -> str | None:
 def _not_finite(step: int, what: str) -> TrainingError:
     return TrainingError(
         f"Training stopped at step {step:,}: not finite: {what}.\n"
-        "The same settings would fail at the same step again, so there is no retry; the last checkpoint before it is "
-        "kept. Choose another --seed, or a lower learning rate (--set learning_rate=...)."
+        "The same settings would probably fail again, so there is no retry; the last checkpoint before it is kept. "
+        "Choose another --seed, or a lower learning rate (--set learning_rate=...)."
     )
 
 
@@ -76,10 +77,15 @@ class CollapseCheck:
     """
 
     def __init__(
-        self, generator: keras.Model, images: np.ndarray, config: TrainConfig, conditions: np.ndarray | None
+        self,
+        generator: keras.Model,
+        infer: Infer,
+        images: np.ndarray,
+        config: TrainConfig,
+        conditions: np.ndarray | None,
     ) -> None:
-        """Measure the spread of real images, and draw the latents."""
-        self._generator = generator
+        """Measure the spread of real images, and draw the latents; `infer` is that of the engine."""
+        self._generator, self._infer = generator, infer
         rows, label = np.arange(len(images)), None
         if conditions is not None:
             label = np.array([np.bincount(conditions).argmax()])
@@ -93,7 +99,7 @@ class CollapseCheck:
 
     def run(self, history: np.ndarray, warnings: list[str], *, stop_on_collapse: bool) -> None:
         """Log each new sign of collapse and append it to `warnings`; with stop_on_collapse, raise a TrainingError."""
-        fakes = self._generator(self._inputs.arrays, training=False).numpy()
+        fakes = np.asarray(self._infer(self._generator, self._inputs.arrays))
         for title, sentence in find_collapse(fakes, self._real_spread, history):
             if not any(warning.startswith(title) for warning in warnings):
                 warnings.append(sentence)

@@ -139,7 +139,7 @@ def _prepare(
     snapshot_inputs = sample_inputs(
         generator, config.num_snapshot_images, seed=config.seed, stream=Stream.SNAPSHOTS, like_labels=conditions
     )
-    collapse_check = CollapseCheck(generator, images, config, conditions)
+    collapse_check = CollapseCheck(generator, engine.infer, images, config, conditions)
     return _Setup(config, engine, state, identity, conditions, snapshot_inputs, collapse_check)
 
 
@@ -165,23 +165,16 @@ def _run_loop(
         stop = next_stop(start, config, engine.steps_per_call)
         rows = engine.run_steps(start, stop)
         refuse_non_finite_losses(rows, start, networks)
-        # take a snapshot
-        snapshot = None
-        if stop - 1 in config.snapshot_steps:
-            snapshot = _take_snapshot(networks, networks.generator, setup.snapshot_inputs, stop)
-            state.snapshots[config.snapshot_steps.index(stop - 1)] = snapshot
-            if stop - 1 in config.average_steps:
-                estimate_batch_norm_statistics(networks.average, setup.snapshot_inputs)
-                of_average = _take_snapshot(networks, networks.average, setup.snapshot_inputs, stop)
-                state.average_snapshots[config.average_steps.index(stop - 1)] = of_average
         state.record(rows, time.perf_counter() - started)
+        # take a snapshot
+        snapshot = _take_snapshots(setup) if stop - 1 in config.snapshot_steps else None
         # warn of collapse
         if stop % CHECK_EVERY == 0:
             setup.collapse_check.run(state.history[:stop], state.warnings, stop_on_collapse=stop_on_collapse)
         # save a checkpoint; the last one is kept until the result is stored
         interrupted = interrupt.received
         if checkpoints.due() or interrupted or stop == config.steps:
-            save_checkpoint(networks, state, checkpoints, setup.identity)
+            save_checkpoint(networks, config, state, checkpoints, setup.identity)
         if interrupted and stop < config.steps:
             break
         # report progress
@@ -191,11 +184,25 @@ def _run_loop(
                 callback.on_snapshot(stop - 1, snapshot, networks)
 
 
-def _take_snapshot(networks: Networks, generator: keras.Model, inputs: GeneratorInputs, steps_done: int) -> np.ndarray:
-    """Generate images as pixels, uint8 (n, 28, 28); raise an error if the weights are not finite any more."""
-    batches = inputs.batches()
-    fakes = np.concatenate([generator(batch.arrays, training=False).numpy() for batch in batches])
-    refuse_non_finite_images(fakes, networks, steps_done)
+def _take_snapshots(setup: _Setup) -> np.ndarray:
+    """Keep a snapshot after the last step, also of the average if it is due; return it, uint8 (n, 28, 28)."""
+    config, networks, state, started = setup.config, setup.engine.networks, setup.state, time.perf_counter()
+    step = state.steps_done - 1
+    snapshot = _generate(setup, networks.generator)
+    state.snapshots[config.snapshot_steps.index(step)] = snapshot
+    if step in config.average_steps:
+        estimate_batch_norm_statistics(networks.average, setup.snapshot_inputs)
+        state.average_snapshots[config.average_steps.index(step)] = _generate(setup, networks.average)
+    state.record_snapshot(time.perf_counter() - started)
+    return snapshot
+
+
+def _generate(setup: _Setup, generator: keras.Model) -> np.ndarray:
+    """Generate the images of a snapshot, uint8 (n, 28, 28); raise an error if weights are not finite any more."""
+    fakes = np.concatenate(
+        [np.asarray(setup.engine.infer(generator, batch.arrays)) for batch in setup.snapshot_inputs.batches()]
+    )
+    refuse_non_finite_images(fakes, setup.engine.networks, setup.state.steps_done)
     return denormalize_images(fakes)
 
 

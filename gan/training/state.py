@@ -26,8 +26,9 @@ class TrainingState:
     steps_done: int = 0
     warnings: list[str] = field(default_factory=list)  # of collapse, for the report
     groups: np.ndarray | None = None  # int32 (n,), group of each training image; None for a recipe without groups
-    seconds: float = 0.0  # of all steps and of the clustering, in all processes of this training
+    seconds: float = 0.0  # of steps, snapshots and clustering, in all processes of this training
     checkpoint_seconds: float = 0.0  # of saving, in all processes of this training
+    snapshot_seconds: float = 0.0  # of snapshots, in this process
     calls: list[tuple[int, float]] = field(default_factory=list)  # steps and seconds of each call in this process
 
     @classmethod
@@ -46,13 +47,22 @@ class TrainingState:
         self.seconds += seconds
         self.calls.append((len(rows), seconds))
 
+    def record_snapshot(self, seconds: float) -> None:
+        """Record the seconds that a snapshot took."""
+        self.seconds += seconds
+        self.snapshot_seconds += seconds
+
     def timings(self) -> dict[str, float]:
         """Return the measured times; the first call of a process is separate, since it is mostly compilation.
 
         The time of a step is the median over groups of eight calls. A median ignores interference by other programs;
         in eight calls, penalties and updates of the average occur as often as they do on average.
         """
-        facts = {"training_seconds": round(self.seconds, 1), "checkpoint_seconds": round(self.checkpoint_seconds, 2)}
+        facts = {
+            "training_seconds": round(self.seconds, 1),
+            "checkpoint_seconds": round(self.checkpoint_seconds, 2),
+            "snapshot_seconds": round(self.snapshot_seconds, 2),
+        }
         if self.calls:
             facts["first_call_seconds"] = round(self.calls[0][1], 2)
             steps, seconds = np.array(self.calls[1:] or self.calls).T
@@ -69,7 +79,9 @@ def training_identity(images: np.ndarray, config: TrainConfig, engine_name: str)
     return digest.hexdigest()
 
 
-def save_checkpoint(networks: Networks, state: TrainingState, checkpoints: Checkpoints, identity: str) -> None:
+def save_checkpoint(
+    networks: Networks, config: TrainConfig, state: TrainingState, checkpoints: Checkpoints, identity: str
+) -> None:
     """Save everything that is needed to resume training; raise a TrainingError if a weight is not finite."""
     began = time.monotonic()
     refuse_non_finite_weights(networks, state.steps_done)
@@ -77,8 +89,8 @@ def save_checkpoint(networks: Networks, state: TrainingState, checkpoints: Check
     arrays |= {
         "identity": np.array(identity),
         "history": state.history[: state.steps_done],
-        "snapshots": state.snapshots,
-        "average_snapshots": state.average_snapshots,
+        "snapshots": state.snapshots[: sum(step < state.steps_done for step in config.snapshot_steps)],
+        "average_snapshots": state.average_snapshots[: sum(step < state.steps_done for step in config.average_steps)],
         "warnings": np.array(state.warnings, dtype=np.str_),
         "seconds": np.array([state.seconds, state.checkpoint_seconds]),
     }
@@ -107,8 +119,8 @@ def restore(
         for index, variable in enumerate(networks.variables):
             variable.assign(arrays[f"variable_{index:03}"])
         state.history[: state.steps_done] = arrays["history"]
-        state.snapshots[:] = arrays["snapshots"]
-        state.average_snapshots[:] = arrays["average_snapshots"]
+        for name, kept in (("snapshots", state.snapshots), ("average_snapshots", state.average_snapshots)):
+            kept[: len(arrays[name])] = arrays[name]
         state.warnings = [str(warning) for warning in arrays["warnings"]]
         state.seconds, state.checkpoint_seconds = (float(seconds) for seconds in arrays["seconds"])
     return state
