@@ -1,16 +1,20 @@
 """Benchmarks: training compared with other implementations and the limit of the machine (make bench)."""
 
+import os
 from collections.abc import Callable
 
 from gan.system.gpus import count_gpus
 
 BATCH, LATENTS = 128, 100
 
+ON_GPU = count_gpus() > 0 and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+"""Whether the contenders are expected to use a GPU."""
+
 Steps = Callable[[int], None]
 """Trains for a number of steps, and returns when they are complete."""
 
 
-STEPS_PER_CALL = 200 if count_gpus() else 8
+STEPS_PER_CALL = 200 if ON_GPU else 8
 """Steps that JAX runs in a call, a multiple of those of our engine. A turn has a multiple of it."""
 
 

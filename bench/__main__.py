@@ -22,24 +22,30 @@ from cyclopts.validators import Number
 from rich import box
 from rich.table import Table
 
-from bench import STEPS_PER_CALL
+from bench import ON_GPU, STEPS_PER_CALL
 from bench.contenders import RECIPE_PREFIX, contenders
 from gan.command import new_app, print_table, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR, PROJECT_ROOT
 from gan.errors import FashionGanError
 from gan.storage.files import atomic_path
 from gan.storage.plain_json import to_json
-from gan.system.gpus import count_gpus
+from gan.system.environment import num_processors
 
 OURS = "ours"
 PEERS = "torch_", "jax_"
 """Beginnings of the names of contenders that need `make bench-peers`."""
 
-FLOOR_PARTS = {
-    "matrix products": ("numpy_products", "torch_products", "xla_products"),
-    "Adam": ("torch_adam", "xla_adam"),
-}
-SECONDS_A_TURN = 0.5 if count_gpus() else 1.5
+FLOOR_PARTS = (
+    {"matrix products": ("peak_products",), "Adam": ("peak_copies",)}
+    if ON_GPU
+    else {
+        "matrix products": ("numpy_products", "torch_products", "xla_products"),
+        "Adam": ("torch_adam", "xla_adam"),
+    }
+)
+SECONDS_A_TURN = 0.5 if ON_GPU else 1.5
+STARTED_AT_ONCE = max(1, num_processors() // 4) if ON_GPU else 1
+"""Contenders that start at the same time. Compilation of a program for a GPU hardly uses more than four cores."""
 
 console = terminal(stderr=True)
 
@@ -101,6 +107,11 @@ def start(name: str, title: str) -> Contender | None:
     contender = Contender(name, title, process, stderr)
     try:
         contender.library, contender.device = json.loads(contender.read_answer())
+        if name == OURS and ON_GPU and contender.device == "CPU":
+            raise BenchError(
+                "nvidia-smi lists a GPU, but TensorFlow does not use it.\n"
+                "Run make setup-gpu; or measure the CPU: CUDA_VISIBLE_DEVICES=-1 make bench"
+            )
         contender.run(1)
         contender.start_seconds = time.perf_counter() - started
         contender.full_speed_seconds = contender.run(2 * STEPS_PER_CALL - 1)  # compiles the programs for several steps
@@ -148,7 +159,7 @@ def bench(
     """
     titles = {name: (make.__doc__ or name).partition("\n")[0].rstrip(".") for name, make in contenders().items()}
     console.print(f"starting {', '.join(titles.values())}")
-    with ThreadPoolExecutor(len(titles) if count_gpus() else 1) as pool:  # beside a GPU there are cores for all at once
+    with ThreadPoolExecutor(STARTED_AT_ONCE) as pool:
         running = [contender for contender in pool.map(start, *zip(*titles.items(), strict=True)) if contender]
     for number in range(rounds):
         console.print(f"round {number + 1} of {rounds}")
@@ -244,7 +255,7 @@ def show(result: dict[str, Any]) -> None:
     print_table(output, table)
     output.print(
         f"start-up: from the start of the process to the end of its first step; "
-        f"full speed: the {2 * STEPS_PER_CALL - 1} steps after it"
+        f"full speed: the {2 * STEPS_PER_CALL - 1} steps after it; {STARTED_AT_ONCE} at a time"
     )
     output.print(f"ours is {floor['ours_times_floor']:.2f} times the floor")
     if "training" in result:

@@ -28,7 +28,7 @@ from gan.config import Device
 from gan.errors import FashionGanError
 from gan.recipes import RECIPES, RecipeName
 
-RECIPES_TO_CHECK: tuple[RecipeName, ...] = ("article", "mlp", "conv")
+RECIPES_TO_CHECK: tuple[RecipeName, ...] = ("article", "mlp", "conditional-gpu")
 COLUMNS = "recipe", "device", "ms a step", "first call, s", "same bytes twice", "after SIGKILL"
 
 MOST_SECONDS = 300
@@ -130,11 +130,13 @@ def train_here(recipe: RecipeName, device: Device, steps: int, folder: Path, kil
     config = TrainConfig(
         recipe=card, steps=steps, batch_size=card.batch_size, sample_every=max(1, steps // 4), num_snapshot_images=9
     )
+    images = load_images()
     result = train(
-        load_images(),
+        images,
         config,
         Checkpoints(folder, seconds_between=0),
         use_device(device),
+        labels=np.arange(len(images)) % card.num_classes if card.num_classes else None,
         callbacks=[Kill()],
     )
     weights = [

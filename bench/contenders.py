@@ -12,9 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from bench import BATCH, LATENTS, Steps, floor, repeat
+from bench import BATCH, LATENTS, ON_GPU, Steps, floor, repeat
 from gan.recipes import RECIPES, RecipeName
-from gan.system.gpus import count_gpus
 
 RECIPE_PREFIX = "ours, "
 """Beginning of the names of contenders that train another recipe than the article."""
@@ -105,13 +104,15 @@ def jax_scan_tf32() -> Steps:
 
 def contenders() -> dict[str, Callable[[], Steps]]:
     """Return all contenders by name, including the parts of the floor; on a GPU all recipes, and peers for a GPU."""
-    parts: list[Callable[..., Steps]] = [floor.torch_products, floor.xla_products, floor.torch_adam, floor.xla_adam]
-    if not count_gpus():
+    products = floor.torch_products, floor.xla_products
+    if not ON_GPU:
         training: list[Callable[..., Steps]] = [ours, article, torch_eager, torch_compiled, jax_scan]
-        return {contender.__name__: contender for contender in (*training, floor.numpy_products, *parts)}
+        parts = floor.numpy_products, *products, floor.torch_adam, floor.xla_adam
+        return {contender.__name__: contender for contender in (*training, *parts)}
     training = [ours, torch_graph, jax_scan, jax_scan_tf32]
+    parts_on_gpu = *products, floor.peak_products, floor.peak_copies
     recipes = {RECIPE_PREFIX + name: our_recipe(name) for name in RECIPES if name != "article"}
-    return {contender.__name__: contender for contender in (*training, *parts)} | recipes
+    return {contender.__name__: contender for contender in (*training, *parts_on_gpu)} | recipes
 
 
 def library_and_device() -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """The computations that every training step needs: its matrix products and its Adam updates.
 
-Each is timed separately in several libraries. The sum of the fastest times is the floor, an estimate and no strict
-bound of the time of a step.
+On a CPU each is timed separately in several libraries, at its real shapes. On a GPU, where small operations wait for
+their launch, the parts are the arithmetic at the rate of large products, and the memory traffic of Adam at the rate of
+large copies. The sum of the (fastest) times is the floor, an estimate and no strict bound of the time of a step.
 """
 
 import itertools
@@ -13,6 +14,12 @@ import numpy as np
 from bench import BATCH, Steps, repeat
 
 GENERATOR, DISCRIMINATOR = (100, 256, 512, 1024, 784), (784, 512, 256, 1)
+
+LARGE_SIZE, LARGE_VALUES = 2048, 2**26
+"""Rows of a large matrix, and values of a large vector: 256 MiB, more than the cache of a GPU."""
+
+ADAM_VALUES = 7
+"""Values that Adam reads (weight, gradient, two moments) or writes (weight, two moments) for each weight."""
 
 Product = tuple[int, int, int]
 """Rows, inner dimension, columns."""
@@ -117,6 +124,41 @@ def xla_adam() -> Steps:
         return parts[0][0].iterations
 
     return repeat(lambda: np.asarray(update()))
+
+
+def peak_products() -> Steps:
+    """The products' arithmetic, at the rate of large ones in XLA."""
+    from gan.models.backend import tf, use_device
+
+    use_device("auto")  # in float32, as the article
+    large = tf.eye(LARGE_SIZE)  # keeps the values finite
+    per_step = sum(m * k * n for m, k, n in products()) / LARGE_SIZE**3
+    return _in_loop(lambda values: tf.matmul(values, large), large, per_step)
+
+
+def peak_copies() -> Steps:
+    """Adam's memory traffic, at the rate of large copies in XLA."""
+    from gan.models.backend import tf, use_device
+
+    use_device("auto")
+    per_step = ADAM_VALUES * sum(updates()) / (2 * LARGE_VALUES)  # each value is read and written
+    return _in_loop(lambda values: values + 1, tf.zeros(LARGE_VALUES), per_step)
+
+
+def _in_loop(operation: Callable[[Any], Any], values: Any, per_step: float) -> Steps:
+    """Return a function that runs an operation `per_step` times a step, in one XLA program."""
+    from gan.models.backend import tf
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run_loop(times: tf.Tensor) -> tf.Tensor:
+        return tf.while_loop(
+            lambda done, _: done < times, lambda done, each: (done + 1, operation(each)), (tf.constant(0), values)
+        )[1][0]
+
+    def run(num: int) -> None:
+        np.asarray(run_loop(tf.constant(max(1, round(num * per_step)))))  # waits for the result
+
+    return run
 
 
 def _multiply(multiply: Callable[..., Any], operands: list[tuple[Any, Any, Any]]) -> None:

@@ -8,9 +8,10 @@ from builders import small_extractor, smooth_pixels
 from rich.console import Console
 from tensorflow.python.framework import config as tensorflow_config
 
-from bench import STEPS_PER_CALL
+from bench import STEPS_PER_CALL, floor
 from bench.__main__ import BenchError, Contender, start, summarize
 from bench.calibration import disjoint_judges, print_spread
+from bench.contenders import contenders
 from bench.floor import products, updates, xla_products
 from bench.judging import measure, noisy, show
 from bench.second_judge import build_second, table_of
@@ -36,6 +37,16 @@ def contender(name: str, milliseconds: list[float]) -> Contender:
     found = Contender(name, name, process=Mock(), stderr=StringIO())
     found.milliseconds = milliseconds
     return found
+
+
+def test_the_floor_of_a_gpu_is_among_its_contenders_and_runs(monkeypatch) -> None:
+    """Here on the CPU, with small operands."""
+    monkeypatch.setattr("bench.contenders.ON_GPU", True)
+    assert {"peak_products", "peak_copies", "ours, conditional-gpu"} <= contenders().keys()
+    monkeypatch.setattr(floor, "LARGE_SIZE", 64)
+    monkeypatch.setattr(floor, "LARGE_VALUES", 2**20)
+    floor.peak_products()(1)
+    floor.peak_copies()(1)
 
 
 def test_ratios_are_taken_within_a_round() -> None:

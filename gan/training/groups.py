@@ -12,6 +12,7 @@ from statistics import NormalDist
 import numpy as np
 
 from gan.recipes import Recipe
+from gan.system.threads import map_in_threads
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +33,16 @@ def hog_features(images: np.ndarray) -> np.ndarray:
         float32, shape (n, 196): for each cell of 4 x 4 pixels and each of 4 directions, the square root of the sum of
         the gradients' lengths.
     """
-    features = []
-    for start in range(0, len(images), BATCH_SIZE):
+
+    def of_batch(start: int) -> np.ndarray:
         down, right = np.gradient(images[start : start + BATCH_SIZE, :, :, 0], axis=(1, 2))
         angle = np.floor(np.arctan2(down, right) * (NUM_DIRECTIONS / np.pi)) % NUM_DIRECTIONS  # opposite ones are equal
         by_direction = np.hypot(down, right)[..., np.newaxis] * (angle[..., np.newaxis] == np.arange(NUM_DIRECTIONS))
         n, height, width = down.shape
         cells = by_direction.reshape(n, height // CELL, CELL, width // CELL, CELL, NUM_DIRECTIONS).sum(axis=(2, 4))
-        features.append(np.sqrt(cells, dtype=np.float32).reshape(n, -1))
-    return np.concatenate(features)
+        return np.asarray(np.sqrt(cells, dtype=np.float32).reshape(n, -1))
+
+    return np.concatenate(list(map_in_threads(of_batch, range(0, len(images), BATCH_SIZE))))
 
 
 def find_groups(images: np.ndarray, num_groups: int) -> np.ndarray:
