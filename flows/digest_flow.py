@@ -66,19 +66,23 @@ def digest_flow(settings: DigestSettings) -> str:
     root = settings.output_dir
     check_root(root)
     page, begin = collect(root), datetime.now(UTC) - timedelta(days=settings.days)
-    headline, text = digest_of(page, begin, num_failed(begin))
+    headline, text = digest_of(page, begin, failed_since(begin))
     log.info("%s. %s", headline, text)
     create_trend(page)
     send_digest(settings.alert_block, headline, text)
     return f"{headline}. {text}"
 
 
-def num_failed(begin: datetime) -> int:
-    """Return how many trainings on the server, also of sweeps, have failed or crashed since a time."""
+def failed_since(begin: datetime) -> list[str]:
+    """Return the names of the runs on the server, also of sweeps, that failed or crashed since a time, newest first.
+
+    The server returns at most 200.
+    """
     ended = {"state": {"type": {"any_": ["FAILED", "CRASHED"]}}, "end_time": {"after_": begin.isoformat()}}
     filters = {"flow_runs": ended, "flows": {"name": {"any_": [train_flow.name]}}}
     with get_client(sync_client=True) as client:
-        return int(client.request("POST", "/flow_runs/count", json=filters).json())
+        found = client.request("POST", "/flow_runs/filter", json=filters | {"sort": "END_TIME_DESC"}).json()
+    return [str(run["name"]) for run in found]
 
 
 app = new_app("flows/digest_flow.py", digest_flow.description)

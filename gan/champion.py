@@ -54,6 +54,9 @@ def show(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
 def promote_command(run: RunName, *, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     """Make a published run the champion, whatever the gate decided."""
     _report(promote_by_hand(output_dir, run), output_dir)
+    for entry in read_catalog(output_dir):
+        if entry.name == run and not entry.passes:
+            terminal().print(f"It did not pass the gate. {entry.badge}: {' '.join(entry.reasons)}")
 
 
 @app.command

@@ -6,6 +6,7 @@ A recipe is a value, not code: equal cards give equal trainings, and the whole c
 import json
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
@@ -270,7 +271,10 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     for name, value in changes.items():
         if name not in Recipe.model_fields or name in FIXED_FIELDS:
             fields = ", ".join(field for field in Recipe.model_fields if field not in FIXED_FIELDS)
-            raise SettingsError(f"--set got {name}={value}, but a recipe has no {name} to set; it has: {fields}.")
+            meant = "".join(f" Did you mean {field}?" for field in get_close_matches(name, fields.split(", "), n=1))
+            raise SettingsError(
+                f"--set got {name}={value}, but a recipe has no {name} to set.{meant} It has: {fields}."
+            )
     try:
         values = {name: _parse(value) for name, value in changes.items()}
         if any(isinstance(value, bool) for value in values.values()):

@@ -152,7 +152,7 @@ def _metric_row(name: str, metric: dict[str, Any]) -> dict[str, str]:
     return {
         "metric": metric["title"],
         **{column: describe_metric(name, metric[key]) for column, key in columns.items()},
-        "n": f"{metric['n']:,}",
+        "n": f"{metric['n']:,}" + (f" (floor {metric['floor_n']:,})" if metric["floor_n"] != metric["n"] else ""),
         "features, and how to read it": f"{metric['extractor']}: {metric['reading']}{note}",
     }
 
@@ -168,7 +168,8 @@ def _differences(content: dict[str, Any]) -> str:
         for verdict in ("better", "worse", "not defined")
         if any(row["verdict"] == verdict for row in rows)
     ]
-    against = f"Against {escape_markdown(content['reference'])}, beyond noise:"
+    reference = escape_markdown(content["reference"])
+    against = f"Against {reference}, beyond noise (the report lists what differs in how both were made):"
     return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"
 
 

@@ -14,9 +14,9 @@ import httpx
 from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
+from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import PREFECT_API_URL, PREFECT_TASKS_REFRESH_CACHE
 from prefect.states import Cancelling
 from prefect.utilities.urls import url_for
@@ -97,12 +97,26 @@ def _missing_result(run: FlowRun, state: State, store: Store) -> WorkerError:
             "Has the worker another output folder at that path? Share the folder, or use one object store for both "
             "(--store-url)."
         )
+    if _was_cancelled(run):
+        return WorkerError(
+            f'The training on the GPU worker, run "{run.name}", was cancelled.\n'
+            "Run the same command again: training continues from its last checkpoint."
+        )
     return WorkerError(
         f'The training on the GPU worker, run "{run.name}", is {state.name}: {state.message or "no reason was given"}\n'
         f"Its log has details: {url_for(run)}. After correcting the cause, run the same command again: "
         "training continues from its last checkpoint.",
         transient=state.is_crashed(),
     )
+
+
+def _was_cancelled(run: FlowRun) -> bool:
+    """Return whether somebody cancelled the run: for a moment, Prefect shows a cancelled run as Crashed."""
+    try:
+        with get_client(sync_client=True) as client:
+            return any(state.type == StateType.CANCELLING for state in client.read_flow_run_states(run.id))
+    except (httpx.HTTPError, PrefectException):
+        return False
 
 
 def _start(key: str, parameters: dict[str, object], name: str, timeout: float) -> FlowRun:

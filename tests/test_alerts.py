@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running
 from servers import LATE_SOON, WORKER, ask, running, running_server
 
-from flows.digest_flow import DigestSettings, digest_flow, num_failed
+from flows.digest_flow import DigestSettings, digest_flow, failed_since
 from flows.server.alerts import (
     AlertError,
     alert_automations,
@@ -59,14 +59,16 @@ def failing(error: Exception, name: str = "a-run"):
     return run
 
 
-def test_an_alert_about_a_failure_has_its_first_line_and_a_link(mailbox) -> None:
+def test_an_alert_about_a_failure_says_what_happened_and_what_to_do(mailbox) -> None:
     with pytest.raises(DataError):
-        failing(DataError("Labels are missing.\nPut them there."))(RunSettings(alert_block=SLUG))
+        failing(DataError("Labels are missing.\nPut them there.\nOr elsewhere.\nA fourth line."))(
+            RunSettings(alert_block=SLUG)
+        )
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: a-run failed"
     what, advice, link = message["body"].splitlines()
-    assert what == "DataError: Labels are missing."
-    assert advice.startswith("The log of the run says why.")
+    assert what == "DataError: Labels are missing. Put them there. Or elsewhere."
+    assert advice.startswith("The log of the run says more.")
     assert "/runs/flow-run/" in link
 
 
@@ -132,6 +134,7 @@ def test_a_bad_night_and_a_new_champion_send_an_alert_each_and_ordinary_nights_n
     end("night-005", first)
     bad = write_run(tmp_path, 6, 3.5)
     end(bad, first, is_new=False)
+    flow(name="test", flow_run_name="a-sweep")(lambda: end(bad, first))()
     end(bad, first)
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: night-006 needs a look"
@@ -158,17 +161,19 @@ def test_a_disk_that_fills_sends_one_alert_for_a_sweep_and_not_one_for_each_run(
 
 def test_the_digest_of_a_week_is_sent_and_shown(mailbox, tmp_path) -> None:
     week = datetime.now(UTC) - timedelta(days=7)
-    failed = num_failed(week) + 1  # trainings of other tests may have failed on this server
+    failed = len(failed_since(week)) + 1  # trainings of other tests may have failed on this server
     with pytest.raises(DataError):
         flow(name="fashion-gan")(lambda: failing(DataError("x"))(RunSettings()))()
-    assert num_failed(week) == failed
+    assert len(failed_since(week)) == failed
+    newest = failed_since(week)[0]
     for day in range(5):
         write_run(tmp_path, day, first=week + timedelta(days=1))
     text = digest_flow(DigestSettings(alert_block=SLUG, output_dir=tmp_path))
     message = mailbox.wait()
     assert message["subject"] == f"fashion-gan: 5 runs published, 0 need a look, {failed} failed"
     what, _, link = message["body"].splitlines()
-    assert what == "There is no champion yet. conv: Fréchet distance ▁▁▁▁▁ (1.2 to 1.2), last 1.2."
+    assert what.startswith(f"Failed: {newest}")
+    assert what.endswith(". There is no champion yet. conv: Fréchet distance ▁▁▁▁▁ (1.2 to 1.2), last 1.2.")
     assert link == pages_url("index.html")
     assert text == f"5 runs published, 0 need a look, {failed} failed. {what}"
 
@@ -225,7 +230,7 @@ def test_the_server_alerts_about_a_run_without_heartbeats_and_no_other(mailbox) 
         (alert,) = mailbox.alerts_during(crash, meanwhile, TAMED_NAME)
         client.delete_automation(automation_id)
     assert alert["subject"] == f"fashion-gan: {TAMED_NAME} crashed"
-    assert alert["body"].startswith("No heartbeat for 120 s.\nThe log of the run says why.")
+    assert alert["body"].startswith("No heartbeat for 120 s.\nThe log of the run says more.")
     assert alert["body"].endswith(f"/runs/flow-run/{runs[-2]}")
 
 

@@ -117,28 +117,38 @@ def test_a_bad_night_does_not_hide_the_next_one() -> None:
         ({"distance": 0.7, "passes": True}, "Better than the champion of its time, beyond noise. ", "good"),
         ({"distance": 0.7, "passes": True, "champion": None}, "Better than usual. ", "good"),
         ({"distance": 1.3, "recall": 0.2}, "Less varied than usual: look at it. Recall 20 %, usually 56 %.", "bad"),
-        ({"warnings": ["Mode collapse"]}, "Something is wrong with it", "bad"),
+        (
+            {"warnings": ["Mode collapse"], "reasons": ["Its training showed signs of collapse: Mode collapse"]},
+            "Something is wrong with it. Its training showed signs of collapse: Mode collapse",
+            "bad",
+        ),
+        ({"distance": 1.3, "recall": 0.2, "precision": 0.5}, "As good as usual. ", "neutral"),
         ({"distance": None, "recall": None}, "Something is wrong with it", "bad"),
         ({"distance": math.nan}, "Something is wrong with it", "bad"),
         ({"recipe": "mlp"}, "Too few earlier runs of mlp with the same settings", "neutral"),
         ({"recipe": "mlp", "passes": True}, "Better than the champion of its time, beyond noise. Fréchet", "good"),
         (
             {"recipe": "mlp", "badge": "Far from real"},
-            "Its images are far from real or leave out a class: look at its report.",
+            "Far from real. Recall is worse. Fréchet distance 1.2.",
             "bad",
         ),
         (
             {"distance": 0.7, "badge": "Far from real"},
-            "Its images are far from real or leave out a class: look at its report.",
+            "Far from real. ",
             "bad",
         ),
         (
             {"n": 1000, "badge": "Far from real", "reasons": ["It was judged on 1,000 images; a champion needs more."]},
-            "Its images are far from real or leave out a class: look at its report.",
+            "Far from real. Its images are far from real or leave out a class. Fréchet",
             "neutral",
         ),
         ({"distance": 1.3, "paper": "another"}, "As good as usual. ", "neutral"),
         ({"learning_rate": 1e-3}, "Too few earlier runs of conv with the same settings", "neutral"),
+        (
+            {"learning_rate": 1e-3, "badge": "Worse than the champion"},
+            "Too few earlier runs of conv with the same settings to say what is usual. Worse than the champion, before",
+            "neutral",
+        ),
     ],
 )
 def test_a_run_is_compared_with_the_runs_of_its_recipe_before_it(month, publish, values, begins, tone) -> None:

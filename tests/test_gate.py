@@ -246,7 +246,8 @@ def test_metrics_in_which_real_images_fail_do_not_let_a_generator_pass() -> None
 def test_a_class_is_missing_below_a_quarter_of_its_share_of_test_images(share, is_missing) -> None:
     classes = [each.model_copy(update={"generated": share}) if each.name == "d" else each for each in EQUAL]
     decision = decide(measured(GOOD), classes, (), None, (), full_n=10_000)
-    reason = "It makes hardly any images of 1 of 10 classes: d (2.4 % of its images, 10 % of test images)."
+    shares = "predicted for 2.4 % of its images, and for 10 % of test images"
+    reason = f"It makes hardly any images of 1 of 10 classes: d ({shares})."
     assert (decision.reasons == (reason,)) is is_missing
     assert decision.passes is not is_missing
 

@@ -30,6 +30,17 @@ def test_a_discriminator_that_has_been_right_for_a_long_time_is_a_sign_of_collap
     assert not list(find_collapse(tiny_images, spread(tiny_images), mixed)), "it was certain only at the beginning"
 
 
+@pytest.mark.parametrize("column", [0, 2])
+def test_very_large_losses_for_a_long_time_are_a_sign_of_divergence(tiny_images, column) -> None:
+    diverged = history(0.8)
+    diverged[:, column] = -3e9
+    ((title, sentence),) = find_collapse(tiny_images, spread(tiny_images), diverged)
+    assert title == "Divergence"
+    assert "3e+09" in sentence
+    diverged[: STEPS // 2 + 10, column] = 1.0
+    assert not list(find_collapse(tiny_images, spread(tiny_images), diverged)), "only for less than half of the steps"
+
+
 @pytest.mark.parametrize(("relative", "accuracy", "signs"), [(0.06, 0.99, 0), (0.04, 0.99, 1), (0.06, 0.996, 1)])
 def test_signs_of_collapse_begin_at_their_thresholds(tiny_images, relative, accuracy, signs) -> None:
     middle = tiny_images.mean(axis=0)

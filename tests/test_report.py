@@ -34,7 +34,7 @@ def report(findings, tmp_path_factory) -> Report:
 def test_a_report_says_how_uncertain_its_percentages_are(report) -> None:
     for text in (render_html(report).replace("\u00a0", " "), render_markdown(report)):
         assert (
-            "Another 150 images would change a percentage by up to about 8 percentage points in 19 of 20 cases"
+            "With another 150 images, a share of images changes by up to about 11 percentage points in 19 of 20 cases"
             in " ".join(text.split())
         )
 
@@ -208,7 +208,7 @@ def test_the_verdict_says_in_one_sentence_what_is_wrong(report, findings) -> Non
     without = replace(report, class_shares=(first.model_copy(update={"real": 0.3, "generated": 0.0}), *others))
     assert without.verdict == (
         f"The generator makes hardly any images of 1 of 10 classes: {first.name} "
-        "(0 % of its images, 30 % of test images)."
+        "(predicted for 0 % of its images, and for 30 % of test images)."
     )
     precision = {metric.name: metric for metric in report.metrics}["precision"]
     low = tuple(

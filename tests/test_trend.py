@@ -13,7 +13,7 @@ import pytest
 from builders import write_run
 
 from flows.server.alerts import plain
-from gan.report.front_page import FrontPage, collect
+from gan.report.front_page import FRONT_PAGE, FrontPage, collect, write_front_page
 from gan.report.trend import digest_of, trend_line, trend_markdown
 from gan.runs.champion import Change, add_change
 from gan.runs.disk import DAY_SECONDS, describe_forecast
@@ -56,13 +56,13 @@ def test_an_empty_folder_has_no_trend(tmp_path: Path) -> None:
 
 def test_the_digest_counts_runs_and_draws_the_distances_of_the_days(page: FrontPage) -> None:
     assert page.last is not None
-    headline, text = digest_of(page, page.last.published - timedelta(days=3), failed=2)
+    headline, text = digest_of(page, page.last.published - timedelta(days=3), failed=["night-3", "night-2"])
     assert headline == "4 runs published, 1 needs a look, 2 failed"
     assert text == (
-        "Look at night-011. Champion: night-005 since 2026-10-06, Fréchet distance 1.4. "
+        "Look at night-011. Failed: night-3, night-2. Champion: night-005 since 2026-10-06, Fréchet distance 1.4. "
         "conv: Fréchet distance ▁▁▁█ (1.2 to 9.5), last 9.5."
     )
-    headline, text = digest_of(page, page.last.published + timedelta(days=1), failed=0)
+    headline, text = digest_of(page, page.last.published + timedelta(days=1), failed=())
     assert headline == "0 runs published, 0 need a look, 0 failed"
     assert text.startswith("Champion")
 
@@ -70,7 +70,7 @@ def test_the_digest_counts_runs_and_draws_the_distances_of_the_days(page: FrontP
 def test_a_digest_of_a_long_time_fits_one_message(tmp_path: Path) -> None:
     for night in range(120):
         write_run(tmp_path, night, 9.5 if night > 110 else 1.2, recipe=f"recipe-{night % 4}", name=f"my_run-{night:03}")
-    _, text = digest_of(collect(tmp_path), datetime(2026, 1, 1, tzinfo=UTC), failed=0)
+    _, text = digest_of(collect(tmp_path), datetime(2026, 1, 1, tzinfo=UTC), failed=())
     assert text.startswith(
         "Look at my_run-119, my_run-118, my_run-117 and 6 more. There is no champion yet. recipe-3: "
     )
@@ -105,3 +105,13 @@ def test_a_disk_that_fills_within_a_week_is_foretold(tmp_path: Path, monkeypatch
     found = describe_forecast(tmp_path)
     assert found.startswith(words) if words.startswith("3") else words in found
     assert bool(found) == bool(words)
+
+
+def test_a_recall_that_measures_no_variety_is_struck_out(tmp_path: Path) -> None:
+    write_run(tmp_path, 0, recall=0.27, precision=0.5)
+    write_run(tmp_path, 1, recall=0.55)
+    markdown = trend_markdown(write_front_page(tmp_path), str)
+    html = (tmp_path / FRONT_PAGE).read_text(encoding="utf-8")
+    assert "| ~~27 %~~ |" in markdown
+    assert "| 55 % |" in markdown
+    assert html.replace("\u00a0", " ").count("recall 27 %</s>") == 1

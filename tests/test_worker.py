@@ -204,7 +204,9 @@ def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server
     assert re.search("The work queue default .*is paused: resume it", advice)
 
 
-@pytest.mark.parametrize("how", ["from the UI", pytest.param("with SIGTERM", marks=pytest.mark.drill)])
+@pytest.mark.parametrize(
+    "how", ["from the UI", "its training from the UI", pytest.param("with SIGTERM", marks=pytest.mark.drill)]
+)
 def test_cancelling_a_run_cancels_its_training_which_saves_a_checkpoint(
     server: Checkout, gpu_worker, tmp_path, how: str
 ) -> None:
@@ -215,12 +217,17 @@ def test_cancelling_a_run_cancels_its_training_which_saves_a_checkpoint(
         if how == "from the UI":
             parent = newest(server, "fashion-gan")["id"]
             ask(server, f"flow_runs/{parent}/set_state", {"state": {"type": "CANCELLING"}})
+        elif how == "its training from the UI":
+            ask(server, f"flow_runs/{child}/set_state", {"state": {"type": "CANCELLING"}})
         else:
             process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=180)
     assert process.returncode != 0
     wait_until(lambda: ask(server, f"flow_runs/{child}")["state_type"] == "CANCELLED", 60)  # for a moment it is Crashed
     assert len(checkpoints_in(tmp_path)) == 1
+    assert newest(server, "train-gan")["id"] == child, "it was not started again"
+    if how == "its training from the UI":
+        assert re.search("The training on the GPU worker, run .* was cancelled", " ".join(output.split()))
     if how == "from the UI":
         assert ask(server, f"flow_runs/{parent}")["state_type"] in {"CANCELLING", "CANCELLED"}, output
 

@@ -49,8 +49,11 @@ CRASHES_WITHOUT_HOOKS = [f"{words}*" for words in KILLED]
 The server cannot know whether the run sent one, so an alert may arrive twice.
 """
 
-RESUME = "The log of the run says why. If it runs again with the same settings, finished work is not repeated."
-MAX_LENGTH = 500
+RESUME = (
+    "The log of the run says more. If it runs again with the same settings, finished work is not repeated. "
+    "The run that waits for a training on a GPU worker starts it again by itself, at most twice."
+)
+MAX_LENGTH, MAX_LINES = 500, 3
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
 """Replacements for characters that chat programs interpret as mentions, links or markup. Prefect interprets some of
 them as a reference to a secret."""
@@ -100,8 +103,9 @@ def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> N
     named = settings.get("alert_block") if isinstance(settings, Mapping) else None
     slug = named or os.environ.get(ALERT_VARIABLE)
     if slug:
-        reason = (state.message or "no reason was given").partition("\n")[0]
+        reason = state.message or "no reason was given"
         reason = reason.partition("encountered an exception: ")[2] or reason
+        reason = " ".join(reason.splitlines()[:MAX_LINES])  # what happened, and what to do
         what = "was stopped or crashed" if state.is_crashed() else "failed"
         _send(slug, f"{_current_name(flow_run)} {what}", reason, RESUME, _link(str(flow_run.id)))
 
@@ -134,8 +138,9 @@ def alert_on_result(
         return
     look = f"Look at its report, {root / 'runs' / run / 'report.html'}."
     opinion, links = opinion_of(found[0], page.entries), (pages_url(f"runs/{run}/report.html"), _link_to_this_run())
-    if is_new and opinion.tone == "bad" and not found[0].warnings:  # a collapse has its own alert
-        what = f"{look} It lists what differs from the run that it is compared with."
+    needs_look = is_new and opinion.tone == "bad" and not found[0].warnings  # a collapse has its own alert
+    if needs_look and this_run.get_parent_flow_run_id() is None:  # a sweep tries bad values, and has a leaderboard
+        what = f"{look} It lists what differs from the run that it is compared with, if there is one."
         _send(slug, f"{run} needs a look", opinion.words, what, *links)
     if champion and champion.run == run and champion != champion_before:
         undo = ' To undo it: make champion ARGS="rollback".' if champion.before else ""

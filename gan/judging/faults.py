@@ -23,6 +23,10 @@ MAX_EXTRA_COPIES, MAX_EXTRA_DUPLICATES = 0.05, 0.4
 """Limits on the shares of near copies and near duplicates, above their floors. The averaged weights of `article` have
 14 to 26 % near duplicates, which vary between seeds, and must pass."""
 
+NEAR_FLOOR = 0.9
+"""Recall measures variety only if precision is at least this share of its floor. Otherwise generated images lie far
+apart, their k-nearest-neighbour balls are large, and recall is too high."""
+
 MIN_ENTROPY_BITS, VARIED_BITS = 1.0, 2.0
 """Limit on the entropy of the predicted classes, and the entropy of test images from which it applies. Test images of
 two or three classes have too little entropy for a limit of one bit."""
@@ -113,8 +117,13 @@ def describe_missing(by_name: Mapping[str, Metric], classes: Sequence[ClassShare
         return ""
     names = list_names([each.name for each in missing])
     generated, real = sum(each.generated for each in missing), sum(each.real for each in missing)
-    shares = f"{describe_share(generated)} of its images, {describe_share(real)} of test images"
+    shares = f"predicted for {describe_share(generated)} of its images, and for {describe_share(real)} of test images"
     return f"makes hardly any images of {len(missing)} of {len(classes)} classes: {names} ({shares})"
+
+
+def doubts_recall(precision: float | None, floor: float | None) -> bool:
+    """Return whether recall is no measure of variety, because precision is too low or not defined."""
+    return not is_defined(precision) or not is_defined(floor) or precision < NEAR_FLOOR * floor
 
 
 def _is_below(metric: Metric, share: float) -> bool:

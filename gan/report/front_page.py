@@ -165,7 +165,7 @@ def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) ->
                 control_chart(
                     "Fréchet distance", runs, champions, lambda run: run.distance, describe_number, low_is_good=True
                 ),
-                control_chart("Recall", runs, champions, lambda run: run.recall, describe_share, low_is_good=False),
+                control_chart("Recall", runs, champions, lambda run: run.variety, describe_share, low_is_good=False),
             ],
         )
         for (recipe, steps, _, judged_by), runs in ordered

@@ -14,6 +14,7 @@ from gan.judging.faults import (
     MAX_RELATIVE_DISTANCE,
     SIGNIFICANT_ERRORS,
     describe_missing,
+    doubts_recall,
     far_from_real,
     fatal_faults,
     useless_images,
@@ -27,11 +28,6 @@ EASY_ACCURACY, DISTINGUISHABLE_ACCURACY = 0.9, 0.75
 CHANCE_MARGIN = 0.03
 """Excess over an accuracy of 0.5 that still counts as chance."""
 
-NEAR_FLOOR = 0.9
-"""Recall measures variety only if precision is at least this share of its floor. Otherwise generated images lie far
-apart, their k-nearest-neighbour balls are large, and recall is too high."""
-
-
 Tone = Literal["good", "neutral", "bad"]
 
 
@@ -42,7 +38,7 @@ class Opinion(NamedTuple):
     tone: Tone
 
 
-PASSES = "Passes the gate"
+PASSES, WORSE = "Passes the gate", "Worse than the champion"
 TONES: Mapping[str, Tone] = {PASSES: "good", BROKEN: "bad", FAR_FROM_REAL: "bad"}
 """The tone of a badge by its words; all others are neutral."""
 
@@ -86,7 +82,7 @@ def _badge_words(
     distance = [row.verdict for row in gate.differences if row.name == MUST_IMPROVE]
     if distance in ([], ["better"]):  # it was judged on too few images, or falls short in another number
         return "Not fit for the gate"
-    return "Worse than the champion" if distance == ["worse"] else "No better than the champion"
+    return WORSE if distance == ["worse"] else "No better than the champion"
 
 
 def verdict(metrics: Mapping[str, Metric], classes: Sequence[ClassShare], separation: Separation) -> str:
@@ -184,11 +180,6 @@ def _stronger_classifier(separation: Separation, linear: Metric) -> tuple[float,
     if is_defined(linear.average) and is_defined(linear.floor) and linear.average > separation.accuracy:
         return linear.average, linear.floor, "a linear classifier on features"
     return separation.accuracy, separation.floor, "a trained network"
-
-
-def doubts_recall(precision: float | None, floor: float | None) -> bool:
-    """Return whether recall is no measure of variety, because precision is too low or not defined."""
-    return not is_defined(precision) or not is_defined(floor) or precision < NEAR_FLOOR * floor
 
 
 def _doubt_about_recall(precision: Metric) -> str:

@@ -13,8 +13,8 @@ from gan.formatting import (
     list_names,
 )
 from gan.judging.definitions import SHARES
+from gan.judging.faults import doubts_recall
 from gan.judging.seeds import SeedDifference
-from gan.report.glance import doubts_recall
 
 MEASURES = ("frechet_distance", "recall", "coverage", "precision", "two_sample_accuracy", "near_copies")
 """Metrics of the averaged weights, which the gate also uses; rows are sorted by the first."""

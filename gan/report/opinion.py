@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gan.formatting import describe_number, describe_share
 from gan.judging.faults import FAR_FROM_REAL
-from gan.report.glance import Opinion, Tone
+from gan.report.glance import WORSE, Opinion, Tone
 from gan.runs.catalog import Entry, control_limits, earlier_comparable_runs
 
 
@@ -18,16 +18,16 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     earlier = earlier_comparable_runs(entry, entries)
     ordinary = [each for each in earlier if each.is_ordinary]
     distance = control_limits(each.distance for each in ordinary)
-    recall = control_limits(each.recall for each in ordinary)
+    recall = control_limits(each.variety for each in ordinary)
     if entry.is_broken or entry.distance is None or entry.recall is None:
-        return Opinion("Something is wrong with it: look at its report.", "bad")
+        return Opinion(f"Something is wrong with it. {entry.main_fault or 'Look at its report.'}", "bad")
     figures = f"Fréchet distance {describe_number(entry.distance)}"
     if distance is not None:
         figures += f", usually {describe_number(distance.median)}"
     if distance is not None and entry.distance > distance.high:
         return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
-    if recall is not None and entry.recall < recall.low:
-        found, usually = describe_share(entry.recall), describe_share(recall.median)
+    if recall is not None and entry.variety is not None and entry.variety < recall.low:
+        found, usually = describe_share(entry.variety), describe_share(recall.median)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {usually}.", "bad")
     if entry.badge == FAR_FROM_REAL and earlier and not earlier[-1].is_ordinary:  # an alert every night helps nobody
         return Opinion(
@@ -35,12 +35,14 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
         )
     if entry.badge == FAR_FROM_REAL:
         tone: Tone = "neutral" if entry.on_few_images else "bad"  # few images are a test of the pipeline
-        return Opinion(f"Its images are far from real or leave out a class: look at its report. {figures}.", tone)
+        fault = entry.main_fault or "Its images are far from real or leave out a class."
+        return Opinion(f"{entry.badge}. {fault} {figures}.", tone)
     if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
     if distance is None:
         few = f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual."
-        return Opinion(f"{few} {figures}.", "neutral")
+        worse = f" Worse than the champion, {entry.champion}." if entry.badge == WORSE and entry.champion else ""
+        return Opinion(f"{few}{worse} {figures}.", "neutral")
     if entry.distance < distance.low:
         return Opinion(f"Better than usual. {figures}.", "good")
     return Opinion(f"As good as usual. {figures}.", "neutral")

@@ -63,8 +63,11 @@ class Report:
 
     @property
     def share_noise(self) -> str:
-        """Half-width of the 95 % interval of a share of 50 % of independent images; other shares have a smaller one."""
-        return f"{describe_number(100 * 1.96 * sqrt(0.25 / self.metrics[0].n), 2)} percentage points"
+        """95 % of the differences between the shares of two sets of n images are smaller, if each share is 50 %.
+
+        Other shares differ by less. Images count as independent.
+        """
+        return f"{describe_number(100 * 1.96 * sqrt(2 * 0.25 / self.metrics[0].n), 2)} percentage points"
 
     @property
     def _by_name(self) -> Mapping[str, Metric]:

@@ -9,6 +9,7 @@ from gan.report.front_page import FrontPage, Trend
 from gan.report.markup import as_data_uri, escape_markdown
 from gan.report.opinion import opinion_of
 from gan.report.templates import render_svg
+from gan.runs.catalog import Entry
 
 MAX_ROWS, MAX_TRENDS, MAX_BARS = 14, 3, 30
 BARS = "▁▂▃▄▅▆▇█"
@@ -25,7 +26,7 @@ def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
         return "There are no published runs yet."
     rows = [
         f"| [{escape_markdown(entry.name)}]({address_of(f'runs/{entry.name}/report.html')}) "
-        f"| {entry.published:%Y-%m-%d} | {describe_number(entry.distance)} | {describe_share(entry.recall)} "
+        f"| {entry.published:%Y-%m-%d} | {describe_number(entry.distance)} | {_recall(entry)} "
         f"| {escape_markdown(entry.badge)} |"
         for entry in reversed(page.entries[-MAX_ROWS:])
     ]
@@ -36,6 +37,11 @@ def trend_markdown(page: FrontPage, address_of: Callable[[str], str]) -> str:
         "\n".join(["| Run | Published | Fréchet distance | Recall | |", "|---|---|---:|---:|---|", *rows]),
     ]
     return "\n\n".join(parts)
+
+
+def _recall(entry: Entry) -> str:
+    """Return recall as Markdown, struck out where it does not measure variety."""
+    return f"~~{describe_share(entry.recall)}~~" if entry.is_recall_doubtful else describe_share(entry.recall)
 
 
 def trend_line(page: FrontPage) -> str:
@@ -55,7 +61,7 @@ def describe_champion(page: FrontPage) -> str:
     return f"Champion: {page.champion.run} since {page.champion.at[:10]}{distance}."
 
 
-def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
+def digest_of(page: FrontPage, begin: datetime, failed: Sequence[str]) -> tuple[str, str]:
     """Return a headline and one line of plain text about the runs since a time.
 
     The line names the runs that need a look and the champion, and draws the Fréchet distances of the recipes with the
@@ -64,13 +70,14 @@ def digest_of(page: FrontPage, begin: datetime, failed: int) -> tuple[str, str]:
     Args:
         page: The content of the front page.
         begin: Runs that were published before are not counted.
-        failed: Number of runs that failed since then.
+        failed: Names of the runs that failed since then, the newest first.
     """
     recent = [entry for entry in page.entries if entry.published >= begin]
     bad = [entry.name for entry in reversed(recent) if opinion_of(entry, page.entries).tone == "bad"]
     runs, needs = "run" if len(recent) == 1 else "runs", "needs" if len(bad) == 1 else "need"
-    headline = f"{len(recent)} {runs} published, {len(bad)} {needs} a look, {failed} failed"
+    headline = f"{len(recent)} {runs} published, {len(bad)} {needs} a look, {len(failed)} failed"
     parts = [f"Look at {list_names(bad)}."] if bad else []
+    parts += [f"Failed: {list_names(failed)}."] if failed else []
     parts.append(describe_champion(page))
     for trend in page.trends[:MAX_TRENDS]:
         values = [entry.distance for entry in trend.runs if entry.published >= begin and entry.distance is not None]

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from gan.judging.faults import BROKEN, FAR_FROM_REAL
+from gan.judging.faults import BROKEN, FAR_FROM_REAL, doubts_recall
 from gan.judging.gate import ON_FEW_IMAGES
 from gan.judging.measured import finite_or_none
 from gan.runs.manifest import AVERAGE_GENERATOR, PublishedData, PublishedFile
@@ -63,6 +63,7 @@ Finite = Annotated[float | None, AfterValidator(finite_or_none)]
 
 class _Metric(BaseModel, extra="ignore"):
     average: Finite
+    floor: Finite = None
     n: int
     extractor: str
 
@@ -134,6 +135,7 @@ class Entry:
     verdict: str
     distance: float | None  # Fréchet
     recall: float | None  # 0 to 1
+    is_recall_doubtful: bool  # no measure of variety, because precision is too low
     coverage: float | None  # 0 to 1
     two_sample_accuracy: float | None  # of the network or the linear classifier, whichever is right more often, 0 to 1
     n: int
@@ -172,6 +174,18 @@ class Entry:
         return any(reason.startswith(ON_FEW_IMAGES) for reason in self.reasons)
 
     @property
+    def variety(self) -> float | None:
+        """Recall, 0 to 1, where it measures variety."""
+        return None if self.is_recall_doubtful else self.recall
+
+    @property
+    def main_fault(self) -> str:
+        """The first reason of the gate that is about the images themselves; empty if there is none."""
+        if self.passes:
+            return ""
+        return next((reason for reason in self.reasons if not reason.startswith(ON_FEW_IMAGES)), "")
+
+    @property
     def is_ordinary(self) -> bool:
         """Whether its numbers count for what is usual."""
         return not self.is_broken and self.badge != FAR_FROM_REAL
@@ -205,6 +219,7 @@ def read_entry(folder: Path) -> Entry | None:
         config = _Config.model_validate_json((folder / CONFIG_FILE).read_bytes())
         names = "frechet_distance", "recall", "coverage", "two_sample_accuracy"
         distance, recall, coverage, linear = (content.metrics[name] for name in names)
+        precision = content.metrics.get("precision")
         accuracies = linear.average, content.separation.accuracy if content.separation else None
     except (OSError, ValidationError, KeyError):
         return None
@@ -231,6 +246,7 @@ def read_entry(folder: Path) -> Entry | None:
         verdict=content.verdict,
         distance=distance.average,
         recall=recall.average,
+        is_recall_doubtful=precision is not None and doubts_recall(precision.average, precision.floor),
         coverage=coverage.average,
         two_sample_accuracy=max((accuracy for accuracy in accuracies if accuracy is not None), default=None),
         n=distance.n,

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gan.config import PROJECT_ROOT, RunConfig
+from gan.config import DEFAULT_OUTPUT_DIR, PROJECT_ROOT, RunConfig
 from gan.errors import SettingsError
 from gan.runs.publish import MANIFEST_FILE
 from gan.storage.files import sha256_of
@@ -121,9 +121,11 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError) as error:  # pydantic raises ValueError, and so does a null byte in a path
         is_missing = isinstance(error, FileNotFoundError)
         why = f"it has no {MANIFEST_FILE}" if is_missing else f"its {MANIFEST_FILE} cannot be read"
+        if is_missing and not folder.is_dir():
+            why = "there is no such folder"
         raise SettingsError(
             f"{folder} is not a complete published run: {why}.\n"
-            "Give a folder in runs/ of an output folder, or the name of a run in this one."
+            f"Give the folder of a run, such as {DEFAULT_OUTPUT_DIR}/runs/NAME."
         ) from error
 
 

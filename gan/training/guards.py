@@ -24,6 +24,8 @@ MIN_STEPS = 500
 NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
 MIN_RELATIVE_SPREAD = 0.05
 CERTAIN_ACCURACY, CERTAIN_STEPS = 0.995, 500
+MAX_LOSS = 100
+"""Limit on losses: those of a usable training are below 10, also with gradient penalties."""
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +114,7 @@ class CollapseCheck:
 
 
 def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) -> Iterator[tuple[str, str]]:
-    """Find signs of collapse: nearly equal images, or a discriminator that has been saturated for a long time.
+    """Find signs of collapse: nearly equal images, a saturated discriminator, or very large losses, for a long time.
 
     `fakes` are generated images from different latents, float (n, 28, 28, 1), n > 1; `real_spread` is the `spread` of
     real images; `history` has the rows of all finished steps, float32 (steps_done, 3).
@@ -136,6 +138,14 @@ def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) ->
             "Saturated discriminator",
             f"Saturated discriminator after {steps_done:,} steps: its accuracy over the last {CERTAIN_STEPS} "
             f"steps is {accuracy:.2%} (threshold: {CERTAIN_ACCURACY:.1%}); the generator learns little from it.",
+        )
+    losses = [HISTORY_COLUMNS.index(name) for name in ("d_loss", "g_loss")]
+    loss = float(np.median(np.abs(history[-CERTAIN_STEPS:, losses]).max(axis=1)))
+    if loss > MAX_LOSS:
+        yield (
+            "Divergence",
+            f"Divergence after {steps_done:,} steps: the larger loss of the last {CERTAIN_STEPS} steps has a median of "
+            f"{loss:.3g} (threshold: {MAX_LOSS}); the learning rate may be too high.",
         )
 
 
