@@ -115,3 +115,9 @@ def test_a_recall_that_measures_no_variety_is_struck_out(tmp_path: Path) -> None
     assert "| ~~27 %~~ |" in markdown
     assert "| 55 % |" in markdown
     assert html.replace("\u00a0", " ").count("recall 27 %</s>") == 1
+
+
+def test_a_chart_without_a_point_is_left_out(tmp_path: Path) -> None:
+    for night in range(3):
+        write_run(tmp_path, night, precision=0.5)
+    assert [chart.title for trend in collect(tmp_path).trends for chart in trend.charts] == ["Fréchet distance"]

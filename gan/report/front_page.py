@@ -158,15 +158,7 @@ def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) ->
     ordered = sorted(groups.items(), key=lambda item: item[1][-1].published, reverse=True)
     trends = [
         Trend(
-            recipe=recipe,
-            described=f"{steps:,} steps; {judged_by}",
-            runs=runs,
-            charts=[
-                control_chart(
-                    "Fréchet distance", runs, champions, lambda run: run.distance, describe_number, low_is_good=True
-                ),
-                control_chart("Recall", runs, champions, lambda run: run.variety, describe_share, low_is_good=False),
-            ],
+            recipe=recipe, described=f"{steps:,} steps; {judged_by}", runs=runs, charts=_control_charts(runs, champions)
         )
         for (recipe, steps, _, judged_by), runs in ordered
         if len(runs) >= MIN_IN_CHART
@@ -178,3 +170,12 @@ def _trends(entries: Sequence[Entry], champions: Set[tuple[str, str | None]]) ->
         else replace(trend, described=f"{trend.described}; other settings as in {trend.runs[-1].name}")
         for trend in trends
     ]
+
+
+def _control_charts(runs: Sequence[Entry], champions: Set[tuple[str, str | None]]) -> list[Chart]:
+    """Return the chart of the Fréchet distance, and that of recall if it measures variety in any of the runs."""
+    distance = control_chart(
+        "Fréchet distance", runs, champions, lambda run: run.distance, describe_number, low_is_good=True
+    )
+    recall = control_chart("Recall", runs, champions, lambda run: run.variety, describe_share, low_is_good=False)
+    return [distance, *([recall] if recall.points else [])]
