@@ -1,13 +1,12 @@
 """Benchmarks: training compared with other implementations and the limit of the machine (make bench)."""
 
-import os
 from collections.abc import Callable
 
-from gan.system.gpus import count_gpus
+from gan.system.gpus import count_gpus, gpus_are_hidden
 
 BATCH, LATENTS = 128, 100
 
-ON_GPU = count_gpus() > 0 and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+ON_GPU = count_gpus() > 0 and not gpus_are_hidden()
 """Whether the contenders are expected to use a GPU."""
 
 Steps = Callable[[int], None]

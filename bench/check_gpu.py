@@ -1,8 +1,8 @@
 """Try trainings on this machine's GPU: python -m bench.check_gpu (make check-gpu).
 
 Each training runs in its own process, on noise in place of images. TensorFlow must see the GPU, and trainings must end.
-Recipes of dense layers must give the same bytes twice, also after SIGKILL half-way. For convolutions this is not
-promised on a GPU (docs/training.md), so the table only says whether the bytes were equal.
+Trainings in float32 must give the same bytes twice, also after SIGKILL half-way. With TF32 this is not promised
+(docs/training.md), so the table only says whether the bytes were equal.
 """
 
 import hashlib

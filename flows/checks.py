@@ -17,7 +17,7 @@ def check_before_work(settings: RunSettings) -> None:
     Raises:
         StoreError: If the output folder cannot be written.
         SettingsError: If a name, a reference, the champion's history or a server cannot be used.
-        TrainingError: If a GPU is required, and there is none.
+        GpuError: If a GPU is required, and there is none.
         DataError: If `data_dir` does not hold the data set.
     """
     if settings.train_on == "gpu" and PREFECT_API_URL.value() is None:

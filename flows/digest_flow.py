@@ -74,15 +74,16 @@ def digest_flow(settings: DigestSettings) -> str:
 
 
 def failed_since(begin: datetime) -> list[str]:
-    """Return the names of the runs on the server, also of sweeps, that failed or crashed since a time, newest first.
-
-    The server returns at most 200.
-    """
+    """Return the names of the runs on the server, also of sweeps, that failed or crashed since a time, newest first."""
     ended = {"state": {"type": {"any_": ["FAILED", "CRASHED"]}}, "end_time": {"after_": begin.isoformat()}}
     filters = {"flow_runs": ended, "flows": {"name": {"any_": [train_flow.name]}}}
     with get_client(sync_client=True) as client:
-        found = client.request("POST", "/flow_runs/filter", json=filters | {"sort": "END_TIME_DESC"}).json()
-    return [str(run["name"]) for run in found]
+        found: list[str] = []
+        while page := client.request(
+            "POST", "/flow_runs/filter", json=filters | {"sort": "END_TIME_DESC", "offset": len(found)}
+        ).json():
+            found += [str(run["name"]) for run in page]
+    return found
 
 
 app = new_app("flows/digest_flow.py", digest_flow.description)

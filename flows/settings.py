@@ -131,8 +131,8 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     compare_with: Annotated[str | None, JUDGING] = Field(
         None,
         description="earlier run to compare this run with: its name, or the folder of a published run; "
-        "empty: the newest with the same settings except the seed, else of the same recipe (first with as many steps "
-        "and samples), else the latest",
+        "empty: the newest with the same training settings except seed and snapshots, else of the same recipe (first "
+        "with as many steps and samples), else the latest; the first two are not broken ones",
     )
     no_promote: Annotated[bool, JUDGING] = Field(
         False,
@@ -171,7 +171,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         None,
         ge=0,
         description="seconds between two checkpoints of a training; empty: 10, or more where saving would take more "
-        "than 0.7 % of the time, but at most a tenth of the age of the training",
+        "than 0.7 % of the time (2 % at the beginning)",
     )
     extractor_epochs: Annotated[PositiveInt | None, JUDGING] = Field(
         None,

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from gan.command import new_app, print_table, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR
 from gan.formatting import list_names
-from gan.runs.catalog import read_catalog
+from gan.runs.catalog import read_catalog, read_entry
 from gan.runs.champion import (
     Change,
     champion_of,
@@ -54,9 +54,9 @@ def show(*, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
 def promote_command(run: RunName, *, output_dir: OutputDir = DEFAULT_OUTPUT_DIR) -> None:
     """Make a published run the champion, whatever the gate decided."""
     _report(promote_by_hand(output_dir, run), output_dir)
-    for entry in read_catalog(output_dir):
-        if entry.name == run and not entry.passes:
-            terminal().print(f"It did not pass the gate. {entry.badge}: {' '.join(entry.reasons)}")
+    entry = read_entry(output_dir / "runs" / run)
+    if entry and not entry.passes:
+        terminal().print(f"It did not pass the gate. {entry.badge}: {' '.join(entry.reasons)}")
 
 
 @app.command

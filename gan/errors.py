@@ -51,5 +51,9 @@ class CodeError(FashionGanError):
     """The code was edited while it was running."""
 
 
+class GpuError(FashionGanError):
+    """The GPU is missing, has too little free memory, or failed."""
+
+
 class TrainingError(FashionGanError):
     """Training cannot continue: it would fail again in the same way."""

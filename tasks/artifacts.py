@@ -169,8 +169,8 @@ def _differences(content: dict[str, Any]) -> str:
         if any(row["verdict"] == verdict for row in rows)
     ]
     reference = escape_markdown(content["reference"])
-    against = f"Against {reference}, beyond noise (the report lists what differs in how both were made):"
-    return f"{against} nothing.\n\n" if not lines else against + "\n\n" + "\n".join(lines) + "\n\n"
+    against, made = f"Against {reference}, beyond noise:", "The report lists what differs in how both were made.\n\n"
+    return f"{against} nothing. {made}" if not lines else against + "\n\n" + "\n".join(lines) + f"\n\n{made}"
 
 
 def _data_warnings(content: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Decide which failures of a stage are worth a retry, and explain failed writes."""
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,23 @@ def explain_refused_writes(name: str, store: Store) -> Iterator[None]:
             f"No partial file is left. {suggest_remedy(error)} Then run the same command again: it continues with what "
             "is finished."
         ) from error
+
+
+@contextmanager
+def explain_gpu_errors() -> Iterator[None]:
+    """Turn TensorFlow's error about a GPU within the block, such as too little memory, into a `GpuError`."""
+    try:
+        yield
+    except Exception as error:
+        errors = sys.modules.get("tensorflow.python.framework.errors_impl")  # a cached stage does not import it
+        if errors is None or not isinstance(error, errors.OpError):
+            raise
+        from gan.models.backend import gpu_error
+
+        explained = gpu_error(error)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def is_worth_retrying(_task: Any, _task_run: TaskRun, state: State) -> bool:

@@ -30,7 +30,7 @@ from tasks.records import FittedExtractor, NormalizedData, TrainedGan
 from tasks.stage import key_conditions
 
 GPU_DEPLOYMENT, GPU_POOL, GPU_LIMIT = "train-gan/gpu", "gpu", "gpu"
-POLL_SECONDS, RETRY_SECONDS = 2.0, 10.0
+POLL_SECONDS, RETRY_SECONDS, MAX_QUESTIONS = 2.0, 10.0, 5
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def _missing_result(run: FlowRun, state: State, store: Store) -> WorkerError:
             "Has the worker another output folder at that path? Share the folder, or use one object store for both "
             "(--store-url)."
         )
-    if _was_cancelled(run):
+    if state.is_cancelled() or _was_cancelled(run):
         return WorkerError(
             f'The training on the GPU worker, run "{run.name}", was cancelled.\n'
             "Run the same command again: training continues from its last checkpoint."
@@ -112,11 +112,14 @@ def _missing_result(run: FlowRun, state: State, store: Store) -> WorkerError:
 
 def _was_cancelled(run: FlowRun) -> bool:
     """Return whether somebody cancelled the run: for a moment, Prefect shows a cancelled run as Crashed."""
-    try:
-        with get_client(sync_client=True) as client:
-            return any(state.type == StateType.CANCELLING for state in client.read_flow_run_states(run.id))
-    except (httpx.HTTPError, PrefectException):
-        return False
+    for _ in range(MAX_QUESTIONS):
+        try:
+            with get_client(sync_client=True) as client:
+                return any(state.type == StateType.CANCELLING for state in client.read_flow_run_states(run.id))
+        except (httpx.HTTPError, PrefectException):
+            time.sleep(POLL_SECONDS)
+    log.warning('The Prefect server does not say whether run "%s" was cancelled or crashed.', run.name)
+    return False
 
 
 def _start(key: str, parameters: dict[str, object], name: str, timeout: float) -> FlowRun:

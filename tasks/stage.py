@@ -30,7 +30,7 @@ from gan.storage.store import Store
 from gan.system.environment import describe_processors, rounding_conditions
 from gan.system.interrupts import raise_lost_ctrl_c
 from tasks.code_identity import import_reached, reached_code, reached_libraries
-from tasks.failures import explain_refused_writes, is_worth_retrying
+from tasks.failures import explain_gpu_errors, explain_refused_writes, is_worth_retrying
 from tasks.records import StageRecord, plain
 
 P = ParamSpec("P")
@@ -70,7 +70,7 @@ def stage(
         def timed(store: Store, *args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
             import_reached(function.__module__)
-            with explain_refused_writes(f"The stage {function.__name__}", store):
+            with explain_refused_writes(f"The stage {function.__name__}", store), explain_gpu_errors():
                 record = function(store, *args, **kwargs)
             if record.seconds:  # the worker measured it; the time here would include the queue
                 return record

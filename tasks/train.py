@@ -30,7 +30,7 @@ def train(
             *arguments, cache_key=train.key(*arguments), find_result=lambda: train.recorded(*arguments)
         )
 
-    from gan.models.backend import explain_gpu_errors, use_device
+    from gan.models.backend import use_device
     from gan.models.networks import save_model
     from gan.training.loop import train as train_gan
     from tasks.callbacks import LiveView, ProgressBar, progress, snapshot_judge, tensorboard_callback
@@ -42,7 +42,6 @@ def train(
     with (
         progress("Training", config.steps, unit="steps") as update,
         LiveView(config, hardware.name, judge) as live_view,
-        explain_gpu_errors(hardware),
     ):
         callbacks = [ProgressBar(update), live_view]
         if execution.tensorboard:

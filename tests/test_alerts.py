@@ -106,6 +106,7 @@ def test_signs_of_collapse_send_one_alert_and_no_signs_send_none(mailbox) -> Non
         alert_on_collapse(None, ("Mode collapse after 600 steps.",))
         alert_on_collapse(SLUG, ("Mode collapse after 600 steps.",))
 
+    flow(name="test", flow_run_name="a-sweep")(run)()
     run()
     message = mailbox.wait()
     assert message["subject"] == "fashion-gan: a-run may have collapsed"

@@ -99,12 +99,12 @@ def test_saves_begin_ten_seconds_after_the_first_call_and_are_dense_while_a_trai
     """On a GPU a training takes a minute, and saving its large networks half a second."""
     times = saves(tmp_path, monkeypatch, cost=0.4, seconds=160)
     assert times[0] == 70
-    assert max(np.diff(times)) <= 12
+    assert max(np.diff(times)) <= 22
 
 
 def test_saves_that_take_seconds_become_rare(tmp_path, monkeypatch) -> None:
     times = saves(tmp_path, monkeypatch, cost=3, seconds=10_000)
     pauses = np.diff(times)
-    assert min(pauses) >= 3 / 0.05
+    assert min(pauses) >= 3 / 0.02
     assert pauses[-1] >= 3 / 0.007
-    assert 3 * len(times) < 0.015 * 10_000
+    assert 3 * len(times) < 0.01 * 10_000

@@ -9,10 +9,11 @@ from tensorflow.python.framework import config as tensorflow_config
 
 import gan.models.backend
 from bench.check_gpu import CheckError, check
-from gan.errors import TrainingError
-from gan.models.backend import Hardware, explain_gpu_errors, tf, use_device, use_precision
+from gan.errors import GpuError
+from gan.models.backend import Hardware, tf, use_device, use_precision
 from gan.recipes import Precision
 from gan.system.gpus import count_gpus
+from tasks.failures import explain_gpu_errors
 
 TWO_GPUS = "GPU 0: NVIDIA H200 (UUID: GPU-1)\n  MIG 1g.18gb Device 0: (UUID: MIG-1)\nGPU 1: NVIDIA H200 (UUID: GPU-2)"
 
@@ -58,26 +59,39 @@ def test_a_variable_that_hides_the_gpu_is_named(driver, caplog, monkeypatch) -> 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     use_device("auto")
     assert "CUDA_VISIBLE_DEVICES is 7" in caplog.text
-    with pytest.raises(TrainingError, match="CUDA_VISIBLE_DEVICES is 7"):
+    with pytest.raises(GpuError, match=r"CUDA_VISIBLE_DEVICES is 7: check .*make setup-gpu"):
         use_device("gpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(GpuError, match='CUDA_VISIBLE_DEVICES="-1" hides all GPUs'):
+        use_device("gpu")
+
+
+GRAPH = "Graph execution error:\n\nDetected at node model/dense defined at (most recent call last):\n  File x.py\n\n"
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (
-            tf.errors.ResourceExhaustedError(None, None, "failed to allocate\nstack"),
-            "too little free memory: failed to",
+            tf.errors.ResourceExhaustedError(None, None, f"{GRAPH}OOM when allocating tensor"),
+            "too little free memory: OOM",
         ),
-        (tf.errors.InternalError(None, None, "CUDA_ERROR_UNKNOWN"), "failed: CUDA_ERROR_UNKNOWN"),
+        (tf.errors.InternalError(None, None, "cudaSetDevice(): out of memory"), "too little free memory: cudaSet"),
+        (tf.errors.FailedPreconditionError(None, None, f"{GRAPH}DNN library initialization failed."), "failed: DNN"),
+        (tf.errors.NotFoundError(None, None, "No algorithm worked!"), "failed: No algorithm worked"),
     ],
 )
-def test_an_error_of_the_gpu_says_what_to_do(error, words) -> None:
-    with pytest.raises(TrainingError, match=words) as raised, explain_gpu_errors(Hardware("GPU", "H200")):
+def test_an_error_of_the_gpu_says_what_to_do(error, words, monkeypatch) -> None:
+    config = tf.config
+    monkeypatch.setattr(config, "get_visible_devices", lambda kind: [f"{kind}:0"])
+    monkeypatch.setattr(config.experimental, "get_device_details", lambda gpu: {"device_name": "H200"})
+    with pytest.raises(GpuError, match=rf"The GPU \(H200\) .*{words}") as raised, explain_gpu_errors():
         raise error
     assert "nvidia-smi" in str(raised.value)
-    assert "stack" not in str(raised.value)
-    with pytest.raises(type(error)), explain_gpu_errors(Hardware("CPU", "CPU")):
+    with pytest.raises(tf.errors.InvalidArgumentError), explain_gpu_errors():
+        raise tf.errors.InvalidArgumentError(None, None, "shapes do not match")
+    monkeypatch.setattr(config, "get_visible_devices", lambda kind: [])
+    with pytest.raises(type(error)), explain_gpu_errors():
         raise error
 
 

@@ -49,10 +49,8 @@ CRASHES_WITHOUT_HOOKS = [f"{words}*" for words in KILLED]
 The server cannot know whether the run sent one, so an alert may arrive twice.
 """
 
-RESUME = (
-    "The log of the run says more. If it runs again with the same settings, finished work is not repeated. "
-    "The run that waits for a training on a GPU worker starts it again by itself, at most twice."
-)
+RESUME = "The log of the run says more. If it runs again with the same settings, finished work is not repeated."
+WAITING = "If another run waits for it, that run starts it again by itself, at most twice."
 MAX_LENGTH, MAX_LINES = 500, 3
 NEUTRAL = dict(zip("<>@[]{}`*|&", "‹›＠()()'∗¦＆", strict=True))
 """Replacements for characters that chat programs interpret as mentions, links or markup. Prefect interprets some of
@@ -111,8 +109,8 @@ def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> N
 
 
 def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
-    """Send an alert about signs of collapse in the training of the current flow run."""
-    if slug is not None and warnings:
+    """Send an alert about signs of collapse in the training of the current flow run, unless it is part of a sweep."""
+    if slug is not None and warnings and this_run.get_parent_flow_run_id() is None:
         advice = "Look at its pictures. If they are bad, train with another seed or a lower learning rate."
         _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), advice, _link_to_this_run())
 
@@ -224,7 +222,7 @@ def alert_automations(slug: str) -> list[AutomationCore]:
         "It was due, and no worker has taken it. Start one: make worker. If a worker is running, an earlier run of "
         "this deployment has not ended yet, or the worker's log says why."
     )
-    reason = f"{_in_template('flow_run.state.message')}\n{RESUME}"
+    reason = f"{_in_template('flow_run.state.message')}\n{RESUME} {WAITING}"
     messages = {"prefect.state-message": CRASHES_WITHOUT_HOOKS}
     # A training that waits for a busy GPU is not reported: the run that needs it waits, and sends the alert.
     not_gpu = {"prefect.resource.role": "deployment", "prefect.resource.name": f"!{GPU_DEPLOYMENT.partition('/')[2]}"}

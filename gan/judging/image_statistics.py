@@ -19,9 +19,9 @@ from gan.judging.metrics.two_sample import held_out_logits
 class RealStatistics(NamedTuple):
     """Statistics of each test image. All after the second are joint: they depend on all images of both sides.
 
-    An *influence* is what an image contributes to the value of a metric by its ball, minus the mean over all images
-    (Efron and Tibshirani 1993, chapter 21: the empirical influence function). Its mean over all images is 0, and over a
-    resample it is the change of the metric by other images in its place.
+    An *influence* is what an image contributes to the value of a metric through other images, such as those in its
+    ball, minus the mean over all images (Efron and Tibshirani 1993, chapter 21: the empirical influence function). Its
+    mean over all images is 0, and over a resample it is the change of the metric by other images in its place.
     """
 
     features: np.ndarray  # float32 (n, d)
@@ -117,8 +117,8 @@ def joint_statistics(
 def influence_on_duplicates(nearest_other: np.ndarray, near: np.ndarray, near_second: np.ndarray) -> np.ndarray:
     """Return the influence of each image on the share of near duplicates, beyond being one itself, float64 (n,).
 
-    Without an image, those are no near duplicates any more that are near to this one only. Near duplicates often come
-    in pairs, so their number varies more than that of independent images. The sum of the squares of all changes by
+    If an image is left out, images that are near only to it stop being near duplicates. Near duplicates often come in
+    pairs, so their number varies more than that of independent images. The sum of the squares of all changes by
     leaving out one image is on average at least the variance (Efron and Stein 1981).
 
     Args:
@@ -130,12 +130,12 @@ def influence_on_duplicates(nearest_other: np.ndarray, near: np.ndarray, near_se
 
 
 def _influence(contributions: np.ndarray, num_other: int) -> np.ndarray:
-    """Return the influence of each image of one side on a mean over the `num_other` images of the other side.
+    """Return the influence of each image on a mean over `num_other` images: those of the other side, or of its own.
 
     Args:
-        contributions: int or float, shape (n,): by how much the sum over the other side would be lower without the
-            image, if the balls of the remaining images stayed the same.
-        num_other: Images on the other side.
+        contributions: int or float, shape (n,): by how much the sum over those images would be lower without the image,
+            if nothing else changed (such as the balls of the remaining images).
+        num_other: Number of those images.
     """
     values = contributions * (len(contributions) / num_other)
     return np.asarray(values - values.mean())

@@ -17,10 +17,10 @@ from functools import cache
 from typing import Literal
 
 from gan.config import Device
-from gan.errors import TrainingError
+from gan.errors import GpuError
 from gan.recipes import Precision
 from gan.system.environment import keras_defaults, num_processors
-from gan.system.gpus import count_gpus
+from gan.system.gpus import count_gpus, gpus_are_hidden
 
 
 @contextmanager
@@ -48,18 +48,18 @@ with _captured_standard_error(), keras_defaults():
 # In a sweep each training compiles its own programs; TensorFlow mistakes them for one function that is retraced.
 tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
-HIDES_ALL_GPUS = "", "-1"
-"""Values of CUDA_VISIBLE_DEVICES that ask for no GPU."""
-
 FIRST_WITH_TF32 = 8, 0
 """Compute capability of the first GPUs with TF32 (Ampere)."""
 
+OF_A_GPU = re.compile(r"\bOOM\b|out of memory|failed to allocate|CUDA|cuDNN|cuBLAS|\bDNN\b|No algorithm worked", re.I)
+"""What the line of TensorFlow's message contains that names a failure of the GPU."""
+
 MAX_REASON = 300
-"""Characters of TensorFlow's message that an error repeats."""
+"""Characters of that line that an error repeats."""
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Hardware", "explain_gpu_errors", "keras", "release_free_memory", "tf", "use_device", "use_precision"]
+__all__ = ["Hardware", "gpu_error", "keras", "release_free_memory", "tf", "use_device", "use_precision"]
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,19 @@ def use_device(device: Device) -> Hardware:
         device: "gpu" requires a GPU, "cpu" hides all GPUs, "auto" uses a GPU if there is one.
 
     Raises:
-        TrainingError: If a required GPU is missing.
+        GpuError: If a required GPU is missing.
     """
     gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")[:1]  # a process uses one of them
     if device == "gpu" and not gpus:
         with_cuda = tf.test.is_built_with_cuda()
         why = "was built with CUDA but finds no usable GPU" if with_cuda else "was built without CUDA"
-        raise TrainingError(
+        raise GpuError(
             f"--device gpu was asked for, but TensorFlow {tf.__version__} {why}.\n{_advise_on_missing_gpu()} "
             "Or train with --device auto."
         )
     tf.config.set_visible_devices(gpus, "GPU")
     if not gpus:
-        if device == "auto" and count_gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") not in HIDES_ALL_GPUS:
+        if device == "auto" and count_gpus() and not gpus_are_hidden():
             _warn_once(
                 "nvidia-smi lists a GPU, but TensorFlow finds none that it can use: the CPU computes. "
                 f"{_advise_on_missing_gpu()}"
@@ -126,29 +126,33 @@ def use_precision(hardware: Hardware, precision: Precision) -> Precision:
     return used
 
 
-@contextmanager
-def explain_gpu_errors(hardware: Hardware) -> Iterator[None]:
-    """Turn an error of the GPU within the block, such as too little memory, into a TrainingError."""
-    try:
-        yield
-    except (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.UnknownError) as error:
-        if hardware.device_type != "GPU":
-            raise
-        why = "has too little free memory" if isinstance(error, tf.errors.ResourceExhaustedError) else "failed"
-        reason = (str(error.message or "").strip().splitlines() or ["no reason given"])[0][:MAX_REASON]
-        raise TrainingError(
-            f"The GPU ({hardware.name}) {why}: {reason}\n"
-            "See with nvidia-smi whether another process uses it. Choose another GPU with CUDA_VISIBLE_DEVICES, or run "
-            "the same command again when it is free: it continues from the last checkpoint."
-        ) from error
+def gpu_error(error: tf.errors.OpError) -> GpuError | None:
+    """Return the error to raise in place of one of TensorFlow's, if this process uses a GPU and the GPU caused it.
+
+    TensorFlow reports too little memory, or a GPU that is lost, by several types of errors.
+    """
+    gpus = tf.config.get_visible_devices("GPU")
+    lines = [line.strip() for line in str(error.message or "").splitlines()]
+    reason = next((line for line in lines if OF_A_GPU.search(line)), "")
+    if not gpus or not reason:
+        return None
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    is_memory = isinstance(error, tf.errors.ResourceExhaustedError) or "memory" in reason.lower()
+    return GpuError(
+        f"The GPU ({name}) {'has too little free memory' if is_memory else 'failed'}: {reason[:MAX_REASON]}\n"
+        "See with nvidia-smi whether another process uses it. Choose another GPU with CUDA_VISIBLE_DEVICES, or run the "
+        "same command again when it is free: it continues with what is finished."
+    )
 
 
 def _advise_on_missing_gpu() -> str:
-    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return f"CUDA_VISIBLE_DEVICES is {visible}: check that nvidia-smi -L lists that GPU, or remove the variable."
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpus_are_hidden():
+        return f'CUDA_VISIBLE_DEVICES="{visible}" hides all GPUs: remove the variable.'
+    by_variable = f"CUDA_VISIBLE_DEVICES is {visible}: check that nvidia-smi -L lists that GPU. " if visible else ""
     return (
-        "Check that nvidia-smi lists one, and install TensorFlow's CUDA libraries (make setup-gpu). If that does not "
-        "help, TF_CPP_MIN_LOG_LEVEL=0 in front of the command shows TensorFlow's reason."
+        f"{by_variable}Install TensorFlow's CUDA libraries (make setup-gpu). If that does not help, "
+        "TF_CPP_MIN_LOG_LEVEL=0 in front of the command shows TensorFlow's reason."
     )
 
 

@@ -26,8 +26,8 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
         figures += f", usually {describe_number(distance.median)}"
     if distance is not None and entry.distance > distance.high:
         return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
-    if recall is not None and entry.variety is not None and entry.variety < recall.low:
-        found, usually = describe_share(entry.variety), describe_share(recall.median)
+    if recall is not None and entry.recall < recall.low:  # a doubtful recall is too high, so it proves even more
+        found, usually = describe_share(entry.recall), describe_share(recall.median)
         return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {usually}.", "bad")
     if entry.badge == FAR_FROM_REAL and earlier and not earlier[-1].is_ordinary:  # an alert every night helps nobody
         return Opinion(

@@ -125,7 +125,8 @@ def read_manifest(folder: Path) -> Manifest:
             why = "there is no such folder"
         raise SettingsError(
             f"{folder} is not a complete published run: {why}.\n"
-            f"Give the folder of a run, such as {DEFAULT_OUTPUT_DIR}/runs/NAME."
+            f"Give the folder of a run, such as {DEFAULT_OUTPUT_DIR}/runs/NAME; for --compare-with and champions, the "
+            "name of a run in the output folder is enough."
         ) from error
 
 

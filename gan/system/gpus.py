@@ -1,5 +1,6 @@
 """The NVIDIA GPUs of this machine, as its driver lists them. No library for training is imported."""
 
+import os
 import subprocess
 from functools import cache
 
@@ -14,3 +15,8 @@ def count_gpus() -> int:
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return 0 if listed.returncode else sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def gpus_are_hidden() -> bool:
+    """Return whether CUDA_VISIBLE_DEVICES asks for no GPU."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")

@@ -22,8 +22,11 @@ from gan.storage.files import atomic_path, sha256_of
 NAME = re.compile(r"[0-9]{10}\.[0-9a-f]{64}\.npz")
 NUM_KEPT = 2
 MIN_SECONDS_BETWEEN = 10.0
-MAX_SHARE_OF_TIME, MAX_EARLY_SHARE = 0.007, 0.05
-"""Most of the time that saving may take, and most while the last save is more than a tenth of the training ago."""
+MAX_SHARE_OF_TIME, MAX_EARLY_SHARE = 0.007, 0.02
+"""Largest share of the time that saving may take, in a long training and in a young one."""
+
+EARLY = 0.2
+"""Share of its time that a young training may lose, if MAX_EARLY_SHARE allows."""
 
 NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """Errors of network file systems that cannot sync a folder."""
@@ -39,9 +42,9 @@ class Checkpoints:
     def __init__(self, folder: Path, *, seconds_between: float | None = None) -> None:
         """Take a folder, which the first save creates, and the time from one save to the next.
 
-        Without a time it is at least MIN_SECONDS_BETWEEN. Where saving would take more than MAX_SHARE_OF_TIME, it is
-        longer, but for a young training at most a tenth of its age: on a GPU, a whole training may take less than a
-        minute, and a kill should not cost most of it. There saving takes at most MAX_EARLY_SHARE.
+        Without a time it is MIN_SECONDS_BETWEEN, or longer where saving would take more than MAX_SHARE_OF_TIME. A young
+        training saves more often, up to MAX_EARLY_SHARE: on a GPU, a whole training may take less than a minute, and a
+        kill should not cost most of it.
         """
         self.folder = folder
         self._seconds_between = seconds_between
@@ -56,10 +59,10 @@ class Checkpoints:
         return time.monotonic() >= self._next_save
 
     def _pause(self, cost: float, age: float) -> float:
-        """Return the seconds to the next save, for a save that takes `cost` seconds and a training of this age."""
+        """Return the seconds to the next save, if saving takes `cost` seconds and this process trains for `age`."""
         if self._seconds_between is not None:
             return self._seconds_between
-        until_cheap, early = cost / MAX_SHARE_OF_TIME, max(age / 10, cost / MAX_EARLY_SHARE)
+        until_cheap, early = cost / MAX_SHARE_OF_TIME, max(EARLY * age, cost / MAX_EARLY_SHARE)
         return max(MIN_SECONDS_BETWEEN, min(until_cheap, early))
 
     def save(self, step: int, arrays: Arrays, *, began: float | None = None) -> float:

@@ -25,7 +25,7 @@ NUM_SPREAD_IMAGES, NUM_SPREAD_FAKES = 1000, 64
 MIN_RELATIVE_SPREAD = 0.05
 CERTAIN_ACCURACY, CERTAIN_STEPS = 0.995, 500
 MAX_LOSS = 100
-"""Limit on losses: those of a usable training are below 10, also with gradient penalties."""
+"""Limit on the median of losses, which is below 5 in usable trainings."""
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ class TrainingState:
     groups: np.ndarray | None = None  # int32 (n,), group of each training image; None for a recipe without groups
     seconds: float = 0.0  # of steps, snapshots and clustering, in all processes of this training
     checkpoint_seconds: float = 0.0  # of saving, in all processes of this training
-    snapshot_seconds: float = 0.0  # of snapshots, in this process
+    snapshot_seconds: float = 0.0  # of snapshots, in all processes of this training
     calls: list[tuple[int, float]] = field(default_factory=list)  # steps and seconds of each call in this process
 
     @classmethod
@@ -92,7 +92,7 @@ def save_checkpoint(
         "snapshots": state.snapshots[: sum(step < state.steps_done for step in config.snapshot_steps)],
         "average_snapshots": state.average_snapshots[: sum(step < state.steps_done for step in config.average_steps)],
         "warnings": np.array(state.warnings, dtype=np.str_),
-        "seconds": np.array([state.seconds, state.checkpoint_seconds]),
+        "seconds": np.array([state.seconds, state.checkpoint_seconds, state.snapshot_seconds]),
     }
     if state.groups is not None:
         arrays["groups"] = state.groups
@@ -122,5 +122,5 @@ def restore(
         for name, kept in (("snapshots", state.snapshots), ("average_snapshots", state.average_snapshots)):
             kept[: len(arrays[name])] = arrays[name]
         state.warnings = [str(warning) for warning in arrays["warnings"]]
-        state.seconds, state.checkpoint_seconds = (float(seconds) for seconds in arrays["seconds"])
+        state.seconds, state.checkpoint_seconds, state.snapshot_seconds = map(float, arrays["seconds"])
     return state
