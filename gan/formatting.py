@@ -88,7 +88,7 @@ def describe_seconds(seconds: float | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def list_names(names: Sequence[str], most: int = MAX_NAMES) -> str:
-    """Return the first names, at most that many, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def list_names(names: Sequence[str]) -> str:
+    """Return the first MAX_NAMES names, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

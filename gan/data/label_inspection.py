@@ -7,7 +7,6 @@ import numpy as np
 
 from gan.data.catalog import FILE_NAMES
 from gan.errors import DataError
-from gan.formatting import list_names
 
 MIN_CLASSES, MAX_CLASSES = 2, 100
 
@@ -92,8 +91,9 @@ def find_label_warnings(train_labels: np.ndarray, test_labels: np.ndarray, class
 
 
 def _list_names(labels: Sequence[int], class_names: Sequence[str]) -> str:
-    names = list_names([class_names[label] for label in labels], MAX_NAMES)
-    return f"{len(labels)} of {len(class_names)} classes ({names})"
+    names = ", ".join(class_names[label] for label in labels[:MAX_NAMES])
+    rest = f" and {len(labels) - MAX_NAMES} more" if len(labels) > MAX_NAMES else ""
+    return f"{len(labels)} of {len(class_names)} classes ({names}{rest})"
 
 
 def _compare_shares(in_train: np.ndarray, in_test: np.ndarray, class_names: Sequence[str]) -> list[str]:
