@@ -45,7 +45,7 @@ FLOOR_PARTS = (
 )
 SECONDS_A_TURN = 0.5 if ON_GPU else 1.5
 STARTED_AT_ONCE = max(1, num_processors() // 4) if ON_GPU else 1
-"""Contenders that start at the same time. Compilation of a program for a GPU hardly uses more than four cores."""
+"""Contenders that start at the same time, few enough that their compilations do not compete for the cores."""
 
 console = terminal(stderr=True)
 

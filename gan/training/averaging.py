@@ -70,8 +70,7 @@ def _moments(layers: Sequence[keras.Layer], inputs: GeneratorInputs) -> tuple[np
 def _sums(activations: tf.Tensor, *, on_gpu: bool) -> tuple[int, np.ndarray, np.ndarray]:
     """Return the number of values of each channel, their sums, and the sums of their squares, float64 (num_channels,).
 
-    A GPU adds them up itself: copying the activations to the host takes longer. On a CPU, NumPy's sums take half of the
-    memory. The results differ by rounding.
+    A GPU adds them up itself, so that the activations need not be copied to the host. The results differ by rounding.
     """
     channels = activations.shape[-1]
     if on_gpu:
