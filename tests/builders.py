@@ -12,6 +12,7 @@ import numpy as np
 
 from gan.data.catalog import FILE_NAMES, Dataset, Kind, Split
 from gan.data.sources import fetch_files
+from gan.judging.class_shares import ClassShare
 from gan.judging.features import Extractor
 from gan.report.rendering import draw_grid, png_bytes
 from gan.storage.store import Store
@@ -30,6 +31,9 @@ def idx_labels(labels: np.ndarray, magic: int = 0x801) -> bytes:
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
 LABELS = np.array([0, 9, 3, 3, 1], dtype=np.uint8)
+
+CLASS_NAMES = tuple("abcdefghij")
+EQUAL_SHARES = tuple(ClassShare(name=name, real=0.1, generated=0.1) for name in CLASS_NAMES)
 
 
 def fetch(dataset: Dataset, tmp_path, data_dir=None):
