@@ -123,7 +123,6 @@ def test_a_process_sees_one_gpu_and_a_training_sets_the_precision(monkeypatch, c
         assert not tf32()
     finally:
         config.experimental.enable_tensor_float_32_execution(before)
-        tensorflow_config.disable_op_determinism()
     assert calls == 2 * [("sees", ["GPU:0"]), ("grows", "GPU:0")]
 
 

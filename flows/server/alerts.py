@@ -110,7 +110,7 @@ def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> N
 
 def alert_on_collapse(slug: str | None, warnings: Sequence[str]) -> None:
     """Send an alert about signs of collapse in the training of the current flow run, unless it is part of a sweep."""
-    if slug is not None and warnings and this_run.get_parent_flow_run_id() is None:
+    if slug is not None and warnings and not _is_in_a_sweep():
         advice = "Look at its pictures. If they are bad, train with another seed or a lower learning rate."
         _send(slug, f"{this_run.get_name()} may have collapsed", " ".join(warnings), advice, _link_to_this_run())
 
@@ -137,7 +137,7 @@ def alert_on_result(
     look = f"Look at its report, {root / 'runs' / run / 'report.html'}."
     opinion, links = opinion_of(found[0], page.entries), (pages_url(f"runs/{run}/report.html"), _link_to_this_run())
     needs_look = is_new and opinion.tone == "bad" and not found[0].warnings  # a collapse has its own alert
-    if needs_look and this_run.get_parent_flow_run_id() is None:  # a sweep tries bad values, and has a leaderboard
+    if needs_look and not _is_in_a_sweep():
         what = f"{look} It lists what differs from the run that it is compared with, if there is one."
         _send(slug, f"{run} needs a look", opinion.words, what, *links)
     if champion and champion.run == run and champion != champion_before:
@@ -148,7 +148,7 @@ def alert_on_result(
 
 def alert_on_disk(slug: str | None, root: Path) -> None:
     """Send an alert if the disk of an output folder will be full within a week; for a sweep once, not for each run."""
-    if slug is None or this_run.get_parent_flow_run_id() is not None:
+    if slug is None or _is_in_a_sweep():
         return
     try:
         words = describe_forecast(root)
@@ -165,6 +165,11 @@ def send_digest(slug: str, headline: str, text: str) -> None:
     """Send a digest of several days; raise an `AlertError` if it cannot be delivered."""
     if not _send(slug, headline, text, "All runs and their charts:", pages_url("index.html")):
         raise AlertError(f"The digest could not be delivered through {slug}.\nThe line before says why.")
+
+
+def _is_in_a_sweep() -> bool:
+    """Return whether this run is part of a sweep, which tries bad values on purpose and has a leaderboard."""
+    return this_run.get_parent_flow_run_id() is not None
 
 
 def plain(text: str) -> str:

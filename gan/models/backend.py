@@ -106,11 +106,15 @@ def use_device(device: Device) -> Hardware:
             )
         return Hardware("CPU", "CPU")
     tf.config.experimental.set_memory_growth(gpus[0], True)
-    details = tf.config.experimental.get_device_details(gpus[0])
-    has_tf32 = details.get("compute_capability", (0, 0)) >= FIRST_WITH_TF32
-    hardware = Hardware("GPU", str(details.get("device_name", "GPU")), has_tf32)
+    hardware = _describe_gpu(gpus[0])
     use_precision(hardware, "float32")
     return hardware
+
+
+def _describe_gpu(gpu: tf.config.PhysicalDevice) -> Hardware:
+    details = tf.config.experimental.get_device_details(gpu)
+    has_tf32 = details.get("compute_capability", (0, 0)) >= FIRST_WITH_TF32
+    return Hardware("GPU", str(details.get("device_name", "GPU")), has_tf32)
 
 
 def use_precision(hardware: Hardware, precision: Precision) -> Precision:
@@ -136,10 +140,10 @@ def gpu_error(error: tf.errors.OpError) -> GpuError | None:
     reason = next((line for line in lines if OF_A_GPU.search(line)), "")
     if not gpus or not reason:
         return None
-    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
     is_memory = isinstance(error, tf.errors.ResourceExhaustedError) or "memory" in reason.lower()
+    what = "has too little free memory" if is_memory else "failed"
     return GpuError(
-        f"The GPU ({name}) {'has too little free memory' if is_memory else 'failed'}: {reason[:MAX_REASON]}\n"
+        f"The GPU ({_describe_gpu(gpus[0]).name}) {what}: {reason[:MAX_REASON]}\n"
         "See with nvidia-smi whether another process uses it. Choose another GPU with CUDA_VISIBLE_DEVICES, or run the "
         "same command again when it is free: it continues with what is finished."
     )

@@ -83,9 +83,9 @@ class Checkpoints:
         for old in self._newest_first()[NUM_KEPT:]:
             old.unlink(missing_ok=True)
         finished = time.monotonic()
-        cost, age = finished - began, finished - (finished if self._started is None else self._started)
-        self._next_save = finished + self._pause(cost, age)
-        return cost
+        age = 0.0 if self._started is None else finished - self._started
+        self._next_save = finished + self._pause(finished - began, age)
+        return finished - began
 
     def load_latest(self) -> tuple[int, Arrays] | None:
         """Return the step and the arrays of the newest intact checkpoint, or None if there is none.
