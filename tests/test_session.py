@@ -173,7 +173,11 @@ with prefect_session():
 
 
 @pytest.mark.parametrize(
-    ("then", "code", "state"), [("", 0, "Completed"), ("os.killpg(0, signal.SIGTERM)", -signal.SIGTERM, "Crashed")]
+    ("then", "code", "state"),
+    [
+        ("", 0, "Completed"),
+        pytest.param("os.killpg(0, signal.SIGTERM)", -signal.SIGTERM, "Crashed", marks=pytest.mark.drill),
+    ],
 )
 def test_an_embedded_server_that_is_killed_is_started_again(tmp_path, then: str, code: int, state: str) -> None:
     checkout = Checkout.make(tmp_path / "project", tmp_path / "prefect")

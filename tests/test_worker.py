@@ -205,7 +205,12 @@ def test_a_paused_pool_or_queue_is_waited_for_no_longer_than_for_a_worker(server
 
 
 @pytest.mark.parametrize(
-    "how", ["from the UI", "its training from the UI", pytest.param("with SIGTERM", marks=pytest.mark.drill)]
+    "how",
+    [
+        "from the UI",
+        pytest.param("its training from the UI", marks=pytest.mark.drill),
+        pytest.param("with SIGTERM", marks=pytest.mark.drill),
+    ],
 )
 def test_cancelling_a_run_cancels_its_training_which_saves_a_checkpoint(
     server: Checkout, gpu_worker, tmp_path, how: str
