@@ -1,4 +1,7 @@
-"""Benchmarks: training compared with other implementations and the limit of the machine (make bench)."""
+"""Measurements: speed (`make bench`), memory, quality, intervals, other judges, and checks of a GPU (docs/design.md).
+
+Here is what the contenders of the speed comparison share.
+"""
 
 from collections.abc import Callable
 

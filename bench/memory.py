@@ -9,6 +9,7 @@ import numpy as np
 from bench.contenders import load_images
 from gan.config import TrainConfig
 from gan.models.backend import use_device
+from gan.recipes import ARTICLE
 from gan.storage.plain_json import to_json
 from gan.training.checkpoints import Checkpoints
 from gan.training.loop import Callback, train
@@ -39,9 +40,8 @@ def main() -> None:
     """Train the default configuration of `article` and print the records."""
     watcher = Resident()
     with tempfile.TemporaryDirectory() as folder:
-        training = train(
-            load_images(), TrainConfig(), Checkpoints(Path(folder)), use_device("auto"), callbacks=[watcher]
-        )
+        config = TrainConfig(recipe=ARTICLE, steps=ARTICLE.steps, batch_size=ARTICLE.batch_size)
+        training = train(load_images(), config, Checkpoints(Path(folder)), use_device("auto"), callbacks=[watcher])
     print(to_json({"resident_bytes": watcher.found, "facts": training.facts}, indent=None))  # noqa: T201
 
 

@@ -23,15 +23,17 @@ from rich import box
 from rich.table import Table
 
 from gan.command import check_output, new_app, output_file, print_table, run_command, terminal
-from gan.config import DEFAULT_OUTPUT_DIR, parse_seeds
+from gan.config import DEFAULT_OUTPUT_DIR
 from gan.errors import SettingsError
-from gan.formatting import NOT_DEFINED, describe_mean, describe_number, describe_seconds
-from gan.recipes import RECIPES, Recipe
+from gan.formatting import NOT_DEFINED, describe_number, describe_seconds
+from gan.option_values import parse_seeds
+from gan.recipe import Recipe
+from gan.recipes import RECIPES
 from gan.report.charts import INK, as_png, chart_style
-from gan.report.leaderboard import MIN_SEEDS
+from gan.report.history_file import QUALITY_COLUMNS
+from gan.report.leaderboard import MIN_SEEDS, Spread
 from gan.runs.catalog import read_catalog
 from gan.runs.publish import CONFIG_FILE, METRICS_FILE
-from gan.training.history import QUALITY_COLUMNS
 
 COLORS = ("#c8553d", "#2a7ab8", "#2e7d4f", "#a8840f", "#7b4fa3", "#3f8f8b")
 
@@ -218,8 +220,8 @@ def main(
 def _described(values: Sequence[float]) -> str:
     if not all(map(isfinite, values)):
         return NOT_DEFINED
-    described = describe_mean(fmean(values), stdev(values) if len(values) > 1 else None)
-    return f"{described}{'' if len(values) >= MIN_SEEDS else ' (few seeds)'}"
+    spread = Spread(fmean(values), stdev(values) if len(values) > 1 else None)
+    return f"{spread.described}{'' if len(values) >= MIN_SEEDS else ' (few seeds)'}"
 
 
 if __name__ == "__main__":

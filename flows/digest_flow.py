@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, PositiveInt
 
 from flows.server.alerts import alert_on_failure, check_alert_block, send_digest
 from flows.server.session import prefect_session
-from flows.shared_options import ALERT_VARIABLE, AlertBlock, UserPath
+from flows.shared_options import ALERT_VARIABLE, AlertBlock, OutputDir
 from flows.train_flow import train_flow
 from gan.command import new_app, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR
@@ -38,7 +38,7 @@ class DigestSettings(BaseModel, frozen=True, extra="forbid"):
         validate_default=True,
         description=f"notification block of Prefect, as type/name; empty: ${ALERT_VARIABLE}",
     )
-    output_dir: UserPath = Field(DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs")
+    output_dir: OutputDir = Field(DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs")
 
 
 @flow(

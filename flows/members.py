@@ -31,9 +31,9 @@ from flows.settings import OWN_OPTIONS, RUN, TRAINING, RunSettings
 from flows.shared_options import store_url_or_default
 from flows.train_flow import train_flow
 from gan.command import describe_validation
-from gan.config import parse_seeds
 from gan.errors import FashionGanError, SettingsError, StoreError, describe_error, first_line
-from gan.recipes import RECIPES, parse_overrides
+from gan.option_values import parse_overrides, parse_seeds
+from gan.recipes import RECIPES
 from gan.storage.store import Store
 from tasks.published import download_run
 from tasks.records import PublishedRun
@@ -146,8 +146,10 @@ def members_of(sweep: SweepSettings, settings: SharedSettings) -> list[Member]:
     names = {config.content().model_dump_json(): config.name for config in configs}
     if len({*names.values()}) < len(names):  # names have a digest of 24 bits
         raise SettingsError("Two of these trainings would have one name by chance. Change the last digit of a value.")
-    runs = {config.name: member for config, member in zip(reversed(configs), reversed(members), strict=True)}
-    return list(reversed(runs.values()))  # the first of equal runs
+    runs: dict[str, Member] = {}
+    for config, member in zip(configs, members, strict=True):
+        runs.setdefault(config.name, member)  # the first of equal runs
+    return list(runs.values())
 
 
 def _check_options(sweep: SweepSettings, settings: SharedSettings, names_set: Set[str]) -> None:

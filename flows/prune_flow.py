@@ -19,7 +19,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from flows.server.alerts import alert_on_failure
-from flows.shared_options import STORE_URL_VARIABLE, UserPath, store_url_or_default
+from flows.shared_options import STORE_URL_VARIABLE, OutputDir, store_url_or_default
 from gan.command import new_app, print_table, run_command, terminal
 from gan.config import DEFAULT_OUTPUT_DIR
 from gan.errors import FashionGanError, SettingsError, StoreError
@@ -51,7 +51,7 @@ class PruneSettings(BaseModel, frozen=True, extra="forbid"):
     rollbacks: NonNegativeInt = Field(
         DEFAULT_ROLLBACKS, description="champions before the present one that are kept, if keep_runs is given"
     )
-    output_dir: UserPath = Field(DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs")
+    output_dir: OutputDir = Field(DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs")
     store_url: str | None = Field(
         None,
         description="object store of this folder, as s3://bucket/prefix; what published runs need is renewed there; "

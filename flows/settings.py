@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from datetime import date
 from functools import cached_property
@@ -25,6 +24,7 @@ from flows.shared_options import (
     ALERT_VARIABLE,
     STORE_URL_VARIABLE,
     AlertBlock,
+    OutputDir,
     UserPath,
     matching,
     store_url_or_default,
@@ -48,7 +48,8 @@ from gan.config import (
 from gan.data.catalog import CATALOG, FASHION_MNIST, Dataset
 from gan.data.folder import describe_folder
 from gan.errors import SettingsError, StoreError
-from gan.recipes import RECIPES, RecipeName, override, parse_overrides
+from gan.option_values import override, parse_overrides
+from gan.recipes import RECIPES, RecipeName
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import check_is_text
 from gan.storage.links import follow_link
@@ -125,7 +126,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         description="images in samples.npz; the run is judged on these, or on as many as the test split has if that is "
         f"fewer; empty: 10,000, or {SMOKE_NUM_SAMPLES:,} with --smoke",
     )
-    output_dir: Annotated[UserPath, OUTPUT] = Field(
+    output_dir: Annotated[OutputDir, OUTPUT] = Field(
         DEFAULT_OUTPUT_DIR, description="folder for the store and the published runs"
     )
     compare_with: Annotated[str | None, JUDGING] = Field(
@@ -187,13 +188,6 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     @classmethod
     def _read_empty(cls, given: object) -> object:
         return None if given == "" else given  # as a form sends it
-
-    @field_validator("output_dir", mode="after")
-    @classmethod
-    def _refuse_address(cls, given: Path) -> Path:
-        if re.match(r"[a-z][a-z0-9+.-]*:/", str(given)):  # Path makes one slash of two
-            raise ValueError(f"--output-dir got {given}, which is no folder. Name a bucket with --store-url.")
-        return given
 
     @field_validator("data_dir", "compare_with", mode="after")
     @classmethod
@@ -274,12 +268,16 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
         if self.data != FASHION_MNIST:
             digests = {file.name: file.sha256 for file in self.data.files}
             data = DataConfig(name=self.data.name, class_names=self.data.class_names, sha256=digests)
-        content = RunContent(train=train, samples=self.sample_config(), data=data)
+        epochs = {
+            "extractor_epochs": self.extractor_epochs if data else None,
+            "two_sample_epochs": self.two_sample_epochs,
+        }
+        content = RunContent(train=train, samples=self.sample_config(), data=data, **epochs)
         digest = hashlib.sha256(json.dumps(content.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
         default = f"{self.recipe}-{train.steps}-seed{self.seed}-{digest[:6]}"
         if data:
             default = f"{self.dataset[:40]}-{default}"
-        return RunConfig(name=self.run_name or default, train=train, samples=content.samples, data=data)
+        return RunConfig(name=self.run_name or default, **dict(content))
 
     def _with_classes_of_data(self, train: TrainConfig) -> TrainConfig:
         recipe, num_classes = train.recipe, len(self.data.class_names)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from gan.config import DEFAULT_OUTPUT_DIR
+
 ALERT_VARIABLE = "FASHION_GAN_ALERT_BLOCK"
 STORE_URL_VARIABLE = "FASHION_GAN_STORE_URL"
 
@@ -38,6 +40,22 @@ AlertBlock = Annotated[
 
 UserPath = Annotated[Path, AfterValidator(lambda given: Path(os.path.expanduser(given)))]  # noqa: PTH111
 """A path in which ~ is the home of the user whose process reads it."""
+
+
+def refuse_address(folder: Path) -> Path:
+    """Return an output folder; raise ValueError if it is the address of a bucket."""
+    if re.match(r"[a-z][a-z0-9+.-]*:/", str(folder)):  # Path makes one slash of two
+        raise ValueError(f"--output-dir got {folder}, which is no folder. Name a bucket with --store-url.")
+    return folder
+
+
+OutputDir = Annotated[
+    UserPath,
+    BeforeValidator(lambda given: DEFAULT_OUTPUT_DIR if given == "" else given),
+    AfterValidator(refuse_address),
+]
+"""An output folder. An empty field of a form, or an unset variable of a shell, means the default and not the working
+directory."""
 
 
 def store_url_or_default(store_url: str | None) -> str | None:

@@ -44,8 +44,8 @@ def main(
     (train_pixels, train_labels), (test_pixels, test_labels) = fetch_splits(FASHION_MNIST, data_dir=data_dir)
     test_images = normalize_images(test_pixels)
     classifier = fit_classifier(normalize_images(train_pixels), train_labels, len(FASHION_MNIST.class_names), seed=seed)
-    with output_file(out) as partial, TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:100]}.") as folder:
-        model = Path(folder) / out.name  # Keras demands its suffix, which `partial` does not have
+    with output_file(out) as partial, TemporaryDirectory(dir=out.parent, prefix=".classifier.") as folder:
+        model = Path(folder) / "classifier.keras"  # Keras demands its suffix, which `partial` does not have
         save_model(classifier, model)
         model.replace(partial)
     console = terminal()

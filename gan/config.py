@@ -3,14 +3,12 @@
 Equal settings give equal cache keys. Only `RunConfig` has a name; no other class holds a path, a run's name or a time.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from gan.errors import SettingsError
-from gan.recipes import ARTICLE, Recipe
+from gan.recipe import Recipe
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The folder of the code, with README.md."""
@@ -26,12 +24,13 @@ TrainOn = Literal["here", "gpu"]
 """Where to train: in this process, or in a separate run on a GPU worker."""
 
 SEED_LIMIT = 2**31
-SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 Seed = Annotated[NonNegativeInt, Field(lt=SEED_LIMIT)]
 Steps = Annotated[PositiveInt, Field(le=2**28)]
 BatchSize = Annotated[PositiveInt, Field(le=8192)]
 MIN_SAMPLES, MAX_SAMPLES = 100, 60_000
 NumSamples = Annotated[PositiveInt, Field(ge=MIN_SAMPLES, le=MAX_SAMPLES)]
+Epochs = PositiveInt | None
+"""Epochs of a network that judges; None for the default, which is left out of `config.json`, as in earlier versions."""
 
 MAX_SNAPSHOTS = 250
 """Upper limit, because a grid is drawn for every snapshot."""
@@ -43,9 +42,9 @@ MAX_AVERAGE_SNAPSHOTS = 8
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """Everything that decides the weights of one training."""
 
-    recipe: Recipe = Field(ARTICLE, description="networks, loss and optimizer")
-    steps: Steps = Field(ARTICLE.steps, description="iterations of the recipe's algorithm")
-    batch_size: BatchSize = Field(ARTICLE.batch_size, description="images a step")
+    recipe: Recipe = Field(description="networks, loss and optimizer")
+    steps: Steps = Field(description="iterations of the recipe's algorithm")
+    batch_size: BatchSize = Field(description="images a step")
     seed: Seed = Field(0, description="seeds weights, batches and latents")
     sample_every: PositiveInt = Field(1000, description="steps between two snapshots of the fixed latents")
     num_snapshot_images: PositiveInt = Field(
@@ -108,12 +107,19 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     sha256: dict[str, str] = Field(description="of each unpacked file, by its name")
 
 
+def is_none(value: object) -> bool:
+    """Return whether a value is None; pydantic's `exclude_if` asks it."""
+    return value is None
+
+
 class RunContent(BaseModel, frozen=True, extra="forbid"):
     """Everything that decides the result of a run, as in `config.json`: equal contents are the same run."""
 
     train: TrainConfig
     samples: SampleConfig
     data: DataConfig | None = Field(None, description="the user's own data set; null: Fashion-MNIST")
+    extractor_epochs: Epochs = Field(None, description="of fitting the extractor for own data", exclude_if=is_none)
+    two_sample_epochs: Epochs = Field(None, description="of the stages floor and separate", exclude_if=is_none)
 
 
 class RunConfig(RunContent):
@@ -123,22 +129,4 @@ class RunConfig(RunContent):
 
     def content(self) -> RunContent:
         """Return all settings but the name."""
-        return RunContent(train=self.train, samples=self.samples, data=self.data)
-
-
-def parse_seeds(given: str, *, most: int) -> list[int]:
-    """Return the seeds that a text such as "0-4" or "0,3,7-9" names, without duplicates.
-
-    Raises:
-        SettingsError: If it is no such text, or a range has more than `most` seeds.
-    """
-    seeds: dict[int, None] = {}
-    for part in given.split(","):
-        match = SEEDS.fullmatch(part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if not first <= last < SEED_LIMIT:
-            raise SettingsError(f"--seeds got {given!r}; it expects seeds as in 0-4 or 0,3,7-9, all below 2^31.")
-        if last - first >= most:
-            raise SettingsError(f"--seeds got {given!r}; it may name {most} seeds at most. Give fewer.")
-        seeds.update(dict.fromkeys(range(first, last + 1)))
-    return list(seeds)
+        return RunContent(**{name: getattr(self, name) for name in RunContent.model_fields})

@@ -40,11 +40,6 @@ def describe_deviation(value: float) -> str:
     return f"± {value:,.0f}" if 10 <= value < LARGEST_PLAIN else f"± {describe_setting(value, 2)}"
 
 
-def describe_mean(mean: float | None, deviation: float | None) -> str:
-    """Format a mean over seeds with its standard deviation, if there is one."""
-    return describe_number(mean) if deviation is None else f"{describe_number(mean)} {describe_deviation(deviation)}"
-
-
 def describe_change(value: float | None, *, is_share: bool = False) -> str:
     """Format a difference with its sign and two digits: of differences the noise is larger than the third. 0 has none.
 

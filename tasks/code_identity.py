@@ -16,6 +16,7 @@ from gan.config import PROJECT_ROOT
 from gan.errors import CodeError
 
 PACKAGE = "gan"
+SUFFIXES = frozenset({".css", ".jinja", ".js", ".keras", ".py"})
 
 LIBRARIES = "jinja2", "keras", "matplotlib", "numpy", "scipy", "tensorflow"
 RESULT_LIBRARIES = {"PIL": "pillow"} | dict(zip(LIBRARIES, LIBRARIES, strict=True))
@@ -133,6 +134,10 @@ def _path(module: str) -> Path:
 
 @cache
 def _sources(module: str) -> tuple[Path, ...]:
-    """Return the source of a module and its templates, which have the same name and other suffixes."""
+    """Return the source of a module, and its templates and weights, which have the same name and other suffixes.
+
+    Other files, such as the backups of an editor, do not count.
+    """
     path = _path(module)
-    return tuple(sibling for sibling in path.parent.glob(f"{path.stem}.*") if sibling.is_file())
+    siblings = path.parent.glob(f"{path.stem}.*")
+    return tuple(sibling for sibling in siblings if sibling.suffix in SUFFIXES and sibling.is_file())

@@ -23,4 +23,4 @@ def fetch(store: Store, dataset: Dataset, data_dir: Path | None) -> RawData:
             for file in dataset.files
         }
     get_run_logger().info("%s from %s; SHA-256 of all four files verified", dataset.title, source)
-    return RawData.model_validate({"dataset": dataset.name, "facts": {"source": source}, **refs})
+    return RawData.model_validate({"facts": {"source": source}, **refs})

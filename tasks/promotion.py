@@ -104,7 +104,7 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
 
     promote_other = 'make champion ARGS="promote NAME".'
     try:
-        manifest = check_champion(folder, present)
+        manifest = check_champion(store.root, present)
     except SettingsError as error:
         return obstacle(error, f"Until it is restored or replaced, no run can become champion: {promote_other}")
     try:

@@ -65,7 +65,6 @@ def put_files(store: Store, contents: Mapping[str, bytes]) -> dict[str, FileRef]
 class RawData(StageRecord):
     """The four files of a data set, unpacked (IDX)."""
 
-    dataset: str
     train_images: FileRef
     train_labels: FileRef
     test_images: FileRef

@@ -125,7 +125,8 @@ class Stage(Generic[P, R]):
         lock = exclusive_lock(lock_path(scratch), self._log_waiting) if self.takes_lock else nullcontext()
         with explain_refused_writes(f"The stage {self.task.name}", store), lock:
             before = self._look_up(key, store)
-            _log_other_processors(self.task.name, before)
+            if "tensorflow" in reached_libraries(self.task.fn.__module__):
+                _log_other_processors(self.task.name, before)
             result: R = task(store, *args, **kwargs)  # type: ignore[assignment]  # Prefect's overloads miss that it is sync
             if _read_record(store.results_dir / key, self.returns) != result:
                 _write_record(result, key, store)  # Prefect only logs a failed write; without caching it writes none

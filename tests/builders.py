@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from gan.config import TrainConfig
 from gan.data.catalog import FILE_NAMES, Dataset, Kind, Split
 from gan.data.sources import fetch_files
 from gan.judging.class_shares import ClassShare
 from gan.judging.features import Extractor
+from gan.recipes import ARTICLE
 from gan.report.rendering import draw_grid, png_bytes
 from gan.storage.store import Store
 from tasks.records import FittedExtractor, NormalizedData
@@ -181,3 +183,8 @@ def write_run(root: Path, night: int, distance: float | None = 1.2, recall: floa
         (folder / picture).write_bytes(black_grid())
     (folder / "report.html").write_text("<title>The report</title>")
     return name
+
+
+def article_config(**changes: Any) -> TrainConfig:
+    """Return the settings of a training of the article, with changes."""
+    return TrainConfig(**{"recipe": ARTICLE, "steps": ARTICLE.steps, "batch_size": ARTICLE.batch_size} | changes)

@@ -46,18 +46,20 @@ def keys():
 before = keys()
 for file, old, new in json.loads(sys.argv[1]):
     path = Path(file)
-    content = path.read_text()
-    assert old in content
-    path.write_text(content.replace(old, new) if old else content + new)
+    content = path.read_text() if path.exists() else None
+    path.write_text(content.replace(old, new) if old else (content or "") + new)
+    assert path.read_text() != content
     after = keys()
-    path.write_text(content)
+    path.unlink() if content is None else path.write_text(content)
     print(*(stage for stage, one, other in zip(STAGES, before, after) if one != other))
 """
 
 EDITS = [
     ("gan/recipes.py", '"""The baseline', '"""Measured.\n\nThe baseline', ""),
     ("gan/recipes.py", "", "# a remark\n", ""),
-    ("gan/recipes.py", "steps=10_001", "steps=10_002", "fit_extractor train render two_sample compare publish"),
+    ("gan/config.py.orig", "", "the backup of an editor\n", ""),
+    ("gan/recipes.py", "steps=10_001", "steps=10_002", ""),
+    ("gan/recipe.py", "", "EDITED = True\n", "fit_extractor train render two_sample compare publish"),
     ("gan/report/page.py", "", "EDITED = True\n", "compare"),
     ("gan/report/page.html.jinja", "", "{# edited #}", "compare"),
     ("gan/report/templates.colors.css", "", "/* edited */", "compare"),

@@ -17,13 +17,17 @@ from gan.models.backend import use_device
 from gan.training.checkpoints import Checkpoints
 from gan.config import TrainConfig
 import gan.training.engine
+from gan.recipes import ARTICLE
 from gan.training.loop import train
 
 gan.training.engine.UNROLL_FROM_STEPS = int(sys.argv[2])
 
 rng = np.random.default_rng(0)
 images = rng.uniform(-1, 1, (1000, 28, 28, 1)).astype(np.float32)
-config = TrainConfig(steps=int(sys.argv[3]), batch_size=32, seed=5, sample_every=100, num_snapshot_images=64)
+steps = int(sys.argv[3])
+config = TrainConfig(
+    recipe=ARTICLE, steps=steps, batch_size=32, seed=5, sample_every=100, num_snapshot_images=64
+)
 checkpoints = Checkpoints(Path(sys.argv[1]), seconds_between=0.2)
 result = train(images, config, checkpoints, use_device("cpu"))
 arrays = [result.history, result.snapshots, result.average_snapshots]

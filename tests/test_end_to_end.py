@@ -18,8 +18,9 @@ from builders import write_own_data
 from PIL import Image, WebPImagePlugin
 from pipeline import SMALL, STAGES_OF_OWN_DATA, ran, read_until, states, wait_for_checkpoint
 
+from gan.report.history_file import AVERAGE_QUALITY_COLUMNS, QUALITY_COLUMNS
 from gan.storage.files import sha256_of
-from gan.training.history import AVERAGE_QUALITY_COLUMNS, HISTORY_COLUMNS, QUALITY_COLUMNS
+from gan.training.history import HISTORY_COLUMNS
 
 HOSTILE = "<script>alert(1)</script>"
 FEW = (*SMALL, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")

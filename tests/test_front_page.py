@@ -19,7 +19,8 @@ from gan.errors import StoreError
 from gan.index import index
 from gan.report.front_page import FRONT_PAGE, collect, refresh_front_page, write_front_page
 from gan.report.opinion import opinion_of
-from gan.runs.catalog import ControlLimits, control_limits, read_catalog
+from gan.report.usual import ControlLimits, control_limits
+from gan.runs.catalog import read_catalog
 from gan.runs.champion import Change, add_change
 
 HOSTILE = "<img src=x onerror=\"document.title='x'\">"

@@ -12,7 +12,8 @@ from gan.models.backend import Hardware, tf
 from gan.models.generation import generate_paths, generate_pixels
 from gan.models.latents import GeneratorInputs, Stream, sample_inputs
 from gan.models.networks import Networks, load_model, save_model
-from gan.recipes import CONDITIONAL, CONV, Recipe
+from gan.recipe import Recipe
+from gan.recipes import CONDITIONAL, CONV
 from gan.training.checkpoints import Checkpoints
 from gan.training.draws import Draw, draw_indices, draw_latents
 from gan.training.engine import make_run_steps

@@ -11,7 +11,7 @@ import gan.models.backend
 from bench.check_gpu import CheckError, check
 from gan.errors import GpuError
 from gan.models.backend import Hardware, tf, use_device, use_precision
-from gan.recipes import Precision
+from gan.recipe import Precision
 from gan.system.gpus import count_gpus
 from tasks.failures import explain_gpu_errors
 

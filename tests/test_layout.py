@@ -13,7 +13,7 @@ from tasks.code_identity import RESULT_LIBRARIES, _imported_names, reached_libra
 
 ALLOWED = {"bench": {"bench", "gan"}, "gan": {"gan"}, "tasks": {"gan", "tasks"}, "flows": {"gan", "tasks", "flows"}}
 MAY_IMPORT_PREFECT = {"tasks", "flows"}
-SETTINGS = {"errors", "recipes", "config", "formatting"}
+SETTINGS = {"errors", "recipe", "config", "formatting"}
 """Modules of `gan` that every package of it may import."""
 
 PACKAGES = {

@@ -9,9 +9,9 @@ what follows differs. The tolerance there is what 20 such steps can make of it, 
 
 import numpy as np
 import pytest
+from builders import article_config
 
 from bench.article import Article, k2
-from gan.config import TrainConfig
 from gan.models.backend import keras, tf
 from gan.models.networks import Networks
 from gan.training.article import make_train_step
@@ -43,7 +43,7 @@ def adam_slots(optimizer) -> list[np.ndarray]:
 
 def iterate_both(seed: int, steps_per_call: int, images: np.ndarray) -> tuple[dict[str, list], np.ndarray, np.ndarray]:
     """All state of both sides by name, as pairs (ours, the article's), and both histories."""
-    config = TrainConfig(seed=seed, steps=ITERATIONS)
+    config = article_config(seed=seed, steps=ITERATIONS)
     ours, article = Networks.build(config.recipe, seed), Article()
     article.generator.set_weights(ours.generator.get_weights())
     article.discriminator.set_weights(ours.discriminator.get_weights())

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import article_config
 from plain_files import check_csv, check_json, check_words
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from flows.sweep_flow import Sweep, print_board
-from gan.config import TrainConfig
 from gan.formatting import (
     describe_change,
     describe_interval,
@@ -28,6 +28,7 @@ from gan.judging.measured import NOT_FINITE, rounded
 from gan.models.backend import tf
 from gan.models.networks import Networks
 from gan.report.charts import as_svg, draw_intensities, draw_losses, draw_quality
+from gan.report.history_file import history_csv
 from gan.report.leaderboard import MEASURES, Result
 from gan.report.leaderboard_files import as_csv, as_html
 from gan.report.ranking import rank
@@ -35,7 +36,6 @@ from gan.report.tensorboard import EventFiles
 from gan.runs.publish import check_run_name, write_json
 from gan.storage.plain_json import to_json
 from gan.storage.store import FileRef
-from gan.training.history import history_csv
 from tasks.callbacks import LiveView
 from tasks.records import RawData
 
@@ -215,7 +215,7 @@ class UndefinedDistance(SnapshotJudge):
 
 
 def test_the_live_view_has_no_losses_before_there_are_any(tiny_config, monkeypatch) -> None:
-    view = LiveView(TrainConfig(steps=10), "CPU", UndefinedDistance())
+    view = LiveView(article_config(steps=10), "CPU", UndefinedDistance())
     shown: list[str] = []
     monkeypatch.setattr(view._artifact, "show", lambda markdown, description: shown.append(markdown))
     with view:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from bench.quality import _described, draw, read_curves
-from gan.recipes import ARTICLE, MLP, Recipe
+from gan.recipe import Recipe
+from gan.recipes import ARTICLE, MLP
 from gan.report.charts import as_png
+from gan.report.history_file import history_csv
 from gan.runs.publish import write_json
-from gan.training.history import history_csv
 
 
 def publish(

@@ -9,7 +9,9 @@ from gan.models.backend import Hardware, keras
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import Networks
-from gan.recipes import ARTICLE, CONDITIONAL, CONDITIONAL_GPU, CONV, CONV_GPU, MLP, RECIPES, Recipe, override
+from gan.option_values import override
+from gan.recipe import Recipe
+from gan.recipes import ARTICLE, CONDITIONAL, CONDITIONAL_GPU, CONV, CONV_GPU, MLP, RECIPES
 from gan.training.checkpoints import Checkpoints
 from gan.training.groups import find_groups, group_bounds
 from gan.training.loop import train

@@ -5,13 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from builders import change_first_label, put_data, write_own_data
+from builders import article_config, change_first_label, put_data, write_own_data
 from narrowing import not_none
 
 import tasks.reference
 from flows.checks import check_before_work
 from flows.settings import RunSettings
-from gan.config import RunConfig, SampleConfig, TrainConfig
+from gan.config import RunConfig, SampleConfig
 from gan.data.catalog import FASHION_MNIST
 from gan.data.folder import describe_folder
 from gan.errors import SettingsError
@@ -60,7 +60,7 @@ def publish(store: Store, data: NormalizedData, name: str, reference=None) -> No
 
 
 def run_of(name: str) -> RunConfig:
-    return RunConfig(name=name, train=TrainConfig(), samples=SampleConfig())
+    return RunConfig(name=name, train=article_config(), samples=SampleConfig())
 
 
 def reference_of(store: Store, data: NormalizedData, name: str, compare_with=None):
@@ -130,7 +130,7 @@ def list_in_catalog(store: Store, name: str, run: RunConfig, *, day: int, badge:
 
 def test_a_run_is_compared_with_the_newest_of_its_settings_then_of_its_recipe(store, data) -> None:
     def of(recipe: RecipeName, seed: int, steps: int = 100) -> RunConfig:
-        train = TrainConfig(recipe=RECIPES[recipe], steps=steps, seed=seed)
+        train = article_config(recipe=RECIPES[recipe], steps=steps, seed=seed)
         return RunConfig(name="new", train=train, samples=SampleConfig(seed=seed))
 
     def name_of_reference(run: RunConfig) -> str:

@@ -5,20 +5,23 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock, Mock
 from zoneinfo import ZoneInfo
 
 import pytest
-from builders import change_first_label, write_own_data
+from builders import article_config, change_first_label, write_own_data
 from pipeline import PROJECT
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import ValidationError
 
 from flows.checks import check_before_work
+from flows.digest_flow import DigestSettings
 from flows.members import SweepSettings
+from flows.prune_flow import PruneSettings
 from flows.schedule import _time_zone, scheduled_day
 from flows.settings import RunSettings
-from gan.config import MAX_SNAPSHOTS, TrainConfig
+from gan.config import MAX_SNAPSHOTS
 from gan.errors import DataError, SettingsError
 
 
@@ -30,15 +33,15 @@ def test_the_defaults_are_the_articles() -> None:
 
 
 def test_the_first_and_the_last_step_are_always_snapshots() -> None:
-    assert TrainConfig(steps=300, sample_every=1000).snapshot_steps == (0, 299)
-    assert TrainConfig(steps=1).snapshot_steps == (0,)
+    assert article_config(steps=300, sample_every=1000).snapshot_steps == (0, 299)
+    assert article_config(steps=1).snapshot_steps == (0,)
 
 
 def test_the_averaged_weights_have_few_snapshots_evenly_spaced_up_to_the_last() -> None:
-    assert TrainConfig(steps=1).average_steps == (0,)
-    assert TrainConfig().average_steps == (0, 2000, 4000, 6000, 8000, 10_000)
-    assert TrainConfig(steps=25_000).average_steps == (1000, 5000, 9000, 13_000, 17_000, 21_000, 24_999)
-    assert TrainConfig(steps=40, sample_every=1).average_steps == (4, 9, 14, 19, 24, 29, 34, 39)
+    assert article_config(steps=1).average_steps == (0,)
+    assert article_config().average_steps == (0, 2000, 4000, 6000, 8000, 10_000)
+    assert article_config(steps=25_000).average_steps == (1000, 5000, 9000, 13_000, 17_000, 21_000, 24_999)
+    assert article_config(steps=40, sample_every=1).average_steps == (4, 9, 14, 19, 24, 29, 34, 39)
 
 
 def test_smoke_is_small_but_yields_to_what_is_set() -> None:
@@ -76,6 +79,13 @@ def test_a_tilde_is_the_home_also_where_no_shell_expands_it() -> None:
     assert (settings.output_dir, settings.data_dir) == (Path.home() / "runs", Path.home() / "clothes")
 
 
+def test_an_empty_output_folder_is_the_default_one_and_not_the_working_directory() -> None:
+    """A form sends an empty field so, and a shell an unset variable."""
+    empty: dict[str, Any] = {"output_dir": ""}
+    for settings in (RunSettings(**empty), PruneSettings(**empty), DigestSettings(**empty)):
+        assert settings.output_dir == Path("artifacts")
+
+
 def test_a_bad_data_folder_is_found_before_any_work(tmp_path) -> None:
     with pytest.raises(DataError, match="There is no folder"):
         check_before_work(RunSettings(output_dir=tmp_path, data_dir=tmp_path / "nowhere"))
@@ -111,6 +121,17 @@ def test_a_run_on_own_data_is_named_by_what_the_data_is_and_not_by_where_it_lies
     assert run().content() != before.content()
     (elsewhere / "class-names.txt").write_text("small\nmiddle\nlarge\n")
     assert run(data_dir=elsewhere).content() != before.content()
+
+
+def test_the_budgets_of_networks_that_judge_belong_to_what_a_run_is_if_they_are_given(tmp_path) -> None:
+    def run(**changes):
+        return RunSettings(run_name="mine", **changes).run_config().content()
+
+    assert "two_sample_epochs" not in run().model_dump(mode="json"), "as in earlier versions"
+    assert run(two_sample_epochs=1).model_dump(mode="json")["two_sample_epochs"] == 1
+    assert run(extractor_epochs=2) == run(), "Fashion-MNIST has an extractor"
+    own = {"dataset": "own", "data_dir": write_own_data(tmp_path / "own")}
+    assert run(**own, extractor_epochs=2) != run(**own)
 
 
 def test_a_run_has_a_label_even_if_its_data_is_none(tmp_path) -> None:

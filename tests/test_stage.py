@@ -13,12 +13,12 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from builders import Bomb, put_data
+from builders import Bomb, article_config, put_data
 from prefect import flow
 from prefect.states import State
 from prefect.task_engine import TaskRunTimeoutError
 
-from gan.config import ExecutionConfig, SampleConfig, TrainConfig
+from gan.config import ExecutionConfig, SampleConfig
 from gan.errors import DataError, SourceError, StoreError
 from gan.storage.locks import exclusive_lock, lock_path
 from gan.storage.store import FileRef, Store
@@ -82,7 +82,7 @@ def test_only_the_fields_that_a_stage_reads_change_its_key(store) -> None:
 
     weights, samples = other, SampleConfig()
     assert read_by(
-        lambda data: train.key(store, data, TrainConfig(), ExecutionConfig(), FittedExtractor(weights=weights))
+        lambda data: train.key(store, data, article_config(), ExecutionConfig(), FittedExtractor(weights=weights))
     ) == {"train_images", "train_labels"}
     assert read_by(lambda data: measure_floor.key(store, data, 100, None, "cpu")) == {"train_images", "test_images"}
     read = {"train_images", "train_labels", "test_images"}

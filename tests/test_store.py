@@ -50,6 +50,21 @@ def test_atomic_path_keeps_the_old_file_when_writing_fails(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_every_name_that_a_file_may_have_can_be_written(tmp_path) -> None:
+    """A name has at most 255 bytes, and this one has three for each letter."""
+    target = tmp_path / f"{'衣' * 83}.png"
+    with atomic_path(target) as partial:
+        partial.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_a_folder_in_place_of_an_output_file_is_refused_before_the_work(call, tmp_path) -> None:
+    (tmp_path / "model.keras").mkdir()
+    code, shown = call("gan.classifier", "--out", tmp_path / "model.keras")
+    assert code == 1
+    assert "model.keras cannot be written: it is a folder." in shown
+
+
 def test_arrays_come_back_equal_and_read_only(store: Store) -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     loaded = store.load_array(store.put_array(array))

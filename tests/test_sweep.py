@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,10 +13,12 @@ import pytest
 from builders import write_run
 from narrowing import not_none
 from pipeline import SMALL
+from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import ask
 
 from flows.members import NOT_IN_A_SWEEP, Member, Outcome, SharedSettings, SweepSettings, members_of, run_members
+from flows.server.cancellation import RunCancelledError, stop_when_cancelled
 from flows.settings import RunSettings
 from flows.sweep_flow import app, describe_origin, promote_best, sweep_flow, title_of, write_board
 from gan.errors import SettingsError
@@ -28,6 +31,7 @@ from gan.report.ranking import rank
 from gan.runs.champion import Change, add_change
 from gan.runs.sweeps import read_summary
 from gan.storage.locks import exclusive_root_lock_for_removal
+from gan.system.interrupts import CANCELLED
 
 FEW = ("--steps", 20, "--sample-every", 20, "--batch-size", 16, "--num-samples", 100, "--device", "cpu")
 
@@ -332,6 +336,29 @@ def test_help_shows_no_option_that_a_sweep_refuses() -> None:
     shown = {"".join(argument.keys[:1]) for argument in app.assemble_argument_collection() if argument.show}
     assert shown >= {"recipes", "seeds", "steps", "num_samples"}
     assert not shown & NOT_IN_A_SWEEP.keys()
+
+
+def test_a_sweep_can_be_cancelled_after_a_run_that_is_part_of_it(prefect_server) -> None:
+    """Runs that go through the gate are part of the sweep, in the same process and thread."""
+
+    @flow
+    def part() -> None:
+        with stop_when_cancelled():
+            pass
+
+    @flow
+    def whole() -> None:
+        with stop_when_cancelled():
+            part()
+            signal.raise_signal(CANCELLED)
+
+    before = signal.getsignal(CANCELLED)
+    try:
+        with pytest.raises(RunCancelledError):
+            whole()
+        assert signal.getsignal(CANCELLED) == signal.SIG_IGN, "the signal of a run that has ended kills no process"
+    finally:
+        signal.signal(CANCELLED, before)
 
 
 def test_a_failing_training_is_listed_the_others_are_ranked_and_nothing_is_repeated(

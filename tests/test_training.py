@@ -337,6 +337,11 @@ def test_collapse_is_warned_of_once_and_stops_training_if_configured(
     with pytest.raises(TrainingError, match="--stop-on-collapse asks"):
         train(tiny_images, tiny_config, stopped, stop_on_collapse=True)
     assert newest_step(stopped) == 3
+    with pytest.raises(Stop):
+        train(tiny_images, tiny_config, stopped, on_step=stop_after(8))
+    monkeypatch.setattr("gan.training.guards.MIN_RELATIVE_SPREAD", 0.0)  # it has recovered
+    with pytest.raises(TrainingError, match="before it was interrupted, and --stop-on-collapse refuses it"):
+        train(tiny_images, tiny_config, stopped, stop_on_collapse=True)
 
 
 @pytest.mark.parametrize(("num_calls", "expected"), [(1, 5000), (2, 200), (3, 150), (9, 125)])

@@ -61,7 +61,6 @@ def test_the_numbers_of_training_images() -> None:
     assert num_training_images(60_000, 10_000) == 25_000
     assert num_training_images(60_000, 1000) == 2500
     assert num_training_images(120, 10_000) == 50
-    assert num_training_images(1, 1) == 1
 
 
 def test_sets_of_different_sizes_are_refused() -> None:

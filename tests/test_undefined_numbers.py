@@ -19,6 +19,7 @@ from gan.judging.bootstrap import Difference
 from gan.judging.gate import Decision
 from gan.judging.measured import NOT_FINITE
 from gan.models.networks import build_generator, save_model
+from gan.recipes import ARTICLE
 from gan.report.comparison import RunComparison
 from gan.report.leaderboard_files import as_csv
 from gan.report.page import render_comparison
@@ -44,13 +45,13 @@ def published(tmp_path_factory) -> tuple[Store, list[PublishedRun]]:
     names = tuple(f"class {label}" for label in range(10))
     data = data.model_copy(update={"class_names": names, "train_labels": labels, "test_labels": labels})
     raw = RawData(
-        dataset="tiny", train_images=labels, train_labels=labels, test_images=labels, test_labels=labels,
+        train_images=labels, train_labels=labels, test_images=labels, test_labels=labels,
         seconds=0.1 + 0.2, facts={"source": "a folder"},
     )  # fmt: skip
-    recipe = TrainConfig().recipe.model_copy(
+    recipe = ARTICLE.model_copy(
         update={"latent_dim": 8, "generator_units": (16,), "discriminator_units": (16,), "learning_rate": 1e-5}
     )
-    config = TrainConfig(recipe=recipe, steps=12, sample_every=6, num_snapshot_images=9)
+    config = TrainConfig(recipe=recipe, steps=12, batch_size=128, sample_every=6, num_snapshot_images=9)
     samples, extractor = SampleConfig(num_images=N), put_extractor(store)
     generator = store.put_file(lambda path: save_model(build_generator(recipe, 0), path), ".keras")
     snapshots = np.random.default_rng(0).integers(0, 256, (3, 9, 28, 28), dtype=np.uint8)

@@ -5,8 +5,8 @@ import pytest
 
 from gan.formatting import describe_change, describe_number, describe_seconds, describe_share
 from gan.report.charts import as_png, as_svg, draw_losses, draw_quality
+from gan.report.history_file import history_csv
 from gan.report.markup import code_span, escape_markdown
-from gan.training.history import history_csv
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Prefect server around a run: its settings, the embedded server, schedules, cancellation, alerts.
+"""The Prefect server around a run: its settings, the embedded server, schedules, cancellation, alerts, served pages.
 
-Imports Prefect, `gan` and `tasks`. Start with `session.py`.
+Imports Prefect, `gan`, `tasks`, and settings of `flows`. Start with `session.py`.
 """

@@ -42,14 +42,15 @@ def stop_when_cancelled() -> Iterator[None]:
         yield
         return
     done = threading.Event()
-    signal.signal(CANCELLED, _stop)
+    before = signal.signal(CANCELLED, _stop)
     with_settings = copy_context().run  # the thread needs this thread's Prefect settings
     threading.Thread(target=with_settings, args=(_poll, run.id, done), daemon=True).start()
     try:
         yield
     finally:
         done.set()
-        signal.signal(CANCELLED, signal.SIG_IGN)  # the default handler would kill a process whose run has just ended
+        # the handler of the run that this one is part of; the default one would kill a process whose run has just ended
+        signal.signal(CANCELLED, before if callable(before) else signal.SIG_IGN)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

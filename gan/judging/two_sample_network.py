@@ -45,7 +45,7 @@ class TwoSampleResult:
 def num_training_images(num_real: int, num_samples: int) -> int:
     """Return how many images of each kind to train on, given the sizes of the training split and of the sample."""
     wanted = round(num_samples * SHARE_OF_TRAINING / SHARE_OF_TESTING)
-    return max(1, min(MAX_TRAINING_IMAGES, int(num_real * SHARE_OF_TRAINING), wanted))
+    return min(MAX_TRAINING_IMAGES, int(num_real * SHARE_OF_TRAINING), wanted)
 
 
 def two_sample_test(
@@ -89,7 +89,7 @@ def real_against_real(
         epochs: As in `two_sample_test`.
     """
     order = np.random.default_rng(seed).permutation(len(pixels))
-    rest = order[2 * num : 2 * num + max(1, min(len(unseen_real), int(len(pixels) * SHARE_OF_TESTING)))]
+    rest = order[2 * num : 2 * num + min(len(unseen_real), int(len(pixels) * SHARE_OF_TESTING))]
     real, fake = pixels[order[:num]], pixels[order[num : 2 * num]]
     return two_sample_test(real, fake, unseen_real, pixels[rest], seed=seed, epochs=epochs)
 

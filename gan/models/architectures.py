@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gan.data.pixels import IMAGE_SIZE
 from gan.models.backend import keras
-from gan.recipes import Recipe
+from gan.recipe import Recipe
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 GROUP_READER = "group_reader"

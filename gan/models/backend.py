@@ -18,7 +18,7 @@ from typing import Literal
 
 from gan.config import Device
 from gan.errors import GpuError
-from gan.recipes import Precision
+from gan.recipe import Precision
 from gan.system.environment import keras_defaults, num_processors
 from gan.system.gpus import count_gpus, gpus_are_hidden
 

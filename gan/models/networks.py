@@ -13,7 +13,7 @@ import numpy as np
 from gan.errors import StoreError, first_line
 from gan.models.architectures import DISCRIMINATORS, GENERATORS, GROUP_READER, IMAGE_SHAPE, group_reader
 from gan.models.backend import keras
-from gan.recipes import Recipe
+from gan.recipe import Recipe
 from gan.storage.files import check_unpacked_size
 
 _SHARED_OBJECT_ID = re.compile(rb'("shared_object_id": )(\d+)')

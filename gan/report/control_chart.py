@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from gan.runs.catalog import ControlLimits, Entry, control_limits
+from gan.report.usual import ControlLimits, control_limits
+from gan.runs.catalog import Entry
 
 MAX_IN_CHART = 90
 WIDTH, HEIGHT, MARGIN = 720, 150, 8  # of a chart, in units of its viewBox

@@ -16,7 +16,7 @@ from gan.judging.definitions import AskedClasses
 from gan.judging.image_statistics import FakeStatistics, ImageStatistics
 from gan.judging.judge import Judge
 from gan.report import charts
-from gan.report.blind_test import GAME_LENGTH, MIN_IMAGES, BlindTest, make_blind_test
+from gan.report.blind_test import GAME_LENGTH, BlindTest, make_blind_test
 from gan.report.rendering import draw_class_rows, draw_grid, png_bytes, spaced, tiles_png
 
 NUM_IN_A_GRID, NUM_OF_A_CLASS, NUM_NEIGHBOURS, NUM_EXTREMES = 64, 10, 10, 20
@@ -122,7 +122,7 @@ class Exhibits:
     quality_of: str
     curves: bytes
     charts: Mapping[str, Markup]  # SVG by name
-    test: BlindTest | None  # None if there are too few images
+    test: BlindTest
 
 
 def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
@@ -159,7 +159,7 @@ def make_exhibits(found: Findings, *, seed: int) -> Exhibits:
         quality_of=found.quality_of,
         curves=charts.as_png(figures["losses"]),
         charts={name: charts.as_svg(figure, name) for name, figure in figures.items()},
-        test=None if n < MIN_IMAGES else make_blind_test(*questions, seed=seed),
+        test=make_blind_test(*questions, seed=seed),
     )
 
 

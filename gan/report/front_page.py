@@ -19,7 +19,8 @@ from gan.report.glance import TONES, Opinion, Tone
 from gan.report.leaderboard_files import PAGE as LEADERBOARD
 from gan.report.opinion import opinion_of
 from gan.report.templates import render_page
-from gan.runs.catalog import MAX_USUAL, Entry, read_catalog, read_entry
+from gan.report.usual import MAX_USUAL
+from gan.runs.catalog import Entry, read_catalog, read_entry
 from gan.runs.champion import Change, champion_stack, read_history
 from gan.runs.sweeps import SweepSummary, read_summary
 from gan.storage.files import atomic_path

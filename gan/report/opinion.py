@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from gan.formatting import describe_number, describe_share
 from gan.judging.faults import FAR_FROM_REAL
 from gan.report.glance import WORSE, Opinion, Tone
-from gan.runs.catalog import Entry, control_limits, earlier_comparable_runs
+from gan.report.usual import control_limits, earlier_comparable_runs
+from gan.runs.catalog import Entry
 
 
 def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:

@@ -76,8 +76,7 @@ class Report:
 
 def render_html(report: Report) -> str:
     """Return the page with all pictures embedded; it makes no requests."""
-    names = ["page.js", "blind_test.js"] if report.exhibits.test else ["page.js"]
-    return render_page("page.html.jinja", names, report=report)
+    return render_page("page.html.jinja", ["page.js", "blind_test.js"], report=report)
 
 
 def render_comparison(against: RunComparison, credit: str) -> str:

@@ -19,15 +19,15 @@ from gan.judging.judgement import Judgement
 from gan.models.generation import generate_pixels
 from gan.models.latents import sample_inputs
 from gan.models.networks import load_model
-from gan.recipes import Recipe
+from gan.recipe import Recipe
 from gan.report.comparison import Contestant, ContestantFiles, RunComparison, compare_runs, draw_shown, load_contestant
 from gan.report.exhibits import Findings, make_exhibits
+from gan.report.history_file import history_csv
 from gan.report.page import Report, Rows, render_html, render_markdown
 from gan.runs.changes import COMMIT_LENGTH
 from gan.runs.manifest import AVERAGE_SAMPLES, FEATURE_EXTRACTOR, SAMPLES, Provenance
 from gan.storage.files import read_array
 from gan.system.progress import Update, progress
-from gan.training.history import history_csv
 
 NUM_PARTS = 8
 """Parts of judging whose progress is shown."""

@@ -7,12 +7,10 @@ is left out.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
@@ -22,15 +20,6 @@ from gan.judging.gate import ON_FEW_IMAGES
 from gan.judging.measured import finite_or_none
 from gan.runs.manifest import AVERAGE_GENERATOR, PublishedData, PublishedFile
 from gan.runs.publish import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, RUN_NAME
-
-MIN_USUAL, MAX_USUAL = 5, 30
-"""Fewest and most earlier runs that say what is usual. A lasting change counts as usual after half of MAX_USUAL."""
-
-MEDIAN_RANGE = 0.954
-"""Median difference of two normal values with standard deviation 1 (without its sign)."""
-
-LEAST_DEVIATION = 0.01
-"""Least standard deviation, relative to the median. Runs of equal seeds have equal numbers, so their deviation is 0."""
 
 
 class _Code(BaseModel, extra="ignore"):
@@ -188,15 +177,6 @@ class Entry:
         return not self.is_broken and self.badge != FAR_FROM_REAL
 
 
-@dataclass(frozen=True)
-class ControlLimits:
-    """Median of a number over earlier runs, and the limits within which a value is usual."""
-
-    median: float
-    low: float
-    high: float
-
-
 def read_catalog(root: Path) -> list[Entry]:
     """Read all published runs of an output folder, the oldest first."""
     entries = [read_entry(folder) for folder in (root / "runs").glob("*") if RUN_NAME.fullmatch(folder.name)]
@@ -251,30 +231,3 @@ def read_entry(folder: Path) -> Entry | None:
         seconds=content.training.training_seconds,
         warnings=content.warnings,
     )
-
-
-def control_limits(values: Iterable[float | None]) -> ControlLimits | None:
-    """Return median and control limits of the last MAX_USUAL values (Shewhart 1931); None if there are too few.
-
-    The standard deviation is computed from the median difference of successive values. So neither a few runs that are
-    much worse nor a lasting change widen the limits until they hide what they should show. With few values it is
-    uncertain, so the limits are further apart: of normal values 0.4 to 0.7 % are above them and as many below, whether
-    there are 5 or 30 (10^6 simulated sets each).
-
-    Args:
-        values: Those of earlier runs, the oldest first; None where a run has none.
-    """
-    known = [value for value in values if value is not None][-MAX_USUAL:]
-    if len(known) < MIN_USUAL:
-        return None
-    middle = median(known)
-    typical = median(abs(value - before) for before, value in pairwise(known))
-    deviation = max(typical / MEDIAN_RANGE, LEAST_DEVIATION * abs(middle))
-    half_width = (2.6 + 19 / len(known)) * deviation
-    return ControlLimits(middle, middle - half_width, middle + half_width)
-
-
-def earlier_comparable_runs(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the runs that were published before a run and can be compared with it, except broken ones."""
-    order = [each for each in entries if each.comparison_key == entry.comparison_key]
-    return [each for each in order[: order.index(entry)] if not each.is_broken]

@@ -6,6 +6,7 @@
                             after an edit of the code, does not replace it
 """
 
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from gan.errors import SettingsError, StoreError
 from gan.judging.gate import Decision, Quality, best_of
-from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest
+from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest, read_run
 from gan.runs.publish import RUN_NAME
 from gan.storage.file_system import link_or_copy, suggest_remedy
 from gan.storage.files import atomic_path
@@ -177,10 +178,10 @@ def roll_back(root: Path) -> Change:
             state = f"{champions[-1].run} is the first champion" if champions else "There is no champion"
             raise SettingsError(
                 f"{state} in {root}; there is no previous one.\nMake another run the champion with: "
-                "python -m gan.champion promote NAME"
+                f"python -m gan.champion promote NAME --output-dir {shlex.quote(str(root))}"
             )
         current, previous = champions[-1], champions[-2]
-        check_champion(root / previous.folder, previous)
+        check_champion(root, previous)
         return _record(root, _new_change("rolled back", previous.run, previous.generator, current))
 
 
@@ -199,8 +200,12 @@ def _new_change(action: Action, run: str, generator: str, last: Change | None, r
     return Change(at=at, action=action, run=run, generator=generator, before=before, reasons=tuple(reasons))
 
 
-def check_champion(folder: Path, champion: Change) -> Manifest:
-    """Return the manifest of a champion's copy; raise SettingsError if the copy is damaged or of another run."""
+def check_champion(root: Path, champion: Change, folder: Path | None = None) -> Manifest:
+    """Return the manifest of a champion's copy; raise SettingsError if the copy is damaged or of another run.
+
+    `folder` is that of the copy, if it is not in its place yet.
+    """
+    folder = folder or root / champion.folder
     try:
         manifest = read_manifest(folder)
         check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
@@ -210,7 +215,8 @@ def check_champion(folder: Path, champion: Change) -> Manifest:
     if not intact:
         raise SettingsError(
             f"{folder} is damaged, or not what was promoted.\n"
-            f"If runs/{champion.run} still exists, restore it: python -m gan.champion promote {champion.run}"
+            f"If runs/{champion.run} still exists, restore it: "
+            f"python -m gan.champion promote {champion.run} --output-dir {shlex.quote(str(root))}"
         )
     return manifest
 
@@ -218,7 +224,7 @@ def check_champion(folder: Path, champion: Change) -> Manifest:
 def _repair_copy(root: Path, champion: Change) -> Change:
     """Copy the champion again if its copy is lost or damaged; refuse the promotion if the copy is intact."""
     try:
-        check_champion(root / champion.folder, champion)
+        check_champion(root, champion)
     except SettingsError:
         _copy_run(root, champion)
         return champion
@@ -262,9 +268,7 @@ def describe_champion_status(root: Path, run: str) -> str:
 
 def _check_published(root: Path, run: str) -> Manifest:
     """Check a published run, and return its manifest."""
-    if not RUN_NAME.fullmatch(run):
-        raise SettingsError(f"{run!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}.")
-    manifest = read_manifest(root / "runs" / run)
+    manifest = read_run(root, run)
     check_files(root / "runs" / run, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
     return manifest
 
@@ -276,7 +280,7 @@ def _copy_run(root: Path, champion: Change) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
         with shared_root_lock(root):  # nobody replaces the run while it is copied
             link_or_copy(root / "runs" / champion.run, Path(partial) / "run")
-        check_champion(Path(partial) / "run", champion)
+        check_champion(root, champion, Path(partial) / "run")
         if target.exists():  # an earlier copy of the same run, which may be damaged
             target.rename(Path(partial) / "earlier")
         (Path(partial) / "run").rename(target)

@@ -22,6 +22,8 @@ LEAST_DAY = 10**7  # seeds such as 20261129 have no thousands separator
 OF_THE_RUN = frozenset({"name", "steps", "batch_size", "paper"})
 """Fields of a recipe that are not listed: the run's own steps and batch size count, and the others are words."""
 
+JUDGING_BUDGETS = "extractor_epochs", "two_sample_epochs"
+
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -49,6 +51,7 @@ def conditions_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dic
         **dict(_flat({name: value for name, value in train.items() if name != "recipe"})),
         **dict(_flat({name: value for name, value in recipe.items() if name not in OF_THE_RUN})),
         "samples": str(config.get("samples", {}).get("num_images", "")),
+        **dict(_flat({name: config.get(name) for name in JUDGING_BUDGETS})),
         "data": str(data.get("name", "")),
         **dict(zip(OF_LABELS, (_short_digest(content) for content in (*labels, data.get("class_names"))), strict=True)),
         "device": str(manifest.get("device") or ""),

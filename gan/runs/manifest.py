@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from gan.config import DEFAULT_OUTPUT_DIR, PROJECT_ROOT, RunConfig
 from gan.errors import SettingsError
-from gan.runs.publish import MANIFEST_FILE
+from gan.runs.publish import MANIFEST_FILE, RUN_NAME
 from gan.storage.files import sha256_of
 
 GENERATOR, AVERAGE_GENERATOR, EXTRACTOR = "generator.keras", "generator_average.keras", "extractor.keras"
@@ -128,6 +128,13 @@ def read_manifest(folder: Path) -> Manifest:
             f"Give the folder of a run, such as {DEFAULT_OUTPUT_DIR}/runs/NAME; for --compare-with and champions, the "
             "name of a run in the output folder is enough."
         ) from error
+
+
+def read_run(root: Path, name: str) -> Manifest:
+    """Read the manifest of the published run with this name; raise SettingsError if there is none."""
+    if not RUN_NAME.fullmatch(name):
+        raise SettingsError(f"{name!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}.")
+    return read_manifest(root / "runs" / name)
 
 
 def check_files(folder: Path, manifest: Manifest, *names: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from gan.errors import SettingsError
 from gan.runs.catalog import Entry, read_catalog
 from gan.runs.champion import Change, champion_stack, read_history
-from gan.runs.manifest import read_manifest
+from gan.runs.manifest import read_run
 from gan.runs.publish import RUN_NAME
 from gan.runs.sweeps import winners
 from gan.storage.files import atomic_path
@@ -54,11 +54,7 @@ def pin(root: Path, *runs: str, unpin: bool = False) -> None:
             if unpin and run not in pinned:
                 raise SettingsError(f"{run} is not pinned in {root}; pinned are: {', '.join(pinned) or 'none'}.")
             if not unpin:
-                if not RUN_NAME.fullmatch(run):
-                    raise SettingsError(
-                        f"{run!r} cannot be a run's name.\nGive the name of a folder in {root / 'runs'}."
-                    )
-                read_manifest(root / "runs" / run)
+                read_run(root, run)
         names = [name for name in pinned if name not in runs] + ([] if unpin else [*dict.fromkeys(runs)])
         with atomic_path(root / PINNED) as partial:
             partial.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
@@ -98,5 +94,5 @@ def _one_a_week(entries: Collection[Entry]) -> dict[tuple[object, ...], str]:
 
 
 def _references_of(root: Path, names: Collection[str]) -> set[str]:
-    references = (read_manifest(root / "runs" / name).reference for name in names)
+    references = (read_run(root, name).reference for name in names)
     return {str(reference["name"]) for reference in references if isinstance(reference, dict) and "name" in reference}

@@ -49,7 +49,8 @@ def check_unpacked_size(path: Path, max_bytes: int) -> None:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; rename it to `target` on success, remove it on failure."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".partial", dir=target.parent)
+    start = os.fsencode(target.name)[:100].decode(errors="ignore")  # names of files are limited in bytes
+    handle, name = tempfile.mkstemp(prefix=f".{start}.", suffix=".partial", dir=target.parent)
     os.close(handle)
     partial = Path(name)
     try:

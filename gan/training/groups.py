@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gan.recipes import Recipe
+from gan.recipe import Recipe
 from gan.system.threads import map_in_threads
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Checks during training: values that are not finite stop it; signs of collapse cause a warning."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -111,6 +111,15 @@ class CollapseCheck:
                     f"{sentence}\nTraining was stopped, as --stop-on-collapse asks. Without this option it would "
                     "continue; another seed or recipe may do better."
                 )
+
+
+def refuse_earlier_collapse(warnings: Sequence[str]) -> None:
+    """Raise a TrainingError if a checkpoint has warnings of collapse: of a process without stop_on_collapse."""
+    if warnings:
+        raise TrainingError(
+            f"{warnings[0]}\nThe training had this sign of collapse before it was interrupted, and --stop-on-collapse "
+            "refuses it. Without this option it continues; another seed or recipe may do better."
+        )
 
 
 def find_collapse(fakes: np.ndarray, real_spread: float, history: np.ndarray) -> Iterator[tuple[str, str]]:

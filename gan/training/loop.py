@@ -17,7 +17,13 @@ from gan.training.averaging import estimate_batch_norm_statistics
 from gan.training.checkpoints import Checkpoints
 from gan.training.engine import Engine, build_engine, next_stop
 from gan.training.groups import find_conditions
-from gan.training.guards import CHECK_EVERY, CollapseCheck, refuse_non_finite_images, refuse_non_finite_losses
+from gan.training.guards import (
+    CHECK_EVERY,
+    CollapseCheck,
+    refuse_earlier_collapse,
+    refuse_non_finite_images,
+    refuse_non_finite_losses,
+)
 from gan.training.state import TrainingState, restore, save_checkpoint, training_identity
 
 NUM_STATISTICS_LATENTS = 10_000
@@ -104,6 +110,8 @@ def train(
     del images  # the device has a copy; without references, the mapped file's memory is freed
     resumed_at = setup.state.steps_done
     _announce(setup, callbacks)
+    if stop_on_collapse:
+        refuse_earlier_collapse(setup.state.warnings)
 
     # loop: run all remaining steps; a signal takes effect after the loop has saved a checkpoint
     with defer_interrupts() as interrupt:

@@ -24,7 +24,7 @@ import numpy as np
 from gan.config import TrainConfig
 from gan.models.backend import tf
 from gan.models.networks import Networks
-from gan.recipes import Recipe
+from gan.recipe import Recipe
 from gan.training.draws import Draw, draw_indices, draw_latents
 from gan.training.groups import group_latents
 from gan.training.losses import gradient_penalty, ranking_accuracy, relativistic_loss

@@ -19,7 +19,7 @@ MARGIN = 4
 
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 ROUNDING_ERROR = 1e-3
-"""Distance below which two images are the same up to a shift, a flip and a factor."""
+"""Distance below which two images are the same up to a shift, a flip and a factor; it counts as 0."""
 
 NO_ROW, NOT_A_COSINE = -1, -2.0
 
@@ -57,8 +57,8 @@ class ImageIndex:
         blurred pixels in the standard position.
 
         Returns:
-            Indices, int64 (n,), and distances, float64 (n,), 0 to 1. A query that equals references has distance 0 from
-            the first of them. Other distances below ROUNDING_ERROR are rounding errors.
+            Indices, int64 (n,), and distances, float64 (n,), 0 to 1. Those below ROUNDING_ERROR are 0. For a query that
+            equals references it is the first of them.
         """
         index, distances, _ = self._search(queries)
         for row, query in enumerate(queries):
@@ -185,8 +185,9 @@ def _shifted(images: np.ndarray) -> np.ndarray:
 
 
 def _sine(cosines: np.ndarray) -> np.ndarray:
-    """Return the sines of angles, float64 (n,), given their cosines."""
-    return np.asarray(np.sqrt(np.maximum(0, 1 - cosines.astype(np.float64) ** 2)))
+    """Return the sines of angles, float64 (n,), given their cosines; 0 for those below ROUNDING_ERROR."""
+    sines = np.sqrt(np.maximum(0, 1 - cosines.astype(np.float64) ** 2))
+    return np.where(sines < ROUNDING_ERROR, 0.0, sines)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
