@@ -25,19 +25,20 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     figures = f"Fréchet distance {describe_number(entry.distance)}"
     if distance is not None:
         figures += f", usually {describe_number(distance.median)}"
+    fault = f"{entry.main_fault} " if entry.badge == FAR_FROM_REAL and entry.main_fault else ""
     if distance is not None and entry.distance > distance.high:
-        return Opinion(f"Worse than usual: look at it. {figures}.", "bad")
+        return Opinion(f"Worse than usual: look at it. {fault}{figures}.", "bad")
     if recall is not None and entry.recall < recall.low:  # a doubtful recall is too high, so it proves even more
         found, usually = describe_share(entry.recall), describe_share(recall.median)
-        return Opinion(f"Less varied than usual: look at it. Recall {found}, usually {usually}.", "bad")
+        return Opinion(f"Less varied than usual: look at it. {fault}Recall {found}, usually {usually}.", "bad")
     if entry.badge == FAR_FROM_REAL and earlier and not earlier[-1].is_ordinary:  # an alert every night helps nobody
         return Opinion(
             f"Its images are far from real or leave out a class, like those of the run before it. {figures}.", "neutral"
         )
     if entry.badge == FAR_FROM_REAL:
         tone: Tone = "neutral" if entry.on_few_images else "bad"  # few images are a test of the pipeline
-        fault = entry.main_fault or "Its images are far from real or leave out a class."
-        return Opinion(f"{entry.badge}. {fault} {figures}.", tone)
+        fault = fault or "Its images are far from real or leave out a class. "
+        return Opinion(f"{entry.badge}. {fault}{figures}.", tone)
     if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
     if distance is None:
