@@ -21,7 +21,7 @@ from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Failed, State
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from flows.cluster import ray_cluster
 from flows.schedule import scheduled_day, seeds_of
@@ -93,11 +93,19 @@ class SweepSettings(BaseModel, frozen=True, extra="forbid"):
         return parse_seeds(self.with_seeds(date.today).seeds, most=MAX_MEMBERS)
 
 
+def _leave_out(properties: dict[str, Any]) -> None:
+    for name in NOT_IN_A_SWEEP:
+        del properties[name]
+
+
 class SharedSettings(RunSettings):
     """The options that all runs of a sweep share. `members_of` checks them together with each recipe.
 
-    A sweep refuses those of `NOT_IN_A_SWEEP`, and its `--help` leaves them out.
+    A sweep refuses those of `NOT_IN_A_SWEEP`. Its `--help` and its Run form, which sends every field that it shows,
+    leave them out.
     """
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: _leave_out(schema["properties"]))
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -250,6 +258,9 @@ def _run_together(members: Sequence[Member], sweep: SweepSettings) -> list[Outco
         except BaseException:  # the sweep was stopped or cancelled: its trainings save a checkpoint, and end
             for child in multiprocessing.active_children():
                 child.terminate()
+            # Prefect's queue of messages: a child that ended while it wrote would let this process wait for ever.
+            if (queue := getattr(runner, "_subprocess_message_queue", None)) is not None:
+                queue.cancel_join_thread()
             raise
 
 

@@ -147,12 +147,13 @@ def _rows(pruning: Pruning) -> list[tuple[str, str, str]]:
 
 
 def _describe_total(pruning: Pruning, place: str, days: int, settings: PruneSettings) -> str:
+    kept = " No published run is removed while a run is in progress." if pruning.leaves_runs else ""
     if not pruning.leftovers:
-        return f"Nothing to prune in {place}: everything is needed, or was used in the last {days} days."
+        return f"Nothing to prune in {place}: everything is needed, or was used in the last {days} days.{kept}"
     verb = "would be removed" if settings.dry_run else "were removed"
     unused = f"unused for {days} days or more"
     expired = f"published runs older than {settings.keep_runs} days ({len(pruning.runs):,}), and what was {unused}"
-    return f"{decimal(pruning.size)} {verb} from {place}: {expired if pruning.runs else unused}."
+    return f"{decimal(pruning.size)} {verb} from {place}: {expired if pruning.runs else unused}.{kept}"
 
 
 def _describe_runs(pruning: Pruning) -> str:

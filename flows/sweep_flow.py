@@ -92,7 +92,19 @@ def sweep_flow(sweep: SweepSettings, settings: SharedSettings) -> Sweep:
             present_board(board, folder)
             create_trend(refresh_front_page(root))
             alert_on_disk(settings.alert_block, root)
+    if not board.rows:
+        raise FashionGanError(describe_failures(board))
     return Sweep(board, folder)
+
+
+def describe_failures(board: Leaderboard) -> str:
+    """List the trainings that failed, and say what to do."""
+    return (
+        f"{len(board.failures)} of the trainings failed:\n"
+        + "\n".join(f"  - {failure.described}" for failure in board.failures)
+        + ("\nThe leaderboard has the others." if board.rows else "\nNo training succeeded.")
+        + " Correct the cause, and run the same command again: no finished training is repeated."
+    )
 
 
 def command_of(sweep: SweepSettings, settings: SharedSettings) -> str:
@@ -219,7 +231,7 @@ def present_board(board: Leaderboard, folder: Path) -> None:
         markdown=f"# The best run of each{extra if len(board.rows) > MAX_GRIDS_SHOWN else ''}\n\n{grids}\n\n"
         f"{listed}**[The leaderboard]({pages_url(f'sweeps/{folder.name}/leaderboard.html')})** "
         f"({code_span(str(folder / 'leaderboard.html'))})",
-        description=f"{len(board.rows)} combinations, {len(board.failures)} trainings failed",
+        description=f"Combinations with results: {len(board.rows)}; trainings that failed: {len(board.failures)}",
     )
 
 
@@ -247,13 +259,8 @@ def main(
     with prefect_session(), embedded_server_shared():
         done = sweep_flow(sweep, settings)
     print_board(done, settings)
-    if failures := done.board.failures:
-        raise FashionGanError(
-            f"{len(failures)} of the trainings failed:\n"
-            + "\n".join(f"  - {failure.described}" for failure in failures)
-            + "\nThe leaderboard has the others. Correct the cause, and run the same command again: no finished "
-            "training is repeated."
-        )
+    if done.board.failures:
+        raise FashionGanError(describe_failures(done.board))
 
 
 def print_board(done: Sweep, settings: SharedSettings) -> None:

@@ -56,7 +56,7 @@ def promote_command(run: RunName, *, output_dir: OutputDir = DEFAULT_OUTPUT_DIR)
     _report(promote_by_hand(output_dir, run), output_dir)
     entry = read_entry(output_dir / "runs" / run)
     if entry and not entry.passes:
-        terminal().print(f"It did not pass the gate. {entry.badge}: {' '.join(entry.reasons)}")
+        terminal().print(f"{entry.badge}. It did not pass the gate: {' '.join(entry.reasons)}")
 
 
 @app.command

@@ -31,7 +31,7 @@ def get_extractor(store: Store, data: NormalizedData, epochs: int | None, device
     run_name="fit a feature extractor for {data.title}",
     timeout_seconds=6 * 3600,
     incidental=("device",),
-    reads={"data": ("train_images", "train_labels", "test_images", "test_labels", "class_names")},
+    reads={"data": ("train_images", "train_labels", "test_images", "test_labels", "num_classes")},
 )
 def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device: Device) -> FittedExtractor:
     """Fit a classifier on the training split, and evaluate it on the test split, after a check of both splits."""
@@ -45,7 +45,7 @@ def fit_extractor(store: Store, data: NormalizedData, epochs: int | None, device
     images, labels = store.load_array(data.train_images), store.load_array(data.train_labels)
     test_images, test_labels = store.load_array(data.test_images), store.load_array(data.test_labels)
     of_splits = check_splits(denormalize_images(images), denormalize_images(test_images))
-    classifier = fit_classifier(images, labels, len(data.class_names), seed=0, epochs=epochs)
+    classifier = fit_classifier(images, labels, data.num_classes, seed=0, epochs=epochs)
     predicted = predict(classifier, test_images)
     share = float((predicted == test_labels).mean())
     by_pixels = pixel_neighbour_accuracy(images, labels, test_images, test_labels)

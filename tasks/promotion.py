@@ -110,7 +110,10 @@ def _present_champion(store: Store, present: Change, data: NormalizedData) -> Ch
     try:
         check_same_data(folder, manifest, data)
     except SettingsError as error:
-        return obstacle(error, f"Use an output folder for each data set, or replace the champion: {promote_other}")
+        instead = "Use an output folder for each data set"
+        if manifest.data.name == data.dataset:
+            instead = "The data has changed: repeat the champion's command on that of today"
+        return obstacle(error, f"{instead}, or replace the champion: {promote_other}")
     try:
         average, samples = copy_to_store(store, folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
     except SettingsError as error:

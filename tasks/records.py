@@ -85,6 +85,11 @@ class NormalizedData(StageRecord):
     summary: FileRef = Field(description="JSON: number of images, in all and for each class, mean, deviation, warnings")
     warnings: tuple[str, ...] = Field((), description="problems found in the data, with the figures")
 
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes."""
+        return len(self.class_names)
+
 
 class FittedExtractor(StageRecord):
     """The classifier whose features images are compared by."""
@@ -161,10 +166,11 @@ class RunRecords(StageRecord):
 
     @property
     def by_stage(self) -> dict[str, StageRecord]:
-        """Return the results of the stages that every run has, by their key in `manifest.json` and `metrics.json`."""
+        """Return the results of the stages, by their key in `manifest.json` and `metrics.json`."""
         return {
             "fetch": self.raw,
             "normalize": self.data,
+            **({"fit": self.extractor} if self.extractor.facts else {}),  # those of a shipped one are of no stage
             "train": self.trained,
             "render": self.pictures,
             "floor": self.floor,

@@ -38,7 +38,8 @@ def find_reference(
     """Return the requested run; otherwise the reference of this run's last publication; otherwise an earlier run.
 
     That is the newest run with the same training settings except seed and snapshots, else the newest of the same recipe
-    (with as many steps and samples, if there is one), else the latest run; the first two are not broken ones. If the
+    (with as many steps and samples, if there is one), else the latest run.
+    All are of the same images; the first two are not broken ones. If the
     found run has the same generators as this run, return the reference of the found run: a run is never compared with
     itself, and the same command always gets the same reference. The reference's files are copied to the store, so that
     they outlive its folder.
@@ -78,13 +79,16 @@ def _earlier_runs(root: Path, run: RunConfig, data: NormalizedData) -> list[Path
             entry.num_samples == run.samples.num_images,
         )
 
-    of_recipe = [
-        entry
-        for entry in read_catalog(root)
-        if (entry.recipe, entry.images) == (run.train.recipe.name, images) and not entry.is_broken
-    ]
+    of_same_images = [entry for entry in read_catalog(root) if entry.images == images]
+    of_recipe = [entry for entry in of_same_images if entry.recipe == run.train.recipe.name and not entry.is_broken]
     alike = sorted(of_recipe, key=likeness)[-MAX_TRIED:]  # of equally similar ones, the newest is last
-    return [*(root / "runs" / entry.name for entry in reversed(alike)), follow_link(root / LATEST)]
+    found = [root / "runs" / entry.name for entry in (*reversed(alike), *of_same_images[-1:])]
+    latest = follow_link(root / LATEST)
+    try:
+        is_of_other_data = read_manifest(latest).data.images != images
+    except SettingsError:
+        is_of_other_data = False  # the caller says what is wrong with it
+    return found if is_of_other_data else [*found, latest]
 
 
 class _UnpackedData(BaseModel, extra="ignore"):

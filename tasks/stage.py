@@ -35,6 +35,7 @@ from tasks.records import StageRecord, plain
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=StageRecord)
+Fields = tuple[str, ...] | Callable[[Mapping[str, Any]], tuple[str, ...]]
 
 PROCESSORS = "processors"
 """Name of the fact that describes the processors: results of other processors differ by rounding."""
@@ -51,7 +52,7 @@ def stage(
     run_name: str,
     timeout_seconds: float,
     incidental: tuple[str, ...] = (),
-    reads: dict[str, tuple[str, ...]] | None = None,
+    reads: Mapping[str, Fields] | None = None,
 ) -> Callable[[Callable[Concatenate[Store, P], R]], "Stage[P, R]"]:
     """Return a decorator that makes a function a stage: cached by content, with retries and a time limit.
 
@@ -59,8 +60,8 @@ def stage(
         run_name: Name of the task run in the UI; may contain parameters, as in "train {config.steps} steps".
         timeout_seconds: Time limit of one attempt.
         incidental: Parameters that do not decide the result (data folder, device), left out of the cache key.
-        reads: Fields of a parameter that decide the result; the others are left out of the cache key. Without an entry
-            all fields decide.
+        reads: Fields of a parameter that decide the result, or a function that returns them, given all arguments; the
+            others are left out of the cache key. Without an entry all fields decide.
     """
 
     def decorate(function: Callable[Concatenate[Store, P], R]) -> Stage[P, R]:
@@ -206,7 +207,7 @@ class StagePolicy(CachePolicy):
     """
 
     incidental: tuple[str, ...] = ()
-    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    reads: Mapping[str, Fields] = field(default_factory=dict)
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
@@ -217,16 +218,19 @@ class StagePolicy(CachePolicy):
     def key(self, task: Task[Any, Any], inputs: Mapping[str, Any]) -> str:
         """Return a SHA-256 over everything that decides the result."""
         module = task.fn.__module__
-        deciding = {
-            name: plain({field: getattr(value, field) for field in self.reads[name]} if name in self.reads else value)
-            for name, value in inputs.items()
-            if name not in {"store", *self.incidental}
-        }
+        deciding = {name: plain(self._read(name, inputs)) for name in inputs if name not in {"store", *self.incidental}}
         libraries = reached_libraries(module)
         content = {"stage": task.name, "inputs": deciding, "code": reached_code(module), "libraries": libraries}
         if "tensorflow" in libraries:
             content["conditions"] = key_conditions()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _read(self, name: str, inputs: Mapping[str, Any]) -> Any:
+        """Return what decides the result of an argument."""
+        fields = self.reads.get(name)
+        if fields is None:
+            return inputs[name]
+        return {each: getattr(inputs[name], each) for each in (fields(inputs) if callable(fields) else fields)}
 
 
 def _log_other_processors(name: str, cached: StageRecord | None) -> None:

@@ -1,7 +1,9 @@
 """The stage that trains the generator. By far the longest stage; it resumes where a killed run stopped."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gan.config import ExecutionConfig, TrainConfig
 from gan.storage.store import Store
@@ -12,11 +14,17 @@ from tasks.stage import stage
 log = logging.getLogger(__name__)
 
 
+def fields_read(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the fields of the data that decide the result: labels only for a recipe with classes."""
+    images = ("train_images",)
+    return (*images, "train_labels") if arguments["config"].recipe.num_classes else images
+
+
 @stage(
     run_name="train {config.recipe.name}, {config.steps} steps, seed {config.seed}",
     timeout_seconds=24 * 3600,
     incidental=("execution", "extractor"),
-    reads={"data": ("train_images", "train_labels")},
+    reads={"data": fields_read},
 )
 def train(
     store: Store, data: NormalizedData, config: TrainConfig, execution: ExecutionConfig, extractor: FittedExtractor

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from faults import started
 from pipeline import SELDOM, Checkout, checkpoints_in, finish, free_port, wait_for_checkpoint, wait_until
-from servers import wait_until_it_trains
+from servers import ask, newest, wait_until_it_trains
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(1200)]
 
@@ -78,6 +78,22 @@ def test_the_process_of_a_sweep_that_is_killed_saves_a_checkpoint(quick_checkout
         run.process.kill()
         run.assert_nothing_is_left(seconds=60)
     assert len(checkpoints_in(tmp_path)) == 1
+
+
+def test_a_cancelled_sweep_ends_with_its_training_and_both_are_shown_as_cancelled(
+    quick_checkout, data, tmp_path
+) -> None:
+    with started(replace(quick_checkout, options=SELDOM), *command(data, tmp_path, steps=100_000)) as run:
+        training = wait_until_it_trains(quick_checkout, "fashion-gan", run.process)
+        sweep = newest(quick_checkout, "sweep")["id"]
+        ask(quick_checkout, f"flow_runs/{sweep}/set_state", {"state": {"type": "CANCELLING"}})
+        code, output = run.end()
+        run.assert_nothing_is_left()
+    assert code == 1, output
+    assert "Error: The run was cancelled" in output
+    assert len(checkpoints_in(tmp_path)) == 1
+    for run_id in (sweep, training):
+        assert ask(quick_checkout, f"flow_runs/{run_id}")["state_type"] == "CANCELLED"
 
 
 def test_a_training_whose_process_is_killed_does_not_sink_the_rest(

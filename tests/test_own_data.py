@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import change_first_label, idx_images, idx_labels, write_own_data
-from PIL import Image
+from PIL import ExifTags, Image
 from pipeline import PROJECT
 
 from gan.data import folder as own
@@ -83,9 +83,23 @@ def test_the_script_in_the_documentation_makes_a_data_set_of_pictures(folder, tm
     shape.save(pictures / "train" / "class 0" / "0.png")
     subprocess.run([sys.executable, "-c", script, pictures, tmp_path / "data"], check=True)
     assert images_in(tmp_path / "data", "train")[0][0].tolist() == [0] * 7 + [100] * 7 + [0] * 14
+    lower = Image.new("L", (28, 28))
+    lower.paste(255, (0, 14, 28, 28))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 3  # the camera was upside down
+    lower.save(pictures / "train" / "class 0" / "0.png", exif=turned)
+    subprocess.run([sys.executable, "-c", script, pictures, tmp_path / "data"], check=True)
+    assert images_in(tmp_path / "data", "train")[0][:, 0].tolist() == [255] * 14 + [0] * 14
+    (pictures / "train" / "class 0" / "1.png").write_bytes(b"GIF89a")
+    done = subprocess.run([sys.executable, "-c", script, pictures, tmp_path / "data"], capture_output=True, check=False)
+    assert b"1.png cannot be read as a picture" in done.stderr
+    (pictures / "train" / "class 0" / "1.png").unlink()
     (pictures / "test" / "class 2").rename(pictures / "test" / "Class 2")
     done = subprocess.run([sys.executable, "-c", script, pictures, tmp_path / "data"], capture_output=True, check=False)
-    assert b"must have the same folders" in done.stderr
+    assert b"must have the same folders, one for each class. Only one of them has: Class 2, class 2" in done.stderr
+    done = subprocess.run([sys.executable, "-c", script, tmp_path, tmp_path / "new"], capture_output=True, check=False)
+    assert b"Usage: " in done.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_one_different_label_makes_a_different_data_set(folder) -> None:

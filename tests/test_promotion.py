@@ -166,7 +166,7 @@ def test_a_damaged_or_incomparable_champion_is_an_obstacle_until_it_is_repaired(
     assert found.obstacle.startswith("It cannot be compared with the champion: the champion a ")
     assert str(store.root) not in found.obstacle
     assert ("no run can become champion" in found.obstacle) == (damage != "other data")
-    assert ("Use an output folder for each data set" in found.obstacle) == (damage == "other data")
+    assert ("The data has changed: repeat the champion's command" in found.obstacle) == (damage == "other data")
     refused = Decision(passes=False, champion="a", reasons=(found.obstacle,))
     publish(store, other, "b", refused, found)
     if damage == "other data":

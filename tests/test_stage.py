@@ -20,6 +20,8 @@ from prefect.task_engine import TaskRunTimeoutError
 
 from gan.config import ExecutionConfig, SampleConfig
 from gan.errors import DataError, SourceError, StoreError
+from gan.recipe import Recipe
+from gan.recipes import ARTICLE, CONDITIONAL
 from gan.storage.locks import exclusive_lock, lock_path
 from gan.storage.store import FileRef, Store
 from tasks.failures import is_worth_retrying
@@ -81,14 +83,20 @@ def test_only_the_fields_that_a_stage_reads_change_its_key(store) -> None:
         return {name for name, key in keys.items() if key != key_of(data)}
 
     weights, samples = other, SampleConfig()
-    assert read_by(
-        lambda data: train.key(store, data, article_config(), ExecutionConfig(), FittedExtractor(weights=weights))
-    ) == {"train_images", "train_labels"}
+    execution, extractor = ExecutionConfig(), FittedExtractor(weights=weights)
+
+    def key_of_training(recipe: Recipe) -> Callable[[NormalizedData], str]:
+        config = article_config(recipe=recipe)
+        return lambda data: train.key(store, data, config, execution, extractor)
+
+    assert read_by(key_of_training(ARTICLE)) == {"train_images"}
+    assert read_by(key_of_training(CONDITIONAL)) == {"train_images", "train_labels"}
     assert read_by(lambda data: measure_floor.key(store, data, 100, None, "cpu")) == {"train_images", "test_images"}
     read = {"train_images", "train_labels", "test_images"}
     assert read_by(lambda data: separate.key(store, data, weights, samples, None, "cpu")) == read
-    read |= {"test_labels", "class_names"}  # their number
-    assert read_by(lambda data: fit_extractor.key(store, data, None, "cpu")) == read
+    assert read_by(lambda data: fit_extractor.key(store, data, None, "cpu")) == read | {"test_labels"}
+    changes = {"class_names": ("Bags", "Coats")}
+    assert read_by(lambda data: fit_extractor.key(store, data, None, "cpu")) == {"class_names"}, "there is one more"
 
 
 def test_seconds_and_facts_of_a_result_do_not_change_its_identity(store) -> None:

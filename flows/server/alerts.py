@@ -19,6 +19,7 @@ from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
+from prefect.client.schemas.objects import StateType
 from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
@@ -100,7 +101,7 @@ def alert_on_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> N
         settings = settings.model_dump()
     named = settings.get("alert_block") if isinstance(settings, Mapping) else None
     slug = named or os.environ.get(ALERT_VARIABLE)
-    if slug:
+    if slug and not _is_part_of_a_cancelled_run(flow_run):
         reason = state.message or "no reason was given"
         reason = reason.partition("encountered an exception: ")[2] or reason
         reason = " ".join(reason.splitlines()[:MAX_LINES])  # what happened, and what to do
@@ -181,6 +182,19 @@ def plain(text: str) -> str:
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     short = line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"
     return short.translate({ord(old): new for old, new in NEUTRAL.items()})
+
+
+def _is_part_of_a_cancelled_run(flow_run: FlowRun) -> bool:
+    """Return whether a run ended because the sweep that it is part of was cancelled."""
+    if flow_run.parent_task_run_id is None:
+        return False
+    try:
+        with get_client(sync_client=True) as client:
+            task = client.read_task_run(flow_run.parent_task_run_id)
+            state = client.read_flow_run(task.flow_run_id).state if task.flow_run_id else None
+    except Exception:  # one alert too many is better than none
+        return False
+    return state is not None and state.type in {StateType.CANCELLING, StateType.CANCELLED}
 
 
 def _current_name(flow_run: FlowRun) -> str:

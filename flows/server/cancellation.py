@@ -13,7 +13,13 @@ from uuid import UUID
 import httpx
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
@@ -24,6 +30,7 @@ from gan.system.interrupts import CANCELLED
 
 POLL_SECONDS, PAGE = 3.0, 200
 SECONDS_UNTIL_REPEATED = 30.0
+RUN_CANCELLED = "The run was cancelled."
 
 
 class RunCancelledError(FashionGanError):
@@ -81,9 +88,23 @@ def confirm_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> 
     with get_client(sync_client=True) as client:
         if flow_run.deployment_id is None:
             client.set_flow_run_state(flow_run.id, Cancelled(message="The command that ran it has ended."))
-        for stage in list(_stages(client, flow_run.id)):
-            if stage.state is not None and _was_interrupted(stage.state):
-                client.set_task_run_state(stage.id, Cancelled(message="The run was cancelled."), force=True)
+        _confirm_stages(client, flow_run.id)
+        # The training that a sweep has ended with SIGTERM. Those on a GPU worker are runs of a deployment.
+        of_sweep = FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run.id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+        )
+        for part in client.read_flow_runs(flow_run_filter=of_sweep):
+            if part.deployment_id is None:
+                client.set_flow_run_state(part.id, Cancelled(message=RUN_CANCELLED), force=True)
+                _confirm_stages(client, part.id)
+
+
+def _confirm_stages(client: SyncPrefectClient, run_id: UUID) -> None:
+    """Set the states of interrupted stages of a cancelled run to Cancelled."""
+    for stage in list(_stages(client, run_id)):
+        if stage.state is not None and _was_interrupted(stage.state):
+            client.set_task_run_state(stage.id, Cancelled(message=RUN_CANCELLED), force=True)
 
 
 def _stages(client: SyncPrefectClient, run_id: UUID) -> Iterator[TaskRun]:

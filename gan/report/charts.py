@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -162,7 +163,10 @@ def as_svg(figure: Figure, name: str) -> Markup:
     `name` is unique in the page; all ids in the SVG start with it.
     """
     buffer = io.StringIO()
-    with chart_style({"svg.hashsalt": name}):
+    with chart_style({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from font"
+        )  # the browser draws the text, with its own fonts
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -185,7 +185,8 @@ class Leaderboard:
         reliable = [row for row in others if not row.faults]
         fewest = min(len(row.seeds) for row in (first, *reliable))
         if first.faults:
-            parts.append(f"Of its trainings {first.faults}, and no other combination is without such trainings.")
+            alone = ", and no other combination is without such trainings" if others else ""
+            parts.append(f"Its trainings: {first.faults}{alone}.")
         elif reliable and fewest < MIN_SEEDS:
             parts.append(f"With fewer than {MIN_SEEDS} seeds each, this ranks trainings, not combinations.")
         elif alike := [row.variant for row in reliable if row.gap is None or row.gap.low <= 0]:

@@ -38,7 +38,7 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     if entry.badge == FAR_FROM_REAL:
         tone: Tone = "neutral" if entry.on_few_images else "bad"  # few images are a test of the pipeline
         fault = fault or "Its images are far from real or leave out a class. "
-        return Opinion(f"{entry.badge}. {fault}{figures}.", tone)
+        return Opinion(f"{entry.badge}. {fault}{'' if 'Fréchet' in fault else f'{figures}.'}".rstrip(), tone)
     if entry.passes and entry.champion:
         return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
     if distance is None:

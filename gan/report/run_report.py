@@ -105,7 +105,7 @@ def report_run(
         gate=gate,
         asked_classes=found.asked_classes,
         separation=run.separation,
-        settings=_setting_rows(run.settings),
+        settings=[("data", _describe_data(found)), *_setting_rows(run.settings)],
         provenance=_provenance_rows(run.provenance),
         timings=_timing_rows(run.provenance),
         credit=run.credit,
@@ -240,6 +240,12 @@ def _setting_rows(run: RunConfig) -> Rows:
         ("loss", _loss(recipe)),
         ("Adam", f"{setting(recipe.learning_rate)}, {betas}"),
     ]
+
+
+def _describe_data(found: Findings) -> str:
+    """Return the sizes of the data set, in words."""
+    num_train, num_test = len(found.train_pixels), len(found.test_labels)
+    return f"{num_train:,} training and {num_test:,} test images of {len(found.class_names)} classes"
 
 
 def _provenance_rows(made_from: Provenance) -> Rows:

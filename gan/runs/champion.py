@@ -213,8 +213,11 @@ def check_champion(root: Path, champion: Change, folder: Path | None = None) -> 
     except SettingsError:
         intact = False
     if not intact:
+        what = (
+            "is damaged, or not what was promoted" if folder.is_dir() else "is gone (make prune removes old champions)"
+        )
         raise SettingsError(
-            f"{folder} is damaged, or not what was promoted.\n"
+            f"{folder} {what}.\n"
             f"If runs/{champion.run} still exists, restore it: "
             f"python -m gan.champion promote {champion.run} --output-dir {shlex.quote(str(root))}"
         )

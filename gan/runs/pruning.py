@@ -72,6 +72,7 @@ class Pruning:
 
     leftovers: list[Leftover] = field(default_factory=list)  # removed, or with a dry run only found
     failures: list[str] = field(default_factory=list)  # files that could not be removed, with the reason
+    leaves_runs: bool = False  # whether runs of any age were kept, because a run in progress may use them
 
     @property
     def runs(self) -> list[str]:
@@ -127,7 +128,8 @@ def prune(
                 runs = _find_expired(store.root, keep_days, rollbacks, now)
                 copies = _find_former_champions(store.root, rollbacks, now - max(1, keep_days) * DAY_SECONDS)
             names = {leftover.path.name for leftover in runs}
-            pruning = Pruning([*runs, *copies, *find_leftovers(store, before, names)])
+            found = [*runs, *copies, *find_leftovers(store, before, names)]
+            pruning = Pruning(found, leaves_runs=keep_days is not None and in_use_since is not None)
             if not dry_run:
                 _remove(pruning)
     except OSError as error:

@@ -67,8 +67,8 @@ def _non_finite_weight(networks: Networks) -> str | None:
 def _not_finite(step: int, what: str) -> TrainingError:
     return TrainingError(
         f"Training stopped at step {step:,}: not finite: {what}.\n"
-        "The same settings would probably fail again, so there is no retry; the last checkpoint before it is kept. "
-        "Choose another --seed, or a lower learning rate (--set learning_rate=...)."
+        "The same settings would probably fail again, so there is no retry. A checkpoint from before is kept, "
+        "if there is one. Choose another --seed, or a lower learning rate (--set learning_rate=...)."
     )
 
 
