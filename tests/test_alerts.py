@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,8 +14,9 @@ from pipeline import SMALL, Checkout, wait_for_checkpoint, wait_until
 from prefect import flow
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Crashed, Running
+from prefect.states import Cancelling, Crashed, Running
 from servers import LATE_SOON, WORKER, ask, running, running_server
 
 from flows.digest_flow import DigestSettings, digest_flow, failed_since
@@ -70,6 +72,22 @@ def test_an_alert_about_a_failure_says_what_happened_and_what_to_do(mailbox) -> 
     assert what == "DataError: Labels are missing. Put them there. Or elsewhere."
     assert advice.startswith("The log of the run says more.")
     assert "/runs/flow-run/" in link
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_the_end_of_a_part_of_a_cancelled_run_is_no_news(mailbox, is_cancelled: bool) -> None:
+    @flow(name="whole")
+    def whole() -> None:
+        with get_client(sync_client=True) as client:
+            if is_cancelled:
+                client.set_flow_run_state(flow_run.get_id(), Cancelling(), force=True)
+        with suppress(DataError):
+            failing(DataError("x"), "a-part")(RunSettings(alert_block=SLUG))
+
+    whole(return_state=True)
+    subjects = [message["subject"] for message in mailbox]
+    mailbox.clear()
+    assert subjects == ([] if is_cancelled else ["fashion-gan: a-part failed"])
 
 
 def test_the_block_can_be_named_by_the_environment(mailbox, monkeypatch) -> None:

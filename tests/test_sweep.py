@@ -15,6 +15,7 @@ from narrowing import not_none
 from pipeline import SMALL
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.utilities.callables import parameter_schema
 from servers import ask
 
 from flows.members import NOT_IN_A_SWEEP, Member, Outcome, SharedSettings, SweepSettings, members_of, run_members
@@ -336,6 +337,31 @@ def test_help_shows_no_option_that_a_sweep_refuses() -> None:
     shown = {"".join(argument.keys[:1]) for argument in app.assemble_argument_collection() if argument.show}
     assert shown >= {"recipes", "seeds", "steps", "num_samples"}
     assert not shown & NOT_IN_A_SWEEP.keys()
+
+
+def test_the_run_form_of_a_sweep_sends_no_option_that_it_refuses() -> None:
+    """The form sends every field that it shows, with its default."""
+    form = parameter_schema(sweep_flow).model_dump()["definitions"]["SharedSettings"]["properties"]
+    assert not form.keys() & NOT_IN_A_SWEEP.keys()
+    sent = {name: field["default"] for name, field in form.items() if "default" in field}
+    assert sent.keys() >= {"device", "no_promote", "set"}
+    assert len(members_of(SweepSettings(recipes="mlp", seeds="0"), SharedSettings.model_validate(sent))) == 1
+
+
+def test_a_sweep_in_which_every_training_failed_is_failed_and_has_a_leaderboard(
+    prefect_server, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        "flows.sweep_flow.run_members", lambda members, sweep: [Outcome(reason="too hot")] * len(members)
+    )
+    state = sweep_flow(
+        SweepSettings(recipes="mlp", seeds="0,1"), SharedSettings(output_dir=tmp_path), return_state=True
+    )
+    assert state.is_failed()
+    assert "2 of the trainings failed:\n  - mlp, seed 0: too hot" in not_none(state.message)
+    assert "No training succeeded. Correct the cause" in not_none(state.message)
+    (page,) = tmp_path.glob("sweeps/*/leaderboard.html")
+    assert "No training succeeded." in page.read_text()
 
 
 def test_a_sweep_can_be_cancelled_after_a_run_that_is_part_of_it(prefect_server) -> None:
