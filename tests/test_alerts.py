@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alert_mailbox import LAST, SECRET, SLUG, Mailbox, listening, save_block
 from builders import write_run
+from narrowing import not_none
 from pipeline import SMALL, Checkout, wait_for_checkpoint, wait_until
 from prefect import flow
 from prefect.blocks.system import Secret
@@ -80,7 +81,7 @@ def test_the_end_of_a_part_of_a_cancelled_run_is_no_news(mailbox, is_cancelled: 
     def whole() -> None:
         with get_client(sync_client=True) as client:
             if is_cancelled:
-                client.set_flow_run_state(flow_run.get_id(), Cancelling(), force=True)
+                client.set_flow_run_state(not_none(flow_run.get_id()), Cancelling(), force=True)
         with suppress(DataError):
             failing(DataError("x"), "a-part")(RunSettings(alert_block=SLUG))
 
