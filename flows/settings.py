@@ -113,7 +113,7 @@ class RunSettings(BaseModel, frozen=True, extra="forbid"):
     set: Annotated[tuple[str, ...], TRAINING] = Field(
         (),
         description="hyperparameters of the recipe to change, each as name=value, such as learning_rate=1e-4; "
-        "gan/recipes.py has the names",
+        "gan/recipe.py has the names",
     )
     batch_size: Annotated[BatchSize | None, TRAINING] = Field(
         None, description="images a step; empty: the recipe's own"

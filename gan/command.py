@@ -100,9 +100,9 @@ def check_output(out: Path, *suffixes: str) -> None:
     """Refuse an output file before the work starts if it cannot be written, or has none of the suffixes."""
     if out.suffix not in suffixes:
         raise SettingsError(f"--out got {out}; it expects a name that ends in {' or '.join(suffixes)}.")
-    if out.is_dir():
-        raise SettingsError(f"{out} cannot be written: it is a folder.\n{OTHER_OUTPUT}")
     with writing(out, SettingsError, OTHER_OUTPUT):
+        if out.is_dir():
+            raise SettingsError(f"{out} cannot be written: it is a folder.\n{OTHER_OUTPUT}")
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out.parent):
             pass

@@ -37,12 +37,11 @@ def find_reference(
 ) -> Reference | None:
     """Return the requested run; otherwise the reference of this run's last publication; otherwise an earlier run.
 
-    That is the newest run with the same training settings except seed and snapshots, else the newest of the same recipe
-    (with as many steps and samples, if there is one), else the latest run.
-    All are of the same images; the first two are not broken ones. If the
-    found run has the same generators as this run, return the reference of the found run: a run is never compared with
-    itself, and the same command always gets the same reference. The reference's files are copied to the store, so that
-    they outlive its folder.
+    That is the newest run on the same images with the same training settings except seed and snapshots, else the newest
+    of the same recipe (with as many steps and samples, if there is one), else the newest of all; the first two are not
+    broken ones. If the found run has the same generators as this run, return the reference of the found run: a run is
+    never compared with itself, and the same command always gets the same reference. The reference's files are copied to
+    the store, so that they outlive its folder.
 
     Raises:
         SettingsError: If `compare_with` is given and is no complete published run on the same data.
@@ -88,7 +87,7 @@ def _earlier_runs(root: Path, run: RunConfig, data: NormalizedData) -> list[Path
         is_of_other_data = read_manifest(latest).data.images != images
     except SettingsError:
         is_of_other_data = False  # the caller says what is wrong with it
-    return found if is_of_other_data else [*found, latest]
+    return list(dict.fromkeys(found if is_of_other_data else [*found, latest]))
 
 
 class _UnpackedData(BaseModel, extra="ignore"):

@@ -120,6 +120,11 @@ def test_a_bad_night_does_not_hide_the_next_one() -> None:
             "Worse than usual: look at it. It leaves out shirts. Fréchet distance 2.4",
             "bad",
         ),
+        (
+            {"distance": 2.4, "badge": "Far from real", "reasons": ["It is too far: its Fréchet distance is 2.4."]},
+            "Worse than usual: look at it. It is too far: its Fréchet distance is 2.4. Usually 1.3.",
+            "bad",
+        ),
         ({"distance": 0.7}, "Better than usual. ", "good"),
         ({"distance": 0.7, "passes": True}, "Better than the champion of its time, beyond noise. ", "good"),
         ({"distance": 0.7, "passes": True, "champion": None}, "Better than usual. ", "good"),

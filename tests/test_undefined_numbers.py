@@ -105,7 +105,7 @@ def test_a_published_run_says_what_is_not_defined_and_why(published) -> None:
     folder = store.root / "runs" / "second"
     content = check_json((folder / "metrics.json").read_text(), "metrics.json")
     metric = content["metrics"]["nearest_training_image"]
-    why = "at least half of the test images equal training images, so their median distance is 0"
+    why = "at least half of the test images are training images, moved or not: their median distance is 0"
     assert (metric["value"], metric["undefined"]["value"]) == (None, why)
     assert content["metrics"]["near_copies"]["floor"] == 1
     row = content["differences"]["value"]["nearest_training_image"]

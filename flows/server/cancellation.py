@@ -1,4 +1,4 @@
-"""Cancellation in the UI for the runs of a command. Workers do the same for the runs of deployments."""
+"""Cancellation of the runs of a command, through the API. Workers do the same for the runs of deployments."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ RUN_CANCELLED = "The run was cancelled."
 
 
 class RunCancelledError(FashionGanError):
-    """The run was cancelled in the UI."""
+    """The run was cancelled."""
 
 
 @contextmanager
@@ -89,13 +89,13 @@ def confirm_cancelled(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> 
         if flow_run.deployment_id is None:
             client.set_flow_run_state(flow_run.id, Cancelled(message="The command that ran it has ended."))
         _confirm_stages(client, flow_run.id)
-        # The training that a sweep has ended with SIGTERM. Those on a GPU worker are runs of a deployment.
+        # The part of a sweep that was running. Trainings on a GPU worker are runs of a deployment.
         of_sweep = FlowRunFilter(
             parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run.id]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.FAILED])),
         )
         for part in client.read_flow_runs(flow_run_filter=of_sweep):
-            if part.deployment_id is None:
+            if part.deployment_id is None and part.state is not None and _was_interrupted(part.state):
                 client.set_flow_run_state(part.id, Cancelled(message=RUN_CANCELLED), force=True)
                 _confirm_stages(client, part.id)
 
@@ -116,7 +116,7 @@ def _stages(client: SyncPrefectClient, run_id: UUID) -> Iterator[TaskRun]:
 
 
 def _was_interrupted(state: State) -> bool:
-    """Return whether a stage of a cancelled run was interrupted, and neither ended nor failed before."""
+    """Return whether a stage or part of a cancelled run was interrupted, and neither ended nor failed before."""
     if state.type == StateType.FAILED:
         return RunCancelledError.__name__ in (state.message or "")
     return not state.is_final() or state.type == StateType.CRASHED

@@ -138,7 +138,7 @@ METRICS = (
         "median distance to it, relative to that of test images; far below 1: copies, above 1: noise",
         lambda e: float(np.median(e.fake.relative_distance)),
         features=ALIGNED_PIXELS,
-        undefined="at least half of the test images equal training images, so their median distance is 0",
+        undefined="at least half of the test images are training images, moved or not: their median distance is 0",
     ),
     Definition(
         "near_copies",

@@ -164,9 +164,8 @@ def as_svg(figure: Figure, name: str) -> Markup:
     """
     buffer = io.StringIO()
     with chart_style({"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing from font"
-        )  # the browser draws the text, with its own fonts
+        # the browser draws the text, with its own fonts
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

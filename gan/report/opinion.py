@@ -22,29 +22,31 @@ def opinion_of(entry: Entry, entries: Sequence[Entry]) -> Opinion:
     recall = control_limits(each.variety for each in ordinary)
     if entry.is_broken or entry.distance is None or entry.recall is None:
         return Opinion(f"Something is wrong with it. {entry.main_fault or 'Look at its report.'}", "bad")
-    figures = f"Fréchet distance {describe_number(entry.distance)}"
+    is_far = entry.badge == FAR_FROM_REAL
+    fault = f"{entry.main_fault} " if is_far and entry.main_fault else ""
+    figures = "" if "Fréchet distance" in fault else f"Fréchet distance {describe_number(entry.distance)}"
     if distance is not None:
-        figures += f", usually {describe_number(distance.median)}"
-    fault = f"{entry.main_fault} " if entry.badge == FAR_FROM_REAL and entry.main_fault else ""
+        figures += f"{', usually' if figures else 'Usually'} {describe_number(distance.median)}"
+    figures = f"{figures}." if figures else ""
     if distance is not None and entry.distance > distance.high:
-        return Opinion(f"Worse than usual: look at it. {fault}{figures}.", "bad")
+        return Opinion(f"Worse than usual: look at it. {fault}{figures}", "bad")
     if recall is not None and entry.recall < recall.low:  # a doubtful recall is too high, so it proves even more
         found, usually = describe_share(entry.recall), describe_share(recall.median)
         return Opinion(f"Less varied than usual: look at it. {fault}Recall {found}, usually {usually}.", "bad")
-    if entry.badge == FAR_FROM_REAL and earlier and not earlier[-1].is_ordinary:  # an alert every night helps nobody
+    if is_far and earlier and not earlier[-1].is_ordinary:  # an alert every night helps nobody
         return Opinion(
-            f"Its images are far from real or leave out a class, like those of the run before it. {figures}.", "neutral"
+            f"Its images are far from real or leave out a class, like those of the run before it. {figures}", "neutral"
         )
-    if entry.badge == FAR_FROM_REAL:
+    if is_far:
         tone: Tone = "neutral" if entry.on_few_images else "bad"  # few images are a test of the pipeline
         fault = fault or "Its images are far from real or leave out a class. "
-        return Opinion(f"{entry.badge}. {fault}{'' if 'Fréchet' in fault else f'{figures}.'}".rstrip(), tone)
+        return Opinion(f"{entry.badge}. {fault}{figures}".rstrip(), tone)
     if entry.passes and entry.champion:
-        return Opinion(f"Better than the champion of its time, beyond noise. {figures}.", "good")
+        return Opinion(f"Better than the champion of its time, beyond noise. {figures}", "good")
     if distance is None:
         few = f"Too few earlier runs of {entry.recipe} with the same settings to say what is usual."
         worse = f" Worse than the champion, {entry.champion}." if entry.badge == WORSE and entry.champion else ""
-        return Opinion(f"{few}{worse} {figures}.", "neutral")
+        return Opinion(f"{few}{worse} {figures}", "neutral")
     if entry.distance < distance.low:
-        return Opinion(f"Better than usual. {figures}.", "good")
-    return Opinion(f"As good as usual. {figures}.", "neutral")
+        return Opinion(f"Better than usual. {figures}", "good")
+    return Opinion(f"As good as usual. {figures}", "neutral")

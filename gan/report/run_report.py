@@ -234,12 +234,19 @@ def _setting_rows(run: RunConfig) -> Rows:
         ("batch size", f"{train.batch_size:,} images"),
         ("seed", str(train.seed)),
         ("samples", f"{run.samples.num_images:,} images"),
+        *_budget_rows(run),
         ("generator", f"{recipe.latent_dim} latent dimensions, {_network(recipe, recipe.generator_units)}"),
         ("discriminator", _network(recipe, recipe.discriminator_units)),
         ("average", f"of the generator's weights, {half_life}, {ramp_up}"),
         ("loss", _loss(recipe)),
         ("Adam", f"{setting(recipe.learning_rate)}, {betas}"),
     ]
+
+
+def _budget_rows(run: RunConfig) -> Rows:
+    """Return the epochs of the networks that judge, if they were given."""
+    given = {"epochs of the extractor": run.extractor_epochs, "epochs of the two-sample network": run.two_sample_epochs}
+    return [(name, f"{epochs:,}") for name, epochs in given.items() if epochs is not None]
 
 
 def _describe_data(found: Findings) -> str:
@@ -257,7 +264,7 @@ def _provenance_rows(made_from: Provenance) -> Rows:
         files[FEATURE_EXTRACTOR] += f", right for {share} of the test images"
     device = f"{made_from.training.get('device', 'unknown')}, {made_from.training.get('engine', '')}"
     source = "unknown" if made_from.source is None else str(made_from.source)
-    return [("data", source), *files.items(), ("trained on", device)]
+    return [("source of the data", source), *files.items(), ("trained on", device)]
 
 
 def _timing_rows(made_from: Provenance) -> Rows:

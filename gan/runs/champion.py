@@ -200,28 +200,28 @@ def _new_change(action: Action, run: str, generator: str, last: Change | None, r
     return Change(at=at, action=action, run=run, generator=generator, before=before, reasons=tuple(reasons))
 
 
-def check_champion(root: Path, champion: Change, folder: Path | None = None) -> Manifest:
-    """Return the manifest of a champion's copy; raise SettingsError if the copy is damaged or of another run.
-
-    `folder` is that of the copy, if it is not in its place yet.
-    """
-    folder = folder or root / champion.folder
-    try:
-        manifest = read_manifest(folder)
-        check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
-        intact = manifest.sha256(AVERAGE_GENERATOR) == champion.generator
-    except SettingsError:
-        intact = False
-    if not intact:
-        what = (
-            "is damaged, or not what was promoted" if folder.is_dir() else "is gone (make prune removes old champions)"
-        )
+def check_champion(root: Path, champion: Change) -> Manifest:
+    """Return the manifest of a champion's copy; raise SettingsError if the copy is damaged or of another run."""
+    folder = root / champion.folder
+    manifest = _read_intact(folder, champion)
+    if manifest is None:
+        what = "is damaged, or not what was promoted" if folder.is_dir() else "is gone"
         raise SettingsError(
             f"{folder} {what}.\n"
             f"If runs/{champion.run} still exists, restore it: "
             f"python -m gan.champion promote {champion.run} --output-dir {shlex.quote(str(root))}"
         )
     return manifest
+
+
+def _read_intact(folder: Path, champion: Change) -> Manifest | None:
+    """Return the manifest of a copy of the champion; None if the copy is damaged or of another run."""
+    try:
+        manifest = read_manifest(folder)
+        check_files(folder, manifest, AVERAGE_GENERATOR, AVERAGE_SAMPLES)
+    except SettingsError:
+        return None
+    return manifest if manifest.sha256(AVERAGE_GENERATOR) == champion.generator else None
 
 
 def _repair_copy(root: Path, champion: Change) -> Change:
@@ -283,7 +283,8 @@ def _copy_run(root: Path, champion: Change) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as partial:
         with shared_root_lock(root):  # nobody replaces the run while it is copied
             link_or_copy(root / "runs" / champion.run, Path(partial) / "run")
-        check_champion(root, champion, Path(partial) / "run")
+        if _read_intact(Path(partial) / "run", champion) is None:
+            raise SettingsError(f"{champion.run} was published again or removed meanwhile.\nDo it again.")
         if target.exists():  # an earlier copy of the same run, which may be damaged
             target.rename(Path(partial) / "earlier")
         (Path(partial) / "run").rename(target)

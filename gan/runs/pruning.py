@@ -122,8 +122,7 @@ def prune(
         with exclusive_root_lock_for_removal(store.root) as (now, in_use_since):
             restore_runs_locked(store.root)
             before = min(now - older_than_days * DAY_SECONDS, in_use_since or now)
-            runs: list[Leftover] = []
-            copies: list[Leftover] = []
+            runs, copies = list[Leftover](), list[Leftover]()
             if keep_days is not None and in_use_since is None:  # a run in progress may use any published run
                 runs = _find_expired(store.root, keep_days, rollbacks, now)
                 copies = _find_former_champions(store.root, rollbacks, now - max(1, keep_days) * DAY_SECONDS)

@@ -26,9 +26,9 @@ def relative_to_test(
     Their share rises with the number of images of a class: 450 trousers in place of about 45 have 8 %.
 
     A class with fewer than MIN_FOR_QUANTILE test images has the quantile of the relative distances of all test images.
-    With fewer than MIN_FOR_MEDIAN, or if its median is 0 (at least half of its test images equal training images), it
-    has the median of all. If that is 0 too, relative distances are not defined and are NaN, and near copies are the
-    images with distance 0.
+    With fewer than MIN_FOR_MEDIAN, or if its median is 0 (at least half of its test images equal training images, up to
+    a shift, a mirror image and brightness), it has the median of all. If that is 0 too, relative distances are not
+    defined and are NaN, and near copies are the images with distance 0.
 
     Args:
         distances: float, shape (m,), distances of generated images to their nearest training images

@@ -57,8 +57,8 @@ class ImageIndex:
         blurred pixels in the standard position.
 
         Returns:
-            Indices, int64 (n,), and distances, float64 (n,), 0 to 1. Those below ROUNDING_ERROR are 0. For a query that
-            equals references it is the first of them.
+            Indices, int64 (n,), and distances, float64 (n,), 0 to 1. Those below ROUNDING_ERROR are 0. A query that
+            equals references gets the index of the first of them.
         """
         index, distances, _ = self._search(queries)
         for row, query in enumerate(queries):
