@@ -3,6 +3,7 @@
 Equal settings give equal cache keys. Only `RunConfig` has a name; no other class holds a path, a run's name or a time.
 """
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -37,6 +38,11 @@ MAX_SNAPSHOTS = 250
 
 MAX_AVERAGE_SNAPSHOTS = 8
 """Upper limit for the averaged weights: each snapshot costs time, and room in checkpoints."""
+
+
+def output_option(root: Path) -> str:
+    """Return the option that names an output folder, quoted for a shell; also within double quotes, as for make."""
+    return f"--output-dir {shlex.quote(str(root))}"
 
 
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):

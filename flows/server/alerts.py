@@ -9,7 +9,6 @@ with SIGKILL, or never started by a worker.
 import inspect
 import logging
 import os
-import shlex
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from pydantic import BaseModel
 
 from flows.shared_options import ALERT_VARIABLE
 from flows.summary import UI_ADDRESS
+from gan.config import output_option
 from gan.errors import SettingsError
 from gan.report.front_page import FrontPage
 from gan.report.opinion import opinion_of
@@ -142,7 +142,7 @@ def alert_on_result(
         what = f"{look} It lists what differs from the run that it is compared with, if there is one."
         _send(slug, f"{run} needs a look", opinion.words, what, *links)
     if champion and champion.run == run and champion != champion_before:
-        undo = f' To undo it: make champion ARGS="rollback {_output_option(root)}".' if champion.before else ""
+        undo = f' To undo it: make champion ARGS="rollback {output_option(root)}".' if champion.before else ""
         reasons = " ".join(champion.reasons) or opinion.words  # without reasons it was promoted by hand
         _send(slug, f"{run} is the champion now", reasons, f"{look}{undo}", *links)
 
@@ -157,13 +157,8 @@ def alert_on_disk(slug: str | None, root: Path) -> None:
         log.warning("It is not known how full the disk of %s is: %s", root, error.strerror or error)
         return
     if words:
-        advice = f'See what can be removed: make prune ARGS="{_output_option(root)} --dry-run --keep-runs 30"'
+        advice = f'See what can be removed: make prune ARGS="{output_option(root)} --dry-run --keep-runs 30"'
         _send(slug, f"the disk of {root} on {socket.gethostname()} fills up", words, advice, _link_to_this_run())
-
-
-def _output_option(root: Path) -> str:
-    """Return the option that names an output folder, for a command within double quotes."""
-    return f"--output-dir {shlex.quote(str(root))}"
 
 
 def send_digest(slug: str, headline: str, text: str) -> None:

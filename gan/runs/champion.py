@@ -6,7 +6,6 @@
                             after an edit of the code, does not replace it
 """
 
-import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from gan.config import output_option
 from gan.errors import SettingsError, StoreError
 from gan.judging.gate import Decision, Quality, best_of
 from gan.runs.manifest import AVERAGE_GENERATOR, AVERAGE_SAMPLES, Manifest, check_files, read_manifest, read_run
@@ -178,7 +178,7 @@ def roll_back(root: Path) -> Change:
             state = f"{champions[-1].run} is the first champion" if champions else "There is no champion"
             raise SettingsError(
                 f"{state} in {root}; there is no previous one.\nMake another run the champion with: "
-                f"python -m gan.champion promote NAME --output-dir {shlex.quote(str(root))}"
+                f"python -m gan.champion promote NAME {output_option(root)}"
             )
         current, previous = champions[-1], champions[-2]
         check_champion(root, previous)
@@ -209,7 +209,7 @@ def check_champion(root: Path, champion: Change) -> Manifest:
         raise SettingsError(
             f"{folder} {what}.\n"
             f"If runs/{champion.run} still exists, restore it: "
-            f"python -m gan.champion promote {champion.run} --output-dir {shlex.quote(str(root))}"
+            f"python -m gan.champion promote {champion.run} {output_option(root)}"
         )
     return manifest
 
